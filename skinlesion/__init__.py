@@ -1,0 +1,56 @@
+"""An interactive teaching kit: a vision state-space network for skin-lesion segmentation.
+
+Importing the package is cheap: what it offers is imported when first used, so ``import skinlesion`` costs nothing
+to a script that only needs one corner of it.
+
+    >>> import skinlesion
+    >>> model = skinlesion.create_model("tiny")                         # doctest: +SKIP
+    >>> segmenter = skinlesion.Segmenter.from_pretrained("small")       # doctest: +SKIP
+    >>> segmenter.segment("photo.jpg").mask                             # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.version import __version__
+
+if TYPE_CHECKING:
+    from skinlesion.checkpoint import load_checkpoint, save_checkpoint
+    from skinlesion.evaluation import evaluate
+    from skinlesion.model import create_model
+    from skinlesion.segmenter import Segmentation, Segmenter
+
+__all__ = [
+    "Segmentation",
+    "Segmenter",
+    "SkinlesionError",
+    "__version__",
+    "create_model",
+    "evaluate",
+    "load_checkpoint",
+    "save_checkpoint",
+]
+
+_HOME = {
+    "Segmentation": "skinlesion.segmenter",
+    "Segmenter": "skinlesion.segmenter",
+    "create_model": "skinlesion.model",
+    "evaluate": "skinlesion.evaluation",
+    "load_checkpoint": "skinlesion.checkpoint",
+    "save_checkpoint": "skinlesion.checkpoint",
+}
+_SUBMODULES = frozenset({"data", "losses", "metrics", "model", "scan", "training"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use (PEP 562)."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _SUBMODULES:
+        return import_module(f"skinlesion.{name}")
+    raise AttributeError(f"module 'skinlesion' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -1,0 +1,15 @@
+"""The selective scan: one definition (`reference`), several engines that must equal it.
+
+>>> import torch
+>>> from skinlesion.scan import cross_selective_scan
+>>> x, delta = torch.randn(1, 4, 5, 16), torch.randn(1, 4, 5, 4, 16)
+>>> B, C = torch.randn(2, 1, 4, 5, 4, 8)
+>>> A, D, bias = -torch.rand(4, 16, 8), torch.ones(4, 16), torch.zeros(4, 16)
+>>> cross_selective_scan(x, delta, A, B, C, D, bias).shape
+torch.Size([1, 4, 5, 16])
+"""
+
+from skinlesion.scan.engines import ENGINES, EngineStatus, choose_engine, engines
+from skinlesion.scan.operator import cross_selective_scan
+
+__all__ = ["ENGINES", "EngineStatus", "choose_engine", "cross_selective_scan", "engines"]

@@ -1,0 +1,167 @@
+"""The CPU engine: the Numba kernels as PyTorch operators, on an ordinary pool of threads.
+
+The kernels release the GIL, so plain Python threads run them side by side. There is no second OpenMP pool to fight
+torch's, and any number of callers (a dashboard's users) may scan at once.
+"""
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from skinlesion.scan import kernels
+from skinlesion.scan.simd import BYTES
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="skinlesion-scan")
+
+
+if hasattr(os, "register_at_fork"):  # a forked DataLoader worker inherits the pool but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def _run(task: Callable[[int], None], count: int) -> None:
+    """task(0) .. task(count - 1) on as many threads as torch uses, this one included."""
+    numbers = itertools.count()  # next() is atomic, so each task runs once
+
+    def work() -> None:
+        while (number := next(numbers)) < count:
+            task(number)
+
+    helpers = [_pool().submit(work) for _ in range(min(torch.get_num_threads(), count) - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # not begun: nothing is left for it
+            helper.result()
+
+
+def _split(batch: int, blocks: int) -> int:
+    """Into how many groups to cut the channel blocks so that there is a task for every thread."""
+    wanted = -(-torch.get_num_threads() // batch)
+    return min(blocks, wanted)
+
+
+def _tasks(batch: int, channels: int, lanes: int) -> list[tuple[int, int, int, int]]:
+    """(image, first channel, blocks, group) of every task."""
+    blocks = channels // lanes
+    groups = _split(batch, blocks)
+    edges = [blocks * g // groups for g in range(groups + 1)]
+    return [
+        (b, edges[g] * lanes, edges[g + 1] - edges[g], g) for b in range(batch) for g in range(groups)
+    ]
+
+
+def _numpy(*tensors: Tensor):
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def _kept_shape(delta: Tensor, states: int) -> tuple[int, ...]:
+    batch, length, routes, channels = delta.shape
+    return (batch, routes, -(-length // kernels.CHUNK), states, channels)
+
+
+@torch.library.custom_op("skinlesion::cross_scan", mutates_args=(), device_types="cpu")
+def cross_scan(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, routes: Tensor, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """The four-route scan; shapes as in `reference.cross_selective_scan`, channels a multiple of a vector.
+
+    Returns:
+        y (B, L, D), and the states kept for the backward pass (B, K, chunks, N, D), empty unless `keep`.
+    """
+    batch, _, channels = x.shape
+    lanes = BYTES // x.element_size()
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    kept = x.new_empty(_kept_shape(delta, A.shape[-1]) if keep else (0, 0, 0, 0, 0))
+    rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
+    arrays = _numpy(x, delta, rates, B, C, D, delta_bias, routes, y, kept)
+    tasks = _tasks(batch, channels, lanes)
+
+    def task(number: int) -> None:
+        b, first, blocks, _ = tasks[number]
+        kernels.forward(*arrays, keep, b, first, blocks, lanes)
+
+    _run(task, len(tasks))
+    return y, kept
+
+
+@cross_scan.register_fake
+def _(x, delta, A, B, C, D, delta_bias, routes, keep):
+    kept = x.new_empty(_kept_shape(delta, A.shape[-1]) if keep else (0, 0, 0, 0, 0))
+    return torch.empty_like(x, memory_format=torch.contiguous_format), kept
+
+
+def _empty_gradients(x: Tensor, delta: Tensor, A: Tensor, groups: int) -> tuple[Tensor, ...]:
+    batch, length, routes, channels = delta.shape
+    states = A.shape[-1]
+    return (
+        x.new_empty(batch, length, channels),
+        # Route-major in memory: that is how the projection that made delta wants its gradient.
+        x.new_empty(routes, batch, length, channels).permute(1, 2, 0, 3),  # (B, L, K, D)
+        x.new_empty(batch, routes, states, channels),
+        x.new_empty(groups, batch, length, routes, states),
+        x.new_empty(groups, batch, length, routes, states),
+        x.new_empty(batch, routes, channels),
+        x.new_empty(batch, routes, channels),
+    )
+
+
+@torch.library.custom_op("skinlesion::cross_scan_backward", mutates_args=(), device_types="cpu")
+def cross_scan_backward(
+    dy: Tensor,
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    routes: Tensor,
+    kept: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `cross_scan` with respect to x, delta, A, B, C, D and delta_bias."""
+    batch, _, channels = x.shape
+    lanes = BYTES // x.element_size()
+    tasks = _tasks(batch, channels, lanes)
+    gradients = _empty_gradients(x, delta, A, len(tasks) // batch)
+    rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
+    arrays = _numpy(dy, x, delta, rates, B, C, D, delta_bias, routes, kept, *gradients)
+
+    def task(number: int) -> None:
+        kernels.backward(*arrays, *tasks[number][:3], lanes, tasks[number][3])
+
+    _run(task, len(tasks))
+    dx, ddelta, dA, dB, dC, dD, dbias = gradients
+    # (K, N, D) -> (K, D, N); exp(Delta A) = 2 ** (Delta A2), so its derivative brings the factor ln 2 twice over:
+    # d2^v/dv = ln 2 * 2^v and dA2/dA = log2 e cancel.
+    return dx, ddelta, dA.sum(0).transpose(1, 2).contiguous(), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
+
+
+@cross_scan_backward.register_fake
+def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
+    dx, ddelta, *_ = _empty_gradients(x, delta, A, 1)
+    shapes = (A, B, C, D, delta_bias)
+    return (dx, ddelta, *(torch.empty_like(t, memory_format=torch.contiguous_format) for t in shapes))
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, keep = inputs
+    ctx.save_for_backward(*tensors, output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.keep = keep
+
+
+def _backward(ctx, dy, _):
+    if not ctx.keep:
+        raise RuntimeError("cross_scan was called with keep=False, so it has no gradient; call it with keep=True")
+    gradients = cross_scan_backward(dy.contiguous(), *ctx.saved_tensors)
+    return (*gradients, None, None)  # routes and keep
+
+
+cross_scan.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,193 @@
+"""The fused cross scan for CPUs: Numba kernels that walk the routes in place, forward and backward.
+
+Nothing of size (B, K, L, D, N) is ever stored. A task owns one image and a group of 16-channel blocks and walks
+the K routes over it. A route is walked in chunks of `CHUNK` tokens and, within a chunk, block by block: the state
+of a block (16 channels x N states, 1 kB) stays in the first-level cache, each cache line of the image is fetched
+once a route, and the lines of the next chunk are asked for ahead of time, since a column route jumps a whole
+row of the image at every step. The backward pass starts each chunk from the state that the forward pass kept and
+recomputes the rest.
+
+Shapes, all with the last axis contiguous: x, y (B, L, D); delta (B, L, K, D); B, C (B, L, K, N); A2 (K, N, D),
+which is A times log2(e); skip, bias (K, D); routes (K, L); kept (B, K, chunks, N, D).
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from skinlesion.scan.simd import (
+    absolute,
+    exp2,
+    fma,
+    load,
+    log1p_unit,
+    positive_part,
+    prefetch,
+    scaled,
+    splat,
+    store,
+    total,
+    zero,
+)
+
+CHUNK = 16  # tokens between two kept states
+LOG2_E = math.log2(math.e)
+LN_2 = math.log(2.0)
+
+
+@njit(inline="always")
+def _softplus(v):
+    """log(1 + e**v), accurate at both ends."""
+    return positive_part(v) + log1p_unit(exp2(scaled(absolute(v), -LOG2_E)))
+
+
+@njit(inline="always")
+def _prefetch_token(x, delta, B, C, b, token, k, first, blocks, lanes):
+    for j in range(blocks):
+        prefetch(x, (b, token, first + j * lanes))
+        prefetch(delta, (b, token, k, first + j * lanes))
+    prefetch(B, (b, token, k, 0))
+    prefetch(C, (b, token, k, 0))
+
+
+@njit(nogil=True, error_model="numpy")
+def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blocks, lanes):
+    """Fill y[b, :, first : first + blocks * lanes] and, if `keep`, the state before each chunk."""
+    K, N, _ = A2.shape
+    L = x.shape[1]
+    state = np.empty((blocks, N, lanes), x.dtype)
+    rates = np.empty((blocks, N, lanes), x.dtype)
+    for k in range(K):
+        for j in range(blocks):
+            for n in range(N):
+                store(state, (j, n, 0), zero(x))
+                store(rates, (j, n, 0), load(A2, (k, n, first + j * lanes)))
+        for start in range(0, L, CHUNK):
+            for j in range(blocks):
+                d = first + j * lanes
+                if keep:
+                    for n in range(N):
+                        store(kept, (b, k, start // CHUNK, n, d), load(state, (j, n, 0)))
+                D, offset = load(skip, (k, d)), load(bias, (k, d))
+                for t in range(start, min(start + CHUNK, L)):
+                    token = routes[k, t]
+                    if j == 0:
+                        ahead = routes[k, min(t + CHUNK, L - 1)]
+                        _prefetch_token(x, delta, B, C, b, ahead, k, first, blocks, lanes)
+                    u = load(x, (b, token, d))
+                    step = _softplus(load(delta, (b, token, k, d)) + offset)
+                    write = step * u
+                    out = D * u
+                    for n in range(N):
+                        decay = exp2(step * load(rates, (j, n, 0)))
+                        h = fma(decay, load(state, (j, n, 0)), write * splat(B[b, token, k, n]))
+                        store(state, (j, n, 0), h)
+                        out = fma(splat(C[b, token, k, n]), h, out)
+                    if k > 0:
+                        out = out + load(y, (b, token, d))
+                    store(y, (b, token, d), out)
+
+
+@njit(nogil=True, error_model="numpy")
+def _recompute(x, delta, B, routes, kept, rates, offset, states, decays, steps, b, k, start, stop, d):
+    """States, decays and step sizes of one chunk of one block, from the state kept before it."""
+    N = rates.shape[0]
+    for n in range(N):
+        store(states, (0, n, 0), load(kept, (b, k, start // CHUNK, n, d)))
+    for t in range(start, stop):
+        i = t - start
+        token = routes[k, t]
+        step = _softplus(load(delta, (b, token, k, d)) + offset)
+        write = step * load(x, (b, token, d))
+        store(steps, (i, 0), step)
+        for n in range(N):
+            decay = exp2(step * load(rates, (n, 0)))
+            h = fma(decay, load(states, (i, n, 0)), write * splat(B[b, token, k, n]))
+            store(decays, (i, n, 0), decay)
+            store(states, (i + 1, n, 0), h)
+
+
+@njit(nogil=True, error_model="numpy")
+def backward(
+    dy, x, delta, A2, B, C, skip, bias, routes, kept, dx, ddelta, dA2, dB, dC, dskip, dbias, b, first, blocks, lanes, part
+):
+    """Gradients of a task's channels; dB and dC are this task's part of the sum over channels.
+
+    With g the gradient that reaches state h_t, p = g decay_t flows on to h_{t-1} and p h_{t-1} is what the
+    exponent Delta A receives. dA2, dskip and dbias are (B, ...): the sum over images is left to the caller.
+    """
+    K, N, _ = A2.shape
+    L = x.shape[1]
+    carry = np.empty((blocks, N, lanes), x.dtype)
+    drates = np.empty((blocks, N, lanes), x.dtype)
+    rates = np.empty((blocks, N, lanes), x.dtype)
+    sums = np.empty((blocks, 2, lanes), x.dtype)  # dskip and dbias
+    states = np.empty((CHUNK + 1, N, lanes), x.dtype)
+    decays = np.empty((CHUNK, N, lanes), x.dtype)
+    steps = np.empty((CHUNK, lanes), x.dtype)
+    dB_lanes = np.empty((CHUNK, N, lanes), x.dtype)
+    dC_lanes = np.empty((CHUNK, N, lanes), x.dtype)
+    for k in range(K):
+        for j in range(blocks):
+            store(sums, (j, 0, 0), zero(x))
+            store(sums, (j, 1, 0), zero(x))
+            for n in range(N):
+                store(carry, (j, n, 0), zero(x))
+                store(drates, (j, n, 0), zero(x))
+                store(rates, (j, n, 0), load(A2, (k, n, first + j * lanes)))
+        for chunk in range((L - 1) // CHUNK, -1, -1):
+            start, stop = chunk * CHUNK, min(chunk * CHUNK + CHUNK, L)
+            for t in range(max(start - CHUNK, 0), start):
+                _prefetch_token(x, delta, B, C, b, routes[k, t], k, first, blocks, lanes)
+                for j in range(blocks):
+                    prefetch(dy, (b, routes[k, t], first + j * lanes))
+            for i in range(CHUNK):
+                for n in range(N):
+                    store(dB_lanes, (i, n, 0), zero(x))
+                    store(dC_lanes, (i, n, 0), zero(x))
+            for j in range(blocks):
+                d = first + j * lanes
+                D, offset = load(skip, (k, d)), load(bias, (k, d))
+                _recompute(x, delta, B, routes, kept, rates[j], offset, states, decays, steps, b, k, start, stop, d)
+                dD, doffset = load(sums, (j, 0, 0)), load(sums, (j, 1, 0))
+                for t in range(stop - 1, start - 1, -1):
+                    i = t - start
+                    token = routes[k, t]
+                    u, out = load(x, (b, token, d)), load(dy, (b, token, d))
+                    step = load(steps, (i, 0))
+                    write = step * u
+                    through_decay, through_write = zero(x), zero(x)
+                    for n in range(N):
+                        g = fma(splat(C[b, token, k, n]), out, load(carry, (j, n, 0)))
+                        p = g * load(decays, (i, n, 0))
+                        q = p * load(states, (i, n, 0))
+                        store(carry, (j, n, 0), p)
+                        store(drates, (j, n, 0), fma(q, step, load(drates, (j, n, 0))))
+                        through_decay = fma(q, load(rates, (j, n, 0)), through_decay)
+                        through_write = fma(g, splat(B[b, token, k, n]), through_write)
+                        store(dB_lanes, (i, n, 0), fma(g, write, load(dB_lanes, (i, n, 0))))
+                        store(dC_lanes, (i, n, 0), fma(out, load(states, (i + 1, n, 0)), load(dC_lanes, (i, n, 0))))
+                    v = load(delta, (b, token, k, d)) + offset
+                    slope = exp2(scaled(v - step, LOG2_E))  # the sigmoid, since step is softplus(v)
+                    dv = fma(through_write, u, scaled(through_decay, LN_2)) * slope
+                    store(ddelta, (b, token, k, d), dv)
+                    du = fma(through_write, step, D * out)
+                    if k > 0:
+                        du = du + load(dx, (b, token, d))
+                    store(dx, (b, token, d), du)
+                    dD = fma(out, u, dD)
+                    doffset = doffset + dv
+                store(sums, (j, 0, 0), dD)
+                store(sums, (j, 1, 0), doffset)
+            for t in range(start, stop):
+                token = routes[k, t]
+                for n in range(N):
+                    dB[part, b, token, k, n] = total(load(dB_lanes, (t - start, n, 0)))
+                    dC[part, b, token, k, n] = total(load(dC_lanes, (t - start, n, 0)))
+        for j in range(blocks):
+            d = first + j * lanes
+            store(dskip, (b, k, d), load(sums, (j, 0, 0)))
+            store(dbias, (b, k, d), load(sums, (j, 1, 0)))
+            for n in range(N):
+                store(dA2, (b, k, n, d), load(drates, (j, n, 0)))

@@ -1,0 +1,117 @@
+"""`cross_selective_scan`: the one entrance to all engines."""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skinlesion.scan import reference
+from skinlesion.scan.engines import choose_engine
+
+
+@functools.lru_cache(maxsize=64)
+def _routes(height: int, width: int, device: torch.device) -> Tensor:
+    return reference.four_routes(height, width, device)
+
+
+def _check_routes(routes: Tensor, length: int) -> Tensor:
+    """A caller's own routes, as int32; a kernel must never be sent outside the image."""
+    expected = torch.arange(length, device=routes.device).expand(routes.shape[0], length)
+    if routes.shape[1:] != (length,) or not torch.equal(routes.long().sort(dim=1).values, expected):
+        raise ValueError(f"each route must visit each of the {length} tokens once; got shape {tuple(routes.shape)}")
+    return routes.to(torch.int32)
+
+
+def _check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> None:
+    if x.dim() != 4 or A.dim() != 3:
+        raise ValueError(f"x must be (B, H, W, D) and A (K, D, N); got {tuple(x.shape)} and {tuple(A.shape)}")
+    batch, height, width, channels = x.shape
+    routes, _, states = A.shape
+    for name, tensor, shape in (
+        ("delta", delta, (batch, height, width, routes, channels)),
+        ("A", A, (routes, channels, states)),
+        ("B", B, (batch, height, width, routes, states)),
+        ("C", C, (batch, height, width, routes, states)),
+        ("D", D, (routes, channels)),
+        ("delta_bias", delta_bias, (routes, channels)),
+    ):
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must be {shape} for x {tuple(x.shape)}; got {tuple(tensor.shape)}")
+
+
+def _pad_channels(tensors: list[Tensor], extra: int) -> list[Tensor]:
+    """Append channels of zeros to x, delta, A, D and delta_bias: they read and write nothing."""
+    x, delta, A, B, C, D, delta_bias = tensors
+    x, delta, D, delta_bias = (F.pad(t, (0, extra)) for t in (x, delta, D, delta_bias))
+    return [x, delta, F.pad(A, (0, 0, 0, extra)), B, C, D, delta_bias]
+
+
+def _dense_rows(tensor: Tensor) -> Tensor:
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
+    from skinlesion.scan import cpu  # Numba is imported when the engine is first used
+
+    channels = tensors[0].shape[-1]
+    lanes = cpu.BYTES // tensors[0].element_size()
+    extra = -channels % lanes
+    if extra:
+        tensors = _pad_channels(tensors, extra)
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    y, _ = cpu.cross_scan(*map(_dense_rows, tensors), routes, keep)
+    return y[..., :channels] if extra else y
+
+
+def cross_selective_scan(
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    *,
+    routes: Tensor | None = None,
+    engine: str = "auto",
+) -> Tensor:
+    r"""SS2D's scan: expand the grid into routes, scan each (S6), merge by addition (paper section 3.2).
+
+    For route k with step size :math:`\Delta = \mathrm{softplus}(\mathtt{delta} + \mathtt{delta\_bias})`:
+    :math:`h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t x_t` and :math:`y_t = \langle C_t, h_t\rangle + D x_t`; the
+    routes' y are added at each token. The work is done in float32 (float64 for float64 input) under autocast too.
+
+    Args:
+        x: input, channels last, (B, H, W, D).
+        delta: step sizes before bias and softplus, (B, H, W, K, D).
+        A: decay rates, at most 0, (K, D, N).
+        B: input weights, (B, H, W, K, N).
+        C: output weights, (B, H, W, K, N).
+        D: direct path, (K, D).
+        delta_bias: added to delta before softplus, (K, D).
+        routes: visiting orders, integers (K, H * W), each a permutation of the row-major tokens; None for
+            `reference.four_routes`.
+        engine: "auto" or a name of `skinlesion.scan.ENGINES`.
+
+    Returns:
+        y, (B, H, W, D), in x's dtype.
+
+    Raises:
+        ValueError: a shape does not fit, or a route is not a permutation.
+        SkinlesionError: the engine is unknown or not available.
+    """
+    _check_shapes(x, delta, A, B, C, D, delta_bias)
+    engine = choose_engine(engine, x.device)
+    batch, height, width, channels = x.shape
+    if routes is None:
+        routes = _routes(height, width, x.device)
+    else:
+        routes = _check_routes(routes, height * width)
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    x_flat = x.flatten(1, 2)  # (B, L, D)
+    per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)
+    tensors = [t.to(dtype) for t in (x_flat, per_token[0], A, *per_token[1:], D, delta_bias)]
+    with torch.autocast(x.device.type, enabled=False):
+        y = _scan_cpu(tensors, routes) if engine == "cpu" else reference.cross_selective_scan(*tensors, routes)
+    return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)
