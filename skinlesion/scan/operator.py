@@ -12,7 +12,8 @@ from skinlesion.scan.engines import choose_engine
 
 @functools.lru_cache(maxsize=64)
 def _routes(height: int, width: int, device: torch.device) -> Tensor:
-    return reference.four_routes(height, width, device)
+    with torch.inference_mode(False):  # the cached table must serve training too
+        return reference.four_routes(height, width, device)
 
 
 def _check_routes(routes: Tensor, length: int) -> Tensor:

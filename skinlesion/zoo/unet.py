@@ -1,0 +1,95 @@
+"""U-Net (Ronneberger et al., arXiv 1505.04597) with batch normalization and padded convolutions.
+
+The published network has 31.0 M parameters at width 64 without normalization and unpadded convolutions; padding
+keeps the size, and batch normalization is what every later comparison trains with.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.model.unet import pad_to_multiple
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Sizes of the U-Net.
+
+    Attributes:
+        dim: channels of the first stage; each stage doubles them.
+        stages: number of resolutions, the bottom one included.
+        in_channels: channels of the image.
+    """
+
+    dim: int = 32
+    stages: int = 5
+    in_channels: int = 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint's header."""
+        return asdict(self)
+
+    def override(self, **values: Any) -> "UNetConfig":
+        """A copy with some values changed; an unknown name raises SkinlesionError with the valid ones."""
+        valid = [field.name for field in fields(self)]
+        unknown = sorted(set(values) - set(valid))
+        if unknown:
+            raise SkinlesionError(f"Unknown model option {', '.join(unknown)}; the options are: {', '.join(valid)}.")
+        return replace(self, **values)
+
+
+class DoubleConvolution(nn.Sequential):
+    """Twice 3 x 3 convolution, batch normalization, ReLU.
+
+    Args:
+        dim: channels that come in.
+        out_dim: channels that leave.
+    """
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        layers: list[nn.Module] = []
+        for channels in (dim, out_dim):
+            layers += [
+                nn.Conv2d(channels, out_dim, 3, padding=1, bias=False),
+                nn.BatchNorm2d(out_dim),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class UNet(nn.Module):
+    """The plain U-Net.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.dim * 2**i for i in range(config.stages)]
+        self.encoder = nn.ModuleList(
+            DoubleConvolution(dim, out) for dim, out in zip([config.in_channels, *widths[:-1]], widths, strict=True)
+        )
+        self.upsampling = nn.ModuleList(
+            nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1]
+        )
+        self.decoder = nn.ModuleList(DoubleConvolution(width, width // 2) for width in widths[:0:-1])
+        self.classifier = nn.Conv2d(config.dim, 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
+        height, width = image.shape[-2:]
+        x = pad_to_multiple(image, 2 ** (self.config.stages - 1))
+        skips = []
+        for i, stage in enumerate(self.encoder):
+            x = stage(F.max_pool2d(x, 2) if i > 0 else x)
+            skips.append(x)
+        skips.pop()
+        for upsampling, stage in zip(self.upsampling, self.decoder, strict=True):
+            x = stage(torch.cat([skips.pop(), upsampling(x)], dim=1))
+        return self.classifier(x)[..., :height, :width]
