@@ -37,6 +37,15 @@ LN_2 = math.log(2.0)
 
 
 @njit(inline="always")
+def _scratch(rows, N, slots, lanes, like):
+    """(rows, N, slots, lanes) that starts on a cache line: a vector across two lines costs two accesses."""
+    size = rows * N * slots * lanes
+    raw = np.empty(size + lanes, like.dtype)
+    start = (-raw.ctypes.data % (lanes * raw.itemsize)) // raw.itemsize
+    return raw[start : start + size].reshape(rows, N, slots, lanes)
+
+
+@njit(inline="always")
 def _softplus(v):
     """log(1 + e**v), accurate at both ends."""
     return positive_part(v) + log1p_unit(exp2(scaled(absolute(v), -LOG2_E)))
@@ -56,19 +65,18 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
     """Fill y[b, :, first : first + blocks * lanes] and, if `keep`, the state before each chunk."""
     K, N, _ = A2.shape
     L = x.shape[1]
-    state = np.empty((blocks, N, lanes), x.dtype)
-    rates = np.empty((blocks, N, lanes), x.dtype)
+    block = _scratch(blocks, N, 2, lanes, x)  # state and rates, side by side
     for k in range(K):
         for j in range(blocks):
             for n in range(N):
-                store(state, (j, n, 0), zero(x))
-                store(rates, (j, n, 0), load(A2, (k, n, first + j * lanes)))
+                store(block, (j, n, 0, 0), zero(x))
+                store(block, (j, n, 1, 0), load(A2, (k, n, first + j * lanes)))
         for start in range(0, L, CHUNK):
             for j in range(blocks):
                 d = first + j * lanes
                 if keep:
                     for n in range(N):
-                        store(kept, (b, k, start // CHUNK, n, d), load(state, (j, n, 0)))
+                        store(kept, (b, k, start // CHUNK, n, d), load(block, (j, n, 0, 0)))
                 D, offset = load(skip, (k, d)), load(bias, (k, d))
                 for t in range(start, min(start + CHUNK, L)):
                     token = routes[k, t]
@@ -80,9 +88,9 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
                     write = step * u
                     out = D * u
                     for n in range(N):
-                        decay = exp2(step * load(rates, (j, n, 0)))
-                        h = fma(decay, load(state, (j, n, 0)), write * splat(B[b, token, k, n]))
-                        store(state, (j, n, 0), h)
+                        decay = exp2(step * load(block, (j, n, 1, 0)))
+                        h = fma(decay, load(block, (j, n, 0, 0)), write * splat(B[b, token, k, n]))
+                        store(block, (j, n, 0, 0), h)
                         out = fma(splat(C[b, token, k, n]), h, out)
                     if k > 0:
                         out = out + load(y, (b, token, d))
@@ -90,11 +98,11 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
 
 
 @njit(nogil=True, error_model="numpy")
-def _recompute(x, delta, B, routes, kept, rates, offset, states, decays, steps, b, k, start, stop, d):
+def _recompute(x, delta, B, routes, kept, block, offset, work, steps, b, k, start, stop, d):
     """States, decays and step sizes of one chunk of one block, from the state kept before it."""
-    N = rates.shape[0]
+    N = block.shape[0]
     for n in range(N):
-        store(states, (0, n, 0), load(kept, (b, k, start // CHUNK, n, d)))
+        store(work, (0, n, 0, 0), load(kept, (b, k, start // CHUNK, n, d)))
     for t in range(start, stop):
         i = t - start
         token = routes[k, t]
@@ -102,10 +110,10 @@ def _recompute(x, delta, B, routes, kept, rates, offset, states, decays, steps, 
         write = step * load(x, (b, token, d))
         store(steps, (i, 0), step)
         for n in range(N):
-            decay = exp2(step * load(rates, (n, 0)))
-            h = fma(decay, load(states, (i, n, 0)), write * splat(B[b, token, k, n]))
-            store(decays, (i, n, 0), decay)
-            store(states, (i + 1, n, 0), h)
+            decay = exp2(step * load(block, (n, 0, 0)))
+            h = fma(decay, load(work, (i, n, 0, 0)), write * splat(B[b, token, k, n]))
+            store(work, (i, n, 1, 0), decay)
+            store(work, (i + 1, n, 0, 0), h)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -119,23 +127,18 @@ def backward(
     """
     K, N, _ = A2.shape
     L = x.shape[1]
-    carry = np.empty((blocks, N, lanes), x.dtype)
-    drates = np.empty((blocks, N, lanes), x.dtype)
-    rates = np.empty((blocks, N, lanes), x.dtype)
+    block = _scratch(blocks, N, 3, lanes, x)  # rates, their gradient, the carried gradient
     sums = np.empty((blocks, 2, lanes), x.dtype)  # dskip and dbias
-    states = np.empty((CHUNK + 1, N, lanes), x.dtype)
-    decays = np.empty((CHUNK, N, lanes), x.dtype)
+    work = _scratch(CHUNK + 1, N, 4, lanes, x)  # state before the token, decay, parts of dB and dC
     steps = np.empty((CHUNK, lanes), x.dtype)
-    dB_lanes = np.empty((CHUNK, N, lanes), x.dtype)
-    dC_lanes = np.empty((CHUNK, N, lanes), x.dtype)
     for k in range(K):
         for j in range(blocks):
             store(sums, (j, 0, 0), zero(x))
             store(sums, (j, 1, 0), zero(x))
             for n in range(N):
-                store(carry, (j, n, 0), zero(x))
-                store(drates, (j, n, 0), zero(x))
-                store(rates, (j, n, 0), load(A2, (k, n, first + j * lanes)))
+                store(block, (j, n, 0, 0), load(A2, (k, n, first + j * lanes)))
+                store(block, (j, n, 1, 0), zero(x))
+                store(block, (j, n, 2, 0), zero(x))
         for chunk in range((L - 1) // CHUNK, -1, -1):
             start, stop = chunk * CHUNK, min(chunk * CHUNK + CHUNK, L)
             for t in range(max(start - CHUNK, 0), start):
@@ -144,12 +147,12 @@ def backward(
                     prefetch(dy, (b, routes[k, t], first + j * lanes))
             for i in range(CHUNK):
                 for n in range(N):
-                    store(dB_lanes, (i, n, 0), zero(x))
-                    store(dC_lanes, (i, n, 0), zero(x))
+                    store(work, (i, n, 2, 0), zero(x))
+                    store(work, (i, n, 3, 0), zero(x))
             for j in range(blocks):
                 d = first + j * lanes
                 D, offset = load(skip, (k, d)), load(bias, (k, d))
-                _recompute(x, delta, B, routes, kept, rates[j], offset, states, decays, steps, b, k, start, stop, d)
+                _recompute(x, delta, B, routes, kept, block[j], offset, work, steps, b, k, start, stop, d)
                 dD, doffset = load(sums, (j, 0, 0)), load(sums, (j, 1, 0))
                 for t in range(stop - 1, start - 1, -1):
                     i = t - start
@@ -159,15 +162,15 @@ def backward(
                     write = step * u
                     through_decay, through_write = zero(x), zero(x)
                     for n in range(N):
-                        g = fma(splat(C[b, token, k, n]), out, load(carry, (j, n, 0)))
-                        p = g * load(decays, (i, n, 0))
-                        q = p * load(states, (i, n, 0))
-                        store(carry, (j, n, 0), p)
-                        store(drates, (j, n, 0), fma(q, step, load(drates, (j, n, 0))))
-                        through_decay = fma(q, load(rates, (j, n, 0)), through_decay)
+                        g = fma(splat(C[b, token, k, n]), out, load(block, (j, n, 2, 0)))
+                        p = g * load(work, (i, n, 1, 0))
+                        q = p * load(work, (i, n, 0, 0))
+                        store(block, (j, n, 2, 0), p)
+                        store(block, (j, n, 1, 0), fma(q, step, load(block, (j, n, 1, 0))))
+                        through_decay = fma(q, load(block, (j, n, 0, 0)), through_decay)
                         through_write = fma(g, splat(B[b, token, k, n]), through_write)
-                        store(dB_lanes, (i, n, 0), fma(g, write, load(dB_lanes, (i, n, 0))))
-                        store(dC_lanes, (i, n, 0), fma(out, load(states, (i + 1, n, 0)), load(dC_lanes, (i, n, 0))))
+                        store(work, (i, n, 2, 0), fma(g, write, load(work, (i, n, 2, 0))))
+                        store(work, (i, n, 3, 0), fma(out, load(work, (i + 1, n, 0, 0)), load(work, (i, n, 3, 0))))
                     v = load(delta, (b, token, k, d)) + offset
                     slope = exp2(scaled(v - step, LOG2_E))  # the sigmoid, since step is softplus(v)
                     dv = fma(through_write, u, scaled(through_decay, LN_2)) * slope
@@ -183,11 +186,11 @@ def backward(
             for t in range(start, stop):
                 token = routes[k, t]
                 for n in range(N):
-                    dB[part, b, token, k, n] = total(load(dB_lanes, (t - start, n, 0)))
-                    dC[part, b, token, k, n] = total(load(dC_lanes, (t - start, n, 0)))
+                    dB[part, b, token, k, n] = total(load(work, (t - start, n, 2, 0)))
+                    dC[part, b, token, k, n] = total(load(work, (t - start, n, 3, 0)))
         for j in range(blocks):
             d = first + j * lanes
             store(dskip, (b, k, d), load(sums, (j, 0, 0)))
             store(dbias, (b, k, d), load(sums, (j, 1, 0)))
             for n in range(N):
-                store(dA2, (b, k, n, d), load(drates, (j, n, 0)))
+                store(dA2, (b, k, n, d), load(block, (j, n, 1, 0)))
