@@ -18,8 +18,8 @@ from skinlesion.version import __version__
 if TYPE_CHECKING:
     from skinlesion.checkpoint import load_checkpoint, save_checkpoint
     from skinlesion.evaluation import evaluate
-    from skinlesion.model import create_model
     from skinlesion.segmenter import Segmentation, Segmenter
+    from skinlesion.zoo import create_model
 
 __all__ = [
     "Segmentation",
@@ -35,12 +35,12 @@ __all__ = [
 _HOME = {
     "Segmentation": "skinlesion.segmenter",
     "Segmenter": "skinlesion.segmenter",
-    "create_model": "skinlesion.model",
+    "create_model": "skinlesion.zoo",
     "evaluate": "skinlesion.evaluation",
     "load_checkpoint": "skinlesion.checkpoint",
     "save_checkpoint": "skinlesion.checkpoint",
 }
-_SUBMODULES = frozenset({"data", "losses", "metrics", "model", "scan", "training"})
+_SUBMODULES = frozenset({"data", "losses", "metrics", "model", "scan", "training", "zoo"})
 
 
 def __getattr__(name: str) -> Any:
