@@ -4,7 +4,13 @@ from skinlesion.model.block import CMSSMBlock, DropPath
 from skinlesion.model.cmn import ChannelMixing, channel_mixing
 from skinlesion.model.config import PRESETS, ModelConfig
 from skinlesion.model.cra import CrossRegionAttention, apply_gates, directional_means
-from skinlesion.model.patches import PatchEmbedding, PatchExpanding, PatchMerging, depth_to_space, space_to_depth
+from skinlesion.model.patches import (
+    PatchEmbedding,
+    PatchExpanding,
+    PatchMerging,
+    depth_to_space,
+    space_to_depth,
+)
 from skinlesion.model.se import SqueezeExcitation, squeeze_excitation
 from skinlesion.model.ss2d import SS2D, set_engine
 from skinlesion.model.trace import Trace

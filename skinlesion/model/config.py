@@ -53,7 +53,16 @@ class ModelConfig:
             raise SkinlesionError(
                 f"depths {self.depths} and decoder_depths {self.decoder_depths} must have the same number of stages."
             )
-        for name in ("dim", "patch_size", "in_channels", "d_state", "expand", "se_ratio", "cmn_ratio", "cra_ratio"):
+        for name in (
+            "dim",
+            "patch_size",
+            "in_channels",
+            "d_state",
+            "expand",
+            "se_ratio",
+            "cmn_ratio",
+            "cra_ratio",
+        ):
             if getattr(self, name) < 1:
                 raise SkinlesionError(f"{name} must be at least 1; got {getattr(self, name)}.")
         if min(*self.depths, *self.decoder_depths) < 1 or (self.dt_rank is not None and self.dt_rank < 1):

@@ -57,9 +57,7 @@ class VisionStateSpaceUNet(nn.Module):
         encoder_rates = linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist()
         decoder_rates = linspace(config.drop_path, 0, sum(config.decoder_depths), device="cpu").tolist()
 
-        self.embedding = PatchEmbedding(
-            in_channels=config.in_channels, dim=config.dim, patch_size=config.patch_size
-        )
+        self.embedding = PatchEmbedding(in_channels=config.in_channels, dim=config.dim, patch_size=config.patch_size)
         self.encoder = nn.ModuleList(
             self._stage(width, depth, encoder_rates) for width, depth in zip(widths, config.depths, strict=True)
         )

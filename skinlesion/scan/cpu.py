@@ -52,9 +52,7 @@ def _tasks(batch: int, channels: int, lanes: int) -> list[tuple[int, int, int, i
     blocks = channels // lanes
     groups = _split(batch, blocks)
     edges = [blocks * g // groups for g in range(groups + 1)]
-    return [
-        (b, edges[g] * lanes, edges[g + 1] - edges[g], g) for b in range(batch) for g in range(groups)
-    ]
+    return [(b, edges[g] * lanes, edges[g + 1] - edges[g], g) for b in range(batch) for g in range(groups)]
 
 
 def _numpy(*tensors: Tensor):
@@ -68,7 +66,15 @@ def _kept_shape(delta: Tensor, states: int) -> tuple[int, ...]:
 
 @torch.library.custom_op("skinlesion::cross_scan", mutates_args=(), device_types="cpu")
 def cross_scan(
-    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, routes: Tensor, keep: bool
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    routes: Tensor,
+    keep: bool,
 ) -> tuple[Tensor, Tensor]:
     """The four-route scan; shapes as in `reference.cross_selective_scan`, channels a multiple of a vector.
 

@@ -31,6 +31,16 @@ from skinlesion.scan.simd import (
     zero,
 )
 
+
+def _compile(function):
+    """Compile without the GIL; keep the machine code on disk where some folder for it can be written."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba found no writable folder: compile once a process
+        return njit(**options)(function)
+
+
 CHUNK = 16  # tokens between two kept states
 LOG2_E = math.log2(math.e)
 LN_2 = math.log(2.0)
@@ -60,7 +70,7 @@ def _prefetch_token(x, delta, B, C, b, token, k, first, blocks, lanes):
     prefetch(C, (b, token, k, 0))
 
 
-@njit(nogil=True, error_model="numpy")
+@_compile
 def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blocks, lanes):
     """Fill y[b, :, first : first + blocks * lanes] and, if `keep`, the state before each chunk."""
     K, N, _ = A2.shape
@@ -97,7 +107,7 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
                     store(y, (b, token, d), out)
 
 
-@njit(nogil=True, error_model="numpy")
+@_compile
 def _recompute(x, delta, B, routes, kept, block, offset, work, steps, b, k, start, stop, d):
     """States, decays and step sizes of one chunk of one block, from the state kept before it."""
     N = block.shape[0]
@@ -116,9 +126,30 @@ def _recompute(x, delta, B, routes, kept, block, offset, work, steps, b, k, star
             store(work, (i + 1, n, 0, 0), h)
 
 
-@njit(nogil=True, error_model="numpy")
+@_compile
 def backward(
-    dy, x, delta, A2, B, C, skip, bias, routes, kept, dx, ddelta, dA2, dB, dC, dskip, dbias, b, first, blocks, lanes, part
+    dy,
+    x,
+    delta,
+    A2,
+    B,
+    C,
+    skip,
+    bias,
+    routes,
+    kept,
+    dx,
+    ddelta,
+    dA2,
+    dB,
+    dC,
+    dskip,
+    dbias,
+    b,
+    first,
+    blocks,
+    lanes,
+    part,
 ):
     """Gradients of a task's channels; dB and dC are this task's part of the sum over channels.
 
@@ -170,7 +201,11 @@ def backward(
                         through_decay = fma(q, load(block, (j, n, 0, 0)), through_decay)
                         through_write = fma(g, splat(B[b, token, k, n]), through_write)
                         store(work, (i, n, 2, 0), fma(g, write, load(work, (i, n, 2, 0))))
-                        store(work, (i, n, 3, 0), fma(out, load(work, (i + 1, n, 0, 0)), load(work, (i, n, 3, 0))))
+                        store(
+                            work,
+                            (i, n, 3, 0),
+                            fma(out, load(work, (i + 1, n, 0, 0)), load(work, (i, n, 3, 0))),
+                        )
                     v = load(delta, (b, token, k, d)) + offset
                     slope = exp2(scaled(v - step, LOG2_E))  # the sigmoid, since step is softplus(v)
                     dv = fma(through_write, u, scaled(through_decay, LN_2)) * slope

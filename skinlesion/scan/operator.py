@@ -104,11 +104,8 @@ def cross_selective_scan(
     """
     _check_shapes(x, delta, A, B, C, D, delta_bias)
     engine = choose_engine(engine, x.device)
-    batch, height, width, channels = x.shape
-    if routes is None:
-        routes = _routes(height, width, x.device)
-    else:
-        routes = _check_routes(routes, height * width)
+    height, width = x.shape[1:3]
+    routes = _routes(height, width, x.device) if routes is None else _check_routes(routes, height * width)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_flat = x.flatten(1, 2)  # (B, L, D)
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)

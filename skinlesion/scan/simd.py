@@ -41,9 +41,7 @@ def _item_pointer(context, builder, signature, args):
     array_type, index_type = signature.args[:2]
     array = context.make_array(array_type)(context, builder, args[0])
     indices = cgutils.unpack_tuple(builder, args[1], len(index_type))
-    indices = [
-        context.cast(builder, index, kind, types.intp) for index, kind in zip(indices, index_type, strict=True)
-    ]
+    indices = [context.cast(builder, index, kind, types.intp) for index, kind in zip(indices, index_type, strict=True)]
     pointer = cgutils.get_item_pointer(context, builder, array_type, array, indices)
     vector = context.get_value_type(Vector(array_type.dtype))
     return builder.bitcast(pointer, vector.as_pointer())
@@ -143,7 +141,8 @@ def total(typingctx, v):
             high = ir.Constant(ir.VectorType(word, half), list(range(half, width)))
             undefined = ir.Constant(vector.type, ir.Undefined)
             vector = builder.fadd(
-                builder.shuffle_vector(vector, undefined, low), builder.shuffle_vector(vector, undefined, high)
+                builder.shuffle_vector(vector, undefined, low),
+                builder.shuffle_vector(vector, undefined, high),
             )
             width = half
         return builder.extract_element(vector, ir.IntType(32)(0))
@@ -191,7 +190,9 @@ def fma(typingctx, a, b, c):
 def _constant(kind, value):
     if isinstance(kind.element, ir.IntType):
         return ir.Constant(kind, [int(value)] * kind.count)
-    return ir.Constant(kind, [float(np.float32(value)) if isinstance(kind.element, ir.FloatType) else value] * kind.count)
+    return ir.Constant(
+        kind, [float(np.float32(value)) if isinstance(kind.element, ir.FloatType) else value] * kind.count
+    )
 
 
 def _horner(builder, x, coefficients):
@@ -209,7 +210,15 @@ def _fit(function, low, high, degree):
 
 
 # Relative errors 1.2e-7 and 6e-9: the float32 rounding of the result is larger.
-_EXP2 = [1.0, *_fit(lambda f: np.where(f == 0, math.log(2), np.expm1(f * math.log(2)) / np.where(f == 0, 1, f)), -0.5, 0.5, 5)]
+_EXP2 = [
+    1.0,
+    *_fit(
+        lambda f: np.where(f == 0, math.log(2), np.expm1(f * math.log(2)) / np.where(f == 0, 1, f)),
+        -0.5,
+        0.5,
+        5,
+    ),
+]
 _LOG1P = _fit(lambda u: np.where(u == 0, 1.0, np.log1p(u) / np.where(u == 0, 1, u)), 0.0, 1.0, 10)
 
 

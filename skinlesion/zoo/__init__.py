@@ -1,6 +1,6 @@
 """The factory: every network of the kit by name.
 
-A registry entry is data: a builder and its default options. All take an image (B, 3, H, W), 0 to 1, and give logits (B, 1, H, W).
+All take an image (B, 3, H, W) with values in [0, 1] and give logits (B, 1, H, W).
 """
 
 from collections.abc import Callable

@@ -75,9 +75,7 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(
             DoubleConvolution(dim, out) for dim, out in zip([config.in_channels, *widths[:-1]], widths, strict=True)
         )
-        self.upsampling = nn.ModuleList(
-            nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1]
-        )
+        self.upsampling = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1])
         self.decoder = nn.ModuleList(DoubleConvolution(width, width // 2) for width in widths[:0:-1])
         self.classifier = nn.Conv2d(config.dim, 1, 1)
 
