@@ -1,0 +1,305 @@
+"""Feeds training, validation and test: the same batches on one process, on several, and after a resume.
+
+Which images make up step k of epoch e, and how each is augmented, is a function of (seed, e, k) alone. With W
+processes of batch size b each, the union of their batches is the batch of one process of batch size W * b.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.distributed
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from skinlesion.data.cache import cached_arrays
+from skinlesion.data.images import Normalization, normalize, resize_image, resize_mask
+from skinlesion.data.layouts import Sample, find_samples
+from skinlesion.data.splits import PARTS, Manifest, load_split
+from skinlesion.data.transforms import TrainingTransform
+from skinlesion.errors import SkinlesionError
+
+TRUTH_SIZE = 256  # the side at which the paper measures
+_SYNTHETIC_SIZE = 256
+
+
+class Draw(NamedTuple):
+    """What a sampler asks the dataset for."""
+
+    place: int
+    epoch: int
+    counted: bool  # False for an image repeated only so that every process gets as many
+
+
+class LesionDataset(Dataset):
+    """One part of a split, as arrays in memory or in a memory map.
+
+    An item is ``{"image": float32 (3, H, W), "mask": float32 (1, h, w), "id": str, "counted": bool}``.
+
+    Args:
+        images: uint8 (N, H, W, 3) of the whole pool.
+        masks: bool (N, h, w) of the whole pool; h x w may differ from H x W where nothing is augmented.
+        rows: which rows of the pool belong to this part.
+        ids: their ids, in the same order.
+        transform: augmentation; None for validation and test.
+        normalization: see :func:`skinlesion.data.images.normalize`.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray,
+        rows: Sequence[int],
+        ids: Sequence[str],
+        *,
+        transform: TrainingTransform | None = None,
+        normalization: Normalization = "minmax",
+    ):
+        self.images, self.masks, self.rows, self.ids = images, masks, list(rows), list(ids)
+        self.transform, self.normalization = transform, normalization
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor | str | bool]:
+        """Return an item; a bare index means epoch 0."""
+        index, epoch, counted = draw if isinstance(draw, tuple) else (draw, 0, True)
+        row = self.rows[index]
+        image, mask = np.asarray(self.images[row]), np.asarray(self.masks[row])
+        if self.transform is not None:
+            image, mask = self.transform(image, mask, epoch=epoch, index=index)
+        pixels = normalize(image, self.normalization).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(pixels)),
+            "mask": torch.from_numpy(mask.astype(np.float32)[None]),  # (1, h, w)
+            "id": self.ids[index],
+            "counted": counted,
+        }
+
+
+class EpochSampler(DistributedSampler):
+    """Draws every image once an epoch, in an order that depends on (seed, epoch) alone.
+
+    It is a DistributedSampler so that Lightning leaves it in place and calls ``set_epoch`` on it; unlike its
+    parent it hands the epoch on with each index, which reaches workers that live through many epochs.
+    Process r of W takes places r, r + W, ... of the order; the order is filled up from its start until W divides it.
+
+    Args:
+        length: number of images.
+        seed: of the run.
+        shuffle: False keeps the order, for validation and test.
+        num_replicas: W; default from ``torch.distributed``, 1 without it.
+        rank: r; likewise.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int = 0,
+        shuffle: bool,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+    ):
+        if num_replicas is None or rank is None:
+            running = torch.distributed.is_available() and torch.distributed.is_initialized()
+            num_replicas = torch.distributed.get_world_size() if running else 1
+            rank = torch.distributed.get_rank() if running else 0
+        super().__init__(
+            range(length),  # type: ignore[arg-type]  # only its length is used
+            num_replicas=num_replicas,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        self.length = length
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
+        filled = np.resize(order, self.total_size)
+        for place in range(self.rank, self.total_size, self.num_replicas):
+            yield Draw(int(filled[place]), self.epoch, place < self.length)
+
+
+class SegmentationData(pl.LightningDataModule):
+    """Image and mask batches of one dataset under one split.
+
+    A batch is ``{"image": float32 (B, 3, size, size), "mask": float32 (B, 1, s, s) of 0 and 1, "id": list[str],
+    "counted": bool (B,)}``; s is ``size`` in training and ``truth_size`` in validation and test. Under several
+    processes, leave out of the metrics what is not counted.
+
+    The last training batch is kept even when it is smaller, unless it would hold a single image: batch
+    normalization cannot be trained on one value.
+
+    Args:
+        dataset: a name in :data:`skinlesion.data.layouts.DATASETS`.
+        root: where the data are; None only for ``synthetic``, which is then drawn in memory.
+        samples: the pairs themselves, instead of ``root`` (e.g. from :func:`skinlesion.data.layouts.pair_folders`).
+        manifest: the split itself, or
+        split: its name or file, see :func:`skinlesion.data.splits.load_split`.
+        split_seed: of a split that is drawn here; default the dataset's fixed one.
+        size: side of the network's input, in pixels.
+        truth_size: side of the masks that validation and test measure against.
+        batch_size: images per process and step.
+        recipe: augmentation, a name in :data:`skinlesion.data.transforms.RECIPES`.
+        normalization: ``minmax`` or ``minmax255`` (A32).
+        seed: of order and augmentation.
+        num_workers: loader processes; 0 is enough for small images, see ``benchmarks/``.
+        cache_dir: see :func:`skinlesion.data.cache.cached_arrays`.
+        synthetic_count: how many images to draw where root is None.
+
+    Raises:
+        SkinlesionError: the data or the split cannot be used. Raised here, before any training starts, except for
+            damaged files, which show when they are first decoded (``prepare_data``).
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        root: str | Path | None = None,
+        *,
+        samples: Sequence[Sample] | None = None,
+        manifest: Manifest | None = None,
+        split: str | Path | None = None,
+        split_seed: int | None = None,
+        size: int = 256,
+        truth_size: int = TRUTH_SIZE,
+        batch_size: int = 8,
+        recipe: str = "paper",
+        normalization: Normalization = "minmax",
+        seed: int = 42,
+        num_workers: int = 0,
+        cache_dir: str | Path | None = None,
+        synthetic_count: int = 64,
+    ):
+        super().__init__()
+        for name, value in (("size", size), ("truth_size", truth_size), ("batch_size", batch_size)):
+            if value < 1:
+                raise SkinlesionError(f"{name} must be at least 1, not {value}.")
+        self.pool = _find_pool(dataset, root, samples, synthetic_count)
+        self.manifest = manifest or load_split(self.pool, dataset, split, split_seed)
+        self.manifest.check(self.pool)
+        used = {id for part in PARTS for id in self.manifest.parts[part]}
+        self.pool = [sample for sample in self.pool if sample.id in used]
+        self.dataset, self.in_memory = dataset, dataset == "synthetic" and root is None and samples is None
+        self.size, self.truth_size, self.batch_size = size, truth_size, batch_size
+        self.normalization, self.seed, self.num_workers = normalization, seed, num_workers
+        self.cache_dir = cache_dir
+        self.transform = TrainingTransform(recipe, seed)
+        self._parts: dict[str, LesionDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Fill the cache; Lightning calls this in one process of each machine, before the others go on."""
+        if not self.in_memory:
+            self._arrays(self.size)
+            self._arrays(self.truth_size)
+
+    def part(self, name: str) -> LesionDataset:
+        """Return a part as a dataset: ``train`` is augmented, ``val`` and ``test`` are not."""
+        if name not in PARTS:
+            raise SkinlesionError(f"Unknown part {name!r}: choose one of {', '.join(PARTS)}.")
+        if name not in self._parts:
+            training = name == "train"
+            images, masks = self._arrays(self.size if training else self.truth_size)
+            ids = self.manifest.parts[name]
+            if not ids:
+                raise SkinlesionError(f"The part {name} of this split is empty.")
+            row_of = {sample.id: row for row, sample in enumerate(self.pool)}
+            self._parts[name] = LesionDataset(
+                images,
+                masks,
+                [row_of[id] for id in ids],
+                ids,
+                transform=self.transform if training else None,
+                normalization=self.normalization,
+            )
+        return self._parts[name]
+
+    def train_dataloader(self) -> DataLoader:
+        """Augmented batches, shuffled anew each epoch."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation part, in order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """The test part, in order."""
+        return self._loader("test")
+
+    def _loader(self, name: str) -> DataLoader:
+        part = self.part(name)
+        training = name == "train"
+        sampler = EpochSampler(len(part), seed=self.seed, shuffle=training)
+        alone = len(sampler) % self.batch_size == 1 and len(sampler) > 1
+        return DataLoader(
+            part,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            drop_last=training and self.batch_size > 1 and alone,
+        )
+
+    def _arrays(self, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.in_memory:
+            return _draw(self.pool, self.size, mask_size)
+        return cached_arrays(self.pool, self.size, self.cache_dir, mask_size=mask_size)
+
+
+def load_arrays(
+    dataset: str,
+    root: str | Path | None,
+    part: str,
+    size: int,
+    *,
+    split: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    synthetic_count: int = 64,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return one part of a split as plain arrays, for lessons: no loaders, nothing augmented or normalized.
+
+    Returns:
+        images uint8 (n, size, size, 3), masks bool (n, size, size), and the n ids.
+    """
+    data = SegmentationData(
+        dataset,
+        root,
+        split=split,
+        size=size,
+        truth_size=size,
+        cache_dir=cache_dir,
+        synthetic_count=synthetic_count,
+    )
+    chosen = data.part(part)
+    return chosen.images[chosen.rows], chosen.masks[chosen.rows], tuple(chosen.ids)
+
+
+def _find_pool(
+    dataset: str, root: str | Path | None, samples: Sequence[Sample] | None, synthetic_count: int
+) -> list[Sample]:
+    if samples is not None:
+        return sorted(samples, key=lambda sample: sample.id)
+    if root is not None:
+        return find_samples(root, dataset)
+    if dataset == "synthetic":
+        names = [f"synthetic-{number:05d}" for number in range(synthetic_count)]
+        return [Sample(name, Path(name), None) for name in names]
+    raise SkinlesionError(f"{dataset} needs a root: the folder that holds the data (--root).")
+
+
+def _draw(pool: Sequence[Sample], size: int, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the pool's synthetic lesions; image i is always the same one."""
+    from skinlesion.data.synthetic import synthesize  # not needed for real data
+
+    images, masks = [], []
+    for sample in pool:
+        lesion = synthesize(int(sample.id.rpartition("-")[2]), _SYNTHETIC_SIZE)
+        images.append(resize_image(lesion.image, (size, size)))
+        masks.append(resize_mask(lesion.mask, (mask_size, mask_size)))
+    return np.stack(images), np.stack(masks)

@@ -1,0 +1,297 @@
+"""Who is trained on and who is tested: seeded splits, saved with a hash.
+
+The paper splits 70/30 without listing the ids (A35), so the ids here are ours: drawn by seed, written down, and
+checked by a hash. Images of the same lesion stay on one side. The validation part, on which checkpoints are
+selected, is cut from the training part (A34): the test part is never looked at before the end.
+
+Regenerate a manifest that comes with the package (ROOT is the unzipped official data):
+``python -m skinlesion.data.splits isic2017 ROOT skinlesion/data/manifests/isic2017-paper.json``
+"""
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, find_samples
+from skinlesion.errors import SkinlesionError
+from skinlesion.files import write_text
+
+PARTS = ("train", "val", "test")
+FORMAT = "skinlesion-manifest-1"
+# The paper's training and test sizes; 2016 is the official division, the others pool train and validation.
+PAPER_SIZES = {"isic2016": (900, 379), "isic2017": (1500, 650), "isic2018": (1886, 808)}
+_PAPER_SEEDS = {"isic2016": 2016, "isic2017": 2017, "isic2018": 2018}
+_TEST_FRACTION = 0.3
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A split, id by id.
+
+    Attributes:
+        dataset: the dataset's name, as in :data:`skinlesion.data.layouts.DATASETS`.
+        name: ``paper``, ``official`` or ``random``.
+        seed: what the split was drawn with.
+        parts: ids of ``train``, ``val`` and ``test``, each sorted, none in two parts.
+    """
+
+    dataset: str
+    name: str
+    seed: int
+    parts: dict[str, tuple[str, ...]]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the canonical JSON: the same split gives the same hash on every machine."""
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON, whole or not at all.
+
+        Raises:
+            SkinlesionError: the folder is missing or cannot be written.
+        """
+        write_text(path, json.dumps({**self._content(), "sha256": self.hash}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Manifest":
+        """Read a saved manifest and check its hash.
+
+        Raises:
+            SkinlesionError: the file is missing, is no manifest, or was changed after it was saved.
+        """
+        try:
+            content = json.loads(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise SkinlesionError(f"{path}: the manifest cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise SkinlesionError(f"{path} is not a manifest: it is not valid JSON.") from error
+        return cls._from_content(content, str(path))
+
+    def check(self, samples: Iterable[Sample]) -> None:
+        """Raise SkinlesionError, naming ids, if the data lack some that this manifest needs."""
+        present = {sample.id for sample in samples}
+        missing = sorted(id for ids in self.parts.values() for id in ids if id not in present)
+        if missing:
+            some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            raise SkinlesionError(
+                f"The data lack {len(missing)} images that the split {self.dataset}/{self.name} needs: {some}. "
+                "Add them, or use another split."
+            )
+
+    def _content(self) -> dict[str, Any]:
+        parts = {part: list(ids) for part, ids in self.parts.items()}
+        return {"format": FORMAT, "dataset": self.dataset, "name": self.name, "seed": self.seed, "parts": parts}
+
+    @classmethod
+    def _from_content(cls, content: Any, label: str) -> "Manifest":
+        wrong = SkinlesionError(f"{label} is not a manifest of this program ({FORMAT}).")
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise wrong
+        parts = content.get("parts")
+        if not isinstance(parts, dict) or set(parts) != set(PARTS):
+            raise wrong
+        ids = [id for part in PARTS for id in (parts[part] if isinstance(parts[part], list) else [None])]
+        if not all(isinstance(id, str) for id in ids) or not isinstance(content.get("seed"), int):
+            raise wrong
+        manifest = cls(
+            dataset=str(content.get("dataset")),
+            name=str(content.get("name")),
+            seed=content["seed"],
+            parts={part: tuple(parts[part]) for part in PARTS},
+        )
+        if content.get("sha256") != manifest.hash:
+            raise SkinlesionError(f"{label} was changed after it was saved: its hash does not fit. Make it anew.")
+        if len(set(ids)) != len(ids):
+            raise SkinlesionError(f"{label} has an id in two parts, or twice in one: make it anew.")
+        return manifest
+
+
+def make_manifest(
+    samples: Sequence[Sample | str],
+    dataset: str,
+    name: str = "random",
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    near_duplicates: Iterable[tuple[str, str]] = (),
+) -> Manifest:
+    """Split a dataset by seed. The order in which ids are given does not matter.
+
+    Each group (an image, or images of one lesion) gets its place from SHA-256 of the seed and its first id, so
+    the split depends on no library's random numbers and can be checked by hand.
+
+    Args:
+        samples: samples, or bare ids where no official part is needed.
+        dataset: one of ``DATASETS``.
+        name: ``random``: 70/30. ``paper``: 70/30 of train and validation in the paper's exact sizes (2017:
+            1500/650, 2018: 1886/808; 2016: the official 900/379). ``official``: the publisher's test part (for
+            ``vmunet``, its ``val`` folder, which that harness tests on).
+        seed: chooses the division; also of the validation part.
+        val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
+            used instead where there is one and the split is ``official``.
+        near_duplicates: pairs of ids that show one lesion; kept on one side. Pairs of absent ids are ignored.
+
+    Raises:
+        SkinlesionError: an unknown name, a split that this dataset lacks, or the wrong number of images for it.
+    """
+    if not 0 <= val_fraction < 1:
+        raise SkinlesionError(f"The validation fraction must lie in [0, 1), not {val_fraction}.")
+    pairs = list(near_duplicates)
+    by_part: dict[str | None, list[str]] = {}
+    for sample in samples:
+        id, part = (sample.id, sample.part) if isinstance(sample, Sample) else (sample, None)
+        by_part.setdefault(part, []).append(id)
+    train, val, test = _divide(by_part, dataset, name, seed, pairs)
+    if not val:
+        count = max(1, round(val_fraction * len(train))) if val_fraction else 0
+        train, val = _cut(train, count, f"{seed}/val", pairs)
+    if not train:
+        raise SkinlesionError(f"{dataset} has too few images to split ({len(samples)}); at least 3 are needed.")
+    parts = {"train": tuple(sorted(train)), "val": tuple(sorted(val)), "test": tuple(sorted(test))}
+    return Manifest(dataset, name, seed, parts)
+
+
+def load_split(
+    samples: Sequence[Sample], dataset: str, split: str | Path | None = None, seed: int | None = None
+) -> Manifest:
+    """Return the manifest that a run asks for, checked against the data at hand.
+
+    Args:
+        samples: what :func:`~skinlesion.data.layouts.find_samples` found.
+        dataset: its name.
+        split: ``paper``, ``official``, ``random``, or the path of a saved manifest (``*.json``). Default: paper for the
+            ISIC datasets, official for vmunet, random for the others.
+        seed: of a split that is drawn here; default the dataset's fixed one. ``paper`` of isic2017 with the default
+            seed is the manifest that comes with the package.
+
+    Raises:
+        SkinlesionError: as :func:`make_manifest` and :meth:`Manifest.load`, or ids are missing.
+    """
+    if split is None:
+        split = "paper" if dataset in PAPER_SIZES else "official" if dataset == "vmunet" else "random"
+    if str(split).endswith(".json"):
+        manifest = Manifest.load(split)
+    elif (dataset, split, seed) == ("isic2017", "paper", None):
+        manifest = packaged_manifest("isic2017-paper")
+    else:
+        seed = _PAPER_SEEDS.get(dataset, 0) if seed is None else seed
+        manifest = make_manifest(samples, dataset, str(split), seed, near_duplicates=near_duplicates(dataset))
+    manifest.check(samples)
+    return manifest
+
+
+def packaged_manifest(name: str) -> Manifest:
+    """Load a manifest that comes with the package, such as ``isic2017-paper``."""
+    with resources.as_file(_packaged(f"{name}.json")) as path:
+        return Manifest.load(path)
+
+
+def near_duplicates(dataset: str) -> list[tuple[str, str]]:
+    """Return the known pairs of images of one lesion; [] for datasets outside ISIC.
+
+    The list was made on ISIC 2017. The ids belong to one archive, so it holds for the other years as far as they
+    share images; it is not complete for those.
+    """
+    if dataset not in OFFICIAL:
+        return []
+    with _packaged("isic2017-near-duplicates.csv").open(encoding="utf-8") as file:
+        return [(row["id_a"], row["id_b"]) for row in csv.DictReader(file)]
+
+
+def _packaged(name: str) -> Any:
+    return resources.files("skinlesion.data") / "manifests" / name
+
+
+def _divide(
+    by_part: dict[str | None, list[str]], dataset: str, name: str, seed: int, pairs: list[tuple[str, str]]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return train, val and test; val is empty where it is still to be cut from train."""
+    if dataset not in DATASETS:
+        raise SkinlesionError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DATASETS)}.")
+    pool = [id for part, ids in by_part.items() if part != "test" for id in ids]
+    official_test = by_part.get("test", [])
+    if name == "random":
+        pool = pool + official_test if dataset == "isic2016" else pool
+        train, test = _cut(pool, round(_TEST_FRACTION * len(pool)), f"{seed}/test", pairs)
+        return train, [], test
+    if name == "paper" and dataset in PAPER_SIZES:
+        n_train, n_test = PAPER_SIZES[dataset]
+        if dataset == "isic2016":
+            _expect(len(pool), n_train, dataset, "training part")
+            _expect(len(official_test), n_test, dataset, "test part")
+            return pool, [], official_test
+        _expect(len(pool), n_train + n_test, dataset, "training and validation parts")
+        train, test = _cut(pool, n_test, f"{seed}/test", pairs)
+        return train, [], test
+    if name == "official" and (dataset in OFFICIAL or dataset == "vmunet"):
+        val, train = by_part.get("val", []), by_part.get("train", [])
+        if dataset == "vmunet":
+            val, official_test = [], val
+        if not train or not official_test:
+            raise SkinlesionError(f"The official training and test parts of {dataset} are not both there.")
+        return train, val, official_test
+    valid = ["random"] + ["official"] * (dataset in OFFICIAL or dataset == "vmunet") + ["paper"] * (dataset in OFFICIAL)
+    raise SkinlesionError(
+        f"Unknown split {name!r} for {dataset}: choose {', '.join(valid)} or a saved manifest (*.json)."
+    )
+
+
+def _expect(found: int, wanted: int, dataset: str, what: str) -> None:
+    if found != wanted:
+        raise SkinlesionError(
+            f"The paper's split of {dataset} needs the {wanted} images of the official {what}; {found} were found. "
+            "Complete the data, or use the split 'random'."
+        )
+
+
+def _cut(ids: list[str], count: int, key: str, pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Cut exactly ``count`` ids off, whole groups at a time; returns (rest, cut)."""
+
+    def place(group: list[str]) -> str:
+        return hashlib.sha256(f"{key}/{group[0]}".encode()).hexdigest()
+
+    cut: list[str] = []
+    for group in sorted(_groups(ids, pairs), key=place):
+        if len(cut) + len(group) <= count:
+            cut += group
+    if len(cut) != count:
+        raise SkinlesionError(f"The groups of near-duplicates leave no way to cut off exactly {count} images.")
+    chosen = set(cut)
+    return [id for id in ids if id not in chosen], cut
+
+
+def _groups(ids: list[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Join ids that are linked by pairs, directly or through others (union-find); each group sorted."""
+    parent = {id: id for id in ids}
+
+    def find(id: str) -> str:
+        while parent[id] != id:
+            parent[id] = parent[parent[id]]
+            id = parent[id]
+        return id
+
+    for a, b in pairs:
+        if a in parent and b in parent:
+            parent[find(a)] = find(b)
+    groups: dict[str, list[str]] = {}
+    for id in sorted(ids):
+        groups.setdefault(find(id), []).append(id)
+    return list(groups.values())
+
+
+if __name__ == "__main__":
+    _dataset, _root, _out = sys.argv[1:]
+    make_manifest(
+        find_samples(_root, _dataset),
+        _dataset,
+        "paper",
+        _PAPER_SEEDS[_dataset],
+        near_duplicates=near_duplicates(_dataset),
+    ).save(_out)
