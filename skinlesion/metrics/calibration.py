@@ -1,0 +1,56 @@
+"""Whether a probability of 0.8 means that eight such pixels in ten are lesion."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skinlesion.errors import SkinlesionError
+
+
+class CalibrationCurve(NamedTuple):
+    """Pixels grouped by predicted lesion probability.
+
+    Attributes:
+        edges: ``(bins + 1,)`` limits of the bins; a bin holds its lower limit, the last bin also 1.
+        pixels: ``(bins,)`` number of pixels in each bin.
+        confidence: ``(bins,)`` mean predicted probability; NaN in an empty bin.
+        frequency: ``(bins,)`` share of lesion pixels; NaN in an empty bin.
+        ece: Expected calibration error: mean of ``|frequency - confidence|`` over pixels, in [0, 1].
+    """
+
+    edges: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    frequency: NDArray[np.float64]
+    ece: float
+
+
+def calibration_curve(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> CalibrationCurve:
+    """Compare predicted lesion probability with how often there is lesion.
+
+    Args:
+        probability: Lesion probability in [0, 1], any shape.
+        truth: True mask of the same shape, bool or in {0, 1}.
+        bins: Number of equally wide bins.
+
+    Raises:
+        SkinlesionError: Shapes differ, there is no pixel, or a probability lies outside [0, 1].
+    """
+    p = np.asarray(probability, dtype=np.float64)
+    t = np.asarray(truth, dtype=np.float64)
+    if p.shape != t.shape or not p.size:
+        raise SkinlesionError(
+            f"Calibration needs a probability for each pixel; the shapes are {p.shape} and {t.shape}."
+        )
+    if not (p.min() >= 0 and p.max() <= 1):
+        raise SkinlesionError("Calibration needs probabilities in [0, 1]; apply a sigmoid to logits first.")
+    edges = np.linspace(0, 1, bins + 1)
+    p, t = p.ravel(), t.ravel()
+    index = np.clip(np.searchsorted(edges, p, side="right") - 1, 0, bins - 1)
+    pixels = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):  # 0/0 in an empty bin is the NaN that is promised
+        confidence = np.bincount(index, p, bins) / pixels
+        frequency = np.bincount(index, t, bins) / pixels
+    ece = float(np.nansum(pixels * np.abs(frequency - confidence)) / p.size)
+    return CalibrationCurve(edges, pixels, confidence, frequency, ece)
