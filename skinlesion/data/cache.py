@@ -8,7 +8,6 @@ folder may be deleted at any time.
 
 import hashlib
 import json
-import logging
 import os
 import sys
 import uuid
@@ -18,13 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from skinlesion.data.images import read_image, read_mask, read_size, resize_image, resize_mask
 from skinlesion.data.layouts import Sample, size_mismatch
 from skinlesion.errors import SkinlesionError
 
 _VERSION = 1  # raise it when reading or resizing changes
-_log = logging.getLogger(__name__)
+
+Loader = Callable[[Sample, tuple[int, ...]], np.ndarray]
 
 
 def cached_arrays(
@@ -87,52 +89,56 @@ def _entry(
     samples: Sequence[Sample],
     shape: tuple[int, ...],
     dtype: np.dtype,
-    load: Callable[[Sample, tuple[int, ...]], np.ndarray],
+    load: Loader,
     folder: Path,
 ) -> np.ndarray:
     path = folder / f"{kind}-{shape[0]}-{_key(samples, kind)}.npy"
     full_shape = (len(samples), *shape)
-    if (found := _open_entry(path, full_shape, dtype)) is not None:
-        return found
-    _log.info("Decoding the %s of %d samples once, into %s", kind, len(samples), folder)
     try:
-        _write_entry(path, full_shape, dtype, _load_all(samples, shape, load))
-        found = _open_entry(path, full_shape, dtype)
+        entry = _open_entry(path, full_shape, dtype)
+        if entry is None:
+            _write_entry(path, full_shape, dtype, _load_all(kind, samples, shape, load))
+            entry = _open_entry(path, full_shape, dtype)
     except OSError as error:
         warnings.warn(
-            f"The cache folder {folder} cannot be written ({error.strerror}): the {kind} are kept in memory and "
-            "decoded again at each start. Set SKINLESION_CACHE to a folder with free space.",
+            f"The cache folder {folder} cannot be used ({error.strerror}): the {kind} are kept in memory and decoded "
+            "again at each start. Set SKINLESION_CACHE to a folder with free space.",
             RuntimeWarning,
             stacklevel=3,
         )
-        found = np.stack(list(_load_all(samples, shape, load)))
-    if found is None:
+        entry = np.stack(list(_load_all(kind, samples, shape, load)))
+    if entry is None:
         raise SkinlesionError(f"{path}: the cache entry vanished while it was read. Start again.")
-    return found
+    return entry
 
 
 def _key(samples: Sequence[Sample], kind: str) -> str:
+    """Hash images and masks both, for either kind: their sizes were compared with each other."""
     files = []
     for sample in samples:
-        path = sample.image if kind == "images" else sample.mask
-        if path is not None:
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise SkinlesionError(f"{path} cannot be read ({error.strerror}).") from error
-            files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
-    text = json.dumps([_VERSION, kind, files])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+        for path in (sample.image, sample.mask):
+            if path is not None:
+                try:
+                    status = path.stat()
+                except OSError as error:
+                    raise SkinlesionError(f"{path} cannot be read ({error.strerror}).") from error
+                files.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps([_VERSION, kind, files]).encode()).hexdigest()[:24]
 
 
-def _load_all(
-    samples: Sequence[Sample], shape: tuple[int, ...], load: Callable[[Sample, tuple[int, ...]], np.ndarray]
-) -> Iterator[np.ndarray]:
+def _load_all(kind: str, samples: Sequence[Sample], shape: tuple[int, ...], load: Loader) -> Iterator[np.ndarray]:
     """Decode with a thread pool (Pillow releases the lock), in order, a bounded number ahead."""
     workers = os.cpu_count() or 1
     chunk = 8 * workers
+    starts = track(
+        range(0, len(samples), chunk),
+        description=f"Decoding {len(samples)} {kind} once",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(samples), chunk):
+        for start in starts:
             yield from pool.map(lambda sample: load(sample, shape), samples[start : start + chunk])
 
 
@@ -146,7 +152,12 @@ def _write_entry(path: Path, shape: tuple[int, ...], dtype: np.dtype, arrays: It
             np.lib.format.write_array_header_1_0(file, header)
             for array in arrays:
                 file.write(np.ascontiguousarray(array, dtype).tobytes())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            # Windows does not replace a file that another process has mapped: then that process has just built it.
+            if not path.exists():
+                raise
     finally:
         temporary.unlink(missing_ok=True)
 

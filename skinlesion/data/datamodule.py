@@ -4,19 +4,16 @@ Which images make up step k of epoch e, and how each is augmented, is a function
 processes of batch size b each, the union of their batches is the batch of one process of batch size W * b.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
-import torch.distributed
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import DataLoader
 
 from skinlesion.data.cache import cached_arrays
-from skinlesion.data.images import Normalization, normalize, resize_image, resize_mask
+from skinlesion.data.dataset import EpochSampler, LesionDataset
+from skinlesion.data.images import Normalization, resize_image, resize_mask
 from skinlesion.data.layouts import Sample, find_samples
 from skinlesion.data.splits import PARTS, Manifest, load_split
 from skinlesion.data.transforms import TrainingTransform
@@ -26,106 +23,6 @@ TRUTH_SIZE = 256  # the side at which the paper measures
 _SYNTHETIC_SIZE = 256
 
 
-class Draw(NamedTuple):
-    """What a sampler asks the dataset for."""
-
-    place: int
-    epoch: int
-    counted: bool  # False for an image repeated only so that every process gets as many
-
-
-class LesionDataset(Dataset):
-    """One part of a split, as arrays in memory or in a memory map.
-
-    An item is ``{"image": float32 (3, H, W), "mask": float32 (1, h, w), "id": str, "counted": bool}``.
-
-    Args:
-        images: uint8 (N, H, W, 3) of the whole pool.
-        masks: bool (N, h, w) of the whole pool; h x w may differ from H x W where nothing is augmented.
-        rows: which rows of the pool belong to this part.
-        ids: their ids, in the same order.
-        transform: augmentation; None for validation and test.
-        normalization: see :func:`skinlesion.data.images.normalize`.
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        rows: Sequence[int],
-        ids: Sequence[str],
-        *,
-        transform: TrainingTransform | None = None,
-        normalization: Normalization = "minmax",
-    ):
-        self.images, self.masks, self.rows, self.ids = images, masks, list(rows), list(ids)
-        self.transform, self.normalization = transform, normalization
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, draw: Draw | int) -> dict[str, torch.Tensor | str | bool]:
-        """Return an item; a bare index means epoch 0."""
-        index, epoch, counted = draw if isinstance(draw, tuple) else (draw, 0, True)
-        row = self.rows[index]
-        image, mask = np.asarray(self.images[row]), np.asarray(self.masks[row])
-        if self.transform is not None:
-            image, mask = self.transform(image, mask, epoch=epoch, index=index)
-        pixels = normalize(image, self.normalization).transpose(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-        return {
-            "image": torch.from_numpy(np.ascontiguousarray(pixels)),
-            "mask": torch.from_numpy(mask.astype(np.float32)[None]),  # (1, h, w)
-            "id": self.ids[index],
-            "counted": counted,
-        }
-
-
-class EpochSampler(DistributedSampler):
-    """Draws every image once an epoch, in an order that depends on (seed, epoch) alone.
-
-    It is a DistributedSampler so that Lightning leaves it in place and calls ``set_epoch`` on it; unlike its
-    parent it hands the epoch on with each index, which reaches workers that live through many epochs.
-    Process r of W takes places r, r + W, ... of the order; the order is filled up from its start until W divides it.
-
-    Args:
-        length: number of images.
-        seed: of the run.
-        shuffle: False keeps the order, for validation and test.
-        num_replicas: W; default from ``torch.distributed``, 1 without it.
-        rank: r; likewise.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        *,
-        seed: int = 0,
-        shuffle: bool,
-        num_replicas: int | None = None,
-        rank: int | None = None,
-    ):
-        if num_replicas is None or rank is None:
-            running = torch.distributed.is_available() and torch.distributed.is_initialized()
-            num_replicas = torch.distributed.get_world_size() if running else 1
-            rank = torch.distributed.get_rank() if running else 0
-        super().__init__(
-            range(length),  # type: ignore[arg-type]  # only its length is used
-            num_replicas=num_replicas,
-            rank=rank,
-            shuffle=shuffle,
-            seed=seed,
-        )
-        self.length = length
-
-    def __iter__(self) -> Iterator[Draw]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        filled = np.resize(order, self.total_size)
-        for place in range(self.rank, self.total_size, self.num_replicas):
-            yield Draw(int(filled[place]), self.epoch, place < self.length)
-
-
 class SegmentationData(pl.LightningDataModule):
     """Image and mask batches of one dataset under one split.
 
@@ -133,8 +30,8 @@ class SegmentationData(pl.LightningDataModule):
     "counted": bool (B,)}``; s is ``size`` in training and ``truth_size`` in validation and test. Under several
     processes, leave out of the metrics what is not counted.
 
-    The last training batch is kept even when it is smaller, unless it would hold a single image: batch
-    normalization cannot be trained on one value.
+    The last training batch is kept even when it is smaller, unless it would hold a single image in a process
+    (batch normalization cannot be trained on one value).
 
     Args:
         dataset: a name in :data:`skinlesion.data.layouts.DATASETS`.
@@ -149,7 +46,8 @@ class SegmentationData(pl.LightningDataModule):
         recipe: augmentation, a name in :data:`skinlesion.data.transforms.RECIPES`.
         normalization: ``minmax`` or ``minmax255`` (A32).
         seed: of order and augmentation.
-        num_workers: loader processes; 0 is enough for small images, see ``benchmarks/``.
+        num_workers: loader processes. 0 is usually right: images come decoded from the cache, and augmenting one of
+            128 x 128 takes under a millisecond. Where processes are spawned (Windows, macOS) each copies the arrays.
         cache_dir: see :func:`skinlesion.data.cache.cached_arrays`.
         synthetic_count: how many images to draw where root is None.
 
@@ -181,6 +79,8 @@ class SegmentationData(pl.LightningDataModule):
         for name, value in (("size", size), ("truth_size", truth_size), ("batch_size", batch_size)):
             if value < 1:
                 raise SkinlesionError(f"{name} must be at least 1, not {value}.")
+        if manifest is not None and split is not None:
+            raise SkinlesionError("Give a manifest or the name of a split, not both.")
         self.pool = _find_pool(dataset, root, samples, synthetic_count)
         self.manifest = manifest or load_split(self.pool, dataset, split, split_seed)
         self.manifest.check(self.pool)
@@ -192,6 +92,7 @@ class SegmentationData(pl.LightningDataModule):
         self.cache_dir = cache_dir
         self.transform = TrainingTransform(recipe, seed)
         self._parts: dict[str, LesionDataset] = {}
+        self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
 
     def prepare_data(self) -> None:
         """Fill the cache; Lightning calls this in one process of each machine, before the others go on."""
@@ -248,7 +149,10 @@ class SegmentationData(pl.LightningDataModule):
 
     def _arrays(self, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
         if self.in_memory:
-            return _draw(self.pool, self.size, mask_size)
+            self._drawn = self._drawn or _draw(self.pool)
+            images = [resize_image(image, (self.size, self.size)) for image, _ in self._drawn]
+            masks = [resize_mask(mask, (mask_size, mask_size)) for _, mask in self._drawn]
+            return np.stack(images), np.stack(masks)
         return cached_arrays(self.pool, self.size, self.cache_dir, mask_size=mask_size)
 
 
@@ -277,7 +181,7 @@ def load_arrays(
         synthetic_count=synthetic_count,
     )
     chosen = data.part(part)
-    return chosen.images[chosen.rows], chosen.masks[chosen.rows], tuple(chosen.ids)
+    return np.asarray(chosen.images[chosen.rows]), np.asarray(chosen.masks[chosen.rows]), tuple(chosen.ids)
 
 
 def _find_pool(
@@ -293,13 +197,9 @@ def _find_pool(
     raise SkinlesionError(f"{dataset} needs a root: the folder that holds the data (--root).")
 
 
-def _draw(pool: Sequence[Sample], size: int, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(pool: Sequence[Sample]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Draw the pool's synthetic lesions; image i is always the same one."""
     from skinlesion.data.synthetic import synthesize  # not needed for real data
 
-    images, masks = [], []
-    for sample in pool:
-        lesion = synthesize(int(sample.id.rpartition("-")[2]), _SYNTHETIC_SIZE)
-        images.append(resize_image(lesion.image, (size, size)))
-        masks.append(resize_mask(lesion.mask, (mask_size, mask_size)))
-    return np.stack(images), np.stack(masks)
+    lesions = [synthesize(int(sample.id.rpartition("-")[2]), _SYNTHETIC_SIZE) for sample in pool]
+    return [(lesion.image, lesion.mask) for lesion in lesions]

@@ -80,7 +80,10 @@ def read_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     label = _label(source, name)
     with _open(source, label) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+        try:
+            turned = picture.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+        except Exception as error:  # decoders raise almost anything on damaged data
+            raise SkinlesionError(_damaged(label, error)) from error
     return (width, height) if turned else (height, width)
 
 
@@ -182,9 +185,11 @@ def _decode(source: Source, label: str) -> Image.Image:
             picture.load()
             return ImageOps.exif_transpose(picture)
         except Exception as error:  # decoders raise almost anything on damaged data
-            raise SkinlesionError(
-                f"{label} is damaged or cut short ({error}). Get the file again from where it came."
-            ) from error
+            raise SkinlesionError(_damaged(label, error)) from error
+
+
+def _damaged(label: str, error: Exception) -> str:
+    return f"{label} is damaged or cut short ({error}). Get the file again from where it came."
 
 
 def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
@@ -211,10 +216,15 @@ def _sixteen_to_eight(values: np.ndarray, label: str) -> np.ndarray:
 
 
 def _mask_values(picture: Image.Image, label: str) -> np.ndarray:
-    """Return a mask's gray values, (H, W): 8-bit or wider integers."""
-    if picture.mode == "L" or picture.mode.startswith("I"):
+    """Return a mask's gray values, (H, W)."""
+    if picture.mode in ("L", "F") or picture.mode.startswith("I"):
         return np.asarray(picture)
-    channels = np.asarray(picture.convert("RGBA"))
+    try:
+        channels = np.asarray(picture.convert("RGBA"))
+    except ValueError as error:
+        raise SkinlesionError(
+            f"{label}: a mask must be black and white, not {picture.mode}; save it as PNG."
+        ) from error
     if (channels[..., 3] != 255).any():
         raise SkinlesionError(f"{label}: a mask must not be transparent; save it as a black and white PNG.")
     if (channels[..., :1] != channels[..., 1:3]).any():

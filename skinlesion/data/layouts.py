@@ -239,11 +239,18 @@ def _looks_like(root: Path, asked: str) -> str:
 def _subfolders(root: Path) -> dict[str, Path]:
     """Return folders by lower-case name; where unzipping made one inside another of the same name, the inner."""
     folders = {}
-    for path in root.iterdir():
+    for path in _listing(root):
         if path.is_dir():
             inner = path / path.name
             folders[path.name.lower()] = inner if inner.is_dir() else path
     return folders
+
+
+def _listing(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise SkinlesionError(f"{folder} cannot be listed ({error.strerror}).") from error
 
 
 def _index(folder: Path, *, masks: bool) -> dict[str, Path]:
@@ -252,7 +259,7 @@ def _index(folder: Path, *, masks: bool) -> dict[str, Path]:
         what = "masks" if masks else "images"
         raise SkinlesionError(f"{folder}: there is no such folder. It should hold the {what}.")
     index: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in _listing(folder):
         stem = path.stem
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue

@@ -130,9 +130,10 @@ def make_manifest(
     Args:
         samples: samples, or bare ids where no official part is needed.
         dataset: one of ``DATASETS``.
-        name: ``random``: 70/30. ``paper``: 70/30 of train and validation in the paper's exact sizes (2017:
-            1500/650, 2018: 1886/808; 2016: the official 900/379). ``official``: the publisher's test part (for
-            ``vmunet``, its ``val`` folder, which that harness tests on).
+        name: ``random``: 70/30 of all but the publisher's test part.
+            ``paper``: 70/30 of train and validation in the paper's exact sizes (2017: 1500/650, 2018: 1886/808;
+            2016: the official 900/379).
+            ``official``: the publisher's test part (for ``vmunet`` its ``val`` folder, which that harness tests on).
         seed: chooses the division; also of the validation part.
         val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
             used instead where there is one and the split is ``official``.
@@ -218,7 +219,6 @@ def _divide(
     pool = [id for part, ids in by_part.items() if part != "test" for id in ids]
     official_test = by_part.get("test", [])
     if name == "random":
-        pool = pool + official_test if dataset == "isic2016" else pool
         train, test = _cut(pool, round(_TEST_FRACTION * len(pool)), f"{seed}/test", pairs)
         return train, [], test
     if name == "paper" and dataset in PAPER_SIZES:

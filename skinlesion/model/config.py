@@ -104,6 +104,6 @@ class ModelConfig:
 PRESETS: dict[str, ModelConfig] = {
     "paper": ModelConfig(),
     "vmunet": ModelConfig(se=False, cmn=False, cra=False),
-    "small": ModelConfig(dim=32, drop_path=0.1),
+    "small": ModelConfig(dim=24, drop_path=0.1),
     "tiny": ModelConfig(dim=16, drop_path=0.1),
 }
