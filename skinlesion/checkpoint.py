@@ -1,0 +1,257 @@
+"""One file that explains itself: weights in safetensors, everything else as JSON in its header.
+
+The JSON is called the *card*. Besides what the caller puts there (measured metrics, training command, seed, ...),
+it says how to rebuild the model and how to prepare an image for it:
+
+    {"format": 1, "version": "0.1.0",
+     "model": {"name": "small", "config": {"dim": 32, ...}},
+     "preprocessing": {"size": [160, 160], "normalize": "minmax"},
+     "threshold": 0.5, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
+     "command": "skinlesion train ...", "metrics": {...}}
+
+A checkpoint may come from anywhere, so loading trusts nothing: no pickle, a bounded header, and a model that is
+sized before it is allocated and must match the file tensor by tensor.
+"""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.files import replacing
+from skinlesion.version import __version__
+from skinlesion.zoo import create_model
+
+FORMAT = 1
+WEIGHTS = Path(__file__).parent / "weights"
+MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
+MAX_PARAMETERS = 250_000_000  # five times the paper's network
+MAX_BLOCKS = 256
+MAX_OPTION = 4096
+NORMALIZATIONS = ("minmax", "minmax255")
+_KEY = "skinlesion"
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *, half: bool = False) -> None:
+    """Write a model and its card to one file, whole or not at all.
+
+    Args:
+        path: where; by custom it ends in .safetensors.
+        model: from `create_model`; its `name` and `config` go into the card.
+        card: JSON values; "preprocessing" with "size" [height, width] and "normalize" is required.
+        half: store the weights in 16 bits (half the size, about three decimal digits); they are float32 again when
+            loaded.
+
+    Raises:
+        SkinlesionError: the card is incomplete or no JSON, a weight is not finite, or the file cannot be
+            written.
+    """
+    card = {
+        **card,
+        "format": FORMAT,
+        "version": __version__,
+        "model": {"name": model.name, "config": model.config.to_dict()},  # type: ignore[union-attr, operator]
+    }
+    _check_card(card, Path(path))
+    try:
+        text = json.dumps(card, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SkinlesionError(f"The card of {path} does not fit into JSON: {error}.") from error
+    tensors = {name: _stored(name, tensor, half) for name, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={_KEY: text}))
+
+
+def load_checkpoint(name_or_path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Rebuild a model from its file.
+
+    Args:
+        name_or_path: as `find_weights`.
+
+    Returns:
+        The model in evaluation mode, float32, on the CPU; and its card.
+
+    Raises:
+        SkinlesionError: there is no such file, or it is damaged, not a checkpoint of this package, or does not fit
+            the model that it names.
+    """
+    path = find_weights(name_or_path)
+    header = _read_header(path)
+    card = _card_of(header, path)
+    name, config = card["model"]["name"], card["model"]["config"]
+    _check_fit(header, name, config, path)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path) from error
+    for key, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise SkinlesionError(f"{path} cannot be used: the weight {key} is not finite. Take another checkpoint.")
+    with torch.random.fork_rng(devices=[]):  # building draws random weights, which is nobody's business here
+        model = create_model(name, **config)
+    model.load_state_dict(tensors)  # copies into the model's own dtype, so that half becomes float32
+    return model.eval(), card
+
+
+def read_card(name_or_path: str | Path) -> dict[str, Any]:
+    """The card of a checkpoint, without loading its weights; arguments and errors as `load_checkpoint`."""
+    path = find_weights(name_or_path)
+    return _card_of(_read_header(path), path)
+
+
+def available_weights() -> list[str]:
+    """The names of the checkpoints that come with the package, sorted."""
+    return sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file behind a name.
+
+    Args:
+        name_or_path: a name of `available_weights`, a .safetensors file, or a run folder, whose best.safetensors
+            is taken.
+
+    Raises:
+        SkinlesionError: there is no such thing; the message lists the names.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in available_weights():
+        return WEIGHTS / f"{name_or_path}.safetensors"
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if best.is_file():
+            return best
+        raise SkinlesionError(f"{path} is a folder without best.safetensors; give a run folder or a .safetensors file.")
+    if path.is_file():
+        return path
+    names = ", ".join(available_weights()) or "none; train one with `skinlesion train`"
+    raise SkinlesionError(
+        f"There are no weights {str(name_or_path)!r}: it is neither a file nor a run folder, and the names that come "
+        f"with the package are: {names}."
+    )
+
+
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if half and tensor.is_floating_point():
+        tensor = tensor.half()
+    if not bool(torch.isfinite(tensor).all()):
+        what = "does not fit into 16 bits" if half else "is not finite"
+        raise SkinlesionError(f"The weight {name} {what}; the checkpoint was not written.")
+    return tensor.contiguous().clone()  # safetensors refuses tensors that share memory
+
+
+def _damaged(path: Path) -> SkinlesionError:
+    return SkinlesionError(f"{path} is damaged or cut short. Get the file again from where it came.")
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """The safetensors header, an object of tensor descriptions, after checks that cost no memory."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+                raise SkinlesionError(
+                    f"{path} is a PyTorch pickle, which can run code when opened; give a .safetensors file that "
+                    "skinlesion wrote."
+                )
+            if len(start) < 8:
+                raise _damaged(path)
+            (length,) = struct.unpack("<Q", start)
+            if length > MAX_HEADER_BYTES:
+                raise SkinlesionError(
+                    f"{path} is not a skinlesion checkpoint: its header would be {length} bytes long."
+                )
+            raw = file.read(length)
+    except OSError as error:
+        raise SkinlesionError(f"Cannot read {path}: {error.strerror or error}.") from error
+    if len(raw) < length:
+        raise _damaged(path)
+    try:
+        header = json.loads(raw)
+        described = {key: value for key, value in header.items() if key != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in described.values()), default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise SkinlesionError(f"{path} is not a safetensors file; give a checkpoint that skinlesion wrote.") from error
+    if not isinstance(end, int) or size < 8 + length + end:
+        raise _damaged(path)
+    return header
+
+
+def _card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(header["__metadata__"][_KEY])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise SkinlesionError(
+            f"{path} is a safetensors file, but not one that skinlesion wrote: it has no card."
+        ) from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else None
+        raise SkinlesionError(
+            f"{path} has checkpoint format {found!r}, but this version reads {FORMAT}: update skinlesion."
+        )
+    _check_card(card, path)
+    return card
+
+
+def _check_card(card: dict[str, Any], path: Path) -> None:
+    """What every user of a card relies on."""
+    preprocessing, model = card.get("preprocessing"), card.get("model")
+    if not isinstance(preprocessing, dict) or not isinstance(model, dict):
+        raise SkinlesionError(f"The card of {path} lacks its model or its preprocessing.")
+    size = preprocessing.get("size")
+    if (
+        not isinstance(size, list | tuple)
+        or len(size) != 2
+        or not all(type(side) is int and 1 <= side <= MAX_OPTION for side in size)
+        or preprocessing.get("normalize") not in NORMALIZATIONS
+    ):
+        raise SkinlesionError(
+            f"The card of {path} must have preprocessing with size [height, width], 1 to {MAX_OPTION}, and "
+            f"normalize ({' or '.join(NORMALIZATIONS)}); found {preprocessing}."
+        )
+    threshold = card.get("threshold", 0.5)
+    if not isinstance(threshold, float) or not 0 < threshold < 1:
+        raise SkinlesionError(f"The card of {path} has the threshold {threshold!r}; it must be between 0 and 1.")
+    if not isinstance(model.get("name"), str) or not isinstance(model.get("config"), dict):
+        raise SkinlesionError(f"The card of {path} does not name its model and config.")
+
+
+def _check_fit(header: dict[str, Any], name: str, config: dict[str, Any], path: Path) -> None:
+    """Size the model on the meta device, where it takes no memory, and compare it with the file's tensors."""
+    for option, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        plain = all(isinstance(n, bool | int | float | str | None) for n in numbers)
+        large = [n for n in numbers if isinstance(n, int | float) and not abs(n) <= MAX_OPTION]
+        if not plain or large or (isinstance(value, list) and sum(numbers) > MAX_BLOCKS):
+            raise SkinlesionError(f"{path} is refused: its model option {option} = {str(value)[:60]} is out of range.")
+    try:
+        with torch.device("meta"):
+            model = create_model(name, **config)
+    except SkinlesionError as error:
+        raise SkinlesionError(f"{path} cannot be used: {error}") from error
+    except Exception as error:  # whatever a config that nobody tested makes a constructor raise
+        raise SkinlesionError(f"{path} cannot be used: its config builds no {name!r} ({error}).") from error
+    needed = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    total = sum(math.prod(shape) for shape in needed.values())
+    if total > MAX_PARAMETERS:
+        raise SkinlesionError(f"{path} is refused: its model would have {total:,} weights (limit {MAX_PARAMETERS:,}).")
+    found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
+    for key in sorted(needed.keys() | found.keys()):
+        if found.get(key) != needed.get(key):
+            raise SkinlesionError(
+                f"{path} does not fit its model {name!r}: the weight {key} is {_shape(found.get(key))} in the file "
+                f"and {_shape(needed.get(key))} in the model. It was written for another architecture or version."
+            )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else " x ".join(map(str, shape)) or "a number"

@@ -1,0 +1,65 @@
+"""Writing files so that nothing is ever half written, and saying plainly why something cannot be written."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skinlesion.errors import SkinlesionError
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder for output, with its parents, and check that it can be written to.
+
+    Raises:
+        SkinlesionError: it cannot be made or written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{uuid.uuid4().hex}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    return folder
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write a file under a temporary name in the same folder, and rename it when it is complete.
+
+    Yields:
+        The temporary path, which does not exist yet. If the block raises, it is removed and `path` stays as it
+        was.
+
+    Raises:
+        SkinlesionError: the file cannot be written (no permission, a full disk, ...).
+    """
+    path = Path(path)
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a whole text file, UTF-8, by `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_write(path: Path, error: OSError) -> SkinlesionError:
+    return SkinlesionError(f"Cannot write {path}: {error.strerror or error}. Choose another place, or make room there.")
