@@ -1,0 +1,1 @@
+"""What is fast: the scan's engines against their peers, and the whole network."""
