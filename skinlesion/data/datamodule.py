@@ -6,6 +6,7 @@ processes of batch size b each, the union of their batches is the batch of one p
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytorch_lightning as pl
@@ -79,6 +80,10 @@ class SegmentationData(pl.LightningDataModule):
         for name, value in (("size", size), ("truth_size", truth_size), ("batch_size", batch_size)):
             if value < 1:
                 raise SkinlesionError(f"{name} must be at least 1, not {value}.")
+        if normalization not in get_args(Normalization):
+            raise SkinlesionError(
+                f"Unknown normalization {normalization!r}: choose one of {', '.join(get_args(Normalization))}."
+            )
         if manifest is not None and split is not None:
             raise SkinlesionError("Give a manifest or the name of a split, not both.")
         self.pool = _find_pool(dataset, root, samples, synthetic_count)
