@@ -46,6 +46,18 @@ def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
     return np.asarray(_to_rgb(picture, label), dtype=np.uint8)
 
 
+def rgb_array(picture: Image.Image, *, name: str = "The picture") -> np.ndarray:
+    """Turn a Pillow image into 8-bit RGB, the right way up, by the rules of :func:`read_image`.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        SkinlesionError: its values cannot be shown in 8 bits.
+    """
+    return np.asarray(_to_rgb(ImageOps.exif_transpose(picture), name), dtype=np.uint8)
+
+
 def read_mask(source: Source, *, name: str | None = None) -> np.ndarray:
     """Read a binary mask.
 

@@ -1,0 +1,242 @@
+"""The API of every user: weights, preprocessing and threshold in one object that turns an image into a mask.
+
+>>> from skinlesion import Segmenter
+>>> result = Segmenter.from_pretrained("small").segment("photo.jpg")     # doctest: +SKIP
+>>> result.mask, result.area_fraction, result.confidence                 # doctest: +SKIP
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from skinlesion.checkpoint import find_weights, load_checkpoint
+from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
+from skinlesion.errors import SkinlesionError
+from skinlesion.model import SS2D, set_engine
+from skinlesion.scan import choose_engine
+
+ImageLike = str | Path | bytes | np.ndarray | Image.Image
+Augmentation = bool | Literal["flips", "dihedral"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in one image. All maps have the image's own size.
+
+    Attributes:
+        image: the image as it was read, upright, uint8 (H, W, 3).
+        probability: of lesion, float32 (H, W), in [0, 1].
+        mask: bool (H, W), where `probability` is at least `threshold`.
+        threshold: in (0, 1).
+        spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
+            None without it.
+        seconds: that reading, prediction and resizing took; a batch's time is shared equally.
+    """
+
+    image: np.ndarray
+    probability: np.ndarray
+    mask: np.ndarray
+    threshold: float
+    spread: np.ndarray | None
+    seconds: float
+
+    @property
+    def area(self) -> int:
+        """Pixels of lesion."""
+        return int(self.mask.sum())
+
+    @property
+    def area_fraction(self) -> float:
+        """The part of the image that is lesion, in [0, 1]."""
+        return float(self.mask.mean())
+
+    @property
+    def confidence(self) -> float:
+        """Soft Dice confidence (Borges et al., arXiv 2402.10665), in [0, 1].
+
+        2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
+        probabilities are right. It is 0 where no lesion was found.
+        """
+        total = float(self.probability.sum(dtype=np.float64)) + self.area
+        return 2 * float(self.probability[self.mask].sum(dtype=np.float64)) / total if self.area else 0.0
+
+
+class Segmenter:
+    """A model with its preprocessing. Nothing in it changes when it is used, so threads may share one.
+
+    Args:
+        model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
+        card: as in `skinlesion.checkpoint`; "preprocessing" and, if there, "threshold" are used.
+        device: where to run.
+        engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
+
+    Attributes:
+        model, card, device: as given.
+        size: (height, width) that images are resized to for the model.
+        threshold: the default one, in (0, 1).
+        engine: the engine that runs; None for a model without selective scan.
+        path: the checkpoint's file; None if the segmenter was not made from one.
+
+    Raises:
+        SkinlesionError: the device or the engine is not available, or the model does not take RGB images.
+    """
+
+    def __init__(
+        self, model: nn.Module, card: dict[str, Any], *, device: str | torch.device = "cpu", engine: str = "auto"
+    ) -> None:
+        channels = getattr(getattr(model, "config", None), "in_channels", 3)
+        if channels != 3:
+            raise SkinlesionError(f"This model takes images of {channels} channels; a Segmenter gives it RGB.")
+        try:
+            self.device = torch.device(device)
+            model.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise SkinlesionError(f"Device {str(device)!r} is not available here ({error}); use 'cpu'.") from error
+        self.model = model.eval()
+        self.card = card
+        self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
+        self.threshold: float = card.get("threshold", 0.5)
+        self.path: Path | None = None
+        self.engine: str | None = None
+        if any(isinstance(module, SS2D) for module in model.modules()):
+            self.engine = choose_engine(engine, self.device)
+            set_engine(model, self.engine)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str | torch.device = "cpu", engine: str = "auto"
+    ) -> "Segmenter":
+        """Load weights by name ("small"), .safetensors file or run folder.
+
+        Raises:
+            SkinlesionError: as `load_checkpoint` and `Segmenter`.
+        """
+        path = find_weights(name_or_path)
+        model, card = load_checkpoint(path)
+        segmenter = cls(model, card, device=device, engine=engine)
+        segmenter.path = path
+        return segmenter
+
+    def segment(self, image: ImageLike, *, threshold: float | None = None, tta: Augmentation = False) -> Segmentation:
+        """Find the lesion in one image of any size.
+
+        Args:
+            image: a path, a file's bytes, a Pillow image, or uint8 (H, W, 3) RGB.
+            threshold: least probability that counts as lesion, in (0, 1); by default the checkpoint's.
+            tta: test-time augmentation: True or "flips" averages the four flips, "dihedral" the eight
+                flips and quarter turns.
+
+        Raises:
+            SkinlesionError: the image cannot be read, or an option is out of range.
+        """
+        return self.segment_batch([image], threshold=threshold, tta=tta)[0]
+
+    def segment_batch(
+        self, images: Sequence[ImageLike], *, threshold: float | None = None, tta: Augmentation = False
+    ) -> list[Segmentation]:
+        """Segment several images in one pass of the model; arguments as `segment`, sizes may differ.
+
+        All are in memory at once: give a long list in parts.
+        """
+        if not images:
+            return []
+        threshold = check_threshold(self.threshold if threshold is None else threshold)
+        start = time.perf_counter()
+        arrays = [as_array(image) for image in images]
+        mean, spread = self.probability(arrays, tta=tta)
+        found = []
+        for i, array in enumerate(arrays):
+            size = array.shape[:2]
+            probability = resize_probability(mean[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
+            deviation = None
+            if spread is not None:
+                deviation = resize_probability(spread[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
+            found.append((array, probability, probability >= threshold, threshold, deviation))
+        seconds = (time.perf_counter() - start) / len(arrays)
+        return [Segmentation(*maps, seconds) for maps in found]
+
+    @torch.inference_mode()
+    def probability(self, images: Sequence[np.ndarray], *, tta: Augmentation = False) -> tuple[Tensor, Tensor | None]:
+        """Lesion probability at the model's own size, for whoever resizes it himself (`evaluate` does).
+
+        Args:
+            images: uint8 (H, W, 3) each.
+            tta: as `segment`.
+
+        Returns:
+            Mean over the views and, with more than one view, their standard deviation; float32
+            (B, 1, height, width) on the segmenter's device.
+        """
+        mode = self.card["preprocessing"]["normalize"]
+        arrays = [normalize(resize_image(image, self.size), mode) for image in images]
+        batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # (B, 3, height, width)
+        batch = batch.to(self.device).contiguous()
+        views = torch.stack([undo(self.model(do(batch)).float().sigmoid()) for do, undo in _views(tta)])
+        if not bool(torch.isfinite(views).all()):
+            raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
+        # (V, B, 1, height, width) -> (B, 1, height, width)
+        return views.mean(0), views.std(0, correction=0) if len(views) > 1 else None
+
+
+def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps bilinearly, with the filter widened where they shrink.
+
+    Probabilities are resized rather than logits: one overconfident pixel (a logit of 20) would otherwise drag the
+    boundary towards its neighbor, and the mean over augmented views is a mean of probabilities too.
+
+    Args:
+        probability: (B, 1, H, W).
+        size: the new (height, width).
+
+    Returns:
+        (B, 1, height, width), in the range of the input.
+    """
+    if tuple(probability.shape[-2:]) == tuple(size):
+        return probability
+    resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return resized.clamp(0, 1)  # rounding may leave the range by one unit in the last place
+
+
+def as_array(image: ImageLike) -> np.ndarray:
+    """Any way of giving an image -> uint8 (H, W, 3) RGB, upright."""
+    if isinstance(image, Image.Image):
+        return rgb_array(image)
+    if not isinstance(image, np.ndarray):
+        return read_image(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise SkinlesionError(
+            f"An array must be a uint8 RGB image (H, W, 3); got {image.dtype} {image.shape}. "
+            "Give the file's path instead, or convert it first."
+        )
+    return image
+
+
+def check_threshold(threshold: float) -> float:
+    """The threshold, if it is one; else SkinlesionError."""
+    if not 0 < threshold < 1:
+        raise SkinlesionError(f"The threshold must be between 0 and 1, not {threshold}.")
+    return threshold
+
+
+def _views(tta: Augmentation) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
+    """Pairs of a symmetry of the square and its inverse, on (..., H, W)."""
+    if tta not in (False, True, "flips", "dihedral"):
+        raise SkinlesionError(f"Unknown test-time augmentation {tta!r}; choose False, True, 'flips' or 'dihedral'.")
+    for turned in (False, True) if tta == "dihedral" else (False,):
+        for axes in ((), (-1,), (-2,), (-2, -1)) if tta else ((),):
+
+            def do(x: Tensor, axes: tuple[int, ...] = axes, turned: bool = turned) -> Tensor:
+                return (x.mT if turned else x).flip(axes)
+
+            def undo(x: Tensor, axes: tuple[int, ...] = axes, turned: bool = turned) -> Tensor:
+                return x.flip(axes).mT if turned else x.flip(axes)
+
+            yield do, undo
