@@ -86,9 +86,7 @@ def cross_feature_distillation(
         size = (min(student.shape[1], teacher.shape[1]), min(student.shape[2], teacher.shape[2]))
         if size not in pooled:
             pooled[size] = _average_pool(teacher, size)
-        losses.append(
-            _matched_distance(_average_pool(_widened(student), size), pooled[size], generator, rcs, norm)
-        )
+        losses.append(_matched_distance(_average_pool(_widened(student), size), pooled[size], generator, rcs, norm))
     return torch.stack(losses).mean()
 
 
@@ -118,9 +116,7 @@ def internal_feature_distillation(
     _check_option("norm", norm, Norm)
     _check_maps(maps)
     if not maps or min(x.shape[-1] for x in maps) < 2:
-        raise SkinlesionError(
-            "Internal feature distillation needs at least one map, each with two channels or more."
-        )
+        raise SkinlesionError("Internal feature distillation needs at least one map, each with two channels or more.")
     losses = []
     for x in map(_widened, maps):
         half = x.shape[-1] // 2
@@ -207,9 +203,7 @@ class FeatureDistillationLoss(nn.Module):
                 f"the blocks given are {', '.join(blocks) or '(none)'}."
             )
         if self.teacher == "expanded" and expanded is None:
-            raise SkinlesionError(
-                'teacher="expanded" needs the expanded map as the second argument of the loss.'
-            )
+            raise SkinlesionError('teacher="expanded" needs the expanded map as the second argument of the loss.')
         teacher = expanded if self.teacher == "expanded" and expanded is not None else last[-1]
         zero = teacher.new_zeros((), dtype=torch.promote_types(teacher.dtype, torch.float32))
         cfd = self._cross(list(students.values()), teacher) if self.w_cfd else zero
@@ -301,8 +295,6 @@ def _check_option(name: str, value: str, literal: object) -> None:
 def _check_maps(maps: Sequence[Tensor]) -> None:
     for x in maps:
         if x.ndim != 4:
-            raise SkinlesionError(
-                f"A feature map has shape {tuple(x.shape)}; give every map as (B, H, W, C)."
-            )
+            raise SkinlesionError(f"A feature map has shape {tuple(x.shape)}; give every map as (B, H, W, C).")
     if len({x.shape[0] for x in maps}) > 1:
         raise SkinlesionError("The feature maps have different batch sizes; take them from one forward pass.")

@@ -105,10 +105,7 @@ def test_two_sided_draws_cover_both_sides_without_replacement():
 def test_one_sided_keeps_the_channels_order():
     teacher = randn(1, 2, 3, 4)
     assert cross_feature_distillation([teacher.clone()], teacher, generator(), rcs="one_sided").item() == 0
-    losses = {
-        round(cross_feature_distillation([teacher.clone()], teacher, generator(i)).item(), 6)
-        for i in range(20)
-    }
+    losses = {round(cross_feature_distillation([teacher.clone()], teacher, generator(i)).item(), 6) for i in range(20)}
     assert len(losses) > 5
 
 
@@ -132,9 +129,7 @@ def test_any_two_sizes_are_pooled_to_the_smaller(student_size, teacher_size):
 def test_cfd_gradcheck():
     s, t = randn(2, 4, 2, 3, dtype=torch.float64, grad=True), randn(2, 2, 3, 2, seed=1, dtype=torch.float64)
     for rcs in ("two_sided", "one_sided", "mean"):
-        assert torch.autograd.gradcheck(
-            lambda x, rcs=rcs: cross_feature_distillation([x], t, generator(3), rcs=rcs), s
-        )
+        assert torch.autograd.gradcheck(lambda x, rcs=rcs: cross_feature_distillation([x], t, generator(3), rcs=rcs), s)
 
 
 # --- internal feature distillation ---
@@ -177,9 +172,7 @@ def test_ranking_ignores_the_scale_of_a_channel_in_each_image():
 @given(st.permutations(range(6)), st.integers(0, 10**6))
 def test_ranked_halves_do_not_depend_on_the_order_of_channels(permutation, seed):
     x = randn(2, 3, 4, 6, seed=seed, dtype=torch.float64)
-    torch.testing.assert_close(
-        internal_feature_distillation([x[..., permutation]]), internal_feature_distillation([x])
-    )
+    torch.testing.assert_close(internal_feature_distillation([x[..., permutation]]), internal_feature_distillation([x]))
 
 
 def test_index_halves_do_depend_on_the_order_of_channels():
