@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from skinlesion.checkpoint import find_weights, load_checkpoint
+from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
 from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
 from skinlesion.errors import SkinlesionError
 from skinlesion.model import SS2D, set_engine
@@ -109,6 +109,13 @@ class Segmenter:
         if any(isinstance(module, SS2D) for module in model.modules()):
             self.engine = choose_engine(engine, self.device)
             set_engine(model, self.engine)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the shipped weights' name, RUN/best for a run folder, the model's name without a file."""
+        if self.path is None:
+            return str(self.card.get("model", {}).get("name", "model"))
+        return self.path.stem if self.path.parent == WEIGHTS else f"{self.path.resolve().parent.name}/{self.path.stem}"
 
     @classmethod
     def from_pretrained(
