@@ -104,12 +104,12 @@ def megabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def disk_error(path: Path, error: OSError) -> SkinlesionError:
+def disk_error(path: Path, error: OSError, kept: str = "") -> SkinlesionError:
     """Say in one sentence why a file could not be written, and what to do."""
     if error.errno in _FULL:
         return SkinlesionError(
             f"The disk is full, or cannot hold a file as large as {path}: free some space, or choose another "
-            "folder, and run the same command again."
+            f"folder, and run the same command again{kept}."
         )
     return SkinlesionError(f"{path} cannot be written ({error.strerror}): choose a folder that you may write to.")
 
@@ -166,7 +166,7 @@ def _write(
                 if on_progress:
                     on_progress(done, total)
     except OSError as error:
-        raise disk_error(part, error) from error
+        raise disk_error(part, error, kept=f": it goes on from the {megabytes(_size(part))} kept there") from error
 
 
 def _request(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> urllib.request.Request:
