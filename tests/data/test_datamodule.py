@@ -89,6 +89,18 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(make):
     assert sorted(id for batch in later for id in batch["id"]) == list(data.manifest.parts["train"])
 
 
+def test_an_image_is_augmented_differently_in_each_epoch(make):
+    data = make()
+    pictures = {
+        batch["image"][batch["id"].index("i05")].numpy().tobytes()
+        for epoch in range(5)
+        for batch in epoch_of(data, epoch)
+        if "i05" in batch["id"]
+    }
+    assert "i05" in data.manifest.parts["train"]
+    assert len(pictures) == 5
+
+
 def test_workers_give_the_same_batches_in_every_epoch(make):
     data = make(num_workers=2)
     loader = data.train_dataloader()

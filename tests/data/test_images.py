@@ -107,8 +107,11 @@ def test_decompression_bomb_is_refused(side):
         read_image(bomb)
 
 
-@pytest.mark.parametrize("data", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P6 1 1 255\n\0\0\0"]
+)
 def test_what_is_not_an_image_is_named(tmp_path, data):
+    """Nor is anything tried that Pillow could read beyond the formats that are listed."""
     path = tmp_path / "notes.jpg"
     path.write_bytes(data)
     with pytest.raises(SkinlesionError, match=r"notes\.jpg is not an image"):
