@@ -1,0 +1,296 @@
+"""Everything that decides a training run, in one object that a command line, a file and a checkpoint can hold."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.training.schedule import Schedule
+
+Precision = Literal["32", "bf16-mixed", "16-mixed"]
+SelectBy = Literal["val_iou", "last", "test_loss"]
+
+# Fields that may differ between a run and its resumption: they move the work, not its meaning.
+NOT_COMPARED = ("out", "root", "resume", "num_workers", "threads", "cache_dir", "devices", "num_nodes", "estimate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run. The defaults are the paper's recipe.
+
+    Raises:
+        SkinlesionError: a value is out of range, or two do not go together; the message names the flags.
+    """
+
+    preset: str = "paper"
+    """The network: paper, small, tiny, vmunet or unet."""
+    model: tuple[str, ...] = ()
+    """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
+
+    data: str = "isic2017"
+    """The dataset's layout: isic2016, isic2017, isic2018, vmunet, folder or synthetic."""
+    root: Path | None = None
+    """The folder that holds the data; synthetic needs none."""
+    split: str | None = None
+    """paper, official, random, or a saved manifest (*.json). Default: paper for the ISIC datasets."""
+    split_seed: int | None = None
+    """Seed of a split that is drawn here."""
+    size: int = 256
+    """Side of the network's input, in pixels."""
+    truth_size: int = 256
+    """Side of the masks that validation measures against; predictions are resized to it."""
+    synthetic_count: int = 64
+    """How many images to draw for --data synthetic without --root."""
+    augmentation: Literal["none", "paper", "strong"] = "paper"
+    """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too."""
+    normalize: Literal["minmax", "minmax255"] = "minmax"
+    """Per-image minimum and maximum to [0, 1], or to [0, 255] as VM-UNet does (A32)."""
+    cache_dir: Path | None = None
+    """Where decoded images are kept; default the user's cache folder."""
+
+    epochs: int = 300
+    """Passes over the training part."""
+    batch_size: int = 32
+    """Images in one step, over all devices together."""
+    lr: float = 1e-3
+    """Highest learning rate of AdamW."""
+    min_lr: float = 1e-5
+    """Lowest learning rate."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay, on all weights (A30)."""
+    schedule: Schedule = "cosine"
+    """cosine: once down over the run; paper: T_max = 50, which swings back up (A29); onecycle: up, then down."""
+    warmup_epochs: float = 0
+    """Length of a linear rise of the learning rate."""
+    clip: float | None = None
+    """Largest gradient norm."""
+    ema: float | None = None
+    """Decay of an exponential average of the weights; the average is validated and shipped."""
+    precision: Precision = "32"
+    """Number format; the mixed ones are for GPUs."""
+    seed: int = 42
+    """Of weights, order, augmentation and drop path."""
+
+    w_bce: float = 0.3
+    """Weight of binary cross entropy (eq 11)."""
+    w_dice: float = 0.7
+    """Weight of the Dice loss (eq 11)."""
+    w_cfd: float = 0.015
+    """Weight of cross-feature distillation (eq 8)."""
+    w_ifd: float = 0.015
+    """Weight of internal feature distillation (eq 9)."""
+    teacher: Literal["block", "expanded"] = "block"
+    """The distillation's teacher: the last D1 block, or the map after the final expansion (A16)."""
+    rcs: Literal["two_sided", "one_sided", "mean"] = "two_sided"
+    """How channels are matched: drawn from both maps, from the student, or in expectation (A18)."""
+    distance: Literal["mean", "sum"] = "mean"
+    """Squared feature distances averaged or summed (A20)."""
+    detach_teacher: bool = True
+    """The teacher is a fixed target (A22)."""
+    halves: Literal["ranked", "index"] = "ranked"
+    """How internal distillation halves the channels (A23)."""
+    detach_shallow: bool = False
+    """Internal distillation's shallow half is a fixed target (A24)."""
+    grouping: Literal["eq", "selfreg"] = "eq"
+    """Averages as in eqs 8 and 9, or SelfReg-UNet's larger sums (A21)."""
+
+    select_by: SelectBy = "val_iou"
+    """Which epoch is shipped: best IoU on the validation part; last; or test_loss, the lowest loss on the test part
+    while training on all the rest, as VM-UNet's harness does (A34): its test figures are then too good."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to train; auto takes a CUDA GPU if there is one."""
+    devices: int = 1
+    """Processes on this machine, one a GPU or several on the CPU."""
+    num_nodes: int = 1
+    """Machines."""
+    num_workers: int = 0
+    """Loader processes."""
+    threads: int | None = None
+    """Threads of torch; default torch's own choice."""
+    engine: str = "auto"
+    """Scan engine, see `skinlesion doctor`."""
+    estimate: bool = True
+    """Time a few steps first and say how long the run will take."""
+    out: Path | None = None
+    """The run folder to make; default runs/PRESET-DATA."""
+    resume: bool = False
+    """Continue the run in --out where it stopped."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+        if self.warmup_epochs and self.schedule == "onecycle":
+            raise SkinlesionError("--warmup-epochs does not go with --schedule onecycle, which has its own rise.")
+        if self.warmup_epochs >= self.epochs:
+            raise SkinlesionError(f"--warmup-epochs {self.warmup_epochs} must be less than --epochs {self.epochs}.")
+        if self.min_lr > self.lr:
+            raise SkinlesionError(f"--min-lr {self.min_lr} must not be above --lr {self.lr}.")
+        processes = self.devices * self.num_nodes
+        if self.batch_size % processes:
+            raise SkinlesionError(
+                f"--batch-size {self.batch_size} is over all devices together and must be a multiple of "
+                f"--devices x --num-nodes = {processes}."
+            )
+        if self.precision == "16-mixed" and self.accelerator == "cpu":
+            raise SkinlesionError("--precision 16-mixed does not go with --accelerator cpu; use 32 or bf16-mixed.")
+        if self.split is None and self.data.startswith("isic"):
+            object.__setattr__(self, "split", "paper")
+        self.model_options()
+
+    @property
+    def distills(self) -> bool:
+        """Whether any feature distillation takes part in the loss."""
+        return self.w_cfd > 0 or self.w_ifd > 0
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out if self.out is not None else Path("runs") / f"{self.preset}-{self.data}"
+
+    def model_options(self) -> dict[str, Any]:
+        """`model` as keyword arguments for `create_model`."""
+        options: dict[str, Any] = {}
+        for item in self.model:
+            name, equals, value = item.partition("=")
+            if not (name.isidentifier() and equals and value):
+                raise SkinlesionError(f"--model {item} is not NAME=VALUE, such as --model dim=24 se=false.")
+            options[name] = _parse(value)
+        return options
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        values = dataclasses.asdict(self)
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
+        """The inverse of `to_json`.
+
+        Raises:
+            SkinlesionError: an unknown field, or a value that `TrainConfig` refuses.
+        """
+        valid = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - valid):
+            raise SkinlesionError(f"Unknown training option {', '.join(unknown)}; this version does not know it.")
+        paths = {name: Path(values[name]) for name in ("root", "out", "cache_dir") if values.get(name)}
+        return cls(**{**values, **paths, "model": tuple(values.get("model", ()))})
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainConfig":
+        """Read a run's config.json.
+
+        Raises:
+            SkinlesionError: the file is missing or is no config.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text("utf-8")))
+        except OSError as error:
+            raise SkinlesionError(f"There is no run to resume: {path} cannot be read ({error.strerror}).") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise SkinlesionError(f"{path} is not the config of a training run ({error}).") from error
+
+    @classmethod
+    def from_recipe(cls, recipe: str, **changes: Any) -> "TrainConfig":
+        """A named recipe, with some values changed.
+
+        Args:
+            recipe: a key of `RECIPES`.
+            **changes: fields of this class, which go before the recipe's.
+
+        Raises:
+            SkinlesionError: the recipe is unknown.
+        """
+        if recipe not in RECIPES:
+            raise SkinlesionError(f"Unknown recipe {recipe!r}; choose one of: {', '.join(RECIPES)}.")
+        return cls(**{**RECIPES[recipe], **changes})
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {},
+    # VM-UNet's harness to the letter, its oddities included (reference: A29, A32, A34); w_bce = w_dice there.
+    "vmunet": {
+        "preset": "vmunet",
+        "schedule": "paper",
+        "normalize": "minmax255",
+        "select_by": "test_loss",
+        "w_bce": 1.0,
+        "w_dice": 1.0,
+        "w_cfd": 0.0,
+        "w_ifd": 0.0,
+    },
+    # An hour or two on an ordinary processor.
+    "cpu": {
+        "preset": "small",
+        "size": 128,
+        "augmentation": "strong",
+        "epochs": 40,
+        "batch_size": 16,
+        "lr": 2e-3,
+        "min_lr": 1e-6,
+        "schedule": "onecycle",
+        "clip": 1.0,
+        "ema": 0.998,
+        "w_cfd": 0.0,
+        "w_ifd": 0.0,
+    },
+}
+
+
+def _check_ranges(config: TrainConfig) -> None:
+    at_least = {
+        "epochs": 1,
+        "batch_size": 1,
+        "size": 16,
+        "truth_size": 16,
+        "devices": 1,
+        "num_nodes": 1,
+        "num_workers": 0,
+        "min_lr": 0,
+        "weight_decay": 0,
+        "warmup_epochs": 0,
+        "w_bce": 0,
+        "w_dice": 0,
+        "w_cfd": 0,
+        "w_ifd": 0,
+        "seed": 0,
+        "threads": 1,
+    }
+    for name, least in at_least.items():
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise SkinlesionError(f"{_flag(name)} must be at least {least}; got {value}.")
+    for name in ("lr", "clip"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise SkinlesionError(f"{_flag(name)} must be above 0; got {value}.")
+    if config.ema is not None and not 0 < config.ema < 1:
+        raise SkinlesionError(f"--ema must be between 0 and 1, such as 0.998; got {config.ema}.")
+    for field in dataclasses.fields(config):
+        choices, value = getattr(field.type, "__args__", ()), getattr(config, field.name)
+        if getattr(field.type, "__origin__", None) is Literal and value not in choices:
+            raise SkinlesionError(f"{_flag(field.name)} must be one of {', '.join(choices)}; got {value!r}.")
+    if config.w_bce + config.w_dice == 0:
+        raise SkinlesionError("--w-bce and --w-dice must not both be 0: nothing would be learned from the masks.")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _parse(value: str) -> Any:
+    """A number, true, false, none, or a comma-separated tuple of those; otherwise the text."""
+    if "," in value:
+        return tuple(_parse(part) for part in value.split(",") if part)
+    constants = {"true": True, "false": False, "none": None}
+    if value.lower() in constants:
+        return constants[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

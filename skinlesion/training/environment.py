@@ -1,0 +1,50 @@
+"""On what a run ran: versions, threads, hardware class, command."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skinlesion.version import __version__
+
+_PACKAGES = ("torch", "numpy", "numba", "pytorch-lightning", "torchmetrics", "albumentations", "safetensors")
+
+
+def describe_environment(engine: str, device: torch.device) -> dict[str, Any]:
+    """JSON values that say what ran where; no user name, host name or folder of the machine.
+
+    Args:
+        engine: the scan engine that runs.
+        device: where the network is.
+    """
+    return {
+        "command": command(),
+        "skinlesion": __version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "scan_engine": engine,
+    }
+
+
+def command() -> str:
+    """The command as it was typed, the program's folder left out."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

@@ -1,0 +1,78 @@
+"""How long a run will take, measured before it starts."""
+
+import copy
+import math
+import time
+from typing import NamedTuple
+
+import torch
+
+from skinlesion.data.datamodule import SegmentationData
+from skinlesion.training.module import Batch, SegmentationModule
+
+_STEPS = 4
+_BUDGET = 20.0  # seconds; a slow step is believed at once
+
+
+class Estimate(NamedTuple):
+    """Seconds of a step and of the pass over the validation part, and their numbers in an epoch."""
+
+    step: float
+    steps: int
+    validation: float
+
+    @property
+    def epoch(self) -> float:
+        """Seconds an epoch."""
+        return self.step * self.steps + self.validation
+
+
+def measure(module: SegmentationModule, data: SegmentationData, device: torch.device) -> Estimate:
+    """Time a few steps and a validation batch on the real data.
+
+    They run on a copy, and the random numbers of torch are put back: the run itself is as if nothing had been measured.
+
+    Args:
+        module: not changed.
+        data: prepared.
+        device: where the run will be.
+    """
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        probe = copy.deepcopy(module).to(device).train()
+        optimizer = probe.configure_optimizers()
+        loader = data.train_dataloader()
+        times: list[float] = []
+        start = time.perf_counter()
+        for batch in loader:
+            _step(probe, batch, optimizer, device)
+            end = time.perf_counter()
+            times.append(end - start)
+            if len(times) > _STEPS or sum(times) > _BUDGET:
+                break
+            start = end
+        # The first step also compiles, allocates and starts workers, unless there was time for no other.
+        usual = times[1:] or times
+        validation_loader = data.val_dataloader()
+        batch = next(iter(validation_loader))
+        start = time.perf_counter()
+        with torch.inference_mode(), _autocast(probe, device):
+            probe.eval().shipped(batch["image"].to(device)).sum().item()
+        validation = (time.perf_counter() - start) * math.ceil(len(validation_loader))
+    return Estimate(sorted(usual)[len(usual) // 2], len(loader), validation)
+
+
+def _step(probe: SegmentationModule, batch: Batch, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    image, mask = batch["image"].to(device), batch["mask"].to(device)
+    with _autocast(probe, device):
+        loss = probe.losses({**batch, "image": image, "mask": mask})["loss"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    loss.item()  # waits for a GPU
+
+
+def _autocast(probe: SegmentationModule, device: torch.device) -> torch.autocast:
+    precision = probe.config.precision
+    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "32")

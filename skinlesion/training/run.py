@@ -1,0 +1,266 @@
+"""One training run from its config to its folder: `train`."""
+
+import dataclasses
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import nn
+
+from skinlesion.data.datamodule import SegmentationData
+from skinlesion.data.splits import Manifest
+from skinlesion.errors import SkinlesionError
+from skinlesion.files import make_folder, write_text
+from skinlesion.model import set_engine
+from skinlesion.scan import choose_engine
+from skinlesion.training.checkpoint_io import SafeCheckpointIO
+from skinlesion.training.config import NOT_COMPARED, TrainConfig
+from skinlesion.training.environment import command, describe_environment
+from skinlesion.training.estimate import measure
+from skinlesion.training.figures import save_curves
+from skinlesion.training.module import SegmentationModule
+from skinlesion.training.progress import ProgressReport, duration
+from skinlesion.training.record import Row, RunRecord
+from skinlesion.zoo import create_model
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        best: the network of the selected epoch, best.safetensors.
+        last: the state after the last epoch, checkpoints/last.ckpt.
+        selected: the row of metrics.csv of the selected epoch.
+        history: all rows.
+    """
+
+    folder: Path
+    best: Path
+    last: Path
+    selected: Row
+    history: list[Row]
+
+
+def train(config: TrainConfig) -> RunResult:
+    """Train a network and leave a run folder.
+
+    The folder holds config.json, manifest.json, environment.json, metrics.csv, tensorboard/, checkpoints/last.ckpt,
+    best.safetensors and, when it is finished, curves.png and result.json. A run that was killed goes on
+    with `resume` from its last complete epoch, and on the same CPU ends with the same weights, bit by bit, as if
+    nothing had happened. The test part of the split is not looked at, except by `select_by="test_loss"`.
+
+    Args:
+        config: the run.
+
+    Raises:
+        SkinlesionError: the data, the split or the folder cannot be used; a run to resume differs from `config`; or a
+            loss or gradient became infinite or NaN.
+    """
+    first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
+    if first:
+        _check_folder(config)
+    data = _make_data(config)
+    if first:
+        if config.resume and (config.folder / "result.json").exists():
+            print(f"{config.folder} is finished already.")
+            return _finished(config.folder)
+        _check_manifest(config.folder, data.manifest)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = _device(config)
+    torch.manual_seed(config.seed)
+    model = create_model(config.preset, **config.model_options())
+    engine = choose_engine(config.engine, device)
+    set_engine(model, config.engine)
+    module = SegmentationModule(model, config)
+    if first:
+        make_folder(config.folder)
+        data.manifest.save(config.folder / "manifest.json")
+        _write_json(config.folder / "config.json", config.to_json())
+        _write_json(config.folder / "environment.json", describe_environment(engine, device))
+        _announce(config, model, engine, device, data)
+    record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row))
+    with _quiet():
+        trainer = _make_trainer(config, device, record)
+        if config.estimate and config.devices * config.num_nodes == 1:
+            _print_estimate(config, module, data, device)
+        trainer.fit(module, datamodule=data, ckpt_path=str(record.last_path) if record.last_path.exists() else None)
+    if trainer.interrupted:
+        raise SkinlesionError(f"Training was interrupted: add --resume --out {config.folder} to go on.")
+    assert record.best is not None
+    if trainer.is_global_zero:
+        save_curves(config.folder / "curves.png", record.history, int(record.best["epoch"]))
+        _write_json(config.folder / "result.json", {"selected": record.best, "history": record.history})
+    return RunResult(config.folder, record.best_path, record.last_path, record.best, record.history)
+
+
+def _check_folder(config: TrainConfig) -> None:
+    """Refuse a folder in use, and a resumption that would be another run."""
+    folder = config.folder
+    if not config.resume:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise SkinlesionError(f"{folder} exists already: choose another --out, or continue that run with --resume.")
+        return
+    before = TrainConfig.load(folder / "config.json")
+    for field in dataclasses.fields(TrainConfig):
+        old, new = getattr(before, field.name), getattr(config, field.name)
+        if field.name not in NOT_COMPARED and old != new:
+            flag = "--" + field.name.replace("_", "-")
+            raise SkinlesionError(
+                f"{folder} cannot be resumed with {flag} {new}: it was started with {flag} {old}. "
+                "Leave the option as it was, or start a new run in another --out."
+            )
+
+
+def _check_manifest(folder: Path, manifest: Manifest) -> None:
+    path = folder / "manifest.json"
+    if path.exists() and Manifest.load(path).hash != manifest.hash:
+        raise SkinlesionError(
+            f"{folder} cannot be resumed: --split now gives other images than its manifest.json. "
+            f"Pass --split {path} with the same data."
+        )
+
+
+def _make_data(config: TrainConfig) -> SegmentationData:
+    data = SegmentationData(
+        config.data,
+        config.root,
+        split=config.split,
+        split_seed=config.split_seed,
+        size=config.size,
+        truth_size=config.truth_size,
+        batch_size=config.batch_size // (config.devices * config.num_nodes),
+        recipe=config.augmentation,
+        normalization=config.normalize,
+        seed=config.seed,
+        num_workers=config.num_workers,
+        cache_dir=config.cache_dir,
+        synthetic_count=config.synthetic_count,
+    )
+    if config.select_by == "test_loss":
+        data.manifest = _test_as_validation(data.manifest)
+    for part in ("train", "val"):
+        if not data.manifest.parts[part]:
+            raise SkinlesionError(
+                f"The part {part!r} of the split {config.split} is empty: choose another --split, or --select-by."
+            )
+    return data
+
+
+def _test_as_validation(manifest: Manifest) -> Manifest:
+    """The harness that VM-UNet uses: train on all but the test part, select on the test part (A34)."""
+    train, val, test = (manifest.parts[part] for part in ("train", "val", "test"))
+    parts = {"train": tuple(sorted(train + val)), "val": test, "test": ()}
+    return dataclasses.replace(manifest, name=f"{manifest.name}, selected on test", parts=parts)
+
+
+def _device(config: TrainConfig) -> torch.device:
+    gpu = torch.cuda.is_available()
+    if config.accelerator == "gpu" and not gpu:
+        raise SkinlesionError("--accelerator gpu: torch finds no CUDA GPU; see `skinlesion doctor`, or use cpu.")
+    kind = "cuda" if gpu and config.accelerator != "cpu" else "cpu"
+    if config.precision == "16-mixed" and kind == "cpu":
+        raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
+    return torch.device(kind)
+
+
+def _make_trainer(config: TrainConfig, device: torch.device, record: RunRecord) -> pl.Trainer:
+    several = config.devices * config.num_nodes > 1
+    gpu = device.type == "cuda"
+    return pl.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        # Running statistics are averaged by the module; broadcasting would keep those of the first process only.
+        strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
+        sync_batchnorm=several and gpu,
+        precision=config.precision,
+        max_epochs=config.epochs,
+        logger=TensorBoardLogger(config.folder, name="", version="tensorboard", default_hp_metric=False),
+        callbacks=[record, ProgressReport(record)],
+        plugins=[SafeCheckpointIO()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        default_root_dir=config.folder,
+    )
+
+
+def _announce(config: TrainConfig, model: nn.Module, engine: str, device: torch.device, data: SegmentationData) -> None:
+    count = sum(weight.numel() for weight in model.parameters())
+    parts = data.manifest.parts
+    print(
+        f"{config.preset}: {count:,} parameters, scan engine {engine!r} on {device.type}; "
+        f"{len(parts['train'])} training and {len(parts['val'])} validation images of {config.data}; run folder "
+        f"{config.folder}"
+    )
+
+
+def _print_estimate(
+    config: TrainConfig, module: SegmentationModule, data: SegmentationData, device: torch.device
+) -> None:
+    data.prepare_data()
+    found = measure(module, data, device)
+    print(
+        f"Estimated time: {duration(found.epoch * config.epochs)} for {config.epochs} epochs, {duration(found.epoch)} "
+        f"each ({found.steps} steps of {found.step:.2f} s, validation {found.validation:.1f} s).",
+        flush=True,
+    )
+
+
+def _card(config: TrainConfig, manifest: Manifest, row: Row) -> dict[str, Any]:
+    """What best.safetensors says of itself."""
+    options = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
+    scores = {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}
+    return {
+        "preprocessing": {"size": [config.size, config.size], "normalize": config.normalize},
+        "threshold": 0.5,
+        "data": {"dataset": config.data, "split": manifest.name, "manifest": manifest.hash},
+        "seed": config.seed,
+        "command": command(),
+        "training": {"options": options, "epoch": row["epoch"], "seconds": row["seconds"]},
+        "metrics": {"test" if config.select_by == "test_loss" else "val": scores},
+    }
+
+
+def _finished(folder: Path) -> RunResult:
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    last = folder / "checkpoints" / "last.ckpt"
+    return RunResult(folder, folder / "best.safetensors", last, result["selected"], result["history"])
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Lightning says of itself; warnings that this program or its user can act on stay."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning against newer torch
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
