@@ -6,13 +6,14 @@ it says how to rebuild the model and how to prepare an image for it:
     {"format": 1, "version": "0.1.0",
      "model": {"name": "small", "config": {"dim": 32, ...}},
      "preprocessing": {"size": [160, 160], "normalize": "minmax"},
-     "threshold": 0.5, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
+     "threshold": 0.5, "stored_bits": 16, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
      "command": "skinlesion train ...", "metrics": {...}}
 
 A checkpoint may come from anywhere, so loading trusts nothing: no pickle, a bounded header, and a model that is
 sized before it is allocated and must match the file tensor by tensor.
 """
 
+import hashlib
 import json
 import math
 import struct
@@ -57,6 +58,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *,
         **card,
         "format": FORMAT,
         "version": __version__,
+        "stored_bits": 16 if half else 32,
         "model": {"name": model.name, "config": model.config.to_dict()},  # type: ignore[union-attr, operator]
     }
     _check_card(card, Path(path))
@@ -104,6 +106,16 @@ def read_card(name_or_path: str | Path) -> dict[str, Any]:
     """The card of a checkpoint, without loading its weights; arguments and errors as `load_checkpoint`."""
     path = find_weights(name_or_path)
     return _card_of(_read_header(path), path)
+
+
+def tensors_hash(path: str | Path) -> str:
+    """SHA-256 of a checkpoint's tensors without the header, so that a card may be completed without changing it."""
+    path = Path(path)
+    _read_header(path)
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        file.seek(8 + length)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def available_weights() -> list[str]:

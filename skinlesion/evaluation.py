@@ -2,8 +2,6 @@
 
 import csv
 import json
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from skinlesion.checkpoint import tensors_hash
 from skinlesion.data.images import read_image, read_mask, resize_mask
 from skinlesion.data.layouts import Sample, size_mismatch
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import replacing, sha256, write_text
+from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, summarize
 from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, resize_probability
-from skinlesion.version import __version__
+from skinlesion.training.environment import describe_environment
 
 BATCH = 8
 _TOLERANCE = 2 / 256  # the boundary score's tolerance over the side: 2 pixels at 256 x 256
@@ -106,18 +105,9 @@ def evaluate(
         "boundary_tolerance": truth_size * _TOLERANCE,
         "threshold": threshold,
         "tta": tta,
-        "version": __version__,
-        "torch": torch.__version__,
-        "command": command_line(),
+        "environment": describe_environment(segmenter.engine or "none", segmenter.device),
     }
     return Evaluation(report, table)
-
-
-def command_line() -> str:
-    """The command that is running, as one would type it."""
-    program = Path(sys.argv[0])
-    name = "skinlesion" if program.name in ("skinlesion", "skinlesion.exe", "__main__.py") else program.name
-    return shlex.join([name, *sys.argv[1:]])
 
 
 def _read(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -130,14 +120,12 @@ def _read(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
 
 
 def _describe(segmenter: Segmenter) -> dict[str, Any]:
-    """Weights and machinery, by name and hash rather than by a path that means nothing elsewhere."""
+    """Weights and preprocessing, by name and hash rather than by a path that means nothing elsewhere."""
     return {
         "weights": segmenter.name,
-        "weights_sha256": sha256(segmenter.path) if segmenter.path else None,
+        "weights_sha256": tensors_hash(segmenter.path) if segmenter.path else None,
         "model": segmenter.card.get("model"),
         "image_size": list(segmenter.size),
         "normalize": segmenter.card["preprocessing"]["normalize"],
-        "device": str(segmenter.device),
         "engine": segmenter.engine,
-        "threads": torch.get_num_threads(),
     }

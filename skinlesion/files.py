@@ -1,6 +1,5 @@
 """Writing files so that nothing is ever half written, and saying plainly why something cannot be written."""
 
-import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -53,12 +52,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a whole text file, UTF-8, by `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _cannot_write(path: Path, error: OSError) -> SkinlesionError:

@@ -1,0 +1,176 @@
+"""A checkpoint to share: its results in its header, and a model card beside it that the program wrote."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skinlesion.checkpoint import find_weights, load_checkpoint, save_checkpoint, tensors_hash
+from skinlesion.errors import SkinlesionError
+from skinlesion.files import write_text
+
+_SCORES = {
+    "iou": "IoU of the lesion",
+    "dsc": "DSC",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "boundary_f1": "boundary F1",
+}
+
+
+def export(
+    weights: str | Path, out: str | Path, *, half: bool = False, results: Sequence[str | Path] = ()
+) -> tuple[Path, Path]:
+    """Write a checkpoint with results in its header, and its model card.
+
+    Args:
+        weights: as `find_weights`; may be `out` itself, to add results to it.
+        out: the .safetensors file; the card goes beside it, with the ending .md. Both are replaced if they exist.
+        half: store the weights in 16 bits. Results must be measured on the file with 16 bits then: export first,
+            evaluate that file, and export once more with the results.
+        results: files of `skinlesion evaluate --json`.
+
+    Returns:
+        The checkpoint's path and the card's.
+
+    Raises:
+        SkinlesionError: a file cannot be used, or results are of other weights than these.
+    """
+    out = Path(out)
+    if out.suffix != ".safetensors":
+        raise SkinlesionError(f"{out} must end in .safetensors.")
+    source = find_weights(weights)
+    model, card = load_checkpoint(source)
+    reports = [_read_report(Path(path)) for path in results]
+    was_half = card.get("stored_bits") == 16
+    if reports and half and not was_half:
+        raise SkinlesionError(
+            f"The results are of {source}, not of its 16-bit copy: export with --half first, evaluate that file, and "
+            "export it with the results."
+        )
+    for path, report in zip(results, reports, strict=True):
+        if report["protocol"].get("weights_sha256") != tensors_hash(source):
+            raise SkinlesionError(f"{path} was measured on other weights than {source}; evaluate these and try again.")
+    card["evaluations"] = reports or card.get("evaluations", [])
+    save_checkpoint(out, model, card, half=half or was_half)
+    path = out.with_suffix(".md")
+    write_model_card(path, card, name=out.stem, digest=tensors_hash(out))
+    return out, path
+
+
+def write_model_card(path: str | Path, card: dict[str, Any], *, name: str, digest: str) -> None:
+    """Write the Markdown page of a checkpoint from its card.
+
+    Args:
+        path: the .md file.
+        card: as in `skinlesion.checkpoint`, with "evaluations" from `skinlesion evaluate`.
+        name: what the checkpoint is called.
+        digest: SHA-256 of its tensors.
+
+    Raises:
+        SkinlesionError: it cannot be written.
+    """
+    parts = [
+        f"# Model card: {name}",
+        "Written by `skinlesion export` from the checkpoint's own header.",
+        "Finds the border of a single skin lesion in a dermoscopy image. For teaching and research only: it is not a "
+        "medical device, it gives no diagnosis, and it was not tested on ordinary photographs or on all skin tones.",
+        "## Results",
+        *(_results(report) for report in card.get("evaluations", [])),
+        _selection(card),
+        "## What it is",
+        _table(("", ""), _facts(card, digest)),
+        "## How it was trained",
+        _code_block(card.get("command", "unknown")),
+    ]
+    if options := card.get("training", {}).get("options"):
+        parts.append(_table(("option", "value"), [(key, value) for key, value in options.items()]))
+    write_text(path, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def _facts(card: dict[str, Any], digest: str) -> list[tuple[str, Any]]:
+    model, preprocessing, data = card["model"], card["preprocessing"], card.get("data", {})
+    height, width = preprocessing["size"]
+    return [
+        ("network", model["name"]),
+        *((f"network, {key}", value) for key, value in model["config"].items()),
+        ("image size", f"{height} x {width}"),
+        ("normalization", preprocessing["normalize"]),
+        ("threshold", card.get("threshold", 0.5)),
+        ("weights stored as", f"float{card.get('stored_bits', 32)}, used as float32"),
+        ("trained on", f"{data.get('dataset', 'unknown')}, split {data.get('split', 'unknown')}"),
+        ("split manifest, SHA-256", data.get("manifest", "unknown")),
+        ("seed", card.get("seed", "unknown")),
+        ("written by skinlesion", card.get("version", "unknown")),
+        ("tensors, SHA-256", digest),
+    ]
+
+
+def _results(report: dict[str, Any]) -> str:
+    protocol, pooled, means = report["protocol"], report["pooled"], report["per_image"]
+    intervals = report["intervals"]
+    rows = []
+    for key, label in _SCORES.items():
+        pool = _score(pooled.get(key), intervals["pooled"].get(key))
+        mean = _score(means.get(key, {}).get("mean"), intervals["per_image"].get(key))
+        rows.append((label, pool, mean))
+    tta = protocol.get("tta")
+    level = f"{100 * intervals['level']:.0f} %"
+    size = protocol.get("truth_size")
+    where = f"{protocol.get('dataset', 'unknown data')}, split {protocol.get('split')}, part {protocol.get('part')}"
+    head = (
+        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, "
+        f"{'with' if tta else 'without'} test-time augmentation; {level} bootstrap intervals over images."
+    )
+    table = _table(("score", "pooled over all pixels", "mean over images"), rows)
+    command = protocol.get("environment", {}).get("command", "unknown")
+    return f"{head}\n\n{table}\n\n{_code_block(command)}"
+
+
+def _selection(card: dict[str, Any]) -> str:
+    validation = card.get("metrics", {}).get("val")
+    if not validation:
+        return ""
+    epoch = card.get("training", {}).get("epoch", "unknown")
+    scores = ", ".join(f"{key} {value:.4f}" for key, value in validation.items() if isinstance(value, float))
+    return f"Selected on the validation part, which is cut from the training part (epoch {_span(epoch)}): {scores}."
+
+
+def _score(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + (f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else "")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *(list(map(_span, row)) for row in rows)]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _span(value: Any) -> str:
+    """Text that Markdown takes literally: a header comes from a file that may be anyone's."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "/")
+    return f"`{text}`" if any(c in text for c in "<>[]*_&#\\!") else text
+
+
+def _code_block(text: str) -> str:
+    return "    " + " ".join(str(text).split())
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SkinlesionError(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise SkinlesionError(f"{path} is not JSON; give a file of `skinlesion evaluate --json`.") from error
+    keys = {"n", "pooled", "per_image", "intervals", "protocol"}
+    if not isinstance(report, dict) or not keys <= report.keys() or not _finite(report["pooled"]):
+        raise SkinlesionError(f"{path} is not a result of `skinlesion evaluate --json`.")
+    return report
+
+
+def _finite(scores: Any) -> bool:
+    return isinstance(scores, dict) and all(isinstance(v, float) and math.isfinite(v) for v in scores.values())
