@@ -12,8 +12,12 @@ from skinlesion.training.schedule import Schedule
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 SelectBy = Literal["val_iou", "last", "test_loss"]
 
-# Fields that may differ between a run and its resumption: they move the work, not its meaning.
-NOT_COMPARED = ("out", "root", "resume", "num_workers", "threads", "cache_dir", "devices", "num_nodes", "estimate")
+# Fields that may differ between a run and its resumption: they move the work, not its meaning. (The split is compared
+# by the ids that it gives.)
+NOT_COMPARED = {
+    *("out", "root", "split", "split_seed", "cache_dir", "resume", "estimate"),
+    *("num_workers", "threads", "devices", "num_nodes"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +138,6 @@ class TrainConfig:
             )
         if self.precision == "16-mixed" and self.accelerator == "cpu":
             raise SkinlesionError("--precision 16-mixed does not go with --accelerator cpu; use 32 or bf16-mixed.")
-        if self.split is None and self.data.startswith("isic"):
-            object.__setattr__(self, "split", "paper")
         self.model_options()
 
     @property

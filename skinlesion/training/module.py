@@ -162,8 +162,6 @@ class SegmentationModule(pl.LightningModule):
         logits, mask = logits[keep], mask[keep]  # (n, 1, h, w)
         probability = logits.float().sigmoid()
         ids = [batch["id"][i] for i in keep.tolist()]
-        if not torch.isfinite(probability).all():
-            self._stop(f"the prediction for a validation image became NaN, among {', '.join(ids)}")
         self.val_bce.update(bce_loss(logits, mask), weight=len(keep))
         self.val_dice.update(dice_loss(logits, mask), weight=len(keep))
         self.val_scores.update(probability, mask, ids)

@@ -73,11 +73,11 @@ def train(config: TrainConfig) -> RunResult:
     if first:
         _check_folder(config)
     data = _make_data(config)
-    if first:
-        if config.resume and (config.folder / "result.json").exists():
+    if first and config.resume:
+        _check_manifest(config.folder, data.manifest)
+        if (config.folder / "result.json").exists():
             print(f"{config.folder} is finished already.")
             return _finished(config.folder)
-        _check_manifest(config.folder, data.manifest)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     device = _device(config)
@@ -86,18 +86,17 @@ def train(config: TrainConfig) -> RunResult:
     engine = choose_engine(config.engine, device)
     set_engine(model, config.engine)
     module = SegmentationModule(model, config)
-    if first:
-        make_folder(config.folder)
-        data.manifest.save(config.folder / "manifest.json")
-        _write_json(config.folder / "config.json", config.to_json())
-        _write_json(config.folder / "environment.json", describe_environment(engine, device))
-        _announce(config, model, engine, device, data)
     record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row))
+    if first:
+        data.prepare_data()  # a damaged image shows before anything is written
+        _fill_folder(config, data.manifest, describe_environment(engine, device))
+        _announce(config, model, engine, device, data)
     with _quiet():
-        trainer = _make_trainer(config, device, record)
-        if config.estimate and config.devices * config.num_nodes == 1:
+        last = str(record.last_path) if record.last_path.exists() else None
+        if config.estimate and last is None and config.devices * config.num_nodes == 1:
             _print_estimate(config, module, data, device)
-        trainer.fit(module, datamodule=data, ckpt_path=str(record.last_path) if record.last_path.exists() else None)
+        trainer = _make_trainer(config, device, record)
+        trainer.fit(module, datamodule=data, ckpt_path=last)
     if trainer.interrupted:
         raise SkinlesionError(f"Training was interrupted: add --resume --out {config.folder} to go on.")
     assert record.best is not None
@@ -113,6 +112,9 @@ def _check_folder(config: TrainConfig) -> None:
     if not config.resume:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise SkinlesionError(f"{folder} exists already: choose another --out, or continue that run with --resume.")
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise SkinlesionError(f"{folder} cannot be made: {existing} is not a folder that can be written to.")
         return
     before = TrainConfig.load(folder / "config.json")
     for field in dataclasses.fields(TrainConfig):
@@ -132,6 +134,17 @@ def _check_manifest(folder: Path, manifest: Manifest) -> None:
             f"{folder} cannot be resumed: --split now gives other images than its manifest.json. "
             f"Pass --split {path} with the same data."
         )
+
+
+def _fill_folder(config: TrainConfig, manifest: Manifest, environment: dict[str, Any]) -> None:
+    """Write what is known before the first step; environment.json has an entry for each time the run was started."""
+    folder = make_folder(config.folder)
+    path = folder / "environment.json"
+    sessions = json.loads(path.read_text("utf-8")) if path.exists() else []
+    if not config.resume:
+        _write_json(folder / "config.json", config.to_json())
+    manifest.save(folder / "manifest.json")
+    _write_json(path, [*sessions, environment])
 
 
 def _make_data(config: TrainConfig) -> SegmentationData:
@@ -212,7 +225,6 @@ def _announce(config: TrainConfig, model: nn.Module, engine: str, device: torch.
 def _print_estimate(
     config: TrainConfig, module: SegmentationModule, data: SegmentationData, device: torch.device
 ) -> None:
-    data.prepare_data()
     found = measure(module, data, device)
     print(
         f"Estimated time: {duration(found.epoch * config.epochs)} for {config.epochs} epochs, {duration(found.epoch)} "
@@ -249,7 +261,6 @@ def _write_json(path: Path, value: Any) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out what Lightning says of itself; warnings that this program or its user can act on stay."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
