@@ -9,8 +9,8 @@ it says how to rebuild the model and how to prepare an image for it:
      "threshold": 0.5, "stored_bits": 16, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
      "command": "skinlesion train ...", "metrics": {...}}
 
-A checkpoint may come from anywhere, so loading trusts nothing: no pickle, a bounded header, and a model that is
-sized before it is allocated and must match the file tensor by tensor.
+A checkpoint may come from anywhere, so loading trusts nothing: no pickle, a bounded header, and a model that may
+take no more memory than the file justifies and must match it tensor by tensor.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
@@ -33,7 +34,7 @@ from skinlesion.zoo import create_model
 FORMAT = 1
 WEIGHTS = Path(__file__).parent / "weights"
 MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
-MAX_PARAMETERS = 250_000_000  # five times the paper's network
+MAX_WEIGHTS = 250_000_000  # five times the paper's network
 MAX_BLOCKS = 256
 MAX_OPTION = 4096
 NORMALIZATIONS = ("minmax", "minmax255")
@@ -87,8 +88,7 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[nn.Module, dict[str, Any]
     path = find_weights(name_or_path)
     header = _read_header(path)
     card = _card_of(header, path)
-    name, config = card["model"]["name"], card["model"]["config"]
-    _check_fit(header, name, config, path)
+    model = _build(header, card["model"]["name"], card["model"]["config"], path)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -96,8 +96,6 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[nn.Module, dict[str, Any]
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise SkinlesionError(f"{path} cannot be used: the weight {key} is not finite. Take another checkpoint.")
-    with torch.random.fork_rng(devices=[]):  # building draws random weights, which is nobody's business here
-        model = create_model(name, **config)
     model.load_state_dict(tensors)  # copies into the model's own dtype, so that half becomes float32
     return model.eval(), card
 
@@ -189,11 +187,13 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise _damaged(path)
     try:
         header = json.loads(raw)
-        described = {key: value for key, value in header.items() if key != "__metadata__"}
-        end = max((entry["data_offsets"][1] for entry in described.values()), default=0)
+        described = [value for key, value in header.items() if key != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in described), default=0)
+        if not all(type(n) is int and n >= 0 for entry in described for n in (*entry["shape"], end)):
+            raise ValueError("a shape or an offset is not a whole number")
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise SkinlesionError(f"{path} is not a safetensors file; give a checkpoint that skinlesion wrote.") from error
-    if not isinstance(end, int) or size < 8 + length + end:
+    if size < 8 + length + end:
         raise _damaged(path)
     return header
 
@@ -237,32 +237,52 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
         raise SkinlesionError(f"The card of {path} does not name its model and config.")
 
 
-def _check_fit(header: dict[str, Any], name: str, config: dict[str, Any], path: Path) -> None:
-    """Size the model on the meta device, where it takes no memory, and compare it with the file's tensors."""
+class _Budget(TorchFunctionMode):
+    """Counts the numbers that PyTorch allocates in a block, and stops it before it takes more than it may."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn):
+            self.left -= func(*args, **{**kwargs, "device": "meta"}).numel()
+            if self.left < 0:
+                raise MemoryError("it would be larger than the file")
+        return func(*args, **kwargs)
+
+
+def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path) -> nn.Module:
+    """The model with fresh weights, if it has exactly the file's tensors. It cannot take more memory than a file of
+    its size can fill, whatever its config says."""
     for option, value in config.items():
         numbers = value if isinstance(value, list) else [value]
         plain = all(isinstance(n, bool | int | float | str | None) for n in numbers)
         large = [n for n in numbers if isinstance(n, int | float) and not abs(n) <= MAX_OPTION]
-        if not plain or large or (isinstance(value, list) and sum(numbers) > MAX_BLOCKS):
+        if not plain or large or (isinstance(value, list) and sum(map(int, numbers)) > MAX_BLOCKS):
             raise SkinlesionError(f"{path} is refused: its model option {option} = {str(value)[:60]} is out of range.")
+    found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
+    total = sum(math.prod(shape) for shape in found.values())
+    if total > MAX_WEIGHTS:
+        raise SkinlesionError(f"{path} is refused: it holds {total:,} weights (limit {MAX_WEIGHTS:,}).")
     try:
-        with torch.device("meta"):
+        # Building draws random weights, which must not change the caller's random numbers. Twice the file leaves
+        # room for what is only needed while building.
+        with torch.random.fork_rng(devices=[]), _Budget(2 * total + 1_000_000):
             model = create_model(name, **config)
     except SkinlesionError as error:
         raise SkinlesionError(f"{path} cannot be used: {error}") from error
     except Exception as error:  # whatever a config that nobody tested makes a constructor raise
-        raise SkinlesionError(f"{path} cannot be used: its config builds no {name!r} ({error}).") from error
+        raise SkinlesionError(f"{path} is refused: its config does not build a {name!r} ({error}).") from error
     needed = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    total = sum(math.prod(shape) for shape in needed.values())
-    if total > MAX_PARAMETERS:
-        raise SkinlesionError(f"{path} is refused: its model would have {total:,} weights (limit {MAX_PARAMETERS:,}).")
-    found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
     for key in sorted(needed.keys() | found.keys()):
         if found.get(key) != needed.get(key):
             raise SkinlesionError(
-                f"{path} does not fit its model {name!r}: the weight {key} is {_shape(found.get(key))} in the file "
-                f"and {_shape(needed.get(key))} in the model. It was written for another architecture or version."
+                f"{path} does not fit its model {name!r}: the weight {key} is {_shape(found.get(key))} in the file and "
+                f"{_shape(needed.get(key))} in the model. It was written for another architecture or version."
             )
+    return model
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

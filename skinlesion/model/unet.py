@@ -53,9 +53,8 @@ class VisionStateSpaceUNet(nn.Module):
         self.config = config
         stages = len(config.depths)
         widths = [config.dim * 2**i for i in range(stages)]
-        # On the CPU whatever the default device is, so that a model can be sized on "meta" before it is allocated.
-        encoder_rates = linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist()
-        decoder_rates = linspace(config.drop_path, 0, sum(config.decoder_depths), device="cpu").tolist()
+        encoder_rates = linspace(0, config.drop_path, sum(config.depths)).tolist()
+        decoder_rates = linspace(config.drop_path, 0, sum(config.decoder_depths)).tolist()
 
         self.embedding = PatchEmbedding(in_channels=config.in_channels, dim=config.dim, patch_size=config.patch_size)
         self.encoder = nn.ModuleList(

@@ -1,0 +1,165 @@
+"""The command line: finds the command, parses its flags from its signature, and turns trouble into one line.
+
+A command is a function whose parameters are its flags and whose docstring is its help. It is imported only when it is
+asked for, so that `skinlesion data synthesize` does not wait for Lightning. It returns an exit code or None for 0.
+"""
+
+import contextlib
+import functools
+import io
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.version import __version__
+
+# Words on the command line -> where the function is, and its line in the list of commands.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "doctor": ("skinlesion.commands.doctor:doctor", "say what this machine can do, and how fast"),
+    "demo": ("skinlesion.commands.demo:demo", "segment the images that come with the package"),
+    "predict": ("skinlesion.commands.predict:predict", "segment your own images"),
+    "evaluate": ("skinlesion.commands.evaluate:evaluate", "measure weights on images with masks"),
+    "train": ("skinlesion.commands.train:train", "train a network"),
+    "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
+    "data download": ("skinlesion.commands.data:download", "fetch an ISIC dataset from its official address"),
+    "data verify": ("skinlesion.commands.data:verify", "check every image and mask of a dataset"),
+    "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
+}
+FAILED = 2
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after `skinlesion`; by default those of this process.
+
+    Returns:
+        0; 2 for anything that the user can put right, after one line on stderr; 130 after Ctrl-C.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except SkinlesionError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}.")
+
+
+def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **options: Any) -> Any:
+    """Build or call `target` from command-line flags.
+
+    Args:
+        target: a dataclass or a function.
+        args: the flags.
+        prog: the command, for messages.
+        **options: for `tyro.cli`.
+
+    Raises:
+        SkinlesionError: the flags do not fit; one line that says how.
+        SystemExit: with code 0, after --help.
+    """
+    import tyro
+
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            return tyro.cli(
+                target,
+                args=args,
+                prog=prog,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                **options,
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        raise SkinlesionError(f"{_one_line(messages.getvalue())} See `{prog} --help`.") from None
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if args[0] in ("-V", "--version"):
+        print(f"skinlesion {__version__}")
+        return 0
+    words = next((n for n in (2, 1) if " ".join(args[:n]) in COMMANDS), 0)
+    name = " ".join(args[:words])
+    if not words:
+        inner = [command for command in COMMANDS if command.split()[0] == args[0]]
+        if inner and args[1:2] in ([], ["-h"], ["--help"]):
+            print(_overview(inner))
+            return 0
+        raise SkinlesionError(
+            f"Unknown command {' '.join(args[: 2 if inner else 1])!r}; choose one of: {', '.join(inner or COMMANDS)}."
+        )
+    module, _, function = COMMANDS[name][0].partition(":")
+    command = getattr(import_module(module), function)
+    prog, rest = f"skinlesion {name}", args[words:]
+    try:
+        if getattr(command, "parses_itself", False):
+            return command(rest, prog=prog) or 0
+        return parse(_deferred(command), rest, prog=prog)() or 0
+    except SystemExit as error:  # --help
+        if error.code:
+            raise
+        return 0
+
+
+def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
+    """The same signature, but a call only binds the arguments: parsing and running must fail differently."""
+
+    @functools.wraps(command)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(command, *args, **kwargs)
+
+    bind.__annotations__ = {**command.__annotations__, "return": Callable[[], Any]}
+    return bind
+
+
+def _overview(names: Sequence[str] = tuple(COMMANDS)) -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {COMMANDS[name][1]}" for name in names]
+    return "\n".join(
+        [
+            "usage: skinlesion COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "`skinlesion COMMAND --help` lists a command's options.",
+        ]
+    )
+
+
+def _one_line(box: str) -> str:
+    """What tyro drew as a box, as a sentence; its hints and help texts are left out."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] == "│"]
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if set(line) == {"─"}:
+            sections.append([])
+        else:
+            sections[-1].append(line)
+    kept = [" ".join(section) for section in sections if not section[0].startswith(("For full", "Argument help"))]
+    text = "; ".join(" ".join(textwrap.wrap(part, 400)[:1]) for part in kept) or " ".join(box.split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _fail(message: str) -> int:
+    sys.stdout.flush()
+    print(f"skinlesion: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED

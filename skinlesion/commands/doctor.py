@@ -1,0 +1,64 @@
+"""`skinlesion doctor`."""
+
+import json as json_module
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from skinlesion.doctor import diagnose
+
+
+def doctor(*, json: bool = False) -> None:
+    """Say what this machine can do: versions, devices, scan engines, weights, and a two-second speed check.
+
+    Args:
+        json: Print JSON instead.
+    """
+    found = diagnose()
+    if json:
+        print(json_module.dumps(found, indent=1))
+        return
+    console = Console(highlight=False)
+    _versions(console, found)
+    _engines(console, found)
+    _weights(console, found)
+    speed = found["speed"]
+    if speed["error"]:
+        console.print(Text(f"Speed: {speed['error']}"))
+    else:
+        console.print(
+            f"Speed: {speed['images_per_second']} images a second ({speed['model']} at {speed['size']} x {speed['size']}, "
+            f"CPU, engine {speed['engine']}; the first image took {speed['first_image_seconds']} s)"
+        )
+
+
+def _versions(console: Console, found: dict[str, Any]) -> None:
+    console.print(
+        f"skinlesion {found['skinlesion']}, Python {found['python']}, torch {found['torch']}, {found['system']}"
+    )
+    packages = ", ".join(f"{name} {version or '(not installed)'}" for name, version in found["packages"].items())
+    console.print(packages, style="dim")
+    console.print(f"Threads: {found['threads']['torch']} for torch, {found['threads']['cores']} cores")
+    for device in found["devices"]:
+        engine = found["auto"][device["name"]]
+        chosen = f"auto takes the scan engine {engine}" if engine else "no fast scan engine"
+        console.print(Text(f"Device {device['name']}: {device['description']}; {chosen}"))
+
+
+def _engines(console: Console, found: dict[str, Any]) -> None:
+    table = Table("scan engine", "available", "what it is, or how to get it", "devices", title_justify="left")
+    for engine in found["engines"]:
+        taken = engine["name"] in found["auto"].values()
+        available = "yes, auto" if taken else "yes" if engine["available"] else "no"
+        table.add_row(engine["name"], available, Text(engine["reason"]), ", ".join(engine["devices"]))
+    console.print(table)
+
+
+def _weights(console: Console, found: dict[str, Any]) -> None:
+    if not found["weights"]:
+        console.print("Weights: none come with this installation; train some with `skinlesion train`")
+    for weights in found["weights"]:
+        what = weights["error"] or f"network {weights['model']}"
+        console.print(Text(f"Weights {weights['name']}: {what}, {weights['megabytes']:.1f} MB"))

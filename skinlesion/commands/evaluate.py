@@ -1,0 +1,107 @@
+"""`skinlesion evaluate`."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from skinlesion.data.layouts import find_samples
+from skinlesion.data.splits import load_split
+from skinlesion.errors import SkinlesionError
+from skinlesion.evaluation import evaluate as run_evaluation
+from skinlesion.segmenter import Segmenter
+
+
+def evaluate(
+    *,
+    data: str,
+    root: Path,
+    weights: str = "small",
+    part: Literal["train", "val", "test", "all"] = "test",
+    split: str | None = None,
+    split_seed: int | None = None,
+    truth_size: int = 256,
+    threshold: float | None = None,
+    tta: bool = False,
+    json: Path | None = None,
+    csv: Path | None = None,
+    device: str = "cpu",
+    engine: str = "auto",
+) -> None:
+    """Measure weights on images with masks: pooled and per-image scores with bootstrap intervals over images.
+
+    Args:
+        data: The dataset's layout: isic2016, isic2017, isic2018, vmunet, folder or synthetic.
+        root: The folder that holds it.
+        weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
+        part: Which part of the split; all takes every image.
+        split: paper, official, random, or a saved manifest (*.json); default paper for ISIC.
+        split_seed: Seed of a split that is drawn here.
+        truth_size: Side in pixels at which prediction and truth are compared.
+        threshold: Least probability that counts as lesion; by default what the weights were made for.
+        tta: Average over the four flips of the image.
+        json: File for the results with their protocol.
+        csv: File for one row an image.
+        device: cpu, cuda, cuda:0, ...
+        engine: Scan engine, see `skinlesion doctor`.
+    """
+    for path in (json, csv):
+        if path is not None and path.exists():
+            raise SkinlesionError(f"{path} exists already: choose another name, or move it away.")
+    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
+    samples = find_samples(root, data)
+    protocol: dict[str, Any] = {"dataset": data, "part": part, "split": None, "manifest": None}
+    if part != "all":
+        manifest = load_split(samples, data, split, split_seed)
+        wanted = set(manifest.parts[part])
+        samples = [sample for sample in samples if sample.id in wanted]
+        protocol |= {"split": manifest.name, "split_seed": manifest.seed, "manifest": manifest.hash}
+        trained_on = segmenter.card.get("data", {})
+        protocol["same_split_as_training"] = trained_on.get("manifest") == manifest.hash
+        if trained_on.get("dataset") == data and not protocol["same_split_as_training"]:
+            print(
+                f"Note: {weights} was trained on another split of {data}; it may have seen these images.",
+                file=sys.stderr,
+            )
+    console = Console(file=sys.stderr)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("evaluating", total=len(samples))
+        result = run_evaluation(
+            segmenter,
+            samples,
+            truth_size=truth_size,
+            threshold=threshold,
+            tta=tta,
+            protocol=protocol,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    if json is not None:
+        result.save_json(json)
+    if csv is not None:
+        result.save_csv(csv)
+    _print(result.report, f"{segmenter.name} on {data}, part {part}")
+
+
+def _print(report: dict[str, Any], title: str) -> None:
+    intervals, level = report["intervals"], report["intervals"]["level"]
+    table = Table(
+        *("score", f"pooled ({level:.0%} interval)", f"mean over images ({level:.0%} interval)", "median"),
+        title=f"{title}: {report['n']} images",
+        title_justify="left",
+    )
+    for name, values in report["per_image"].items():
+        pooled = report["pooled"].get(name)
+        table.add_row(
+            name,
+            "" if pooled is None else _with_interval(pooled, intervals["pooled"][name]),
+            _with_interval(values["mean"], intervals["per_image"][name]),
+            f"{values['median']:.4f}",
+        )
+    Console(highlight=False).print(table)
+
+
+def _with_interval(value: float, interval: list[float]) -> str:
+    return f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
