@@ -18,8 +18,8 @@ def first_nonfinite_layer(model: nn.Module, run: Callable[[], object]) -> str | 
         The layer as path and kind, such as "encoder.0.1.ss2d (SS2D)", or a sentence on the weights if those are not
         finite before the pass; None if all layers are finite.
     """
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if not _finite(tensor):
+    for name, weight in model.named_parameters():  # not buffers: a broken pass has spoiled batch normalization's
+        if not _finite(weight):
             return f"{name}, a weight that is itself not finite"
     found: list[str] = []
 

@@ -43,9 +43,9 @@ def base(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
         augmentation="strong",
         epochs=3,
         batch_size=8,
-        lr=3e-3,
+        lr=2e-2,
         clip=1.0,
-        ema=0.9,
+        ema=0.5,
         estimate=False,
         cache_dir=tmp_path_factory.mktemp("cache"),
     )
