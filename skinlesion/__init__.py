@@ -9,11 +9,18 @@ to a script that only needs one corner of it.
     >>> segmenter.segment("photo.jpg").mask                             # doctest: +SKIP
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.version import __version__
+
+if "torch" not in sys.modules:
+    # Torch's threads otherwise spin while they wait for each other. On a machine whose few cores are shared with anything
+    # else that makes an image take seconds instead of milliseconds. It is read when torch is loaded, so it is set here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from skinlesion.checkpoint import load_checkpoint, save_checkpoint

@@ -26,7 +26,7 @@ def diagnose(*, seconds: float = 2.0) -> dict[str, Any]:
 
     Returns:
         JSON values: "skinlesion", "python", "system", "torch", "packages" {name: version or None}, "devices"
-        [{"name", "description"}], "threads" {"cores", "torch"}, "engines" [{"name", "available", "reason", "devices"}],
+        [{"name", "description"}], "threads" {"cores", "torch", "wait_policy"}, "engines" [{"name", "available", "reason", "devices"}],
         "auto" {device: engine or None}, "weights" [{"name", "megabytes", "model", "error"}] and "speed".
     """
     devices = _devices()
@@ -37,7 +37,11 @@ def diagnose(*, seconds: float = 2.0) -> dict[str, Any]:
         "torch": torch.__version__,
         "packages": {name: _version(name) for name in _PACKAGES},
         "devices": devices,
-        "threads": {"cores": os.cpu_count(), "torch": torch.get_num_threads()},
+        "threads": {
+            "cores": os.cpu_count(),
+            "torch": torch.get_num_threads(),
+            "wait_policy": os.environ.get("OMP_WAIT_POLICY", "active"),
+        },
         "engines": [
             {"name": e.name, "available": e.available, "reason": e.reason, "devices": list(e.devices)}
             for e in engines().values()

@@ -72,7 +72,7 @@ def write_report(
     title: str,
     introduction: str,
     rows: Sequence[ReportRow],
-    totals: Mapping[str, float],
+    totals: Mapping[str, Mapping[str, float]],
     facts: Mapping[str, object],
     commands: Sequence[str],
 ) -> None:
@@ -83,7 +83,7 @@ def write_report(
         title: heading; plain text, as all texts here.
         introduction: a paragraph below it.
         rows: the images.
-        totals: scores of all images pooled; the names of each row's scores.
+        totals: for each line at the foot of the table its label and scores, named as each row's.
         facts: what decides the numbers (weights, sizes, ...), name -> value.
         commands: what to run next.
 
@@ -116,21 +116,28 @@ def write_report(
     write_text(path, page)
 
 
-def _table(rows: Sequence[ReportRow], totals: Mapping[str, float]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("image", *totals, "confidence", "lesion area", "seconds"))
+def _table(rows: Sequence[ReportRow], totals: Mapping[str, Mapping[str, float]]) -> str:
+    names = list(rows[0].scores) if rows else []
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("image", *names, "confidence", "lesion area", "seconds"))
     lines = []
     for row in rows:
-        scores = "".join(f"<td>{row.scores[name]:.3f}</td>" for name in totals)
         found = row.found
         lines.append(
-            f"<tr><td>{escape(row.name)}</td>{scores}<td>{found.confidence:.3f}</td>"
+            f"<tr><td>{escape(row.name)}</td>{_cells(row.scores, names)}<td>{found.confidence:.3f}</td>"
             f"<td>{100 * found.area_fraction:.1f} %</td><td>{found.seconds:.2f}</td></tr>"
         )
-    foot = "".join(f"<td>{value:.3f}</td>" for value in totals.values())
+    foot = "".join(
+        f"<tr><td>{escape(label)}</td>{_cells(scores, names)}<td></td><td></td><td></td></tr>"
+        for label, scores in totals.items()
+    )
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
-        f"<tfoot><tr><td>all pixels pooled</td>{foot}<td></td><td></td><td></td></tr></tfoot></table></div>"
+        f"<tfoot>{foot}</tfoot></table></div>"
     )
+
+
+def _cells(scores: Mapping[str, float], names: Sequence[str]) -> str:
+    return "".join(f"<td>{scores[name]:.3f}</td>" for name in names)
 
 
 def _legend() -> str:

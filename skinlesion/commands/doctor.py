@@ -40,7 +40,10 @@ def _versions(console: Console, found: dict[str, Any]) -> None:
     )
     packages = ", ".join(f"{name} {version or '(not installed)'}" for name, version in found["packages"].items())
     console.print(packages, style="dim")
-    console.print(f"Threads: {found['threads']['torch']} for torch, {found['threads']['cores']} cores")
+    threads = found["threads"]
+    console.print(
+        f"Threads: {threads['torch']} for torch, {threads['cores']} cores, waiting {threads['wait_policy'].lower()}"
+    )
     for device in found["devices"]:
         engine = found["auto"][device["name"]]
         chosen = f"auto takes the scan engine {engine}" if engine else "no fast scan engine"

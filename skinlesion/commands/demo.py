@@ -1,0 +1,57 @@
+"""`skinlesion demo`."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from skinlesion.demo import NEXT, Demonstration, run_demo
+from skinlesion.segmenter import Segmenter
+
+
+def demo(
+    *,
+    out: Path = Path("demo"),
+    weights: str = "small",
+    tta: bool = False,
+    device: str = "cpu",
+    engine: str = "auto",
+) -> None:
+    """Segment the images that come with the package: a table of IoU and DSC, and a page of pictures.
+
+    Args:
+        out: Folder for skinlesion-demo.html, which is replaced if it is there.
+        weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
+        tta: Average over the four flips of the image.
+        device: cpu, cuda, cuda:0, ...
+        engine: Scan engine, see `skinlesion doctor`.
+    """
+    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
+    progress_console = Console(file=sys.stderr)
+    with Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as bar:
+        task = bar.add_task("segmenting")
+        found = run_demo(
+            segmenter, out, tta=tta, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    console = Console(highlight=False)
+    console.print(_table(found, segmenter.name))
+    # Paths and commands are printed as they are, to be copied: no wrapping.
+    print(f"Pictures: {found.page.resolve()}\n\nNext:")
+    for command in NEXT:
+        print(f"  {command}")
+
+
+def _table(found: Demonstration, name: str) -> Table:
+    table = Table("image", "IoU", "DSC", "confidence", "seconds", title=f"Segmented with {name}", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in found.rows:
+        scores = [f"{value:.3f}" for value in row.scores.values()]
+        table.add_row(Text(row.name), *scores, f"{row.found.confidence:.3f}", f"{row.found.seconds:.2f}")
+    table.add_section()
+    for label, totals in found.totals.items():
+        table.add_row(label, *(f"{value:.3f}" for value in totals.values()), style="bold")
+    return table
