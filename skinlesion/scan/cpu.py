@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from skinlesion.scan import kernels
+from skinlesion.scan.registration import register
 from skinlesion.scan.simd import BYTES
 
 
@@ -59,9 +60,9 @@ def _numpy(*tensors: Tensor):
     return [tensor.detach().numpy() for tensor in tensors]
 
 
-def _kept_shape(delta: Tensor, states: int) -> tuple[int, ...]:
+def _kept_shape(delta: Tensor, states: int, keep: bool) -> tuple[int, ...]:
     batch, length, routes, channels = delta.shape
-    return (batch, routes, -(-length // kernels.CHUNK), states, channels)
+    return (batch, routes, -(-length // kernels.CHUNK) if keep else 0, states, channels)
 
 
 @torch.library.custom_op("skinlesion::cross_scan", mutates_args=(), device_types="cpu")
@@ -79,12 +80,12 @@ def cross_scan(
     """The four-route scan; shapes as in `reference.cross_selective_scan`, channels a multiple of a vector.
 
     Returns:
-        y (B, L, D), and the states kept for the backward pass (B, K, chunks, N, D), empty unless `keep`.
+        y (B, L, D), and the states kept for the backward pass (B, K, chunks, N, D), no chunks unless `keep`.
     """
     batch, _, channels = x.shape
     lanes = BYTES // x.element_size()
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    kept = x.new_empty(_kept_shape(delta, A.shape[-1]) if keep else (0, 0, 0, 0, 0))
+    kept = x.new_empty(_kept_shape(delta, A.shape[-1], keep))
     rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
     arrays = _numpy(x, delta, rates, B, C, D, delta_bias, routes, y, kept)
     tasks = _tasks(batch, channels, lanes)
@@ -99,7 +100,7 @@ def cross_scan(
 
 @cross_scan.register_fake
 def _(x, delta, A, B, C, D, delta_bias, routes, keep):
-    kept = x.new_empty(_kept_shape(delta, A.shape[-1]) if keep else (0, 0, 0, 0, 0))
+    kept = x.new_empty(_kept_shape(delta, A.shape[-1], keep))
     return torch.empty_like(x, memory_format=torch.contiguous_format), kept
 
 
@@ -131,7 +132,7 @@ def cross_scan_backward(
     routes: Tensor,
     kept: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `cross_scan` with respect to x, delta, A, B, C, D and delta_bias."""
+    """Gradients of `cross_scan` with respect to x, delta, A, B, C, D and delta_bias; A, D and delta_bias per image."""
     batch, _, channels = x.shape
     lanes = BYTES // x.element_size()
     tasks = _tasks(batch, channels, lanes)
@@ -144,30 +145,15 @@ def cross_scan_backward(
 
     _run(task, len(tasks))
     dx, ddelta, dA, dB, dC, dD, dbias = gradients
-    # (K, N, D) -> (K, D, N); exp(Delta A) = 2 ** (Delta A2), so its derivative brings the factor ln 2 twice over:
+    # (B, K, N, D) -> (B, K, D, N); exp(Delta A) = 2 ** (Delta A2), so its derivative brings the factor ln 2 twice over:
     # d2^v/dv = ln 2 * 2^v and dA2/dA = log2 e cancel.
-    return dx, ddelta, dA.sum(0).transpose(1, 2).contiguous(), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
+    return dx, ddelta, dA.transpose(2, 3), dB.sum(0), dC.sum(0), dD, dbias
 
 
 @cross_scan_backward.register_fake
 def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
-    dx, ddelta, *_ = _empty_gradients(x, delta, A, 1)
-    shapes = (A, B, C, D, delta_bias)
-    return (dx, ddelta, *(torch.empty_like(t, memory_format=torch.contiguous_format) for t in shapes))
+    dx, ddelta, dA, dB, dC, dD, dbias = _empty_gradients(x, delta, A, 1)
+    return dx, ddelta, dA.transpose(2, 3), dB[0], dC[0], dD, dbias
 
 
-def _setup_context(ctx, inputs, output):
-    *tensors, keep = inputs
-    ctx.save_for_backward(*tensors, output[1])
-    ctx.mark_non_differentiable(output[1])
-    ctx.keep = keep
-
-
-def _backward(ctx, dy, _):
-    if not ctx.keep:
-        raise RuntimeError("cross_scan was called with keep=False, so it has no gradient; call it with keep=True")
-    gradients = cross_scan_backward(dy.contiguous(), *ctx.saved_tensors)
-    return (*gradients, None, None)  # routes and keep
-
-
-cross_scan.register_autograd(_backward, setup_context=_setup_context)
+register(cross_scan, cross_scan_backward)
