@@ -18,8 +18,8 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.version import __version__
 
 if "torch" not in sys.modules:
-    # Torch's threads otherwise spin while they wait for each other. On a machine whose few cores are shared with anything
-    # else that makes an image take seconds instead of milliseconds. It is read when torch is loaded, so it is set here.
+    # Torch's threads otherwise spin while they wait for each other: where other work shares the few cores, an image
+    # then takes seconds instead of milliseconds. It is read when torch is loaded, so it is set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ def diagnose(*, seconds: float = 2.0) -> dict[str, Any]:
 
     Returns:
         JSON values: "skinlesion", "python", "system", "torch", "packages" {name: version or None}, "devices"
-        [{"name", "description"}], "threads" {"cores", "torch", "wait_policy"}, "engines" [{"name", "available", "reason", "devices"}],
+        [{"name", "description"}], "threads" {"cores", "torch", "wait_policy"}, "engines" [{"name", "available",
+        "reason", "devices"}],
         "auto" {device: engine or None}, "weights" [{"name", "megabytes", "model", "error"}] and "speed".
     """
     devices = _devices()
