@@ -19,7 +19,7 @@ def expose(color: np.ndarray, recipe: Recipe, seed: int, grid: Grid) -> np.ndarr
     falloff = rng.uniform(0.0, 0.14) * ((grid.x - ASPECT / 2) ** 2 + (grid.y[:, None] - 0.5) ** 2) / _CORNER**2
     light = 1 + slope * ramp - falloff + 0.015 * fractal(rng, grid, 2, 2)
     # Dark skin is exposed longer, as a camera's meter does.
-    exposure = rng.normal(0.93, 0.13) * (1 + 0.03 * (recipe.skin_tone - 2))
+    exposure = rng.normal(0.93, 0.13) * (1 + 0.05 * max(0, recipe.skin_tone - 3))
     tint = np.exp(rng.normal(0, (0.05, 0.045, 0.075)))
     if rng.random() < 0.12:  # the strong casts of some series
         tint = tint * np.array(((1.08, 0.86, 0.9), (1.06, 0.97, 0.78), (0.93, 1.02, 1.0))[rng.integers(3)])
@@ -41,7 +41,7 @@ def add_window(image: np.ndarray, recipe: Recipe, seed: int, reach: float, grid:
         grid: the image's grid.
 
     Returns:
-        The image, and which kind of vignette can be seen: "none" if the window had to grow past the corners.
+        The image, and which kind of vignette is seen: a window that had to grow may leave only dark corners, or none.
     """
     rng = stream(seed, "window")
     distance = np.hypot(grid.x - ASPECT / 2, grid.y[:, None] - 0.5)
@@ -59,7 +59,8 @@ def add_window(image: np.ndarray, recipe: Recipe, seed: int, reach: float, grid:
     shading = 1 - rng.uniform(0.0, 0.35) * np.exp((distance - wide) / 0.08)
     dark = np.array([0.05, 0.05, 0.06], dtype=np.float32) * rng.uniform(0.2, 2.5)
     lit = image * np.clip(shading, 0, 1)[..., None]
-    return dark + inside[..., None] * (lit - dark), recipe.vignette
+    seen = "round" if wide < ASPECT / 2 else "corners"
+    return dark + inside[..., None] * (lit - dark), seen
 
 
 def photograph(image: np.ndarray, recipe: Recipe, seed: int, grid: Grid) -> np.ndarray:

@@ -68,11 +68,12 @@ def synthesize(seed: int, size: int | tuple[int, int] = 256, **knobs: Any) -> Sy
 def _scene(recipe: Recipe, seed: int, shape: Shape, grid: Grid) -> np.ndarray:
     """Return skin, lesion and what lies over them, as reflectance, float32 (H, W, 3)."""
     tissue = draw_skin(recipe, seed, grid)
-    add_lesion(tissue, recipe, seed, shape, grid)
+    box = shape.box(margin=3 * recipe.soft * shape.radius)  # farther out its pigment is not to be seen
+    add_lesion(tissue.window(box), recipe, seed, shape.window(box), grid.window(box))
     color = tissue.color()
     if recipe.blue_veil:
-        film = veil(seed, shape, grid)[..., None]
-        color += film * (_VEIL * (0.4 + 0.6 * color[::8, ::8].mean(axis=(0, 1))) - color)
+        film = veil(seed, shape.window(box), grid.window(box))[..., None]
+        color[box] += film * (_VEIL * (0.4 + 0.6 * color[::8, ::8].mean(axis=(0, 1))) - color[box])
     color = artifacts.add_ink(color, recipe, seed, shape, grid)
     color = artifacts.add_sticker(color, recipe, seed, shape, grid)
     color = artifacts.add_hair(color, recipe, seed, grid)

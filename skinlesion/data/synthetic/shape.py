@@ -1,11 +1,11 @@
 """The lesion's outline, as a field that is positive inside: about the distance to the border, in scene units."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skinlesion.data.synthetic.fields import ASPECT, Grid, fractal, stream
+from skinlesion.data.synthetic.fields import ASPECT, Box, Grid, fractal, stream
 from skinlesion.data.synthetic.recipe import Recipe
 
 _COARSE = Grid((120, 160))  # where the area is measured, whatever the image's size, so that all sizes agree
@@ -32,6 +32,16 @@ class Shape:
         """The lesion, bool (H, W)."""
         return self.depth > 0
 
+    def box(self, margin: float) -> Box:
+        """Return the rows and columns that hold the lesion and about ``margin`` scene units around it."""
+        near = self.depth > -margin
+        rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+    def window(self, box: Box) -> "Shape":
+        """Return this outline with only the part of ``depth`` in ``box``."""
+        return replace(self, depth=self.depth[box])
+
 
 def draw_shape(recipe: Recipe, seed: int, grid: Grid) -> Shape:
     """Return the outline of the lesion of ``seed``, its area measured on a fixed grid."""
@@ -42,7 +52,7 @@ def draw_shape(recipe: Recipe, seed: int, grid: Grid) -> Shape:
     inside = np.argwhere(coarse > border)
     y, x = _COARSE.y[inside[:, 0]], _COARSE.x[inside[:, 1]]
     reach = float(np.hypot(x - ASPECT / 2, y - 0.5).max())
-    level = coarse if grid.size == _COARSE.size else _level(recipe, seed, grid, radius, center)
+    level = _level(recipe, seed, grid, radius, center)
     return Shape(depth=(level - border) * radius, radius=radius, center=center, reach=reach)
 
 

@@ -8,7 +8,7 @@ from skinlesion.data.synthetic.fields import Grid, cells, fractal, noise, sigmoi
 from skinlesion.data.synthetic.recipe import Recipe
 from skinlesion.data.synthetic.tissue import Tissue
 
-_MELANIN_OF_TONE = {1: 0.03, 2: 0.1, 3: 0.2, 4: 0.36, 5: 0.65, 6: 1.05}
+_MELANIN_OF_TONE = {1: 0.03, 2: 0.1, 3: 0.2, 4: 0.36, 5: 0.65, 6: 1.0}
 
 
 def draw_skin(recipe: Recipe, seed: int, grid: Grid) -> Tissue:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skinlesion.data.synthetic.fields import Box
+
 # Per unit of pigment, the optical density for red, green, blue. Melanin's from the median skin and lesion of ISIC 2017.
 ABSORPTION = np.array([[0.32, 0.66, 1.0], [0.95, 0.76, 0.5], [0.08, 0.5, 0.4]], dtype=np.float32)
 PALE = np.array([0.92, 0.87, 0.84], dtype=np.float32)  # skin without any pigment
@@ -34,9 +36,16 @@ class Tissue:
     blood: np.ndarray
     scar: np.ndarray
 
+    def window(self, box: Box) -> "Tissue":
+        """Return views of the part in ``box``: what is added there is added here."""
+        return Tissue(self.melanin[box], self.deep[box], self.blood[box], self.scar[box])
+
     def color(self) -> np.ndarray:
         """Return the reflected color, float32 (H, W, 3), 1 for white."""
-        pigments = np.stack([self.melanin, self.deep, self.blood], axis=-1)  # (H, W, 3)
-        color = PALE * np.exp(-(pigments @ ABSORPTION))
+        density = sum(
+            pigment[..., None] * per_unit  # (H, W, 3)
+            for pigment, per_unit in zip((self.melanin, self.deep, self.blood), ABSORPTION, strict=True)
+        )
+        color = PALE * np.exp(-density)
         white = np.array([0.86, 0.82, 0.84], dtype=np.float32)
         return color + self.scar[..., None] * (white - color)
