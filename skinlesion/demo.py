@@ -23,8 +23,8 @@ NEXT = (
     "skinlesion evaluate --weights run --data folder --root lesions",
 )
 _INTRODUCTION = (
-    "The network looked at the images that come with the package. The real ones are dermoscopy images of the test part "
-    "of ISIC 2017, which training never saw; the synthetic ones are drawings, which it was not trained for."
+    "The network looked at the images that come with the package. The real ones are dermoscopy images from the test "
+    "part of the split isic2017-paper, which training on that split never sees; the synthetic ones are drawings."
 )
 
 

@@ -33,7 +33,8 @@ p { max-width: 46rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .7rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; min-width: 11rem; }
+td:first-child { overflow-wrap: break-word; }
 tfoot td { font-weight: 600; }
 section.card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: 1rem;
   margin: 0 0 1rem; }

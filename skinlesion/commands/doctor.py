@@ -29,8 +29,8 @@ def doctor(*, json: bool = False) -> None:
         console.print(Text(f"Speed: {speed['error']}"))
     else:
         console.print(
-            f"Speed: {speed['images_per_second']} images a second ({speed['model']} at {speed['size']} x {speed['size']}, "
-            f"CPU, engine {speed['engine']}; the first image took {speed['first_image_seconds']} s)"
+            f"Speed: {speed['images_per_second']} images a second ({speed['model']} at {speed['size']} pixels "
+            f"on the CPU, engine {speed['engine']}; the first image took {speed['first_image_seconds']} s)"
         )
 
 
