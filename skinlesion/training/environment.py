@@ -37,8 +37,8 @@ def describe_environment(engine: str, device: torch.device) -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command as it was typed, the program's folder left out."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as it was typed; of absolute paths the last part only, since a checkpoint travels."""
+    return shlex.join([Path(word).name if Path(word).is_absolute() else word for word in sys.argv])
 
 
 def _processor() -> str:

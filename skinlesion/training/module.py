@@ -132,7 +132,7 @@ class SegmentationModule(pl.LightningModule):
         """Clip if asked to, and stop the run before a gradient that is not finite spoils the weights."""
         limit = self.config.clip if self.config.clip is not None else float("inf")
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.log("grad_norm", norm, on_step=False, on_epoch=True, batch_size=1)
+        self.log("grad_norm", norm, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         # In half precision the loss is scaled by trial and error, and such steps are left out.
         if self.config.precision != "16-mixed" and not torch.isfinite(norm):
             where = last_nonfinite_gradient(self.model) or "the sum of all"
@@ -172,7 +172,7 @@ class SegmentationModule(pl.LightningModule):
         bce, dice = self.val_bce.compute(), self.val_dice.compute()
         loss = self.config.w_bce * bce + self.config.w_dice * dice
         scores = {f"val_{name}": pooled[name] for name in ("iou", "dsc", "accuracy")}
-        self.log_dict({"val_loss": loss, "val_bce": bce, "val_dice": dice, **scores}, batch_size=1)
+        self.log_dict({"val_loss": loss, "val_bce": bce, "val_dice": dice, **scores}, batch_size=1, sync_dist=True)
         for metric in (self.val_scores, self.val_bce, self.val_dice):
             metric.reset()
 

@@ -258,19 +258,27 @@ def _write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+# What libraries say that neither this program nor its user can act on.
+_NOISE = (
+    ".*does not have many workers.*",
+    ".*in eval mode at the start of training.*",  # the average of the weights
+    ".*LeafSpec.*",  # Lightning against a newer torch
+    ".*broadcast_buffers.*",  # its successor is not in every torch that this package runs on
+    ".*Grad strides do not match bucket view strides.*",  # of depthwise convolutions, whose strides have no meaning
+)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what Lightning says of itself; warnings that this program or its user can act on stay."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    """Leave out what Lightning says of itself; all other warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning against newer torch
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            for message in _NOISE:
+                warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

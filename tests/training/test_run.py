@@ -135,12 +135,16 @@ def test_killed_and_resumed_ends_as_if_nothing_had_happened(finished, base, tmp_
     assert len(json.loads((config.folder / "environment.json").read_text())) == 2
 
 
-def test_killed_before_the_first_checkpoint_starts_again(finished, base, tmp_path):
-    config = dataclasses.replace(base, out=tmp_path / "run", resume=True)
+def test_killed_before_the_first_checkpoint_starts_again(finished, base, tmp_path, capsys):
+    config = dataclasses.replace(base, out=tmp_path / "run", resume=True, estimate=True)
     config.folder.mkdir()
     shutil.copy(finished.folder / "config.json", config.folder)
     train(config)
     assert_same_run(finished.folder, config.folder)
+    shown = capsys.readouterr().out
+    assert "for 3 epochs" in shown
+    assert [f"epoch {epoch}/3" in shown for epoch in (1, 2, 3)] == [True, True, True]
+    assert "left" in shown
 
 
 def test_resuming_a_finished_run_changes_nothing(finished, base):
@@ -213,8 +217,10 @@ def test_a_network_without_features_says_how_to_train_it(base, tmp_path):
     config = dataclasses.replace(base, preset="unet", model=("dim=4", "stages=2"), out=tmp_path / "run")
     with pytest.raises(SkinlesionError, match="--w-cfd 0 --w-ifd 0"):
         train(config)
-    result = train(dataclasses.replace(config, w_cfd=0, w_ifd=0, epochs=1, ema=None))
-    assert load_checkpoint(result.best)[0].name == "unet"
+    result = train(dataclasses.replace(config, w_cfd=0, w_ifd=0, epochs=2, ema=None, select_by="last"))
+    model, card = load_checkpoint(result.best)
+    assert model.name == "unet"
+    assert card["training"]["epoch"] == 2
 
 
 @pytest.mark.usefixtures("breaking")
@@ -235,6 +241,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(base, tmp_path):
     load_checkpoint(config.folder / "best.safetensors")
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(base, tmp_path, monkeypatch):
+    start = SegmentationModule.on_train_batch_start
+    modules = []
+
+    def break_then_start(self: SegmentationModule, batch: object, batch_idx: int) -> None:
+        modules.append(self)
+        self.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
+        start(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationModule, "on_train_batch_start", break_then_start)
+    with pytest.raises(SkinlesionError, match=r"gradient .* classifier\.bias.* No epoch"):
+        train(dataclasses.replace(base, out=tmp_path / "run"))
+    assert all(torch.isfinite(weight).all() for weight in modules[0].model.parameters())
+
+
 def test_selection_on_the_test_part_is_only_done_by_name(base, tmp_path):
     """Parity with VM-UNet's harness (A34): trained on all but the test part, and the card says what was looked at."""
     honest = splits.load_split(splits.find_samples(base.root, "folder"), "folder", "random")
@@ -248,6 +269,6 @@ def test_selection_on_the_test_part_is_only_done_by_name(base, tmp_path):
 
 
 def test_the_estimate_changes_nothing(finished, base, tmp_path):
-    """`finished` was timed first; this run is not."""
+    """The finished run was timed first; this run is not."""
     train(dataclasses.replace(base, out=tmp_path / "run"))
     assert_same_run(finished.folder, tmp_path / "run")
