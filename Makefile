@@ -1,0 +1,50 @@
+# Set-up and the main jobs. Everything is installed into .venv in this folder and nowhere else.
+#
+#   make demo        segment the images that come with the package
+#   make test        every check: lint, types, tests
+#   make dashboard   the app, in a browser
+#   make lab         the course, in JupyterLab
+#
+# Variables:
+#   PYTHON=python3.12      which Python to use; it must be 3.11 or newer
+#   TORCH=torch==2.13.0    what to hand to `pip install` for PyTorch, options included; empty lets setup choose
+#   WORKERS=4              how many tests run at once
+
+SHELL := /bin/sh
+PYTHON ?=
+TORCH ?=
+WORKERS ?= 2
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Every test process gets one thread: more would only take turns on the same cores.
+ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+
+.PHONY: demo test dashboard lab lint types install clean
+
+demo: $(INSTALLED)
+	$(BIN)/skinlesion demo --out demo
+
+test: lint types
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+dashboard: $(INSTALLED)
+	$(BIN)/python -m streamlit run dashboard/app.py
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+install: $(INSTALLED)
+
+clean:
+	rm -rf .venv
+
+$(INSTALLED): pyproject.toml setup.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh setup.sh
+	touch $@
