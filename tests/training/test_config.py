@@ -3,12 +3,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tyro
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.training import RECIPES, TrainConfig
-from skinlesion.training.arguments import parse_arguments
-
-ISSUE = shlex.split("--preset small --data isic2017 --root DIR --split paper --epochs 40 --out RUN")
 
 
 def test_defaults_are_the_papers_recipe():
@@ -63,45 +61,30 @@ def test_model_options_are_read_as_values():
     }
 
 
-def test_command_line_of_the_issue():
-    config = parse_arguments(ISSUE)
-    assert config == TrainConfig(
-        preset="small", data="isic2017", root=Path("DIR"), split="paper", epochs=40, out=Path("RUN")
-    )
-
-
-def test_options_go_before_the_recipe():
-    config = parse_arguments([*ISSUE, "--recipe", "cpu", "--lr", "1e-3", "--clip", "None"])
+def test_changes_go_before_the_recipe():
+    config = TrainConfig.from_recipe("cpu", lr=1e-3, clip=None)
     assert (config.size, config.schedule, config.ema) == (128, "onecycle", RECIPES["cpu"]["ema"])
-    assert (config.lr, config.clip, config.preset) == (1e-3, None, "small")
-    assert parse_arguments([*ISSUE, "--recipe=cpu"]).lr == RECIPES["cpu"]["lr"]
+    assert (config.lr, config.clip) == (1e-3, None)
 
 
-def test_a_resumed_run_needs_no_options_repeated(tmp_path):
-    config = parse_arguments([*ISSUE, "--recipe", "cpu", "--out", str(tmp_path)])
-    (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
-    again = parse_arguments(["--resume", "--out", str(tmp_path)])
-    assert again.resume
-    assert again.to_json() == {**config.to_json(), "resume": True}
+def test_an_unknown_recipe_lists_the_valid_ones():
+    with pytest.raises(SkinlesionError, match="paper, vmunet, cpu"):
+        TrainConfig.from_recipe("magic")
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--recipe", "magic"], "cpu"),
-        (["--recipe"], "--recipe"),
-        (["--resume", "--out", "nowhere"], "nowhere"),
-    ],
-)
-def test_command_lines_that_cannot_be(words, says):
-    with pytest.raises(SkinlesionError, match=says):
-        parse_arguments(words)
-
-
-def test_an_unknown_option_ends_with_code_2(capsys):
-    with pytest.raises(SystemExit) as stop:
-        parse_arguments(["--speed", "11"])
-    assert stop.value.code == 2
+def test_a_command_line_can_be_made_from_the_class():
+    words = shlex.split(
+        "--preset small --data isic2017 --root DIR --split paper --epochs 40 --out RUN --model dim=24 se=false"
+    )
+    assert tyro.cli(TrainConfig, args=words, default=TrainConfig()) == TrainConfig(
+        preset="small",
+        model=("dim=24", "se=false"),
+        data="isic2017",
+        root=Path("DIR"),
+        split="paper",
+        epochs=40,
+        out=Path("RUN"),
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"preset": 1', '{"speed": 11}', '{"epochs": "many"}'])
