@@ -257,10 +257,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
     """The model with fresh weights, if it has exactly the file's tensors. It cannot take more memory than a file of
     its size can fill, whatever its config says."""
     for option, value in config.items():
-        numbers = value if isinstance(value, list) else [value]
-        plain = all(isinstance(n, bool | int | float | str | None) for n in numbers)
-        large = [n for n in numbers if isinstance(n, int | float) and not abs(n) <= MAX_OPTION]
-        if not plain or large or (isinstance(value, list) and sum(map(int, numbers)) > MAX_BLOCKS):
+        if not _plausible(value):
             raise SkinlesionError(f"{path} is refused: its model option {option} = {str(value)[:60]} is out of range.")
     found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
     total = sum(math.prod(shape) for shape in found.values())
@@ -283,6 +280,15 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
                 f"{_shape(needed.get(key))} in the model. It was written for another architecture or version."
             )
     return model
+
+
+def _plausible(value: Any) -> bool:
+    """Whether this could be a model's option: a switch, a name, a modest number, or blocks a stage."""
+    if isinstance(value, list):
+        return all(type(n) is int and n >= 0 for n in value) and sum(value) <= MAX_BLOCKS
+    if isinstance(value, int | float):
+        return abs(value) <= MAX_OPTION  # False for NaN
+    return value is None or isinstance(value, str)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -1,0 +1,76 @@
+"""Fixtures that several folders of tests share: a small checkpoint and a small dataset, made once a process."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import skinlesion  # noqa: F401, I001  before torch: it sets how torch's threads wait
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from skinlesion.checkpoint import save_checkpoint
+from skinlesion.cli import main
+from skinlesion.data.synthetic import write_dataset
+from skinlesion.zoo import create_model
+
+# The machine is shared and slow at times: how long an example takes says nothing.
+settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("ci")
+
+CARD = {
+    "preprocessing": {"size": [32, 48], "normalize": "minmax"},
+    "threshold": 0.5,
+    "data": {"dataset": "folder", "split": "random", "manifest": "0" * 64},
+    "seed": 1,
+    "command": "skinlesion train --preset tiny",
+    "metrics": {"val": {"iou": 0.5}},
+}
+
+
+@pytest.fixture
+def card() -> dict:
+    """What a small checkpoint says of itself."""
+    return {**CARD, "preprocessing": dict(CARD["preprocessing"])}
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a very small network with random weights. Do not change it: others use it too."""
+    torch.manual_seed(0)
+    model = create_model("tiny", dim=4, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    save_checkpoint(path, model, CARD)
+    return path
+
+
+@pytest.fixture(scope="session")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten small synthetic images with masks. Do not change it: others use it too."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "lesions", n=10, seed=5, size=48)
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """uint8 (H, W, 3) with a dark disk, wider than high."""
+    rows, columns = np.ogrid[:60, :90]
+    image = np.full((60, 90, 3), (225, 180, 160), dtype=np.uint8)
+    image[(rows - 30) ** 2 + (columns - 40) ** 2 < 300] = (90, 50, 40)
+    return image
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]):
+    """Run a command in this process: cli("predict", path) -> (exit code, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
