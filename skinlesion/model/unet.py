@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch.nn.functional as F
-from torch import Tensor, linspace, nn
+from torch import Tensor, nn
 
 from skinlesion.model.block import CMSSMBlock
 from skinlesion.model.config import ModelConfig
@@ -53,8 +54,8 @@ class VisionStateSpaceUNet(nn.Module):
         self.config = config
         stages = len(config.depths)
         widths = [config.dim * 2**i for i in range(stages)]
-        encoder_rates = linspace(0, config.drop_path, sum(config.depths)).tolist()
-        decoder_rates = linspace(config.drop_path, 0, sum(config.decoder_depths)).tolist()
+        encoder_rates = np.linspace(0, config.drop_path, sum(config.depths)).tolist()
+        decoder_rates = np.linspace(config.drop_path, 0, sum(config.decoder_depths)).tolist()
 
         self.embedding = PatchEmbedding(in_channels=config.in_channels, dim=config.dim, patch_size=config.patch_size)
         self.encoder = nn.ModuleList(

@@ -1,0 +1,68 @@
+"""`skinlesion benchmark`."""
+
+import json as json_text
+
+from rich.console import Console
+from rich.table import Table
+
+from skinlesion.benchmark.model import benchmark_model
+from skinlesion.benchmark.scan import benchmark_scan
+
+
+def scan(*, json: bool = False, slow: bool = False) -> None:
+    """Time the scan's engines and their peers: 64 x 64 tokens, 192 channels, 16 states, four routes, one thread.
+
+    Args:
+        json: Print JSON instead of a table.
+        slow: Also time the gradients of the readable loops; minutes to an hour.
+    """
+    result = benchmark_scan(slow=slow)
+    if json:
+        print(json_text.dumps(result, indent=1))
+        return
+    table = Table(title=f"Selective scan, one thread; exp: {result['exp_per_second'] / 1e9:.2f} G/s")
+    for heading in ("engine", "forward (ms)", "G updates/s", "backward (ms)", "G updates/s"):
+        table.add_column(heading, justify="left" if heading == "engine" else "right")
+    for name, figures in result["engines"].items():
+        if "error" in figures:
+            table.add_row(name, figures["error"])
+            continue
+        cells = [name]
+        for direction in ("forward", "backward"):
+            seconds = figures.get(f"{direction}_seconds")
+            cells += (
+                ["", ""]
+                if seconds is None
+                else [
+                    f"{1000 * seconds:.1f}",
+                    f"{figures[f'{direction}_updates_per_second'] / 1e9:.3f}",
+                ]
+            )
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def model(*, json: bool = False) -> None:
+    """Time inference and a training step of the presets, with operations and peak memory.
+
+    Args:
+        json: Print JSON instead of a table.
+    """
+    result = benchmark_model()
+    if json:
+        print(json_text.dumps(result, indent=1))
+        return
+    table = Table(title=f"Whole network, {result['threads']} threads, scan engine {result['engine']}")
+    for heading in ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "step peak (MB)"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, figures in result["models"].items():
+        peak = figures["step_peak_bytes"]
+        table.add_row(
+            name,
+            f"{figures['batch']} x {figures['size']}²",
+            f"{figures['flops'] / 1e9:.2f}",
+            f"{1000 * figures['inference_seconds_per_image']:.1f}",
+            f"{1000 * figures['step_seconds_per_image']:.1f}",
+            "" if peak is None else f"{peak / 1e6:.0f}",
+        )
+    Console().print(table)

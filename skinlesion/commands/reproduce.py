@@ -1,0 +1,67 @@
+"""`skinlesion reproduce`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.reproduce.plan import SCALES, load_plan
+from skinlesion.reproduce.report import write_report
+from skinlesion.reproduce.results import Results
+from skinlesion.reproduce.runner import reproduce as run_missing
+
+
+def reproduce(
+    tables: Annotated[tuple[str, ...], tyro.conf.Positional],
+    *,
+    scale: str = "cpu",
+    root: Path | None = None,
+    split: str = "paper",
+    seeds: int | None = None,
+    budget: float | None = None,
+    jobs: int = 1,
+    out: Path | None = None,
+    runs: Path | None = None,
+) -> int:
+    """Run the paper's comparison, or what is missing of it: table1 .. table5, questions; `report` writes the page.
+
+    A finished run is never run again; one that was stopped goes on. `--scale paper` is the paper's own setting and needs
+    GPUs; nobody has run it yet.
+
+    Args:
+        tables: Tables of the plan, or "report".
+        scale: cpu, paper, or a plan of your own (*.toml).
+        root: The folder that holds the data; for several datasets, a folder with one of each name.
+        split: Which split of the data; one for all runs of a results folder.
+        seeds: Runs of each row; default the plan's.
+        budget: Hours after which to stop.
+        jobs: Runs at a time, which share the processor's threads.
+        out: Results folder; default results/SCALE.
+        runs: Where unfinished runs are kept; default runs/reproduce-SCALE.
+    """
+    plan = load_plan(scale if scale in SCALES else Path(scale))
+    out = out if out is not None else Path("results") / plan.name
+    if tables == ("report",):
+        print(f"Wrote {write_report(Results(out, plan), out)}")
+        return 0
+    if not tables or "report" in tables:
+        raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or report alone.")
+    if root is None:
+        raise SkinlesionError("--root is needed: the folder that holds the data.")
+    runs = runs if runs is not None else Path("runs") / f"reproduce-{plan.name}"
+    outcomes = run_missing(
+        plan,
+        tables,
+        scale=scale,
+        root=root,
+        split=split,
+        out=out,
+        runs=runs,
+        seeds=seeds,
+        budget_hours=budget,
+        jobs=jobs,
+    )
+    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    print(f"Next: skinlesion reproduce report --scale {scale} --out {out}")
+    return 2 if outcomes["failed"] else 0

@@ -1,0 +1,180 @@
+"""What is to be run: a plan, read from a TOML file, written down before the runs.
+
+A plan has a protocol in words, a recipe (fields of `TrainConfig`, the same for every run), cells (what differs from run
+to run), tables (which cells, beside the paper's figures) and claims (which cell should beat which).
+"""
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.training.config import TrainConfig
+
+SCALES = ("cpu", "paper")
+_NOT_IN_A_PLAN = ("data", "root", "split", "split_seed", "seed", "out", "resume", "estimate", "cache_dir")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system or variant: what it changes in the recipe."""
+
+    name: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: a cell and what the paper reports for it, in percent ("iou", "dsc", "accuracy")."""
+
+    cell: str
+    label: str
+    paper: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, or a question of ours.
+
+    Attributes:
+        name: such as "table4".
+        title: a line for the page.
+        dataset: which data it is about.
+        seeds: how many runs of each row.
+        rows: its lines.
+    """
+
+    name: str
+    title: str
+    dataset: str
+    seeds: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A comparison that somebody asserts: `better` has a higher pooled IoU than `worse` on a table's data.
+
+    Attributes:
+        text: the assertion.
+        source: where it is made.
+        table: whose dataset and seeds count.
+        better: a cell.
+        worse: a cell.
+        paper: the difference that the paper reports, in points of IoU; None where it reports none.
+    """
+
+    text: str
+    source: str
+    table: str
+    better: str
+    worse: str
+    paper: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything declared; see the module."""
+
+    name: str
+    protocol: str
+    recipe: dict[str, Any]
+    cells: dict[str, Cell]
+    tables: dict[str, Table]
+    claims: tuple[Claim, ...]
+
+    def config(self, cell: str, *, dataset: str, seed: int, **others: Any) -> TrainConfig:
+        """The training run of a cell."""
+        changes = {**self.recipe, **self.cells[cell].changes}
+        changes["model"] = tuple(changes.get("model", ()))
+        return TrainConfig(**changes, data=dataset, seed=seed, **others)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the recipe and the cells: what decides the numbers."""
+        content = {"recipe": self.recipe, "cells": {name: cell.changes for name, cell in self.cells.items()}}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_plan(scale: str | Path = "cpu") -> Plan:
+    """Read a plan.
+
+    Args:
+        scale: "cpu" or "paper" for the ones that come with the package, or a TOML file.
+
+    Raises:
+        SkinlesionError: the file cannot be read, or a key, cell, table or training option is unknown.
+    """
+    source: Any = files("skinlesion.reproduce") / "plans" / f"{scale}.toml" if scale in SCALES else Path(scale)
+    try:
+        values = tomllib.loads(source.read_text("utf-8"))
+    except OSError as error:
+        raise SkinlesionError(
+            f"The plan {scale} cannot be read ({error.strerror}); the packaged ones: cpu, paper."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SkinlesionError(f"The plan {scale} is not valid TOML: {error}.") from error
+    plan = _parse(values, str(scale))
+    for table in plan.tables.values():
+        for row in table.rows:
+            _check_cell(plan, row.cell, table.dataset, str(scale))
+    return plan
+
+
+def _check_cell(plan: Plan, cell: str, dataset: str, where: str) -> None:
+    from skinlesion.zoo import create_model
+
+    try:
+        config = plan.config(cell, dataset=dataset, seed=0)
+        import torch
+
+        with torch.device("meta"):
+            create_model(config.preset, **config.model_options())
+    except SkinlesionError as error:
+        raise SkinlesionError(f"Plan {where}, cell {cell}: {error}") from error
+
+
+def _parse(values: dict[str, Any], where: str) -> Plan:
+    _check_keys(values, {"name", "protocol", "recipe", "cells", "tables", "claims"}, where)
+    options = {field.name for field in dataclasses.fields(TrainConfig)} - set(_NOT_IN_A_PLAN)
+    cells = {name: Cell(name, changes) for name, changes in values["cells"].items()}
+    _check_keys(values["recipe"], options, f"{where}, recipe")
+    for name, cell in cells.items():
+        _check_keys(cell.changes, options, f"{where}, cell {name}")
+    tables = {name: _parse_table(name, table, cells, where) for name, table in values["tables"].items()}
+    claims = tuple(_parse_claim(claim, tables, cells, where) for claim in values.get("claims", []))
+    return Plan(values["name"], values["protocol"].strip(), values["recipe"], cells, tables, claims)
+
+
+def _parse_table(name: str, values: dict[str, Any], cells: dict[str, Cell], where: str) -> Table:
+    _check_keys(values, {"title", "dataset", "seeds", "rows"}, f"{where}, table {name}")
+    rows = []
+    for row in values["rows"]:
+        _check_keys(row, {"cell", "label", "iou", "dsc", "accuracy"}, f"{where}, table {name}")
+        _check_known(row["cell"], cells, f"{where}, table {name}")
+        paper = {score: row[score] for score in ("iou", "dsc", "accuracy") if score in row}
+        rows.append(Row(row["cell"], row["label"], paper))
+    return Table(name, values["title"], values["dataset"], values["seeds"], tuple(rows))
+
+
+def _parse_claim(values: dict[str, Any], tables: dict[str, Table], cells: dict[str, Cell], where: str) -> Claim:
+    _check_keys(values, {"text", "source", "table", "better", "worse", "paper"}, f"{where}, claims")
+    _check_known(values["table"], tables, f"{where}, claims")
+    for side in ("better", "worse"):
+        _check_known(values[side], cells, f"{where}, claims")
+    return Claim(**{"paper": None, **values})
+
+
+def _check_keys(values: dict[str, Any], valid: set[str], where: str) -> None:
+    if unknown := sorted(set(values) - valid):
+        raise SkinlesionError(f"Plan {where}: unknown key {', '.join(unknown)}; valid are: {', '.join(sorted(valid))}.")
+
+
+def _check_known(name: str, valid: dict[str, Any], where: str) -> None:
+    if name not in valid:
+        raise SkinlesionError(f"Plan {where}: unknown name {name!r}; valid are: {', '.join(valid)}.")

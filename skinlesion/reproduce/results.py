@@ -1,0 +1,122 @@
+"""Where results are kept: one JSON a run, in a folder that knows its plan, manifest and version."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.files import make_folder, write_text
+from skinlesion.reproduce.plan import Plan
+from skinlesion.version import __version__
+
+
+class Key(NamedTuple):
+    """One run."""
+
+    dataset: str
+    cell: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.dataset}/{self.cell}/seed-{self.seed}"
+
+
+class Result(NamedTuple):
+    """One finished run.
+
+    Attributes:
+        key: which.
+        counts: int64 (images, 4), TP, FP, FN, TN of each test image, sorted by id.
+        data: the rest of its JSON.
+    """
+
+    key: Key
+    counts: NDArray[np.int64]
+    data: dict[str, Any]
+
+
+class Results:
+    """The results folder of one plan.
+
+    Args:
+        folder: where.
+        plan: what is run.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder
+        self.plan = plan
+
+    def claim(self, dataset: str, manifest: str) -> None:
+        """Make the folder this plan's, or refuse it.
+
+        Raises:
+            SkinlesionError: it holds results of another plan, manifest or version; the message says what differs.
+        """
+        path = self.folder / "protocol.json"
+        ours = {
+            "plan": self.plan.name,
+            "plan_sha256": self.plan.hash,
+            "version": __version__,
+            f"manifest_{dataset}": manifest,
+        }
+        theirs = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        differing = [
+            f"{name} {theirs[name]} there, {value} now"
+            for name, value in ours.items()
+            if theirs.get(name, value) != value
+        ]
+        if differing:
+            raise SkinlesionError(
+                f"{self.folder} holds results of another protocol ({'; '.join(differing)}): give another --out."
+            )
+        make_folder(self.folder)
+        write_text(path, json.dumps({**theirs, **ours}, indent=1) + "\n")
+
+    def path(self, key: Key) -> Path:
+        """The JSON of a finished run."""
+        return self.folder / f"{key}.json"
+
+    def error_path(self, key: Key) -> Path:
+        """The JSON of a run that failed."""
+        return self.folder / f"{key}.error.json"
+
+    def save(self, key: Key, counts: NDArray[np.int64], data: dict[str, Any]) -> None:
+        """Write a finished run, whole or not at all."""
+        columns = {name: column.tolist() for name, column in zip(("tp", "fp", "fn", "tn"), counts.T, strict=True)}
+        make_folder(self.path(key).parent)
+        write_text(self.path(key), json.dumps({**data, "counts": columns}) + "\n")
+        self.error_path(key).unlink(missing_ok=True)
+
+    def save_error(self, key: Key, error: str) -> None:
+        """Write down why a run failed."""
+        make_folder(self.path(key).parent)
+        write_text(self.error_path(key), json.dumps({"error": error}) + "\n")
+
+    def load(self, key: Key) -> Result | None:
+        """A finished run; None if it is not there."""
+        if not self.path(key).exists():
+            return None
+        data = json.loads(self.path(key).read_text("utf-8"))
+        columns = data.pop("counts")
+        counts = np.array([columns[name] for name in ("tp", "fp", "fn", "tn")], dtype=np.int64).T
+        return Result(key, counts, data)
+
+    def error(self, key: Key) -> str | None:
+        """Why a run failed; None if it did not."""
+        path = self.error_path(key)
+        return json.loads(path.read_text("utf-8"))["error"] if path.exists() else None
+
+
+def wanted(plan: Plan, tables: list[str], seeds: int | None) -> list[Key]:
+    """The runs that tables need, each once; first seeds first, so that a broken-off campaign has every row once."""
+    keys: dict[Key, None] = {}
+    chosen = [plan.tables[name] for name in tables]
+    for seed in range(seeds or max(table.seeds for table in chosen)):
+        for table in chosen:
+            if seed < (seeds or table.seeds):
+                keys.update({Key(table.dataset, row.cell, seed): None for row in table.rows})
+    return list(keys)

@@ -1,0 +1,220 @@
+"""Declared experiments: plans, runs that survive, and a report that says what it knows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinlesion.cli import main
+from skinlesion.data.synthetic import synthesize
+from skinlesion.errors import SkinlesionError
+from skinlesion.reproduce.plan import load_plan
+from skinlesion.reproduce.report import compare, summary, write_report
+from skinlesion.reproduce.results import Key, Results, wanted
+
+PLAN = """
+name = "mini"
+protocol = "Two tiny runs."
+[recipe]
+preset = "tiny"
+size = 32
+truth_size = 32
+epochs = {epochs}
+batch_size = 8
+[cells.full]
+model = ["dim=8", "d_state=2"]
+[cells.none]
+model = ["dim=8", "d_state=2", "se=false", "cmn=false", "cra=false"]
+[cells.broken]
+model = ["dim=8", "d_state=2"]
+lr = 1e30
+[tables.table4]
+title = "Modules"
+dataset = "isic2017"
+seeds = 1
+rows = [{{ cell = "full", label = "full", iou = 81.48 }}, {{ cell = "none", label = "none", iou = 79.54 }}]
+[tables.trouble]
+title = "A run that fails"
+dataset = "isic2017"
+seeds = 1
+rows = [{{ cell = "broken", label = "broken" }}, {{ cell = "full", label = "full" }}]
+[[claims]]
+text = "full beats none"
+source = "here"
+table = "table4"
+better = "full"
+worse = "none"
+paper = 1.94
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """An official 2017 layout of 2150 names is too much: a saved split would be refused, so the data are small and
+    the split is drawn in the same proportions by the `paper` rule for any number of images."""
+    folder = tmp_path_factory.mktemp("isic2017")
+    images, masks = folder / "ISIC-2017_Training_Data", folder / "ISIC-2017_Training_Part1_GroundTruth"
+    images.mkdir()
+    masks.mkdir()
+    for seed in range(24):
+        lesion = synthesize(seed, 32)
+        Image.fromarray(lesion.image).save(images / f"ISIC_{seed:07d}.jpg")
+        Image.fromarray(lesion.mask).save(masks / f"ISIC_{seed:07d}_segmentation.png")
+    return folder
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "mini.toml"
+    path.write_text(PLAN.format(epochs=2))
+    return path
+
+
+def arguments(plan_file, root, tmp_path, *tables):
+    out, runs = tmp_path / "out", tmp_path / "runs"
+    return [
+        "reproduce",
+        *tables,
+        "--scale",
+        plan_file,
+        "--root",
+        root,
+        "--out",
+        out,
+        "--runs",
+        runs,
+        "--split",
+        "random",
+    ]
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def test_packaged_plans_are_sound():
+    plan = load_plan("cpu")
+    keys = wanted(plan, ["table4", "table5"], None)
+    assert len(keys) == len(set(keys)) == 3 * (9 + 3)  # the row that both tables share is run once
+    assert [key.seed for key in keys] == sorted(key.seed for key in keys)
+    assert {claim.paper for claim in plan.claims} >= {1.94, 0.90, 1.43}
+
+
+def test_a_table_is_run_once_and_reported(plan_file, root, tmp_path, capsys):
+    words = arguments(plan_file, root, tmp_path, "table4")
+    assert run(*words) == 0
+    results = Results(tmp_path / "out", load_plan(plan_file))
+    full = results.load(Key("isic2017", "full", 0))
+    assert full.counts.sum(1).tolist() == [32 * 32] * len(full.counts)
+    assert full.data["cost"]["scan_flops"] > 0
+    assert full.data["report"]["protocol"]["part"] == "test"
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))  # the finished run is cleared away
+    stamp = results.path(full.key).stat().st_mtime_ns
+    assert run(*words) == 0
+    assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
+    assert results.path(full.key).stat().st_mtime_ns == stamp
+    page = write_report(results, tmp_path / "out").read_text()
+    assert "| full beats none | here | +1.94 |" in page
+    assert (tmp_path / "out" / "table4.png").stat().st_size > 1000
+    assert "A run that fails" in page
+    assert str(tmp_path) not in page + results.path(full.key).read_text()
+
+
+def test_a_run_that_fails_is_written_down_and_the_others_go_on(plan_file, root, tmp_path, capsys):
+    assert run(*arguments(plan_file, root, tmp_path, "trouble")) == 2
+    assert "1 done, 1 failed" in capsys.readouterr().out.replace("\n", " ")
+    results = Results(tmp_path / "out", load_plan(plan_file))
+    assert results.load(Key("isic2017", "full", 0)) is not None
+    rows = summary(results)["tables"]["trouble"]["rows"]
+    assert "Training stopped" in rows[0]["errors"][0]
+    assert rows[0]["mean"]["iou"] is None
+    assert rows[1]["seeds"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
+    plan_file = tmp_path / "mini.toml"
+    plan_file.write_text(PLAN.format(epochs=6))
+    words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
+    command = [sys.executable, "-m", "skinlesion", *words]
+    child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    folder = tmp_path / "runs" / "isic2017" / "full" / "seed-0"
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    begun = (folder / "metrics.csv").read_text().splitlines()
+    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    result = json.loads((tmp_path / "out" / "isic2017" / "full" / "seed-0.json").read_text())
+    assert result["config"]["epochs"] == 6
+    assert len(begun) > 1
+
+
+def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_path, capsys):
+    words = arguments(plan_file, root, tmp_path, "table4")
+    out = tmp_path / "out"
+    out.mkdir()
+    with filelock.FileLock(out / ".lock"):
+        assert run(*words) == 2
+    assert "Another process is working on" in capsys.readouterr().err
+    (out / "protocol.json").write_text(json.dumps({"plan": "mini", "manifest_isic2017": "0" * 64}))
+    assert run(*words) == 2
+    assert "manifest_isic2017 0000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lr = 1e30", "rate = 1", "cell broken: unknown key rate; valid are: accelerator"),
+        ('preset = "tiny"', 'preset = "huge"', "Unknown model 'huge'"),
+        ('"dim=8", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
+        ('worse = "none"', 'worse = "nothing"', "unknown name 'nothing'; valid are: full, none, broken"),
+        ("[recipe]", "[recipe", "not valid TOML"),
+    ],
+)
+def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN.format(epochs=2).replace(old, new))
+    with pytest.raises(SkinlesionError) as error:
+        load_plan(path)
+    assert message in str(error.value)
+
+
+def test_the_comparison_sees_a_difference_and_does_not_invent_one():
+    rng = np.random.default_rng(0)
+
+    def counts(shift):
+        truth = rng.integers(200, 400, (3, 100))
+        hit = np.clip(truth - rng.integers(20, 60, (3, 100)) + shift, 0, truth)
+        wrong = rng.integers(10, 40, (3, 100))
+        return np.stack([hit, wrong, truth - hit, 1000 - truth - wrong], axis=2)
+
+    base = counts(0)
+    better = base.copy()
+    better[..., 0] += 10
+    better[..., 2] -= 10
+    assert compare(better, base).word == "holds"
+    assert compare(base, better).word == "contradicted"
+    same = compare(base, base[::-1])
+    assert same.word == "not distinguishable"
+    assert same.low < 0 < same.high
+
+
+def test_unknown_tables_and_missing_data(plan_file, tmp_path, capsys):
+    assert run("reproduce", "table9", "--scale", plan_file, "--root", tmp_path) == 2
+    assert "Unknown table table9; the plan has: table4, trouble" in capsys.readouterr().err
+    assert run("reproduce", "table4", "--scale", plan_file) == 2
+    assert "--root is needed" in capsys.readouterr().err
+    assert run("reproduce", "table4", "--scale", Path("none.toml"), "--root", tmp_path) == 2
+    assert "cannot be read" in capsys.readouterr().err
