@@ -1,0 +1,146 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinlesion import Segmenter, SkinlesionError
+from skinlesion.prediction import expand_inputs, predict_files
+
+ORIENTATION = 0x0112
+
+
+@pytest.fixture
+def segmenter(small_checkpoint: Path) -> Segmenter:
+    return Segmenter.from_pretrained(small_checkpoint)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    root = tmp_path / "photos"
+    root.mkdir()
+    Image.fromarray(photo).save(root / "one.png")
+    Image.fromarray(photo[:, :50]).save(root / "two.jpg")
+    return root
+
+
+def opened(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_image_gets_a_mask_an_overlay_and_a_row(segmenter: Segmenter, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results" / "deep"
+    found = predict_files(segmenter, [folder], out, threshold=0.45)
+    assert not found.failed
+    assert sorted(p.name for p in out.iterdir()) == [
+        *("one_mask.png", "one_overlay.png", "predictions.csv", "two_mask.png", "two_overlay.png")
+    ]
+    expected = segmenter.segment(folder / "one.png", threshold=0.45)
+    mask = opened(out / "one_mask.png")
+    assert mask.dtype == np.uint8
+    assert np.array_equal(mask, expected.mask * np.uint8(255))
+    assert opened(out / "one_overlay.png").shape == expected.image.shape
+    table = rows(out / "predictions.csv")
+    assert [Path(row["image"]).name for row in table] == ["one.png", "two.jpg"]
+    assert (table[0]["width"], table[0]["height"]) == ("90", "60")
+    assert int(table[0]["lesion_pixels"]) == expected.area
+    assert float(table[0]["lesion_fraction"]) == pytest.approx(expected.area_fraction, abs=1e-6)
+    assert float(table[0]["confidence"]) == pytest.approx(expected.confidence, abs=1e-4)
+    assert table[0]["threshold"] == "0.45"
+    assert table[0]["weights"] == segmenter.name
+
+
+def test_the_overlay_differs_from_the_photo_only_where_the_mask_is(
+    segmenter: Segmenter, folder: Path, tmp_path: Path
+) -> None:
+    predict_files(segmenter, [folder / "one.png"], tmp_path / "out")
+    photo = opened(folder / "one.png")
+    mask = opened(tmp_path / "out" / "one_mask.png") > 0
+    drawn = opened(tmp_path / "out" / "one_overlay.png")
+    assert np.array_equal(drawn[~mask], photo[~mask])
+    assert (drawn[mask] != photo[mask]).any(axis=-1).mean() > 0.95
+
+
+def test_a_turned_photo_is_turned_and_its_mask_too(segmenter: Segmenter, tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be turned by a quarter
+    Image.fromarray(photo).save(tmp_path / "turned.png", exif=exif)
+    found = predict_files(segmenter, [tmp_path / "turned.png"], tmp_path / "out")
+    assert found.done[0].size == (90, 60)
+    assert opened(found.done[0].mask).shape == (90, 60)
+    upright = segmenter.segment(np.rot90(photo, -1).copy()).mask
+    assert np.array_equal(opened(found.done[0].mask) > 0, upright)
+
+
+def test_one_name_twice_gives_two_names(segmenter: Segmenter, folder: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("one.png", "ONE.bmp", "one-2.png"):
+        Image.fromarray(photo[:40]).save(other / name)
+    found = predict_files(segmenter, [folder / "one.png", other], tmp_path / "out")
+    names = [row.mask.name.casefold() for row in found.done]
+    assert len(set(names)) == len(names) == 4
+    for row in found.done:
+        assert opened(row.mask).shape == opened(row.image).shape[:2]
+
+
+def test_one_bad_file_does_not_stop_the_others(segmenter: Segmenter, folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.jpg").write_bytes((folder / "two.jpg").read_bytes()[:300])
+    found = predict_files(segmenter, [folder, tmp_path / "missing.png"], tmp_path / "out")
+    assert [row.image.name for row in found.done] == ["one.png", "two.jpg"]
+    assert [path.name for path, _ in found.failed] == ["broken.jpg", "missing.png"]
+    assert all(str(path) in reason for path, reason in found.failed)
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 2
+    assert not (tmp_path / "out" / "broken_mask.png").exists()
+
+
+def test_nothing_is_left_when_nothing_could_be_done(segmenter: Segmenter, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
+    found = predict_files(segmenter, [tmp_path / "text.png"], tmp_path / "a" / "b")
+    assert found.table is None
+    assert not (tmp_path / "a").exists()
+
+
+def test_existing_results_stay_unless_told_otherwise(segmenter: Segmenter, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "two_mask.png").write_bytes(b"mine")
+    with pytest.raises(SkinlesionError, match=r"two_mask\.png exists already.*--overwrite"):
+        predict_files(segmenter, [folder], out)
+    assert [path.name for path in out.iterdir()] == ["two_mask.png"]
+    assert (out / "two_mask.png").read_bytes() == b"mine"
+    predict_files(segmenter, [folder], out, overwrite=True)
+    assert opened(out / "two_mask.png").shape == (60, 50)
+
+
+def test_an_input_is_never_written_over(segmenter: Segmenter, folder: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).save(folder / "one_mask.png")
+    before = (folder / "one_mask.png").read_bytes()
+    with pytest.raises(SkinlesionError, match="one of the images"):
+        predict_files(segmenter, [folder], folder, overwrite=True)
+    assert (folder / "one_mask.png").read_bytes() == before
+
+
+def test_a_folder_gives_its_images_only(folder: Path) -> None:
+    (folder / "one_superpixels.png").write_bytes(b"x")
+    (folder / ".hidden.png").write_bytes(b"x")
+    (folder / "notes.txt").write_text("x")
+    assert [path.name for path in expand_inputs([folder])] == ["one.png", "two.jpg"]
+    (folder / "empty").mkdir()
+    with pytest.raises(SkinlesionError, match="holds no image"):
+        list(expand_inputs([folder / "empty"]))
+    with pytest.raises(SkinlesionError, match="No image was given"):
+        list(expand_inputs([]))
+
+
+def test_progress_counts_every_image(segmenter: Segmenter, folder: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    predict_files(segmenter, [folder], tmp_path / "out", progress=lambda *count: seen.append(count))
+    assert seen == [(1, 2), (2, 2)]

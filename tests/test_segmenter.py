@@ -1,0 +1,223 @@
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+from skinlesion import Segmenter, SkinlesionError
+from skinlesion.data.images import normalize, resize_image
+from skinlesion.segmenter import resize_probability
+
+SIZE = (24, 32)
+CARD = {"preprocessing": {"size": list(SIZE), "normalize": "minmax"}, "threshold": 0.5}
+
+
+class Redness(nn.Module):
+    """A model with a known answer: the first channel as a logit, with `lean` added in the left half."""
+
+    def __init__(self, lean: float = 0.0) -> None:
+        super().__init__()
+        self.lean = lean
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = 8 * image[:, :1] - 4  # (B, 1, H, W)
+        logits[..., : logits.shape[-1] // 2] += self.lean
+        return logits
+
+
+@pytest.fixture
+def segmenter(small_checkpoint: Path) -> Segmenter:
+    return Segmenter.from_pretrained(small_checkpoint)
+
+
+def test_every_way_to_give_an_image_gives_the_same(segmenter: Segmenter, photo: np.ndarray, tmp_path: Path) -> None:
+    buffer = BytesIO()
+    Image.fromarray(photo).save(buffer, "PNG")
+    (tmp_path / "photo.png").write_bytes(buffer.getvalue())
+    expected = segmenter.segment(photo).probability
+    ways = (tmp_path / "photo.png", str(tmp_path / "photo.png"), buffer.getvalue(), Image.fromarray(photo))
+    for way in ways:
+        assert np.array_equal(segmenter.segment(way).probability, expected)
+
+
+def test_the_result_has_the_size_of_the_image_and_follows_its_definitions(photo: np.ndarray) -> None:
+    result = Segmenter(Redness(), CARD).segment(photo, threshold=0.7)
+    assert result.probability.shape == result.mask.shape == photo.shape[:2]
+    assert result.probability.dtype == np.float32
+    assert np.array_equal(result.mask, result.probability >= 0.7)
+    assert np.array_equal(result.image, photo)
+    assert result.threshold == 0.7
+    assert result.area == result.mask.sum()
+    assert result.area_fraction == pytest.approx(result.mask.mean())
+    p, m = result.probability.astype(float), result.mask
+    assert result.confidence == pytest.approx(2 * (p * m).sum() / (p.sum() + m.sum()))
+    assert result.spread is None
+    assert 0 < result.seconds < 60
+
+
+def test_preprocessing_is_the_cards(photo: np.ndarray) -> None:
+    seen: list[Tensor] = []
+
+    class Keep(Redness):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(image)
+            return super().forward(image)
+
+    Segmenter(Keep(), {**CARD, "preprocessing": {"size": [24, 32], "normalize": "minmax255"}}).segment(photo)
+    expected = normalize(resize_image(photo, SIZE), "minmax255").transpose(2, 0, 1)[None]
+    assert np.array_equal(seen[0].numpy(), expected)
+
+
+def test_the_confidence_is_zero_without_lesion_and_one_when_certain(photo: np.ndarray) -> None:
+    class Constant(nn.Module):
+        def __init__(self, logit: float) -> None:
+            super().__init__()
+            self.logit = logit
+
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.full_like(image[:, :1], self.logit)
+
+    assert Segmenter(Constant(-30), CARD).segment(photo).confidence == 0
+    assert Segmenter(Constant(30), CARD).segment(photo).confidence == pytest.approx(1)
+
+
+def test_a_tie_with_the_threshold_counts_as_lesion(photo: np.ndarray) -> None:
+    class Half(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.zeros_like(image[:, :1])
+
+    assert Segmenter(Half(), CARD).segment(photo).mask.all()
+
+
+@pytest.mark.parametrize("tta", [True, "flips", "dihedral"])
+def test_augmented_prediction_turns_with_the_image(photo: np.ndarray, tta: bool | str) -> None:
+    """Averaged over a group of symmetries, a model that leans to one side no longer does."""
+    segmenter = Segmenter(Redness(lean=3.0), {**CARD, "preprocessing": {"size": [24, 24], "normalize": "minmax"}})
+    square = np.ascontiguousarray(photo[:, :60])
+    plain, flipped = segmenter.segment(square), segmenter.segment(square[:, ::-1].copy())
+    assert not np.allclose(plain.probability, flipped.probability[:, ::-1], atol=0.05)
+    found = segmenter.segment(square, tta=tta)  # type: ignore[arg-type]
+    symmetries = {"flip": lambda x: x[:, ::-1], "upside down": lambda x: x[::-1]}
+    if tta == "dihedral":
+        symmetries["transposed"] = lambda x: x.swapaxes(0, 1)
+    for name, symmetry in symmetries.items():
+        other = segmenter.segment(np.ascontiguousarray(symmetry(square)), tta=tta)  # type: ignore[arg-type]
+        assert np.allclose(symmetry(found.probability), other.probability, atol=0.01), name
+
+
+def test_spread_is_the_deviation_over_the_views(photo: np.ndarray) -> None:
+    quiet = Segmenter(Redness(), CARD).segment(photo, tta=True).spread
+    assert quiet is not None
+    assert quiet.shape == photo.shape[:2]
+    assert quiet.max() < 1e-6  # a model without position gives the same in every view
+    leaning = Segmenter(Redness(lean=3.0), CARD)
+    resized = resize_image(photo, SIZE)
+    x = normalize(resized)[..., 0] * 8 - 4
+    left = np.arange(SIZE[1]) < SIZE[1] // 2
+    views = [1 / (1 + np.exp(-(x + 3.0 * side))) for side in (left, ~left)]
+    spread = leaning.segment(resized, tta=True).spread
+    assert spread is not None
+    assert np.allclose(spread, np.std(views, axis=0), atol=1e-5)
+
+
+def test_a_batch_gives_what_each_image_gives_alone(segmenter: Segmenter, photo: np.ndarray) -> None:
+    images = [photo, photo[:31, :17].copy(), photo[::-1].copy()]
+    together = segmenter.segment_batch(images, tta=True)
+    for image, found in zip(images, together, strict=True):
+        assert found.probability.shape == image.shape[:2]
+        assert np.allclose(found.probability, segmenter.segment(image, tta=True).probability, atol=1e-5)
+    assert segmenter.segment_batch([]) == []
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 70), st.integers(1, 70))
+def test_any_size_works(small_checkpoint: Path, height: int, width: int) -> None:
+    segmenter = Segmenter.from_pretrained(small_checkpoint)
+    image = np.random.default_rng(height * 100 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    probability = segmenter.segment(image).probability
+    assert probability.shape == (height, width)
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+
+
+def test_threads_share_a_segmenter(segmenter: Segmenter) -> None:
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8) for i in range(6)]
+    expected = [segmenter.segment(image).probability for image in images]
+    state = {name: value.clone() for name, value in segmenter.model.state_dict().items()}
+    found: dict[tuple[int, int], np.ndarray] = {}
+
+    def work(worker: int) -> None:
+        for i, image in enumerate(images):
+            found[worker, i] = segmenter.segment(image, tta=worker % 2 == 1).probability
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 * len(images)
+    for (worker, i), probability in found.items():
+        if worker % 2 == 0:
+            assert np.allclose(probability, expected[i], atol=1e-6)
+    assert all(torch.equal(state[name], value) for name, value in segmenter.model.state_dict().items())
+    assert not segmenter.model.training
+
+
+def test_resizing_keeps_the_range_and_a_constant() -> None:
+    ones = resize_probability(torch.ones(1, 1, 37, 41), (13, 97))
+    assert ones.shape == (1, 1, 13, 97)
+    assert torch.allclose(ones, torch.ones(()))
+    assert ones.max() <= 1
+    ramp = torch.linspace(0, 1, 8).expand(1, 1, 8, 8)
+    wide = resize_probability(ramp, (8, 64))[0, 0, 0]
+    assert bool((wide.diff() >= 0).all())
+    checkered = (torch.arange(64) % 2).float().expand(1, 1, 64, 64)
+    assert resize_probability(checkered, (16, 16))[0, 0, 8, 8] == pytest.approx(0.5, abs=0.01)  # averaged, not picked
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3), dtype=np.float32),
+        np.zeros((4, 4), dtype=np.uint8),
+        np.zeros((4, 4, 4), dtype=np.uint8),
+        np.zeros((0, 4, 3), dtype=np.uint8),
+    ],
+)
+def test_an_array_that_is_no_rgb_image_is_refused(segmenter: Segmenter, image: np.ndarray) -> None:
+    with pytest.raises(SkinlesionError, match=r"uint8 RGB image \(H, W, 3\)"):
+        segmenter.segment(image)
+
+
+def test_options_out_of_range_are_refused(segmenter: Segmenter, photo: np.ndarray, small_checkpoint: Path) -> None:
+    for threshold in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(SkinlesionError, match="threshold"):
+            segmenter.segment(photo, threshold=threshold)
+    with pytest.raises(SkinlesionError, match="dihedral"):
+        segmenter.segment(photo, tta="rotations")  # type: ignore[arg-type]
+    with pytest.raises(SkinlesionError, match="'abacus' is not available"):
+        Segmenter.from_pretrained(small_checkpoint, device="abacus")
+    with pytest.raises(SkinlesionError, match="Unknown scan engine 'abacus'"):
+        Segmenter.from_pretrained(small_checkpoint, engine="abacus")
+
+
+def test_a_model_that_gives_nan_is_not_trusted(photo: np.ndarray) -> None:
+    class Broken(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return image[:, :1] * float("nan")
+
+    with pytest.raises(SkinlesionError, match="not finite"):
+        Segmenter(Broken(), CARD).segment(photo)
+
+
+def test_engines_agree(small_checkpoint: Path, photo: np.ndarray) -> None:
+    fast, slow = (Segmenter.from_pretrained(small_checkpoint, engine=engine) for engine in ("auto", "reference"))
+    assert (fast.engine, slow.engine) == ("cpu", "reference")
+    assert np.allclose(fast.segment(photo).probability, slow.segment(photo).probability, atol=1e-4)
