@@ -1,8 +1,5 @@
 """Which engine runs the scan: chosen in the open, never swapped behind the caller's back."""
 
-import functools
-import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +7,14 @@ import torch
 
 from skinlesion.errors import SkinlesionError
 
-EngineName = Literal["auto", "reference", "cpu"]
-ENGINES = ("reference", "cpu")
+EngineName = Literal["auto", "reference", "cpu", "triton", "mamba"]
+ENGINES = ("reference", "cpu", "triton", "mamba")
+
+# What `auto` tries, in order; the slow loop is never chosen unasked. On a GPU Triton comes before mamba-ssm: it is
+# there with every CUDA build of PyTorch for Linux, so two machines run the same engine whatever else is installed; it
+# copies nothing into another layout; and its gradients have the same bits every time, while mamba-ssm adds up those
+# of B and C with atomics.
+AUTO = ("cpu", "triton", "mamba")
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,53 @@ class EngineStatus:
     devices: tuple[str, ...]
 
 
+# torch.compile follows the four functions below into its graph: hence plain import statements, which Python caches,
+# and neither importlib nor functools.cache.
+
+
 def _reference() -> EngineStatus:
     return EngineStatus("reference", True, "the readable loop, on any device; slow", ("cpu", "cuda", "mps"))
 
 
 def _cpu() -> EngineStatus:
     try:
-        importlib.import_module("skinlesion.scan.cpu")
+        import skinlesion.scan.cpu  # noqa: F401 - the import is the test
     except ImportError as error:
         return EngineStatus("cpu", False, f"Numba cannot be imported ({error}): pip install -U numba", ("cpu",))
     return EngineStatus("cpu", True, "fused Numba kernels", ("cpu",))
 
 
-@functools.cache
+def _triton() -> EngineStatus:
+    try:
+        from skinlesion.scan import triton
+    except ImportError as error:
+        reason = f"Triton cannot be imported ({error}); PyTorch for CUDA on Linux brings it, or: pip install triton"
+        return EngineStatus("triton", False, reason, ("cuda",))
+    if triton.INTERPRETED:
+        return EngineStatus("triton", True, "fused Triton kernels, interpreted and very slow", triton.DEVICES)
+    if not torch.cuda.is_available():
+        return EngineStatus("triton", False, "PyTorch sees no GPU", triton.DEVICES)
+    return EngineStatus("triton", True, "fused Triton kernels", triton.DEVICES)
+
+
+def _mamba() -> EngineStatus:
+    from skinlesion.scan import mamba
+
+    try:
+        mamba.load_kernel()
+    except ImportError as error:
+        return EngineStatus("mamba", False, f"its CUDA kernel cannot be imported ({error}): {mamba.BUILD}", ("cuda",))
+    if not torch.cuda.is_available():
+        return EngineStatus("mamba", False, "PyTorch sees no GPU", ("cuda",))
+    return EngineStatus("mamba", True, "the CUDA kernel of mamba-ssm", ("cuda",))
+
+
+_PROBES = {"reference": _reference, "cpu": _cpu, "triton": _triton, "mamba": _mamba}
+
+
 def engines() -> dict[str, EngineStatus]:
     """The status of every engine on this machine, by name."""
-    return {status.name: status for status in (_reference(), _cpu())}
+    return {name: _PROBES[name]() for name in ENGINES}
 
 
 def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> str:
@@ -65,17 +99,17 @@ def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> s
     """
     kind = torch.device(device).type
     if engine == "auto":
-        for name in reversed(ENGINES):
-            status = engines()[name]
-            if name != "reference" and status.available and kind in status.devices:
+        for name in AUTO:
+            status = _PROBES[name]()
+            if status.available and kind in status.devices:
                 return name
         raise SkinlesionError(
             f"No fast scan engine is available for device {kind!r} (see `skinlesion doctor`); "
-            'use the CPU, or ask for the slow loop with engine="reference".'
+            'use device="cpu", or ask for the slow loop with engine="reference".'
         )
     if engine not in ENGINES:
         raise SkinlesionError(f"Unknown scan engine {engine!r}; choose one of: auto, {', '.join(ENGINES)}.")
-    status = engines()[engine]
+    status = _PROBES[engine]()
     if not status.available:
         raise SkinlesionError(f"The scan engine {engine!r} is not available: {status.reason}.")
     if kind not in status.devices:

@@ -5,15 +5,23 @@ import functools
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
 
 from skinlesion.scan import reference
 from skinlesion.scan.engines import choose_engine
 
 
 @functools.lru_cache(maxsize=64)
-def _routes(height: int, width: int, device: torch.device) -> Tensor:
+def _cached_routes(height: int, width: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # the cached table must serve training too
         return reference.four_routes(height, width, device)
+
+
+def _routes(x: Tensor) -> Tensor:
+    # While a program is traced the table is a fake tensor, or part of the program: neither may get into the cache.
+    traced = torch.compiler.is_compiling() or type(x) not in (Tensor, Parameter)
+    table = reference.four_routes if traced else _cached_routes
+    return table(x.shape[1], x.shape[2], x.device)
 
 
 def _check_routes(routes: Tensor, length: int) -> Tensor:
@@ -27,6 +35,8 @@ def _check_routes(routes: Tensor, length: int) -> Tensor:
 def _check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> None:
     if x.dim() != 4 or A.dim() != 3:
         raise ValueError(f"x must be (B, H, W, D) and A (K, D, N); got {tuple(x.shape)} and {tuple(A.shape)}")
+    if x.numel() == 0:
+        raise ValueError(f"x must not be empty; got {tuple(x.shape)}")
     batch, height, width, channels = x.shape
     routes, _, states = A.shape
     for name, tensor, shape in (
@@ -52,6 +62,10 @@ def _dense_rows(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
+def _wants_gradient(tensors: list[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
 def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
     from skinlesion.scan import cpu  # Numba is imported when the engine is first used
 
@@ -60,9 +74,28 @@ def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
     extra = -channels % lanes
     if extra:
         tensors = _pad_channels(tensors, extra)
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    y, _ = cpu.cross_scan(*map(_dense_rows, tensors), routes, keep)
+    y, _ = cpu.cross_scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
     return y[..., :channels] if extra else y
+
+
+def _scan_triton(tensors: list[Tensor], routes: Tensor) -> Tensor:
+    from skinlesion.scan import triton
+
+    y, _ = triton.cross_scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
+    return y
+
+
+def _scan_mamba(tensors: list[Tensor], routes: Tensor) -> Tensor:
+    from skinlesion.scan import mamba
+
+    return mamba.cross_selective_scan(*(*tensors, routes), kernel=mamba.load_kernel())
+
+
+def _scan_reference(tensors: list[Tensor], routes: Tensor) -> Tensor:
+    return reference.cross_selective_scan(*(*tensors, routes))
+
+
+_SCANS = {"reference": _scan_reference, "cpu": _scan_cpu, "triton": _scan_triton, "mamba": _scan_mamba}
 
 
 def cross_selective_scan(
@@ -99,17 +132,17 @@ def cross_selective_scan(
         y, (B, H, W, D), in x's dtype.
 
     Raises:
-        ValueError: a shape does not fit, or a route is not a permutation.
+        ValueError: a shape does not fit, x is empty, or a route is not a permutation.
         SkinlesionError: the engine is unknown or not available.
     """
     _check_shapes(x, delta, A, B, C, D, delta_bias)
     engine = choose_engine(engine, x.device)
     height, width = x.shape[1:3]
-    routes = _routes(height, width, x.device) if routes is None else _check_routes(routes, height * width)
+    routes = _routes(x) if routes is None else _check_routes(routes, height * width)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_flat = x.flatten(1, 2)  # (B, L, D)
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)
     tensors = [t.to(dtype) for t in (x_flat, per_token[0], A, *per_token[1:], D, delta_bias)]
     with torch.autocast(x.device.type, enabled=False):
-        y = _scan_cpu(tensors, routes) if engine == "cpu" else reference.cross_selective_scan(*tensors, routes)
+        y = _SCANS[engine](tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)

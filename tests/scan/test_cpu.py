@@ -169,7 +169,7 @@ def test_shapes_are_checked_by_name():
 def test_engines_are_chosen_in_the_open():
     assert engines()["cpu"].available
     assert choose_engine("auto", "cpu") == "cpu"
-    with pytest.raises(SkinlesionError, match="choose one of: auto, reference, cpu"):
+    with pytest.raises(SkinlesionError, match="choose one of: auto, reference, cpu, triton, mamba"):
         choose_engine("fast")
     with pytest.raises(SkinlesionError, match="does not run on device"):
         choose_engine("cpu", "meta")
