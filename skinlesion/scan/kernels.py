@@ -28,6 +28,7 @@ from skinlesion.scan.simd import (
     splat,
     store,
     total,
+    totals,
     zero,
 )
 
@@ -230,7 +231,11 @@ def backward(
                 store(sums, (j, 1, 0), doffset)
             for t in range(start, stop):
                 token = routes[k, t]
-                for n in range(N):
+                whole = N // lanes * lanes
+                for n in range(0, whole, lanes):
+                    store(dB, (part, b, token, k, n), totals(work, (t - start, n, 2, 0), 4 * lanes))
+                    store(dC, (part, b, token, k, n), totals(work, (t - start, n, 3, 0), 4 * lanes))
+                for n in range(whole, N):
                     dB[part, b, token, k, n] = total(load(work, (t - start, n, 2, 0)))
                     dC[part, b, token, k, n] = total(load(work, (t - start, n, 3, 0)))
         for j in range(blocks):

@@ -150,6 +150,37 @@ def total(typingctx, v):
     return signature, codegen
 
 
+@intrinsic
+def totals(typingctx, array, index, step):
+    """Sums of as many vectors as a vector has lanes, as one vector; they lie `step` elements apart from `index` on.
+
+    A tree of pairwise sums of neighboring lanes: for 16 lanes 45 operations, where 16 times `total` takes 200.
+    """
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        first = _item_pointer(context, builder, signature, args[:2])
+        element = builder.bitcast(first, first.type.pointee.element.as_pointer())
+        step = context.cast(builder, args[2], signature.args[2], types.intp)
+        count = vector.lanes
+        rows = []
+        for row in range(count):
+            offset = builder.mul(step, ir.Constant(step.type, row))
+            item = builder.load(builder.bitcast(builder.gep(element, [offset]), first.type))
+            item.align = vector.element.bitwidth // 8
+            rows.append(item)
+        mask = ir.VectorType(ir.IntType(32), count)
+        even, odd = (ir.Constant(mask, list(range(start, 2 * count, 2))) for start in (0, 1))
+        while len(rows) > 1:
+            rows = [
+                builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd))
+                for a, b in zip(rows[::2], rows[1::2], strict=True)
+            ]
+        return rows[0]
+
+    return vector(array, index, step), codegen
+
+
 def _binary(operation, emit):
     @intrinsic
     def vector_operation(typingctx, a, b):
