@@ -8,8 +8,8 @@ import contextlib
 import functools
 import io
 import os
+import re
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data verify": ("skinlesion.commands.data:verify", "check every image and mask of a dataset"),
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
+_DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -149,16 +150,16 @@ def _overview(names: Sequence[str] = tuple(COMMANDS)) -> str:
 
 
 def _one_line(box: str) -> str:
-    """What tyro drew as a box, as a sentence; its hints and help texts are left out."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] == "│"]
+    """What tyro drew as a box, with lines and colors or not, as a sentence, without title, hints and help texts."""
+    lines = [_DRAWN.sub("", line).strip() for line in box.strip().splitlines()]
     sections: list[list[str]] = [[]]
-    for line in lines:
-        if set(line) == {"─"}:
+    for line in lines[1:]:
+        if not line.strip("─-"):
             sections.append([])
         else:
             sections[-1].append(line)
-    kept = [" ".join(section) for section in sections if not section[0].startswith(("For full", "Argument help"))]
-    text = "; ".join(" ".join(textwrap.wrap(part, 400)[:1]) for part in kept) or " ".join(box.split())
+    kept = [" ".join(part) for part in sections if part and not part[0].startswith(("For full", "Argument help"))]
+    text = "; ".join(kept) or " ".join(lines)
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 

@@ -1,0 +1,261 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tyro
+
+from skinlesion import SkinlesionError, cli
+from skinlesion.version import __version__
+
+HEAVY = (
+    *("torch", "lightning_fabric", "pytorch_lightning", "captum", "plotly", "matplotlib", "numba"),
+    *("albumentations", "pandas", "streamlit", "skimage", "scipy"),
+)
+
+
+def run_python(code: str) -> str:
+    """Run code in a fresh interpreter; its output."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = run_python("import sys, skinlesion; print(*sys.modules)").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_segmenting_loads_only_what_it_needs(small_checkpoint: Path) -> None:
+    code = f"""
+import sys, numpy, skinlesion
+segmenter = skinlesion.Segmenter.from_pretrained({str(small_checkpoint)!r})
+segmenter.segment(numpy.zeros((20, 20, 3), dtype=numpy.uint8))
+print(*sys.modules)
+"""
+    loaded = set(run_python(code).split())
+    assert {"torch", "numba"} <= loaded
+    assert not (set(HEAVY) - {"torch", "numba", "scipy"}) & loaded
+
+
+def test_the_names_of_the_package_are_there() -> None:
+    out = run_python(
+        "import skinlesion\n"
+        "for name in skinlesion.__all__: getattr(skinlesion, name)\n"
+        "assert set(skinlesion.__all__) <= set(dir(skinlesion))\n"
+        "print(skinlesion.scan.cross_selective_scan.__name__, skinlesion.data.__name__)\n"
+        "try: skinlesion.nothing\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    assert out.split("\n")[:2] == [
+        "cross_selective_scan skinlesion.data",
+        "module 'skinlesion' has no attribute 'nothing'",
+    ]
+
+
+def test_without_a_command_it_lists_them(cli) -> None:
+    for words in ((), ("--help",), ("help",)):
+        code, out, err = cli(*words)
+        assert code == 0
+        assert not err
+        for name in cli_commands():
+            assert f"  {name} " in out
+
+
+def cli_commands() -> list[str]:
+    return list(cli.COMMANDS)
+
+
+def test_the_version_is_the_packages(cli) -> None:
+    assert cli("--version") == (0, f"skinlesion {__version__}\n", "")
+
+
+def test_a_word_alone_lists_the_commands_behind_it(cli) -> None:
+    code, out, _ = cli("data")
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("  data")] == [
+        *("download", "verify", "synthesize")
+    ]
+
+
+@pytest.mark.parametrize("words", [("dat",), ("data", "upload"), ("--weights", "small")])
+def test_an_unknown_command_lists_the_known_ones(cli, words: tuple[str, ...]) -> None:
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("skinlesion: Unknown command")
+    assert "data download" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_has_help_that_describes_every_flag(cli, name: str) -> None:
+    code, out, err = cli(*name.split(), "--help")
+    assert code == 0, err
+    assert f"skinlesion {name}" in out
+    for line in out.splitlines():
+        flag = line.strip("│ ").split(" ")[0]
+        if flag.startswith("--"):
+            after = out[out.index(line) : out.index(line) + 400].replace("│", " ").split(None, 2)
+            assert len(after) == 3, f"{name} {flag} has no description"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("predict", "a.png"), "--out"),
+        (("predict", "a.png", "--out", "x", "--thresold", "0.5"), "--thresold"),
+        (("predict", "a.png", "--out", "x", "--threshold", "much"), "much"),
+        (("predict", "--out"), "--out"),
+        (("evaluate", "--data", "folder", "--root", "x", "--part", "best"), "'best'"),
+        (("train", "--epochs", "many"), "many"),
+        (("train", "--epochs", "0"), "--epochs must be at least 1"),
+        (("train", "--recipe", "cake"), "paper, vmunet, cpu"),
+        (("train", "--recipe"), "--recipe needs a name"),
+        (("train", "--preset", "giant", "--data", "synthetic"), "choose one of: paper"),
+        (("doctor", "now"), "now"),
+        (("data", "synthesize"), "--out"),
+    ],
+)
+def test_wrong_flags_give_one_line_and_code_2(
+    cli, words: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith("skinlesion: ")
+    assert err.count("\n") == 1
+    assert expected in err
+    assert "│" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_recipe_gives_other_defaults_and_flags_go_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import skinlesion.training
+    from skinlesion.commands.train import train
+
+    seen: list[skinlesion.training.TrainConfig] = []
+
+    def stand_in(config: skinlesion.training.TrainConfig) -> None:
+        seen.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(skinlesion.training, "train", stand_in)
+    for words in (["--recipe", "cpu", "--lr", "0.5"], ["--lr=0.5", "--recipe=cpu"], []):
+        with pytest.raises(KeyboardInterrupt):
+            train(words, prog="skinlesion train")
+    assert [(c.lr, c.epochs, c.preset) for c in seen] == [(0.5, 40, "small"), (0.5, 40, "small"), (1e-3, 300, "paper")]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        "╭─ Value error ─╮\n│ Error parsing │\n│ --lr: 'x'     │\n│ ───────────── │\n│ For full help │\n╰─╯\n",
+        " Value error \n ----------- \n  Error parsing \n  --lr: 'x' \n  ------ \n  For full helptext \n\n",
+        "\x1b[91m╭─\x1b[0m \x1b[1mValue error\x1b[0m ───╮\n\x1b[91m│\x1b[0m Error parsing --lr: 'x' │\n╰─╯",
+    ],
+)
+def test_messages_are_the_same_on_every_kind_of_terminal(box: str) -> None:
+    assert cli._one_line(box) == "Error parsing --lr: 'x'."
+
+
+def test_trouble_becomes_a_line_and_bugs_stay_bugs(cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def failing(error: BaseException):
+        def command() -> None:
+            raise error
+
+        monkeypatch.setattr("skinlesion.commands.doctor.doctor", command)
+
+    failing(SkinlesionError("a.png is no image.\nTake another."))
+    assert cli("doctor") == (2, "", "skinlesion: a.png is no image. Take another.\n")
+    failing(PermissionError(13, "Permission denied", str(tmp_path / "locked")))
+    code, _, err = cli("doctor")
+    assert code == 2
+    assert err == f"skinlesion: {tmp_path / 'locked'}: Permission denied.\n"
+    failing(KeyboardInterrupt())
+    assert cli("doctor") == (130, "", "")
+    failing(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        cli("doctor")
+
+
+def test_flags_follow_the_signature_and_running_is_apart_from_parsing() -> None:
+    ran = []
+
+    def command(words: tyro.conf.Positional[tuple[str, ...]], *, loud: bool = False, times: int = 1) -> int:
+        """Say words.
+
+        Args:
+            words: What to say.
+            loud: Shout.
+            times: How often.
+        """
+        ran.append((words, loud, times))
+        return 7
+
+    bound = cli.parse(cli._deferred(command), ["a", "b", "--loud", "--times", "3"], prog="say")
+    assert not ran
+    assert bound() == 7
+    assert ran == [(("a", "b"), True, 3)]
+
+
+def test_python_m_works_and_a_closed_pipe_is_no_error(lesions: Path) -> None:
+    run = [sys.executable, "-m", "skinlesion"]
+    assert subprocess.run([*run, "--version"], capture_output=True, text=True, check=True).stdout.startswith(
+        "skinlesion"
+    )
+    piped = subprocess.Popen([*run, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert piped.stdout is not None
+    assert piped.stderr is not None
+    piped.stdout.close()
+    assert b"Traceback" not in piped.stderr.read()
+    piped.stderr.close()
+    piped.wait()
+
+
+def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:
+    code, out, err = cli("data", "synthesize", "--out", tmp_path / "new", "--n", 3, "--size", 40, "--seed", 2)
+    assert (code, err) == (0, "")
+    assert "--data folder" in out
+    code, out, err = cli("data", "verify", "folder", "--root", tmp_path / "new")
+    assert code == 0
+    assert "3 pairs opened: 0 problems" in out
+    next((tmp_path / "new" / "masks").iterdir()).write_bytes(b"gone")
+    code, out, err = cli("data", "verify", "folder", "--root", tmp_path / "new")
+    assert code == 2
+    assert "1 problems" in err
+    assert "problem:" in out
+
+
+def test_results_go_from_evaluate_through_export_into_the_model_card(
+    cli, small_checkpoint: Path, lesions: Path, tmp_path: Path
+) -> None:
+    weights, scores = tmp_path / "mine.safetensors", tmp_path / "scores.json"
+    assert cli("export", small_checkpoint, "--out", weights, "--half")[0] == 0
+    words = ("evaluate", "--weights", weights, "--data", "folder", "--root", lesions, "--truth-size", 48)
+    code, out, _ = cli(*words, "--json", scores, "--csv", tmp_path / "scores.csv")
+    assert code == 0
+    assert "boundary_f1" in out
+    report = json.loads(scores.read_text())
+    assert report["protocol"]["part"] == "test"
+    assert report["protocol"]["same_split_as_training"] is False
+    assert report["n"] == 3
+    code, out, err = cli("export", weights, "--out", weights, "--results", scores, "--overwrite")
+    assert code == 0, err
+    card = (tmp_path / "mine.md").read_text()
+    assert f"{report['pooled']['iou']:.4f}" in card
+    assert "skinlesion train --preset tiny" in card
+    assert "not a medical device" in card
+    code, _, err = cli("export", small_checkpoint, "--out", tmp_path / "b.safetensors", "--results", scores)
+    assert code == 2
+    assert "measured on other weights" in err
+    assert not (tmp_path / "b.safetensors").exists()
+    code, _, err = cli(*words, "--json", scores)
+    assert code == 2
+    assert "exists already" in err
+
+
+def test_evaluate_says_when_the_weights_may_have_seen_the_images(cli, small_checkpoint: Path, lesions: Path) -> None:
+    words = ("evaluate", "--weights", small_checkpoint, "--data", "folder", "--root", lesions, "--truth-size", 32)
+    assert "may have seen these images" in cli(*words)[2]
+    assert not cli(*words, "--part", "all")[2]
