@@ -17,19 +17,28 @@ def _cached_routes(height: int, width: int, device: torch.device) -> Tensor:
         return reference.four_routes(height, width, device)
 
 
-def _routes(x: Tensor) -> Tensor:
+def _four_routes(x: Tensor) -> Tensor:
     # While a program is traced the table is a fake tensor, or part of the program: neither may get into the cache.
     traced = torch.compiler.is_compiling() or type(x) not in (Tensor, Parameter)
     table = reference.four_routes if traced else _cached_routes
     return table(x.shape[1], x.shape[2], x.device)
 
 
-def _check_routes(routes: Tensor, length: int) -> Tensor:
+# An operator, so that torch.compile keeps the check, which looks at values, as one step of its graph.
+@torch.library.custom_op("skinlesion::checked_routes", mutates_args=())
+def _checked_routes(routes: Tensor, count: int, length: int) -> Tensor:
     """A caller's own routes, as int32; a kernel must never be sent outside the image."""
-    expected = torch.arange(length, device=routes.device).expand(routes.shape[0], length)
-    if routes.shape[1:] != (length,) or not torch.equal(routes.long().sort(dim=1).values, expected):
-        raise ValueError(f"each route must visit each of the {length} tokens once; got shape {tuple(routes.shape)}")
-    return routes.to(torch.int32)
+    if routes.shape != (count, length):
+        raise ValueError(f"routes must be {(count, length)}; got {tuple(routes.shape)}")
+    expected = torch.arange(length, device=routes.device).expand(count, length)
+    if not torch.equal(routes.long().sort(dim=1).values, expected):
+        raise ValueError(f"each route must visit each of the {length} tokens once")
+    return routes.to(torch.int32, copy=True)
+
+
+@_checked_routes.register_fake
+def _(routes, count, length):
+    return torch.empty_like(routes, dtype=torch.int32)
 
 
 def _check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> None:
@@ -138,7 +147,12 @@ def cross_selective_scan(
     _check_shapes(x, delta, A, B, C, D, delta_bias)
     engine = choose_engine(engine, x.device)
     height, width = x.shape[1:3]
-    routes = _routes(x) if routes is None else _check_routes(routes, height * width)
+    if routes is not None:
+        routes = _checked_routes(routes, A.shape[0], height * width)
+    elif A.shape[0] == 4:
+        routes = _four_routes(x)
+    else:
+        raise ValueError(f"A has {A.shape[0]} routes, so routes must be given; only the four of SS2D are built in")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_flat = x.flatten(1, 2)  # (B, L, D)
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)

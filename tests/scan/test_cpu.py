@@ -96,8 +96,22 @@ def test_own_routes_and_their_check():
     ours = cross_selective_scan(*inputs, routes=routes)
     theirs = cross_selective_scan(*inputs, routes=routes, engine="reference")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match="visit each of the 6 tokens once"):
-        cross_selective_scan(*inputs, routes=torch.zeros(4, 6, dtype=torch.long))
+    for bad in (torch.zeros(4, 6, dtype=torch.long), routes - 1, routes + 1):
+        with pytest.raises(ValueError, match="visit each of the 6 tokens once"):
+            cross_selective_scan(*inputs, routes=bad)
+    for bad in (routes[:3], routes[:, :5], routes[0]):
+        with pytest.raises(ValueError, match=r"routes must be \(4, 6\)"):
+            cross_selective_scan(*inputs, routes=bad)
+
+
+def test_another_number_of_routes_needs_a_table():
+    x, delta, A, B, C, D, delta_bias = make_inputs(height=2, width=3)
+    two = [x, delta[..., :2, :], A[:2], B[..., :2, :], C[..., :2, :], D[:2], delta_bias[:2]]
+    with pytest.raises(ValueError, match="A has 2 routes, so routes must be given"):
+        cross_selective_scan(*two)
+    routes = torch.stack([torch.arange(6), torch.arange(6).flip(0)])
+    theirs = cross_selective_scan(*two, routes=routes, engine="reference")
+    torch.testing.assert_close(cross_selective_scan(*two, routes=routes), theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_half_precision_goes_in_and_comes_out_while_the_scan_stays_in_float32():

@@ -1,0 +1,233 @@
+"""The scan as a PyTorch operator: what compilers, exporters, transforms and autocast may rely on."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.scan import cpu, cross_selective_scan
+from skinlesion.scan.reference import four_routes
+
+COMPILER = "cl" if sys.platform == "win32" else "c++"
+
+
+def make_inputs(batch=2, height=3, width=5, channels=16, states=4, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(batch, height, width, channels, generator=g),
+        torch.randn(batch, height, width, 4, channels, generator=g) - 1,
+        -4 * torch.rand(4, channels, states, generator=g),
+        torch.randn(batch, height, width, 4, states, generator=g),
+        torch.randn(batch, height, width, 4, states, generator=g),
+        torch.randn(4, channels, generator=g),
+        torch.randn(4, channels, generator=g),
+    ]
+
+
+def flat(inputs):
+    """As the operators take them: (B, H, W, ...) -> (B, L, ...)."""
+    return [t.flatten(1, 2) if t.dim() > 3 else t for t in inputs]
+
+
+def gradients(function, inputs):
+    leaves = [t.detach().clone().requires_grad_() for t in inputs]
+    return torch.autograd.grad(function(*leaves).square().sum(), leaves)
+
+
+class Scan(torch.nn.Module):
+    def forward(self, *inputs):
+        return cross_selective_scan(*inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("keep", [True, False])
+def test_opcheck_of_the_forward_operator(dtype, keep):
+    tensors = [t.to(dtype).requires_grad_(keep) for t in flat(make_inputs())]
+    torch.library.opcheck(cpu.cross_scan, (*tensors, four_routes(3, 5), keep))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 16, 4), (1, 1, 1, 16, 1), (1, 9, 8, 48, 3)])
+def test_opcheck_of_the_backward_operator(shape):
+    tensors = flat(make_inputs(*shape))
+    routes = four_routes(*shape[1:3])
+    y, kept = cpu.cross_scan(*tensors, routes, True)
+    torch.library.opcheck(cpu.cross_scan_backward, (y, *tensors, routes, kept))
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "aot_eager",
+        pytest.param(
+            "inductor",
+            marks=[
+                pytest.mark.skipif(
+                    shutil.which(COMPILER) is None, reason=f"inductor needs a C++ compiler ({COMPILER})"
+                ),
+                pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+                pytest.mark.slow,
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("channels", [16, 20], ids=["whole vectors", "padded channels"])
+def test_compiled_into_one_graph(backend, channels):
+    torch.compiler.reset()
+    inputs = make_inputs(channels=channels)
+    compiled = torch.compile(cross_selective_scan, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(*inputs), cross_selective_scan(*inputs))
+    for ours, expected in zip(gradients(compiled, inputs), gradients(cross_selective_scan, inputs), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_one_compilation_serves_every_size():
+    torch.compiler.reset()
+    compiled = torch.compile(cross_selective_scan, fullgraph=True, backend="aot_eager", dynamic=True)
+    for batch, height, width in ((2, 3, 5), (3, 4, 7), (5, 6, 4)):
+        inputs = make_inputs(batch, height, width)
+        with torch.compiler.set_stance("default" if batch == 2 else "fail_on_recompile"):
+            assert torch.equal(compiled(*inputs), cross_selective_scan(*inputs))
+
+
+def test_compiled_with_own_routes():
+    torch.compiler.reset()
+    inputs = make_inputs()
+    routes = torch.stack([torch.randperm(15, generator=torch.Generator().manual_seed(k)) for k in range(4)])
+    compiled = torch.compile(cross_selective_scan, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(*inputs, routes=routes), cross_selective_scan(*inputs, routes=routes))
+    with pytest.raises(ValueError, match="visit each of the 15 tokens once"):
+        compiled(*inputs, routes=torch.zeros(4, 15, dtype=torch.long))
+
+
+def test_exported_and_saved(tmp_path):
+    inputs = tuple(make_inputs())
+    program = torch.export.export(Scan(), inputs)
+    torch.export.save(program, tmp_path / "scan.pt2")
+    loaded = torch.export.load(tmp_path / "scan.pt2").module()
+    others = make_inputs(seed=1)
+    assert torch.equal(loaded(*others), cross_selective_scan(*others))
+
+
+def test_exported_for_any_size():
+    sizes = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    shapes = tuple(sizes if t.dim() > 3 else None for t in make_inputs())
+    program = torch.export.export(Scan(), tuple(make_inputs()), dynamic_shapes=(shapes,)).module()
+    others = make_inputs(3, 7, 4)
+    assert torch.equal(program(*others), cross_selective_scan(*others))
+
+
+def test_tracing_leaves_no_trace():
+    """A table of routes made while tracing is not a real tensor; it must not be kept for real calls."""
+    inputs = make_inputs(height=13, width=2)  # a size that no other test uses
+    torch.export.export(Scan(), tuple(inputs))
+    with FakeTensorMode() as mode:
+        cross_selective_scan(*(mode.from_tensor(t) for t in inputs))
+    y = cross_selective_scan(*inputs)
+    assert type(y) is torch.Tensor
+    torch.testing.assert_close(y, cross_selective_scan(*inputs, engine="reference"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_autocast_leaves_the_scan_in_float32(half):
+    inputs = make_inputs()
+    with torch.autocast("cpu", dtype=half):
+        low = [t.to(half) for t in inputs]
+        y = cross_selective_scan(*low)
+        mixed = cross_selective_scan(low[0], *inputs[1:])
+        assert cross_selective_scan(*inputs).dtype == torch.float32
+    assert y.dtype == mixed.dtype == half
+    assert torch.equal(y, cross_selective_scan(*[t.float() for t in low]).to(half))
+    assert torch.equal(mixed, cross_selective_scan(low[0].float(), *inputs[1:]).to(half))
+
+
+def test_autocast_trains_float32_parameters():
+    inputs = make_inputs()
+    leaves = [t.requires_grad_() for t in inputs]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = cross_selective_scan(leaves[0].bfloat16(), leaves[1].bfloat16(), *leaves[2:])
+    found = torch.autograd.grad(y.float().sum(), leaves)
+    assert all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in found)
+
+
+@pytest.mark.parametrize("mapped", [(0, 1, 3, 4), (0,), (1, 3), (4,)])
+def test_vmap_over_what_belongs_to_tokens(mapped):
+    cases = [make_inputs(seed=seed) for seed in range(3)]
+    inputs = [torch.stack([c[i] for c in cases], dim=-1) if i in mapped else cases[0][i] for i in range(7)]
+    dims = tuple(-1 if i in mapped else None for i in range(7))
+    y = torch.func.vmap(cross_selective_scan, in_dims=dims)(*inputs)
+    for k, case in enumerate(cases):
+        one = [case[i] if i in mapped else cases[0][i] for i in range(7)]
+        assert torch.equal(y[k], cross_selective_scan(*one))
+
+
+def test_the_gradient_through_vmap():
+    cases = [make_inputs(seed=seed) for seed in range(3)]
+    dims = (0, 0, None, 0, 0, None, None)
+
+    def mapped(*inputs):
+        return torch.func.vmap(cross_selective_scan, in_dims=dims)(*inputs)
+
+    def looped(*inputs):
+        parts = [[t if dim is None else t[k] for t, dim in zip(inputs, dims, strict=True)] for k in range(3)]
+        return torch.stack([cross_selective_scan(*part) for part in parts])
+
+    inputs = [torch.stack(ts) if dim == 0 else ts[0] for ts, dim in zip(zip(*cases, strict=True), dims, strict=True)]
+    for ours, expected in zip(gradients(mapped, inputs), gradients(looped, inputs), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_many_output_gradients_at_once():
+    """`is_grads_batched` maps the backward operator: each row of a Jacobian in one call."""
+    inputs = [t.requires_grad_() for t in make_inputs(1, 2, 2, 16, 2)]
+    y = cross_selective_scan(*inputs)
+    directions = torch.randn(3, *y.shape, generator=torch.Generator().manual_seed(0))
+    together = torch.autograd.grad(y, inputs, directions, is_grads_batched=True, retain_graph=True)
+    for k, direction in enumerate(directions):
+        alone = torch.autograd.grad(y, inputs, direction, retain_graph=True)
+        for ours, expected in zip(together, alone, strict=True):
+            torch.testing.assert_close(ours[k], expected)
+
+
+def test_vmap_over_a_parameter_is_refused_by_name():
+    inputs = make_inputs()
+    inputs[2] = torch.stack([inputs[2]] * 2)
+    with pytest.raises(SkinlesionError, match="can map x, delta, B and C, but not A"):
+        torch.func.vmap(cross_selective_scan, in_dims=(None, None, 0, None, None, None, None))(*inputs)
+
+
+def test_inference_mode_equals_training():
+    inputs = make_inputs()
+    with torch.inference_mode():
+        y = cross_selective_scan(*inputs)
+        assert y.is_inference()
+        assert torch.equal(y, cross_selective_scan(*[t.clone() for t in inputs]))  # inference tensors in
+    leaves = [t.requires_grad_() for t in inputs]
+    trained = cross_selective_scan(*leaves)
+    assert torch.equal(trained, y)
+    assert trained.requires_grad
+
+
+def test_nothing_is_kept_when_no_gradient_is_wanted():
+    tensors = [t.requires_grad_() for t in flat(make_inputs())]
+    y, kept = cpu.cross_scan(*tensors, four_routes(3, 5), False)
+    assert kept.numel() == 0
+    with pytest.raises(RuntimeError, match="keep=False"):
+        y.sum().backward()
+
+
+def test_a_second_derivative_is_refused():
+    x, *others = make_inputs()
+    x.requires_grad_()
+    y = cross_selective_scan(x, *others)
+    (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        dx.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 16), (2, 0, 5, 16), (2, 3, 5, 0)])
+def test_an_empty_image_is_refused(shape):
+    with pytest.raises(ValueError, match="must not be empty"):
+        cross_selective_scan(*make_inputs(*shape))
