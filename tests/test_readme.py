@@ -1,0 +1,103 @@
+"""What README.md tells a newcomer to type, typed."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinlesion.checkpoint import available_weights
+from skinlesion.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- (test[^>]*?) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+# The commands are the README's; only how long they take is reduced.
+SMALLER = {r"--n \d+": "--n 12", r"--epochs \d+": "--epochs 1", r"--size \d+": "--size 32"}
+
+
+def blocks(language: str, mark: str) -> list[str]:
+    return [text for found, kind, text in BLOCK.findall(README) if kind == language and found == mark]
+
+
+def commands(text: str) -> list[str]:
+    return [line[2:] for line in text.splitlines() if line.startswith(("$ ", "> "))]
+
+
+def run(command: str, folder: Path) -> str:
+    """Run one line of a console block in a process of its own."""
+    words = shlex.split(command)
+    assert words[0] == "skinlesion", command
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_commands_that_need_no_data(folder: Path) -> None:
+    lines = [line for text in blocks("console", "test") for line in commands(text)]
+    assert len(lines) >= 5
+    for line in lines:
+        for long, short in SMALLER.items():
+            line = re.sub(long, short, line)
+        run(line, folder)
+    for made in ("run/best.safetensors", "scores.json", "masks/predictions.csv", "mine.safetensors", "mine.md"):
+        assert (folder / made).is_file(), made
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("small" not in available_weights(), reason="no weights are shipped yet")
+def test_commands_and_python_with_the_shipped_weights(folder: Path) -> None:
+    for text in blocks("console", "test: shipped"):
+        for line in commands(text):
+            run(line, folder)
+    assert (folder / "results" / "photo_mask.png").is_file()
+    assert (folder / "demo" / "skinlesion-demo.html").is_file()
+    (code,) = blocks("python", "test: shipped")
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "of the image is lesion" in done.stdout
+
+
+def test_every_command_that_is_shown_exists_with_its_flags(cli) -> None:
+    shown = [line for _, kind, text in BLOCK.findall(README) if kind == "console" for line in commands(text)]
+    shown = [line for line in shown if line.startswith("skinlesion ")]
+    assert shown
+    for line in shown:
+        words = shlex.split(line)[1:]
+        name = next(" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS)
+        _, out, _ = cli(*name.split(), "--help")
+        for flag in (word for word in words if word.startswith("--") and word != "--help"):
+            assert flag in out or flag == "--recipe", f"{line}: {flag}"
+
+
+def test_make_targets_folders_and_links_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"(?:`|\$ )make (\w+)", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for anchor in re.findall(r"\]\(#([\w-]+)\)", README):
+        headings = [
+            re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", README, re.M)
+        ]
+        assert anchor in headings
+    for path in re.findall(r"`(skinlesion/[\w/.]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_conda_environment_has_the_package_and_never_the_cuda_kernel() -> None:
+    lines = [line.split("#")[0].strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    assert "- -e .[dev]" in lines
+    assert not any("mamba" in line for line in lines)
+    assert "mamba-ssm" not in (ROOT / "pyproject.toml").read_text()
