@@ -1,6 +1,7 @@
 """The fused CPU engine against the readable scan in float64: values and every gradient."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,58 @@ def test_half_precision_goes_in_and_comes_out_while_the_scan_stays_in_float32():
     assert torch.equal(y, cross_selective_scan(*[t.float() for t in inputs]).to(torch.bfloat16))
 
 
+def _like(tensor, layout):
+    """The same values, laid out in another way."""
+    if layout == "every second":  # last axis of stride 2
+        return torch.stack([tensor, tensor], dim=-1)[..., 0]
+    if layout == "last axis first":
+        return tensor.movedim(-1, 0).contiguous().movedim(0, -1)
+    if layout == "other order":  # as a projection leaves it: the last axis contiguous, the others not
+        return tensor.transpose(0, 1).contiguous().transpose(0, 1)
+    if layout == "inside a larger one":
+        return torch.nn.functional.pad(tensor, (3, 2, 1, 0))[..., 1:, 3:-2]
+    if layout == "repeated":
+        return tensor[:1].expand(tensor.shape)
+    raise AssertionError(layout)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    layout=st.sampled_from(["every second", "last axis first", "other order", "inside a larger one", "repeated"]),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    channels=st.sampled_from([5, 16, 40]),
+    rate=st.sampled_from([1e-3, 1.0, 100.0]),
+    step=st.sampled_from([-12.0, -1.0, 4.0]),
+)
+def test_equals_the_reference_for_any_layout(layout, height, width, channels, rate, step):
+    # One layout for all seven: Numba compiles anew for each combination of dense and other tensors.
+    inputs = [_like(t, layout) for t in make_inputs(2, height, width, channels, rate=rate, step=step)]
+    leaves = [t.requires_grad_() for t in inputs]  # not copied, as that would make them dense
+    y = cross_selective_scan(*leaves, engine="cpu")
+    dy = _like(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)), layout)
+    gradients = torch.autograd.grad(y, leaves, dy)
+    exact = [t.detach().double().requires_grad_() for t in inputs]
+    expected = cross_selective_scan(*exact, engine="reference")
+    expected_gradients = torch.autograd.grad(expected, exact, dy.double())
+    for name, ours, theirs in zip(("y", *NAMES), (y, *gradients), (expected, *expected_gradients), strict=True):
+        error = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-12)
+        assert error < TOLERANCE[torch.float32], f"{name}: relative error {error:.2e}"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("which", range(7), ids=NAMES)
+def test_bad_numbers_go_where_the_reference_sends_them(which, bad):
+    inputs = make_inputs()
+    inputs[which][(0, 1, 2, 3, 1)[: inputs[which].dim()]] = bad
+    y, gradients = value_and_gradients(inputs, "cpu")
+    expected, expected_gradients = value_and_gradients(inputs, "reference")
+    assert torch.equal(y.isfinite(), expected.isfinite())
+    # An infinite step leaves the reference's gradient finite, since torch's softplus is linear from 20 on; ours is NaN.
+    for name, ours, theirs in zip(NAMES, gradients, expected_gradients, strict=True):
+        assert not (ours.isfinite() & ~theirs.isfinite()).any(), f"{name} hides a bad number"
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_bad_numbers_reach_the_output(bad):
     inputs = make_inputs()
@@ -145,6 +198,16 @@ def test_32_threads_at_once():
     with ThreadPoolExecutor(32) as pool:
         results = list(pool.map(lambda case: cross_selective_scan(*case), cases * 4))
     assert all(torch.equal(y, e) for y, e in zip(results, expected * 4, strict=True))
+
+
+def test_32_threads_train_at_once():
+    cases = [make_inputs(seed=seed, height=5, width=8, batch=1) for seed in range(32)]
+    expected = [value_and_gradients(case, "cpu") for case in cases]
+    with ThreadPoolExecutor(32) as pool:
+        results = list(pool.map(lambda case: value_and_gradients(case, "cpu"), cases * 2))
+    for (y, gradients), (e, expected_gradients) in zip(results, expected * 2, strict=True):
+        assert torch.equal(y, e)
+        assert all(torch.equal(a, b) for a, b in zip(gradients, expected_gradients, strict=True))
 
 
 def _scan_in_child(queue):
@@ -209,8 +272,6 @@ print("right")
     ],
 )
 def test_other_machines(variables, tmp_path):
-    import os
-
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **variables}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -221,3 +282,36 @@ def test_other_machines(variables, tmp_path):
         check=False,
     )
     assert done.stdout.strip() == "right", done.stderr
+
+
+FIRST_CALL = """
+import time, torch
+from skinlesion.scan import cpu, cross_selective_scan
+t = [torch.rand(*shape, requires_grad=True) for shape in
+     ((1, 2, 2, 16), (1, 2, 2, 4, 16), (4, 16, 16), (1, 2, 2, 4, 16), (1, 2, 2, 4, 16), (4, 16), (4, 16))]
+start = time.process_time()  # of this process, whatever else the machine does
+cross_selective_scan(*t, engine="cpu").sum().backward()
+print(time.process_time() - start)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_call_compiles_in_under_ten_seconds_and_the_next_process_does_not(tmp_path):
+    def first_call():
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_CALL],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+        files = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*") if file.is_file()}
+        return float(done.stdout), files
+
+    compiled, written = first_call()
+    cached, after = first_call()
+    assert written == after  # the second process compiled nothing that it would have kept
+    assert written
+    assert compiled < 10
+    assert cached < compiled
