@@ -94,10 +94,3 @@ def test_make_targets_folders_and_links_exist() -> None:
         assert anchor in headings
     for path in re.findall(r"`(skinlesion/[\w/.]+)`", README):
         assert (ROOT / path).exists(), path
-
-
-def test_the_conda_environment_has_the_package_and_never_the_cuda_kernel() -> None:
-    lines = [line.split("#")[0].strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
-    assert "- -e .[dev]" in lines
-    assert not any("mamba" in line for line in lines)
-    assert "mamba-ssm" not in (ROOT / "pyproject.toml").read_text()
