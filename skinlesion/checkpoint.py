@@ -168,15 +168,15 @@ def _read_header(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
-            if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-                raise SkinlesionError(
-                    f"{path} is a PyTorch pickle, which can run code when opened; give a .safetensors file that "
-                    "skinlesion wrote."
-                )
             if len(start) < 8:
                 raise _damaged(path)
             (length,) = struct.unpack("<Q", start)
-            if length > MAX_HEADER_BYTES:
+            if length > MAX_HEADER_BYTES:  # checked first: one header in 32 is of a length that begins with 0x80
+                if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+                    raise SkinlesionError(
+                        f"{path} is a PyTorch pickle, which can run code when opened; give a .safetensors file that "
+                        "skinlesion wrote."
+                    )
                 raise SkinlesionError(
                     f"{path} is not a skinlesion checkpoint: its header would be {length} bytes long."
                 )

@@ -160,6 +160,18 @@ def test_a_pickle_is_refused_and_not_opened(tmp_path: Path, write: Callable) -> 
     assert not (tmp_path / "exploded").exists()
 
 
+def test_a_header_may_have_a_length_that_begins_like_a_pickle(tmp_path: Path, card: dict) -> None:
+    path = tmp_path / "a.safetensors"
+    model = create_model("tiny", **SMALL)
+    for padding in range(0, 264, 8):  # safetensors aligns headers to 8 bytes
+        save_checkpoint(path, model, {**card, "note": padding * "x"})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    else:
+        pytest.fail("no padding gave such a length")
+    assert load_checkpoint(path)[0].name == "tiny"
+
+
 def test_files_of_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={"format": "pt"})
