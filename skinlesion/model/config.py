@@ -1,13 +1,73 @@
-"""The network's sizes and switches; presets are data."""
+"""Sizes and switches of networks; presets are data."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 from skinlesion.errors import SkinlesionError
 
 
+def _checked(name: str, value: Any, default: Any) -> Any:
+    """An option's value if it is of its default's kind; lists, as JSON has them, become tuples."""
+    if isinstance(default, bool):
+        valid, kind = isinstance(value, bool), "true or false"
+    elif isinstance(default, float):
+        valid, kind = isinstance(value, float | int) and 0 <= value < 1, "in [0, 1)"
+    elif isinstance(default, tuple):
+        value = tuple(value) if isinstance(value, list) else value
+        valid, kind = isinstance(value, tuple) and value != () and all(map(_is_count, value)), "a list of counts"
+    else:
+        valid = _is_count(value) or (default is None and value is None)
+        kind = "at least 1" if isinstance(value, int) else "a whole number"
+    if not valid:
+        raise SkinlesionError(f"{name} must be {kind}; got {value!r}.")
+    return value
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class Config:
+    """What the configs of all networks share. Options are counts, lists of counts, rates in [0, 1) or switches.
+
+    Raises:
+        SkinlesionError: a value is of another kind than its default.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = _checked(field.name, getattr(self, field.name), field.default)
+            object.__setattr__(self, field.name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint's header."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            SkinlesionError: a name is unknown; the message lists the valid ones.
+        """
+        return cls().override(**values)
+
+    def override(self, **values: Any) -> Self:
+        """A copy with some values changed.
+
+        Raises:
+            SkinlesionError: a name is unknown; the message lists the valid ones.
+        """
+        valid = [field.name for field in fields(self)]
+        unknown = sorted(set(values) - set(valid))
+        if unknown:
+            raise SkinlesionError(f"Unknown model option {', '.join(unknown)}; the options are: {', '.join(valid)}.")
+        return replace(self, **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
     """Everything that decides the network's shape. The defaults are the paper's network.
 
     Attributes:
@@ -47,58 +107,16 @@ class ModelConfig:
     drop_path: float = 0.2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "depths", tuple(self.depths))
-        object.__setattr__(self, "decoder_depths", tuple(self.decoder_depths))
+        super().__post_init__()
         if len(self.depths) != len(self.decoder_depths):
             raise SkinlesionError(
                 f"depths {self.depths} and decoder_depths {self.decoder_depths} must have the same number of stages."
             )
-        for name in (
-            "dim",
-            "patch_size",
-            "in_channels",
-            "d_state",
-            "expand",
-            "se_ratio",
-            "cmn_ratio",
-            "cra_ratio",
-        ):
-            if getattr(self, name) < 1:
-                raise SkinlesionError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        if min(*self.depths, *self.decoder_depths) < 1 or (self.dt_rank is not None and self.dt_rank < 1):
-            raise SkinlesionError("each stage needs at least one block, and dt_rank must be at least 1.")
-        if not 0 <= self.drop_path < 1:
-            raise SkinlesionError(f"drop_path must be in [0, 1); got {self.drop_path}.")
         if self.dim % self.patch_size:
             raise SkinlesionError(
                 f"dim must be a multiple of patch_size, since the head maps {self.dim} channels to "
                 f"dim / patch_size; got dim={self.dim}, patch_size={self.patch_size}."
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint's header."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        """The inverse of `to_dict`.
-
-        Raises:
-            SkinlesionError: a name is unknown; the message lists the valid ones.
-        """
-        return cls().override(**values)
-
-    def override(self, **values: Any) -> "ModelConfig":
-        """A copy with some values changed.
-
-        Raises:
-            SkinlesionError: a name is unknown; the message lists the valid ones.
-        """
-        valid = [field.name for field in fields(self)]
-        unknown = sorted(set(values) - set(valid))
-        if unknown:
-            raise SkinlesionError(f"Unknown model option {', '.join(unknown)}; the options are: {', '.join(valid)}.")
-        return replace(self, **values)
 
 
 PRESETS: dict[str, ModelConfig] = {
