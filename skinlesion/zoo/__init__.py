@@ -1,25 +1,40 @@
-"""The factory: every network of the kit by name.
+"""The factory: every network of the kit by name, the paper's and those that it compares with.
 
-All take an image (B, 3, H, W) with values in [0, 1] and give logits (B, 1, H, W).
+All take an image (B, 3, H, W) of any height and width with values in [0, 1] and give logits (B, 1, H, W). The
+compared networks start from random weights, also where the originals start from ImageNet's; each file says what its
+original is, what was changed, and what had to be guessed. Their `dim` scales all widths: the defaults are the
+published sizes, small values train on a CPU.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.model import PRESETS, VisionStateSpaceUNet
+from skinlesion.model.config import Config
+from skinlesion.zoo.attention_unet import AttentionUNet, AttentionUNetConfig
+from skinlesion.zoo.hcmamba import HCMamba, HCMambaConfig
+from skinlesion.zoo.lvunet import LVUNet, LVUNetConfig
+from skinlesion.zoo.malunet import MALUNet, MALUNetConfig
+from skinlesion.zoo.medmamba import MedMamba, MedMambaConfig
+from skinlesion.zoo.transfuse import TransFuse, TransFuseConfig
 from skinlesion.zoo.unet import UNet, UNetConfig
+from skinlesion.zoo.unetpp import UNetPlusPlus, UNetPlusPlusConfig
+from skinlesion.zoo.utnetv2 import UTNetV2, UTNetV2Config
 
-
-def _state_space(preset: str) -> Callable[..., nn.Module]:
-    return lambda **overrides: VisionStateSpaceUNet(PRESETS[preset].override(**overrides))
-
-
-REGISTRY: dict[str, Callable[..., nn.Module]] = {
-    **{preset: _state_space(preset) for preset in PRESETS},
-    "unet": lambda **overrides: UNet(UNetConfig().override(**overrides)),
+# Each name's network and the config whose values a caller may override.
+REGISTRY: dict[str, tuple[type[nn.Module], Config]] = {
+    **{preset: (VisionStateSpaceUNet, config) for preset, config in PRESETS.items()},
+    "unet": (UNet, UNetConfig()),
+    "attention_unet": (AttentionUNet, AttentionUNetConfig()),
+    "unetpp": (UNetPlusPlus, UNetPlusPlusConfig()),
+    "lvunet": (LVUNet, LVUNetConfig()),
+    "utnetv2": (UTNetV2, UTNetV2Config()),
+    "transfuse": (TransFuse, TransFuseConfig()),
+    "malunet": (MALUNet, MALUNetConfig()),
+    "medmamba": (MedMamba, MedMambaConfig()),
+    "hcmamba": (HCMamba, HCMambaConfig()),
 }
 
 
@@ -27,7 +42,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
-        name: a key of `REGISTRY`: "paper", "small", "tiny", "vmunet", "unet".
+        name: a key of `REGISTRY`: "paper", "small", "tiny", "vmunet", "unet", "transfuse", ...
         **overrides: options of its config, such as `dim=48` or `se=False`.
 
     Returns:
@@ -38,6 +53,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """
     if name not in REGISTRY:
         raise SkinlesionError(f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}.")
-    model = REGISTRY[name](**overrides)
+    network, config = REGISTRY[name]
+    model = network(config.override(**overrides))
     model.name = name  # type: ignore[assignment]
     return model
