@@ -1,8 +1,8 @@
 """Attention U-Net (Oktay et al., arXiv 1804.03999): a U-Net whose skips pass an additive attention gate.
 
-- Original: the authors' code, ozan-oktay/Attention-Gated-Networks, MIT, is for volumes and counts 6.40 M parameters.
-  The 2D network that skin-lesion tables list, 34.88 M parameters at width 64, is a community reading of it; this
-  file follows that one. Its code has no license; written here from the paper.
+- Original: the authors' code, ozan-oktay/Attention-Gated-Networks, MIT, is for volumes. The 2D network that
+  skin-lesion tables list, 34.88 M parameters at width 64, is a community reading of it, without a license; this file
+  builds that size, written from the paper.
 - Size at the defaults: 34,870,761 parameters by our count.
 - Deviations: the paper's gating signal is the coarser map itself and its attention map is interpolated up; as in the
   2D reading, the signal here is the coarser map after it was enlarged, so that gate and skip have one size. No deep

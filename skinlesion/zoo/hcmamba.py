@@ -2,7 +2,7 @@
 
 - Original: no public code was found (2024-2026), and no license; written here from the paper's description.
 - Published size: none that could be checked; 12,255,577 parameters at the defaults by our count.
-- Stated by the paper: U-shaped like VM-UNet; dilated convolutions for a larger view, with rates chosen so that no pixel
+- Described in the paper: U-shaped like VM-UNet; dilated convolutions for a larger view, with rates chosen so that no pixel
   between the taps is skipped; depthwise-separable convolutions for fewer parameters; a block that joins these with the
   2D selective scan.
 - **Guessed**: everything else. Each block splits the channels, scans one half and convolves the other, joins and

@@ -1,14 +1,15 @@
 """LV-UNet (Jiang et al., arXiv 2408.16886): the front of MobileNetV3-Large, and plain 1 x 1 stages around the bottom.
 
-- Original: juntaoJianggavin/LV-UNet, no license; written here from the paper. Its README of August 2025 says that
-  the first code had many errors; the wiring here is that of the corrected one.
+- Original: juntaoJianggavin/LV-UNet, no license. Written here from the paper; the code was read for facts (sizes,
+  wiring), none of it is copied. Its README of August 2025 says that the first code had many errors; the wiring here is
+  that of the corrected one.
 - The original starts from ImageNet weights. **This one has no pretrained weights**: it learns from scratch, which
   costs accuracy that cannot be told from the architecture's.
 - Size at the defaults: 931,569 parameters by our count, 0.51 M of which would be left after fusing. The paper's table
   could not be consulted, so no published figure is compared.
 - Deviations: "deep training" (the ReLU between a block's two 1 x 1 convolutions fades to the identity, and the two are
-  then fused for deployment) is left out: it belongs to the training recipe and needs a schedule, and the paper
-  trains without it too. Biases that batch normalization takes out again are left out.
+  then fused for deployment) is left out: it belongs to the training recipe and needs a schedule, and the original
+  can be trained without it too. Biases that batch normalization takes out again are left out.
 """
 
 from dataclasses import dataclass

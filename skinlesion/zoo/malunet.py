@@ -1,6 +1,7 @@
 """MALUNet (Ruan et al., arXiv 2211.01784): a six-stage U-Net of 0.18 M parameters with four small attention modules.
 
-- Original: JCruan519/MALUNet, no license; written here from the paper and its published sizes.
+- Original: JCruan519/MALUNet, no license. Written here from the paper; the code was read for facts (sizes, wiring),
+  none of it is copied.
 - Published size: 0.175 M parameters, which leaves out the 2,912 of group normalization, as thop does; 177,735 with
   them (and 174,823 without) at the defaults by our count.
 - Deviations: the first layer of the external attention has no bias, since the softmax over pixels takes it out again;

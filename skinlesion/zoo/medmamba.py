@@ -1,10 +1,10 @@
 """MedMamba (Yue and Li, arXiv 2403.03849): blocks that scan one half of the channels and convolve the other.
 
-- Original: YubiaoYue/MedMamba, no license; written here from the paper and its published sizes.
+- Original: YubiaoYue/MedMamba, no license. Written here from the paper; the code was read for facts (sizes, wiring),
+  none of it is copied. No pretrained weights are used.
 - **It is a classifier**, and nobody says how it segmented in the tables that list it. The plainest decoder is put on it
   here: each stage's map goes through a 1 x 1 convolution to `dim` channels, the maps are added from the coarsest to the
   finest (bilinear), and one 1 x 1 convolution makes the logits, enlarged four times.
-- The originals were trained from scratch; so is this one.
 - Published size of the classifier (MedMamba-T): 14.5 M parameters, or 15.2 M, which is with a head for 1000 classes.
   Our stages count 14,448,960 (15,217,960 with that head), and 14,587,681 with the decoder instead of a head.
 - Deviations: biases that batch normalization takes out again are left out.

@@ -1,6 +1,7 @@
 """TransFuse-S (Zhang et al., arXiv 2102.08005): a ResNet-34 and a DeiT-S side by side, fused at three resolutions.
 
-- Original: Rayicer/TransFuse, no license; written here from the paper and its published sizes.
+- Original: Rayicer/TransFuse, no license. Written here from the paper; the code was read for facts (sizes, wiring),
+  none of it is copied.
 - The original starts both branches from ImageNet weights. **This one has no pretrained weights**, which a vision
   Transformer misses more than any other network of this zoo: expect less than the published accuracy.
 - Published size: 26.3 M parameters (paper), 26.16 M in skin-lesion tables; 26,177,681 by our count.

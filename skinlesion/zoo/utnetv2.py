@@ -1,7 +1,7 @@
 """UTNetV2, published as MedFormer (Gao et al., arXiv 2203.00131): attention between a map and a small summary of it.
 
-- Original: yhygao/CBIM-Medical-Image-Segmentation, Apache-2.0; written here from the paper and the repository's
-  configuration for 2D images (width 32, summary of 3 x 3, expansion 2).
+- Original: yhygao/CBIM-Medical-Image-Segmentation, Apache-2.0. Written here from the paper and the repository's
+  configuration for 2D images (width 32, summary of 3 x 3, expansion 2); the code was read for facts, none is copied.
 - Size at the defaults: 19,147,585 parameters by our count. Skin-lesion tables list 12.80 M for UTNetV2: that is the
   repository's configuration of April 2022, before the network was renamed, with expansion 1, a summary of 2 x 2 that
   is made once and then projected from stage to stage, and one convolutional and one attention block where there are
