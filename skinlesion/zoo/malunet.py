@@ -2,8 +2,8 @@
 
 - Original: JCruan519/MALUNet, no license. Written here from the paper; the code was read for facts (sizes, wiring),
   none of it is copied.
-- Published size: 0.175 M parameters, which leaves out the 2,912 of group normalization, as thop does; 177,735 with
-  them (and 174,823 without) at the defaults by our count.
+- Published size: 0.175 M parameters; 177,735 at the defaults by our count. The difference is the 2,912 parameters of
+  group normalization, which some counters skip: 174,823 without them.
 - Deviations: the first layer of the external attention has no bias, since the softmax over pixels takes it out again;
   the original ties that module's two memories on a CPU (they share their storage) but not on a GPU: here they are
   two weights. PyTorch's initialization. Interpolation does not align corners.
