@@ -131,25 +131,29 @@ def measure(scan: Scan, inputs: list[Tensor], *, gradients: bool = True, budget:
     return result
 
 
-def benchmark_scan(*, slow: bool = False) -> dict[str, Any]:
+def benchmark_scan(*, slow: bool = False, side: int = 64, channels: int = 192, budget: float = 1.0) -> dict[str, Any]:
     """The figures at one size: 64 x 64 tokens, D = 192, N = 16, four routes, one thread.
 
     Args:
         slow: also measure the peers' gradients at this size; the slicing loop's takes many minutes.
+        side: of the square grid of tokens.
+        channels: D.
+        budget: seconds to spend on each timing.
     """
-    inputs = make_inputs()
+    inputs = make_inputs(height=side, width=side, channels=channels)
     result: dict[str, Any] = {
         "machine": machine(),
-        "size": {"tokens": [64, 64], "channels": 192, "states": 16, "routes": 4, "batch": 1, "threads": 1},
+        "size": {"tokens": [side, side], "channels": channels, "states": 16, "routes": 4, "batch": 1, "threads": 1},
         "exp_per_second": exp_per_second(),
         "engines": {},
     }
     with threads(1):
         for name, scan in contestants().items():
             try:
-                result["engines"][name] = measure(scan, inputs, gradients=slow or name in ("cpu", "mambapy"))
+                gradients = slow or name in ("cpu", "mambapy")
+                result["engines"][name] = measure(scan, inputs, gradients=gradients, budget=budget)
             except (RuntimeError, NotImplementedError, ImportError) as error:
                 result["engines"][name] = {"error": str(error).splitlines()[0][:200]}
     with threads(2):
-        result["engines"]["cpu"]["two_threads"] = measure(contestants()["cpu"], inputs)
+        result["engines"]["cpu"]["two_threads"] = measure(contestants()["cpu"], inputs, budget=budget)
     return result
