@@ -3,7 +3,9 @@
 import contextlib
 import os
 import pickle
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -349,36 +351,37 @@ def _no_privileges() -> Iterator[None]:
         os.seteuid(0)
 
 
+@pytest.fixture
+def anyones_folder() -> Iterator[Path]:
+    """A folder that every user may read; pytest's own are for its user alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows folders have no permission bits")
-def test_a_read_only_folder(cli, small_checkpoint: Path, lesions: Path, tmp_path: Path) -> None:
-    for path in (
-        tmp_path,
-        *tmp_path.parents[:2],
-        small_checkpoint.parent,
-        *lesions.rglob("*"),
-        lesions,
-        lesions.parent,
-    ):
-        path.chmod(0o755)
-    locked = tmp_path / "locked"
+def test_a_read_only_folder(cli, small_checkpoint: Path, lesions: Path, anyones_folder: Path) -> None:
+    weights = shutil.copy(small_checkpoint, anyones_folder)
+    lesions = shutil.copytree(lesions, anyones_folder / "lesions")
+    locked = anyones_folder / "locked"
     locked.mkdir(mode=0o555)
     image = next((lesions / "images").iterdir())
-    evaluate = ("evaluate", "--weights", small_checkpoint, "--data", "folder", "--root", lesions, "--truth-size", 32)
+    evaluate = ("evaluate", "--weights", weights, "--data", "folder", "--root", lesions, "--truth-size", 32)
     # What is imported for the first time must be readable, and for nobody it may not be.
-    assert cli("predict", image, "--weights", small_checkpoint, "--out", tmp_path / "fine")[0] == 0
-    assert cli("demo", "--weights", small_checkpoint, "--out", tmp_path / "fine")[0] == 0
+    assert cli("predict", image, "--weights", weights, "--out", anyones_folder / "fine")[0] == 0
+    assert cli("demo", "--weights", weights, "--out", anyones_folder / "fine")[0] == 0
     assert cli(*evaluate)[0] == 0
     train = ("train", "--preset", "tiny", "--data", "folder", "--root", lesions, "--size", 32)
-    cache = tmp_path / "cache"
+    cache = anyones_folder / "cache"
     cache.mkdir()
     cache.chmod(0o777)
     commands: tuple[tuple[object, ...], ...] = (
-        ("predict", image, "--weights", small_checkpoint, "--out", locked),
-        ("predict", image, "--weights", small_checkpoint, "--out", locked / "inner"),
-        ("demo", "--weights", small_checkpoint, "--out", locked),
+        ("predict", image, "--weights", weights, "--out", locked),
+        ("predict", image, "--weights", weights, "--out", locked / "inner"),
+        ("demo", "--weights", weights, "--out", locked),
         ("data", "synthesize", "--n", 1, "--size", 32, "--out", locked / "inner"),
         (*evaluate, "--part", "all", "--json", locked / "r.json"),
-        ("export", small_checkpoint, "--out", locked / "w.safetensors"),
+        ("export", weights, "--out", locked / "w.safetensors"),
         (*train, "--cache-dir", cache, "--out", locked / "run"),
     )
     for words in commands:

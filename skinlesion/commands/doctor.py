@@ -9,6 +9,8 @@ from rich.text import Text
 
 from skinlesion.doctor import diagnose
 
+# Text goes through print, not the console: lines and paths are not broken at the terminal's width.
+
 
 def doctor(*, json: bool = False) -> None:
     """Say what this machine can do: versions, devices, scan engines, weights, and a two-second speed check.
@@ -21,33 +23,29 @@ def doctor(*, json: bool = False) -> None:
         print(json_module.dumps(found, indent=1))
         return
     console = Console(highlight=False)
-    _versions(console, found)
+    _versions(found)
     _engines(console, found)
-    _weights(console, found)
+    _weights(found)
     speed = found["speed"]
     if speed["error"]:
-        console.print(Text(f"Speed: {speed['error']}"))
+        print(f"Speed: {speed['error']}")
     else:
-        console.print(
+        print(
             f"Speed: {speed['images_per_second']} images a second ({speed['model']} at {speed['size']} pixels "
             f"on the CPU, engine {speed['engine']}; the first image took {speed['first_image_seconds']} s)"
         )
 
 
-def _versions(console: Console, found: dict[str, Any]) -> None:
-    console.print(
-        f"skinlesion {found['skinlesion']}, Python {found['python']}, torch {found['torch']}, {found['system']}"
-    )
+def _versions(found: dict[str, Any]) -> None:
+    print(f"skinlesion {found['skinlesion']}, Python {found['python']}, torch {found['torch']}, {found['system']}")
     packages = ", ".join(f"{name} {version or '(not installed)'}" for name, version in found["packages"].items())
-    console.print(packages, style="dim")
+    print(packages)
     threads = found["threads"]
-    console.print(
-        f"Threads: {threads['torch']} for torch, {threads['cores']} cores, waiting {threads['wait_policy'].lower()}"
-    )
+    print(f"Threads: {threads['torch']} for torch, {threads['cores']} cores, waiting {threads['wait_policy'].lower()}")
     for device in found["devices"]:
         engine = found["auto"][device["name"]]
         chosen = f"auto takes the scan engine {engine}" if engine else "no fast scan engine"
-        console.print(Text(f"Device {device['name']}: {device['description']}; {chosen}"))
+        print(f"Device {device['name']}: {device['description']}; {chosen}")
 
 
 def _engines(console: Console, found: dict[str, Any]) -> None:
@@ -59,9 +57,9 @@ def _engines(console: Console, found: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _weights(console: Console, found: dict[str, Any]) -> None:
+def _weights(found: dict[str, Any]) -> None:
     if not found["weights"]:
-        console.print("Weights: none come with this installation; train some with `skinlesion train`")
+        print("Weights: none come with this installation; train some with `skinlesion train`")
     for weights in found["weights"]:
         what = weights["error"] or f"network {weights['model']}"
-        console.print(Text(f"Weights {weights['name']}: {what}, {weights['megabytes']:.1f} MB"))
+        print(f"Weights {weights['name']}: {what}, {weights['megabytes']:.1f} MB")
