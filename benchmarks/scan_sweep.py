@@ -116,8 +116,8 @@ def page(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['system']}, torch {machine['torch']}; one thread; medians. Written by "
         "`python benchmarks/scan_sweep.py`.",
         "",
-        f"The kernels' own float32 exponential runs at **{one['exp_per_second'] / 1e9:.2f} G/s**: no scan can make more "
-        "state updates than that, since each needs one.",
+        f"The kernels' own float32 exponential runs at **{one['exp_per_second'] / 1e9:.2f} G/s**: no scan can make "
+        "more state updates than that, since each needs one.",
         "",
         "## 64 x 64 tokens, 192 channels, 16 states, four routes",
         "",

@@ -26,7 +26,7 @@ model = create_model({name!r})
 def training_step(model: nn.Module, image: torch.Tensor, mask: torch.Tensor) -> None:
     """Forward, the whole loss with distillation where the model has features, backward."""
     if hasattr(model, "forward_features"):
-        logits, features = model.forward_features(image)
+        logits, features = model.forward_features(image)  # type: ignore[operator]
         loss = bce_dice_loss(logits, mask) + FeatureDistillationLoss()(*features).total
     else:
         loss = bce_dice_loss(model(image), mask)
@@ -52,7 +52,7 @@ def measure_model(name: str, size: int, batch: int, *, memory: bool = True, budg
         inference = median_seconds(lambda: model(image), budget=budget)
     model.train()
     step = median_seconds(lambda: training_step(model, image, mask), budget=budget)
-    result = {
+    result: dict[str, Any] = {
         "size": size,
         "batch": batch,
         **count_cost(model, size, size).to_dict(),

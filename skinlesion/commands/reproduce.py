@@ -26,8 +26,8 @@ def reproduce(
 ) -> int:
     """Run the paper's comparison, or what is missing of it: table1 .. table5, questions; `report` writes the page.
 
-    A finished run is never run again; one that was stopped goes on. `--scale paper` is the paper's own setting and needs
-    GPUs; nobody has run it yet.
+    A finished run is never run again; one that was stopped goes on. `--scale paper` is the paper's own setting and
+    needs GPUs; nobody has run it yet.
 
     Args:
         tables: Tables of the plan, or "report".

@@ -95,7 +95,7 @@ def cross_merge(y: Tensor, routes: Tensor, height: int, width: int) -> Tensor:
         (B, H, W, D).
     """
     back = torch.argsort(routes.long(), dim=1)  # where in route k each token is read
-    merged = sum(y[:, k, back[k]] for k in range(y.shape[1]))  # (B, L, D)
+    merged = torch.stack([y[:, k, back[k]] for k in range(y.shape[1])]).sum(0)  # (B, L, D)
     return merged.unflatten(1, (height, width))  # (B, H, W, D)
 
 

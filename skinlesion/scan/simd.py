@@ -254,7 +254,7 @@ _LOG1P = _fit(lambda u: np.where(u == 0, 1.0, np.log1p(u) / np.where(u == 0, 1, 
 
 
 def _exp2_float32(builder, x):
-    """2**x for x <= 0 without a library call: x = i + f with |f| <= 1/2, 2**f by polynomial, 2**i by the exponent bits."""
+    """2**x for x <= 0 without a library call: x = i + f, |f| <= 1/2, 2**f by polynomial, 2**i by the exponent bits."""
     words = ir.VectorType(ir.IntType(32), x.type.count)
     floor = _constant(x.type, -126.0)  # 2**-126 stands in for all that is smaller
     x = builder.select(builder.fcmp_ordered("<", x, floor), floor, x)  # a NaN stays a NaN

@@ -100,6 +100,13 @@ def run(*words):
     return main([str(word) for word in words])
 
 
+def test_the_papers_own_setting_is_declared_with_every_table():
+    plan = load_plan("paper")
+    assert {"table1", "table2", "table3", "table4", "table5"} <= set(plan.tables)
+    config = plan.config("full", dataset="isic2016", seed=0)
+    assert (config.size, config.epochs, config.batch_size, config.preset) == (256, 300, 32, "paper")
+
+
 def test_packaged_plans_are_sound():
     plan = load_plan("cpu")
     keys = wanted(plan, ["table4", "table5"], None)
