@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from skinlesion.checkpoint import find_weights, load_checkpoint, save_checkpoint, tensors_hash
+from skinlesion.checkpoint import find_weights, load_checkpoint, read_card, save_checkpoint, tensors_hash
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
 
@@ -56,7 +56,7 @@ def export(
     card["evaluations"] = reports or card.get("evaluations", [])
     save_checkpoint(out, model, card, half=half or was_half)
     path = out.with_suffix(".md")
-    write_model_card(path, card, name=out.stem, digest=tensors_hash(out))
+    write_model_card(path, read_card(out), name=out.stem, digest=tensors_hash(out))
     return out, path
 
 
