@@ -23,6 +23,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 demo: $(INSTALLED)
 	$(BIN)/skinlesion demo --out demo
+	@echo "  (in a terminal of your own, once: . .venv/bin/activate)"
 
 test: lint types
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

@@ -16,10 +16,10 @@ from skinlesion.segmenter import Augmentation, Segmenter
 
 PAGE = "skinlesion-demo.html"
 NEXT = (
-    "skinlesion doctor                                   # what this machine can do, and how fast",
-    "skinlesion predict PHOTO.jpg --out results          # your own images: masks, overlays, a table",
-    "skinlesion data synthesize --out lesions --n 64     # images with exact masks, no download",
-    "skinlesion train --recipe cpu --preset tiny --data folder --root lesions --size 64 --epochs 3 --out run",
+    "skinlesion doctor                                          # what this machine can do, and how fast",
+    "skinlesion predict PHOTO.jpg --out results                 # your own images: masks, overlays, a table",
+    "skinlesion data synthesize --out lesions --n 200 --size 128    # images with exact masks, no download",
+    "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 --out run",
     "skinlesion evaluate --weights run --data folder --root lesions",
 )
 _INTRODUCTION = (
