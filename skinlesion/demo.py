@@ -19,7 +19,8 @@ NEXT = (
     "skinlesion doctor                                          # what this machine can do, and how fast",
     "skinlesion predict PHOTO.jpg --out results                 # your own images: masks, overlays, a table",
     "skinlesion data synthesize --out lesions --n 200 --size 128    # images with exact masks, no download",
-    "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 --out run",
+    "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 "
+    "--out run",
     "skinlesion evaluate --weights run --data folder --root lesions",
 )
 _INTRODUCTION = (
