@@ -73,6 +73,12 @@ def inspect(cubin: bytes) -> dict[str, int]:
     }
 
 
+def in_one_thread(layouts: str) -> bool:
+    """Whether the tiles' first axis, the tokens, is spread over neither threads nor warps."""
+    spread = re.findall(r"threadsPerWarp = \[(\d+), \d+, \d+\], warpsPerCTA = \[(\d+), \d+, \d+\]", layouts)
+    return bool(spread) and all(count == "1" for layout in spread for count in layout)
+
+
 def report(capabilities: list[int], states: list[int], types: list[str]) -> list[dict]:
     """A row for every kernel, compute capability (80 is 8.0), number of states and type ("fp32" or "fp64")."""
     rows = []
@@ -83,6 +89,7 @@ def report(capabilities: list[int], states: list[int], types: list[str]) -> list
                     compiled = compile_kernel(name, capability, count, dtype)
                     row = {"kernel": name, "type": dtype, "states": count, "capability": capability / 10}
                     row |= {"warps": compiled.metadata.num_warps, "shared_bytes": compiled.metadata.shared}
+                    row["recurrence_in_one_thread"] = in_one_thread(compiled.asm["ttgir"])
                     row |= inspect(compiled.asm["cubin"])
                     updates = kernels.TOKENS * count * kernels.BLOCK_D / (32 * compiled.metadata.num_warps)
                     row["instructions_per_update"] = round(row["instructions"] / updates, 1)
@@ -119,7 +126,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "results")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    rows = report([80, 90], states=[16], types=["fp32", "fp64"])
+    rows = report([75, 80, 90, 100, 120], states=[16], types=["fp32"]) + report([80, 90], states=[16], types=["fp64"])
     text = page(rows)
     print(text)
     write(folder / "triton_aot.json", json.dumps({"triton": triton.__version__, "rows": rows}, indent=2) + "\n")

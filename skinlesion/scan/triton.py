@@ -2,8 +2,9 @@
 
 What has been shown, and what has not: values and gradients equal the reference in Triton's interpreter (with
 `TRITON_INTERPRET=1` the engine also takes CPU tensors), and both kernels compile ahead of time for several GPUs
-without spilling registers (`benchmarks/triton_aot.py`). They have not been run on a GPU by the authors: their speed
-there is not known, nor is the effect of a GPU's approximate exponential, which the interpreter does not imitate.
+without spilling registers (`benchmarks/triton_aot.py`; Triton 3.1 to 3.9, with a few spills in 3.3). They have not
+been run on a GPU by the authors: their speed there is not known, nor is the effect of a GPU's approximate
+exponential, which the interpreter does not imitate.
 """
 
 import math

@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 
 TOKENS = 16  # in a tile; also the distance between two kept states
+SIZES = ("batch", "L")  # compiled once for all values: nothing is gained from knowing that they are multiples of 16
 LOG2_E = tl.constexpr(math.log2(math.e))
 LN_2 = tl.constexpr(math.log(2.0))
 
@@ -62,7 +63,7 @@ def _compose_backward(decay, flow, others, grad, next_decay, next_flow, next_oth
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def forward_kernel(
     x,
     delta,
@@ -110,7 +111,9 @@ def forward_kernel(
     for chunk in range(chunks):
         if KEEP:
             first = ((image * K + k) * chunks + chunk) * N
-            tl.store(kept + (first + n[:, None]) * D + d[None, :], h, nd_in)
+            # Three axes where two would do: Triton 3.3 cannot compile the store of h itself.
+            kept_at = kept + (first + n[None, :, None]) * D + d[None, None, :]
+            tl.store(kept_at, h[None, :, :], nd_in[None, :, :])
         t = chunk * T + tl.arange(0, T)
         t_in = t < L
         token = tl.load(routes + k * L + t, t_in, 0).to(tl.int64)
@@ -130,7 +133,7 @@ def forward_kernel(
         h = tl.sum(tl.where(row == T - 1, states, 0), 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def backward_kernel(
     dy,
     x,

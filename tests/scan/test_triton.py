@@ -149,6 +149,7 @@ def run(code: str, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_in_the_interpreter():
     """Every case in one process, as starting one costs more than most cases; a failure names its case."""
     calls = [f"print({name!r}, flush=True)\n{code}" for name, code in CASES.items()]
@@ -168,6 +169,7 @@ print(json.dumps(triton_aot.report([{capability}], states=[16], types=["fp32"]))
     for row in rows:
         assert row["stack_bytes"] == row["spill_stores"] == row["spill_loads"] == 0
         assert 0 < row["registers"] <= 255
+        assert row["recurrence_in_one_thread"]  # else the scan would cost an exchange between threads at every step
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
