@@ -1,0 +1,89 @@
+"""The lessons in order, and the exercises by name."""
+
+import difflib
+import functools
+from dataclasses import dataclass
+from importlib import import_module
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.lessons.exercise import Exercise
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson of the course.
+
+    Attributes:
+        number: its place.
+        slug: file name without number and ending.
+        title: what it is about.
+        minutes: that a student should expect to spend, exercises included.
+        memory: that its notebook needs, in MB, measured.
+        needs: numbers of the lessons that it builds on.
+        paper: the paper's sections and equations.
+        bank: module of `skinlesion.lessons.bank` with its exercises; "" for none.
+    """
+
+    number: int
+    slug: str
+    title: str
+    minutes: int
+    memory: int
+    needs: tuple[int, ...]
+    paper: str
+    bank: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of its notebook."""
+        return f"{self.number:02}_{self.slug}.ipynb"
+
+
+LESSONS: tuple[Lesson, ...] = (Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 600, (4,), "section 3.2", "ss2d"),)
+
+
+@functools.cache
+def _by_name() -> dict[str, Exercise]:
+    found: dict[str, Exercise] = {}
+    for lesson in LESSONS:
+        if lesson.bank:
+            bank = import_module(f"skinlesion.lessons.bank.{lesson.bank}")
+            found.update({exercise.name: exercise for exercise in bank.EXERCISES})
+    return found
+
+
+class Exercises(tuple[Exercise, ...]):
+    """Exercises as a table: name, what the student writes, minutes, title."""
+
+    def __repr__(self) -> str:
+        rows = [(e.name, e.signature, f"{e.minutes} min", e.title) for e in self]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+        return "\n".join(
+            "  ".join([*(f"{text:{width}}" for text, width in zip(row, widths, strict=False)), row[-1]]) for row in rows
+        )
+
+
+def exercises(lesson: int | None = None) -> Exercises:
+    """The exercises, of one lesson or of all, with `.name`, `.signature` and `.statement`.
+
+    Raises:
+        SkinlesionError: there is no such lesson.
+    """
+    if lesson is not None and lesson not in {each.number for each in LESSONS}:
+        numbers = ", ".join(str(each.number) for each in LESSONS)
+        raise SkinlesionError(f"There is no lesson {lesson}; the lessons are {numbers}.")
+    return Exercises(each for each in _by_name().values() if lesson is None or each.lesson == lesson)
+
+
+def find(name: str) -> Exercise:
+    """The exercise of a name.
+
+    Raises:
+        SkinlesionError: there is none; the message proposes the nearest.
+    """
+    known = _by_name()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
+    guess = f"did you mean {' or '.join(near)}?" if near else "lessons.exercises() lists them all."
+    raise SkinlesionError(f"There is no exercise {name!r}; {guess}")
