@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -211,6 +213,30 @@ def test_python_m_works_and_a_closed_pipe_is_no_error(lesions: Path) -> None:
     assert b"Traceback" not in piped.stderr.read()
     piped.stderr.close()
     piped.wait()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another kind of Ctrl-C")
+def test_ctrl_c_stops_training_quietly_and_it_can_go_on(lesions: Path, tmp_path: Path) -> None:
+    words = [
+        *("train", "--preset", "tiny", "--model", "dim=4", "depths=1,1", "decoder_depths=1,1", "--size", "32"),
+        *("--data", "folder", "--root", str(lesions), "--batch-size", "4", "--epochs", "4000"),
+        *("--cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skinlesion", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == ""
+    assert "--resume" in lines[-1]
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:

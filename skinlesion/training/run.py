@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ def train(config: TrainConfig) -> RunResult:
     Raises:
         SkinlesionError: the data, the split or the folder cannot be used; a run to resume differs from `config`; or a
             loss or gradient became infinite or NaN.
+        KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
     first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
     if first:
@@ -96,14 +98,26 @@ def train(config: TrainConfig) -> RunResult:
         if config.estimate and last is None and config.devices * config.num_nodes == 1:
             _print_estimate(config, module, data, device)
         trainer = _make_trainer(config, device, record)
-        trainer.fit(module, datamodule=data, ckpt_path=last)
-    if trainer.interrupted:
-        raise SkinlesionError(f"Training was interrupted: add --resume --out {config.folder} to go on.")
+        with _interruptible(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=last)
     assert record.best is not None
     if trainer.is_global_zero:
         save_curves(config.folder / "curves.png", record.history, int(record.best["epoch"]))
         _write_json(config.folder / "result.json", {"selected": record.best, "history": record.history})
     return RunResult(config.folder, record.best_path, record.last_path, record.best, record.history)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Pass Ctrl-C on: Lightning would end the process with code 1, and leave it deaf to any further Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _check_folder(config: TrainConfig) -> None:
