@@ -11,7 +11,13 @@ from skinlesion.data.images import normalize, read_image, read_mask, resize_imag
 from skinlesion.data.samples import bundled_samples
 from skinlesion.model import Trace
 
-TITLES = ("image", "truth (white), prediction (orange)", "probability", "CRA: rows x columns", "SE weights of one block")
+TITLES = (
+    "image",
+    "truth (white), prediction (orange)",
+    "probability",
+    "CRA: rows x columns",
+    "SE weights of one block",
+)
 
 
 def look_inside(segmenter: Segmenter, image: np.ndarray) -> Trace:
