@@ -64,9 +64,8 @@ def execute(notebook: dict[str, Any], folder: Path, *, fast: bool = False) -> di
     node.cells.append(nbformat.v4.new_code_cell(_PEAK))
     env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     env |= {progress.VARIABLE: progress.OFF, "SKINLESION_FAST": "1" if fast else ""}
-    client = NotebookClient(
-        node, timeout=900, record_timing=False, store_widget_state=False, resources={"metadata": {"path": str(folder)}}
-    )
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(node, timeout=900, record_timing=False, resources=resources)
     start = time.perf_counter()
     client.execute(env=env)
     seconds = time.perf_counter() - start
@@ -94,6 +93,9 @@ def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
             found.append(f"{path} has outputs")
         elif expected is solutions:
             found += [f"{path}: {text}" for text in output_problems(stored)]
+            peak = stored["metadata"]["measured"]["peak_mb"]
+            if peak > lesson.memory:
+                found.append(f"{path} needed {peak} MB and says {lesson.memory}")
     return found
 
 

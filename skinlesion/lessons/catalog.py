@@ -39,7 +39,7 @@ class Lesson:
         return f"{self.number:02}_{self.slug}.ipynb"
 
 
-LESSONS: tuple[Lesson, ...] = (Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 600, (4,), "section 3.2", "ss2d"),)
+LESSONS: tuple[Lesson, ...] = (Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),)
 
 
 @functools.cache

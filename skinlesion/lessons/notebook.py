@@ -149,14 +149,16 @@ def make_stub(source: str, exercise: str) -> tuple[str, str]:
 
 
 def quiz(source: str) -> str:
-    """Questions whose choices unfold. Lines: "1. question", "- [ ] choice :: explanation", "- [x] ..." for the right.
+    """Questions whose choices unfold. "1. question", "- [ ] choice :: explanation", "- [x] ..." for the right one.
+
+    Indented lines go on with the one before.
 
     Raises:
         SkinlesionError: a choice without an explanation, or a question without exactly one right choice.
     """
     out: list[str] = []
     right: list[int] = []
-    for line in source.splitlines():
+    for line in re.sub(r"\n {2,}", " ", source).splitlines():
         choice = re.fullmatch(r"- \[([ x])\] (.+)", line)
         if not choice:
             if re.match(r"\d+\. ", line):

@@ -84,8 +84,8 @@ def test_a_stub_keeps_a_long_docstring():
 
 
 def test_a_quiz_explains_every_choice():
-    made = quiz("1. Why?\n- [ ] no `x` :: because\n- [x] yes :: indeed")
-    assert "**1. Why?**" in made
+    made = quiz("1. Why\n   not?\n- [ ] no `x` :: be\n  cause\n- [x] yes :: indeed").replace("be cause", "because")
+    assert "**1. Why not?**" in made
     assert "<summary>no <code>x</code></summary>\n\n✗ No. because" in made
     assert "✓ Yes. indeed" in made
 

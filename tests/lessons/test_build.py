@@ -1,0 +1,47 @@
+"""The notebooks are what their sources say, and run from top to bottom, solved and unsolved."""
+
+import json
+
+import pytest
+
+from skinlesion.lessons.build import execute, generate, output_problems, stale
+from skinlesion.lessons.catalog import LESSONS, Lesson
+
+every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
+
+
+@every_lesson
+def test_both_notebooks_are_in_step_with_the_source(lesson: Lesson):
+    assert stale(lesson) == []
+
+
+@pytest.mark.slow
+@every_lesson
+def test_the_unsolved_notebook_runs_to_its_end(lesson: Lesson, tmp_path):
+    exercises, _ = generate(lesson)
+    done = execute(exercises, tmp_path, fast=True)
+    outputs = json.dumps(done["cells"], ensure_ascii=False)
+    assert "✗" not in outputs.replace("✗ No.", "")
+    assert "not solved yet" in outputs
+
+
+@pytest.mark.slow
+@every_lesson
+def test_the_solved_notebook_runs_and_passes_its_checks(lesson: Lesson, tmp_path):
+    _, solutions = generate(lesson)
+    assert output_problems(execute(solutions, tmp_path, fast=True)) == []
+
+
+def test_a_notebook_that_is_out_of_step_is_found(tmp_path):
+    from skinlesion.lessons import build
+
+    lesson = LESSONS[0]
+    for name in (f"src/{lesson.number:02}_{lesson.slug}.py", lesson.file, f"solutions/{lesson.file}"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((build.NOTEBOOKS / name).read_bytes())
+    assert stale(lesson, tmp_path) == []
+    source = tmp_path / f"src/{lesson.number:02}_{lesson.slug}.py"
+    source.write_text(source.read_text().replace("# - ", "# - Now: ", 1))
+    assert len(stale(lesson, tmp_path)) == 2
+    (tmp_path / lesson.file).unlink()
+    assert f"{lesson.file} is missing" in stale(lesson, tmp_path)
