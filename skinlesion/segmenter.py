@@ -170,6 +170,20 @@ class Segmenter:
         seconds = (time.perf_counter() - start) / len(arrays)
         return [Segmentation(*maps, seconds) for maps in found]
 
+    def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images as the model takes them, for whoever looks inside it (`skinlesion.explain`).
+
+        Args:
+            images: uint8 (H, W, 3) each.
+
+        Returns:
+            float32 (B, 3, height, width) on the segmenter's device.
+        """
+        mode = self.card["preprocessing"]["normalize"]
+        arrays = [normalize(resize_image(image, self.size), mode) for image in images]
+        batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # (B, 3, height, width)
+        return batch.to(self.device).contiguous()
+
     @torch.inference_mode()
     def probability(self, images: Sequence[np.ndarray], *, tta: Augmentation = False) -> tuple[Tensor, Tensor | None]:
         """Lesion probability at the model's own size, for whoever resizes it himself (`evaluate` does).
@@ -182,10 +196,7 @@ class Segmenter:
             Mean over the views and, with more than one view, their standard deviation; float32
             (B, 1, height, width) on the segmenter's device.
         """
-        mode = self.card["preprocessing"]["normalize"]
-        arrays = [normalize(resize_image(image, self.size), mode) for image in images]
-        batch = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)  # (B, 3, height, width)
-        batch = batch.to(self.device).contiguous()
+        batch = self.prepare(images)
         views = torch.stack([undo(self.model(do(batch)).float().sigmoid()) for do, undo in _views(tta)])
         if not bool(torch.isfinite(views).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")

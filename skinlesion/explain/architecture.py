@@ -1,0 +1,67 @@
+"""The parts of the paper's network with the sizes that they have in a given model."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.explain.layers import feature_maps
+from skinlesion.explain.looking import model_name
+from skinlesion.model import VisionStateSpaceUNet
+
+
+class Part(NamedTuple):
+    """One box of the picture.
+
+    Attributes:
+        name: embedding, E1, .., S2, .., D1, head.
+        kind: "embedding", "encoder", "skip", "decoder" or "head".
+        level: 1 for the finest grid, counted down the U.
+        shape: (H, W, C) of what leaves it.
+        blocks: CM-SSM blocks in it.
+        parameters: trainable numbers in it, those of the change of grid before it included.
+    """
+
+    name: str
+    kind: str
+    level: int
+    shape: tuple[int, int, int]
+    blocks: int
+    parameters: int
+
+
+def architecture(model: nn.Module, height: int = 256, width: int = 256) -> list[Part]:
+    """Every part of the network, in the order in which they run, with live shapes.
+
+    Args:
+        model: the paper's network, with any of its modules switched off; it is left as it was.
+        height: of the image.
+        width: of the image.
+
+    Raises:
+        SkinlesionError: the model is of another kind.
+    """
+    if not isinstance(model, VisionStateSpaceUNet):
+        raise SkinlesionError(f"Only the paper's network has this picture; {model_name(model)} is another.")
+    config = model.config
+    stages = len(config.depths)
+    first = next(model.parameters())
+    blank = torch.zeros(1, config.in_channels, height, width, dtype=first.dtype, device=first.device)
+    shapes = {name: (f.shape[1], f.shape[2], f.shape[3]) for name, f in feature_maps(model, blank).items()}
+
+    def part(name: str, kind: str, level: int, layer: str, blocks: int, *modules: nn.Module) -> Part:
+        return Part(name, kind, level, shapes[layer], blocks, sum(p.numel() for m in modules for p in m.parameters()))
+
+    parts = [part("embedding", "embedding", 1, "embedding", 0, model.embedding)]
+    for i, depth in enumerate(config.depths):
+        before = [model.merging[i - 1]] if i > 0 else []
+        parts.append(part(f"E{i + 1}", "encoder", i + 1, f"E{i + 1}.{depth}", depth, model.encoder[i], *before))
+    for i, depth in enumerate(config.decoder_depths):
+        level = stages - i
+        before = [model.expanding[i - 1]] if i > 0 else []
+        if level < stages and config.cra:
+            skip = f"S{level + 1}"
+            parts.append(part(skip, "skip", level + 1, skip, 0, model.skips[level - 1]))
+        parts.append(part(f"D{level}", "decoder", level, f"D{level}.{depth}", depth, model.decoder[i], *before))
+    return [*parts, part("head", "head", 1, "expanded", 0, model.final_expanding, model.classifier)]

@@ -1,0 +1,117 @@
+"""The selective scan inside one block, for one image: its routes, its step sizes, and its parameters."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.explain.looking import cell_size, look, model_name
+from skinlesion.scan.reference import four_routes
+
+ROUTE_NAMES = ("along rows", "down columns", "along rows, backward", "down columns, backward")
+
+
+def route_coordinates(height: int, width: int) -> NDArray[np.int64]:
+    """Where each of the four routes is at each step, for animation.
+
+    Args:
+        height: rows of the grid.
+        width: columns of the grid.
+
+    Returns:
+        (4, height * width, 2): route, step, (row, column); the routes in the order of `ROUTE_NAMES`.
+    """
+    order = four_routes(height, width).numpy().astype(np.int64)
+    return np.stack(np.divmod(order, width), axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class ScanInputs:
+    """Everything that one block's scan was given, for one image, and what it made of it.
+
+    Attributes:
+        block: its name.
+        x: input, (H, W, D).
+        step: step sizes Delta after bias and softplus, positive, (H, W, K, D).
+        A: negative decay rates, (K, D, N).
+        B: how each token writes, (H, W, K, N).
+        C: how each token reads, (H, W, K, N).
+        D: direct path, (K, D).
+        merged: the sum of the routes' results, (H, W, D).
+        cell: image pixels along one side of a token.
+    """
+
+    block: str
+    x: Tensor
+    step: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
+    merged: Tensor
+    cell: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return self.x.shape[0], self.x.shape[1]
+
+    def token_at(self, row: int, column: int) -> tuple[int, int]:
+        """The token (row, column) that holds an image's pixel.
+
+        Raises:
+            SkinlesionError: the pixel lies outside the image.
+        """
+        token = row // self.cell, column // self.cell
+        self.check(token)
+        return token
+
+    def check(self, token: tuple[int, int]) -> None:
+        """Refuse a token outside the grid.
+
+        Raises:
+            SkinlesionError: it is outside.
+        """
+        if not all(0 <= position < side for position, side in zip(token, self.grid, strict=True)):
+            raise SkinlesionError(
+                f"Token {token} is outside the {self.grid[0]} x {self.grid[1]} grid of block {self.block}, "
+                f"whose tokens are {self.cell} pixels wide."
+            )
+
+
+def scan_inputs(model: nn.Module, image: Tensor, block: str = "E1.1") -> ScanInputs:
+    """What the scan of a block was given for one image.
+
+    Args:
+        model: the paper's network, with any of its modules switched off; it is left as it was.
+        image: (1, C, H, W).
+        block: E1.1, .., D1.1.
+
+    Raises:
+        SkinlesionError: the model is of another kind, or has no such block.
+    """
+    trace = look(model, image)
+    blocks = [name.removesuffix(".ss2d.merged") for name in trace if name.endswith(".ss2d.merged")]
+    if block not in blocks:
+        raise SkinlesionError(f"{model_name(model)} has no block {block!r}; choose one of: {', '.join(blocks)}.")
+    found = {part: trace[f"{block}.ss2d.{part}"].detach() for part in ("x", "delta", "A", "B", "C", "D", "merged")}
+    step = F.softplus(found["delta"] + trace[f"{block}.ss2d.delta_bias"].detach())
+    return ScanInputs(
+        block=block,
+        x=found["x"][0],
+        step=step[0],
+        A=found["A"],
+        B=found["B"][0],
+        C=found["C"][0],
+        D=found["D"],
+        merged=found["merged"][0],
+        cell=cell_size(model, int(block[1 : block.index(".")])),
+    )
+
+
+def step_maps(inputs: ScanInputs) -> NDArray[np.float32]:
+    """How much each token writes into the state: Delta, averaged over channels, for each route; (K, H, W), positive."""
+    return inputs.step.mean(-1).permute(2, 0, 1).float().cpu().numpy()  # (H, W, K) -> (K, H, W)

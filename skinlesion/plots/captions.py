@@ -1,0 +1,195 @@
+"""What each picture shows and its range, in one or two sentences: the same for both kinds of figure."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from skinlesion.plots.rasters import Array
+
+ROUTES = ("along rows", "down columns", "along rows, backward", "down columns, backward")
+
+
+def span(values: Array, digits: int = 2) -> str:
+    """The range of an array: 0.03 to 0.98."""
+    return f"{values.min():.{digits}g} to {values.max():.{digits}g}"
+
+
+def _share(mask: np.ndarray) -> str:
+    return f"{100 * mask.mean():.1f} %"
+
+
+def overlay(mask: np.ndarray, truth: np.ndarray | None) -> str:
+    """Of a mask over its image."""
+    known = "" if truth is None else f" The true border ({_share(truth)}) is green."
+    return f"The predicted lesion in blue, {_share(mask)} of the image.{known}"
+
+
+def errors(mask: np.ndarray, truth: np.ndarray) -> str:
+    """Of TP, FP and FN."""
+    return (
+        f"Blue: found rightly, {_share(mask & truth)} of the image. Purple: wrongly found, {_share(mask & ~truth)}. "
+        f"Orange: missed, {_share(truth & ~mask)}. Green line: the true border."
+    )
+
+
+def probability(values: Array, threshold: float | None) -> str:
+    """Of a probability map."""
+    line = "" if threshold is None else f" The line is the threshold, {threshold:.2f}."
+    return f"Probability of lesion, dark 0 to light 1; here {span(values)}.{line}"
+
+
+def spread(values: Array) -> str:
+    """Of the spread over augmented views."""
+    return (
+        f"Standard deviation of the probability over flipped or turned views, {span(values)} (at most 0.5): "
+        "light where the network contradicts itself."
+    )
+
+
+def difference(a: Array, b: Array, names: tuple[str, str]) -> str:
+    """Of two probability maps."""
+    return (
+        f"Probability of lesion by {names[0]} minus by {names[1]}, -1 to 1; here {span(a - b)}. "
+        f"Orange: {names[1]} sees more lesion; purple: {names[0]} does."
+    )
+
+
+def cra_gates(gate_h: Array, gate_w: Array, product: Array, what: str) -> str:
+    """Of one skip's gates."""
+    return (
+        f"Cross-region attention, {what}. Left strip: the gate of each row, {span(gate_h)}; top strip: of each column, "
+        f"{span(gate_w)}; over the image: their product, {span(product)} of at most 1."
+    )
+
+
+def gate_profiles(names: Sequence[str]) -> str:
+    """Of gate profiles before and after a change of the image."""
+    return f"Gates along rows and columns, in (0, 1): {', '.join(names)}."
+
+
+def se_bars(gates: Array, block: str, other: str | None) -> str:
+    """Of one block's SE gates."""
+    dots = "" if other is None else f" Dots: the same channels, {other}."
+    return (
+        f"Squeeze-and-excitation in {block}: the gate of each of its {len(gates)} channels, sorted; 0 (held back) to 1 "
+        f"(passed), here {span(gates)}.{dots}"
+    )
+
+
+def se_overview(gates: Mapping[str, Array]) -> str:
+    """Of all blocks' SE gates."""
+    everything = np.concatenate([*gates.values()])
+    return (
+        f"Squeeze-and-excitation gates of all channels by block, in the order in which they run; 0 (held back) to 1 "
+        f"(passed), here {span(everything)}. Box: middle half; line: median; whiskers: all."
+    )
+
+
+def channel_maps(maps: Array, what: str) -> str:
+    """Of a grid of maps, (H, W, n)."""
+    return f"{what}: {maps.shape[-1]} maps on one scale, {span(maps)}; purple above 0, orange below."
+
+
+def redundancy(correlation: Array, layer: str, mean_absolute: float, rank: float) -> str:
+    """Of one layer's correlation matrix."""
+    return (
+        f"Correlation of each two of {len(correlation)} channels of {layer}, -1 (orange) to 1 (purple); mean |r| "
+        f"{mean_absolute:.2f}, effective rank {rank:.1f} of {len(correlation)}."
+    )
+
+
+def redundancy_by_depth(mean_absolute: Sequence[float]) -> str:
+    """Of redundancy over the layers."""
+    values = np.asarray(mean_absolute)
+    return (
+        f"How much channels repeat each other, layer by layer: mean |r| of two channels ({span(values)}; 0 unrelated, "
+        "1 alike), and effective rank as a share of the channels (1: all unrelated)."
+    )
+
+
+def routes(height: int, width: int) -> str:
+    """Of the four scan routes."""
+    return (
+        f"The four routes of the scan over a {height} x {width} grid of tokens, dark (first) to light (last). The "
+        "state that a token finds was written by the tokens before it on its route."
+    )
+
+
+def implicit_attention(merged: Array, token: tuple[int, int], direction: str, reduction: str) -> str:
+    """Of what a token reads or writes."""
+    verb = "reads from" if direction == "reads" else "writes to"
+    measure = {
+        "norm": "length of the weights over channels",
+        "sum": "sum of the weights over channels",
+        "contribution": "length over channels of weight times input",
+    }[reduction]
+    return (
+        f"What the token at {token} (cross) {verb} through the scan, along each route and merged: {measure}, "
+        f"{span(merged)} when merged. Colors follow the square root and end at the largest weight outside the token."
+    )
+
+
+def step_maps(maps: Array) -> str:
+    """Of Delta."""
+    return (
+        f"Step size Delta of each token, mean over channels, for each route and their mean: {span(maps)}. Large "
+        "(light): the token is written, and what was there before fades; small: it is passed over."
+    )
+
+
+def receptive_fields(sides: Mapping[str, int]) -> str:
+    """Of effective receptive fields."""
+    half = "; ".join(f"{name} {side} pixels" for name, side in sides.items())
+    return (
+        "Effective receptive field: how much each pixel changes the output at the cross, relative to the most; colors "
+        f"follow the fourth root. The square holds half of it: {half} wide."
+    )
+
+
+def attribution(values: Array, method: str, score: float | None) -> str:
+    """Of one attribution."""
+    names = {"integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
+    scored = "" if score is None else f" Faithfulness {score:+.2f} (0 is chance)."
+    return (
+        f"{names.get(method, method)}: what speaks for lesion in the outlined region (purple) and against "
+        f"(orange), {span(values)}; colors end at the 99th percentile.{scored}"
+    )
+
+
+def faithfulness(score: float) -> str:
+    """Of deletion and insertion curves."""
+    return (
+        "Mean probability of lesion in the region while the most important parts of the image are taken away first "
+        f"(deletion: should fall early) or given back first (insertion: should rise early). Gain over random orders "
+        f"(dotted): {score:+.2f}."
+    )
+
+
+def reliability(ece: float) -> str:
+    """Of a calibration curve."""
+    return (
+        "How often a pixel is lesion (0 to 1) against the probability that was predicted (0 to 1); on the diagonal a "
+        f"probability means what it says. Bars: share of pixels. Expected calibration error {ece:.3f}."
+    )
+
+
+def histogram(values: Array, label: str) -> str:
+    """Of scores."""
+    return (
+        f"{label} of {len(values)} images: median {np.median(values):.3f} (line), mean {values.mean():.3f}, "
+        f"{span(values, 3)}."
+    )
+
+
+def training_curves(epochs: Sequence[float], best_epoch: int | None) -> str:
+    """Of a run."""
+    best = "" if best_epoch is None else f" Dotted: the epoch that was kept, {best_epoch}."
+    return f"Losses, their parts, validation scores and learning rate over {len(epochs)} epochs.{best}"
+
+
+def architecture(parameters: int) -> str:
+    """Of the U."""
+    return (
+        f"The network with the sizes of this model: height x width x channels, and parameters, {parameters:,} in all. "
+        "Down the left: encoder; up the right: decoder; between: skips."
+    )

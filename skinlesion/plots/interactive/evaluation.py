@@ -1,0 +1,92 @@
+"""Scores over a set of images, calibration, and how a run goes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from skinlesion.plots import captions
+from skinlesion.plots.colors import BLUE, CYCLE, GRAY, ORANGE, hexadecimal
+from skinlesion.plots.curves import PANELS, present
+from skinlesion.plots.interactive.base import finish, panels
+from skinlesion.plots.rasters import Array
+
+
+def reliability(edges: Array, pixels: Array, confidence: Array, frequency: Array, ece: float) -> go.Figure:
+    """Whether a probability means what it says; arguments as `skinlesion.plots.static.reliability`."""
+    filled = pixels > 0
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=(edges[:-1] + edges[1:]) / 2,
+                y=pixels / pixels.sum(),
+                width=np.diff(edges),
+                marker={"color": hexadecimal(GRAY), "opacity": 0.35},
+                name="share of pixels",
+            ),
+            go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "gray", "dash": "dot"}, name="ideal"),
+            go.Scatter(
+                x=confidence[filled],
+                y=frequency[filled],
+                mode="lines+markers",
+                line={"color": hexadecimal(BLUE)},
+                name="this model",
+                hovertemplate="predicted %{x:.2f}<br>lesion %{y:.2f}<extra></extra>",
+            ),
+        ]
+    )
+    figure.update_xaxes(title_text="predicted probability", range=[0, 1])
+    figure.update_yaxes(title_text="share that is lesion", range=[0, 1])
+    return finish(figure, captions.reliability(ece))
+
+
+def histogram(values: Array, *, label: str = "IoU", mark: float | None = None) -> go.Figure:
+    """How a score spreads over the images of a set; arguments as `skinlesion.plots.static.histogram`.
+
+    A selected bar's `customdata` is its (lowest, highest) score.
+    """
+    counts, edges = np.histogram(values, bins=20, range=(0, 1))
+    bars = go.Bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=counts,
+        width=np.diff(edges),
+        customdata=np.stack([edges[:-1], edges[1:]], axis=1).tolist(),
+        marker={"color": hexadecimal(BLUE)},
+        hovertemplate="%{customdata[0]:.2f} to %{customdata[1]:.2f}<br>%{y} images<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.add_vline(float(np.median(values)), line={"color": "gray"})
+    if mark is not None:
+        figure.add_vline(mark, line={"color": hexadecimal(ORANGE), "dash": "dash"}, annotation_text="this image")
+    figure.update_xaxes(title_text=label, range=[0, 1])
+    figure.update_yaxes(title_text="images")
+    return finish(figure, captions.histogram(values, label), height=300, bargap=0.02, clickmode="event+select")
+
+
+def training_curves(history: Mapping[str, Sequence[float]], *, best_epoch: int | None = None) -> go.Figure:
+    """Losses by part, scores and learning rate; arguments as `skinlesion.plots.static.training_curves`."""
+    drawn = present(history)
+    figure = panels(2, 2, [*drawn], horizontal_spacing=0.12, vertical_spacing=0.15)
+    mode = "lines+markers" if len(history["epoch"]) == 1 else "lines"
+    for i, (title, lines) in enumerate(drawn.items()):
+        row, col = i // 2 + 1, i % 2 + 1
+        for color, (column, name) in zip(CYCLE, lines.items(), strict=False):
+            trace = go.Scatter(
+                x=history["epoch"],
+                y=history[column],
+                name=name,
+                mode=mode,
+                line={"color": hexadecimal(color)},
+                legend=f"legend{i + 1}" if i else "legend",
+                hovertemplate=f"epoch %{{x}}<br>{name} %{{y:.4g}}<extra></extra>",
+            )
+            figure.add_trace(trace, row=row, col=col)
+        if best_epoch is not None:
+            figure.add_vline(best_epoch, line={"color": "gray", "dash": "dot"}, row=row, col=col)
+        figure.update_yaxes(type=PANELS[title].scale, row=row, col=col)
+    finish(figure, captions.training_curves(history["epoch"], best_epoch), height=560)
+    clear = {"bgcolor": "rgba(0, 0, 0, 0)", "font": {"size": 10}, "orientation": "v", "yanchor": "top"}
+    for i in range(len(drawn)):  # each panel has its own legend, at its right
+        at = {"x": 0.44 + 0.56 * (i % 2), "xanchor": "right", "y": 1 - 0.6 * (i // 2)}
+        figure.update_layout({f"legend{i + 1}" if i else "legend": clear | at})
+    return figure
