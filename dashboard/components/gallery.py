@@ -1,0 +1,89 @@
+"""A strip of thumbnails to choose from, by pointer, finger or keyboard."""
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from dashboard.images import data_uri
+from dashboard.pictures import Picture
+
+_CSS = """
+.strip { display: flex; gap: .4rem; overflow-x: auto; padding: .2rem .15rem .5rem; scrollbar-width: thin; }
+button { flex: none; padding: 0; border: 3px solid transparent; border-radius: 10px; background: none; cursor: pointer;
+  position: relative; line-height: 0; }
+button img { width: 68px; height: 68px; object-fit: cover; border-radius: 7px; display: block; }
+button:hover { border-color: var(--st-border-color, #8886); }
+button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
+button[aria-pressed="true"] { border-color: var(--st-primary-color); }
+button i { position: absolute; left: 3px; bottom: 3px; font: 600 10px/1.5 var(--st-font, sans-serif);
+  font-style: normal;
+  color: #fff; background: #000a; padding: 0 .35em; border-radius: 4px; }
+@media (max-width: 480px) { button img { width: 54px; height: 54px; } }
+"""
+
+_JS = """
+export default function ({ parentElement, data, setTriggerValue }) {
+  const strip = parentElement.querySelector(".strip");
+  const ids = data.items.map((item) => item.id).join("\\n");
+  if (strip.dataset.ids !== ids) {
+    strip.dataset.ids = ids;
+    strip.replaceChildren(...data.items.map((item) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.title = item.title;
+      button.dataset.id = item.id;
+      const image = document.createElement("img");
+      image.src = item.src;
+      image.alt = item.title;
+      button.append(image);
+      if (item.tag) {
+        const tag = document.createElement("i");
+        tag.textContent = item.tag;
+        button.append(tag);
+      }
+      return button;
+    }));
+  }
+  for (const button of strip.children) {
+    const chosen = button.dataset.id === data.chosen;
+    if (chosen && button.getAttribute("aria-pressed") !== "true") {
+      const left = button.offsetLeft - strip.offsetLeft;
+      if (left < strip.scrollLeft || left + button.offsetWidth > strip.scrollLeft + strip.clientWidth) {
+        strip.scrollTo({ left: left - strip.clientWidth / 2 });
+      }
+    }
+    button.setAttribute("aria-pressed", chosen);
+    button.onclick = () => setTriggerValue("chosen", button.dataset.id);
+  }
+}
+"""
+
+_strip = st.components.v2.component(
+    "skinlesion_gallery", html='<div class="strip" role="group" aria-label="Images"></div>', css=_CSS, js=_JS
+)
+
+
+def gallery(pictures: Mapping[str, Picture], chosen: str, key: str, on_choice: Callable[[str], None]) -> None:
+    """Show the strip.
+
+    Args:
+        pictures: what to show, by id.
+        chosen: the id that is marked.
+        key: the component's.
+        on_choice: called with a known id before the page runs again.
+    """
+
+    def choose() -> None:
+        id = st.session_state[key].get("chosen")
+        if id in pictures:  # a browser may send anything
+            on_choice(id)
+
+    items = [
+        {"id": p.id, "title": p.title, "src": data_uri(p.tiny, quality=80), "tag": "yours" if p.mine else _tag(p)}
+        for p in pictures.values()
+    ]
+    _strip(key=key, data={"items": items, "chosen": chosen}, on_chosen_change=choose)
+
+
+def _tag(picture: Picture) -> str:
+    return "drawn" if picture.id.startswith("synthetic") else ""

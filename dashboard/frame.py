@@ -1,0 +1,120 @@
+"""What surrounds every view: navigation, the choice of weights, messages, and the footer."""
+
+import time
+from typing import Any
+
+import skinlesion  # isort: skip  # before torch: it sets how torch's threads wait
+
+# Heavy libraries are imported here, once, before any page: a lazy first import inside a page races with a click.
+import pandas  # noqa: F401
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+
+from dashboard import choices, predict, state, weights  # noqa: F401
+from dashboard.icon import icon
+from dashboard.text import plain
+from skinlesion.errors import SkinlesionError
+from skinlesion.plots import caption
+from skinlesion.segmenter import Segmenter
+
+PAGES = {
+    "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
+    "Inspect": [],
+    "Learn": [],
+}
+TALL = 540  # pixels
+_PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+_STYLE = """
+<style>
+[data-testid="stMainBlockContainer"] { padding: 3.2rem 2.2rem 2rem; max-width: 1500px; }
+[data-testid="stMainBlockContainer"] h1 { font-size: 1.9rem; padding: 0; }
+@media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
+</style>
+"""
+
+
+def main() -> None:
+    """Draw the page that was asked for."""
+    started = time.perf_counter()
+    st.set_page_config(page_title="skinlesion", page_icon=icon(), layout="wide")
+    st.html(_STYLE)
+    state.begin()
+    pages = {
+        group: [
+            st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "segment")
+            for name, title, icon in views
+        ]
+        for group, views in PAGES.items()
+        if views
+    }
+    page = st.navigation(pages)
+    with st.sidebar:
+        chosen = weights.choose()
+    st.session_state["_chosen"] = chosen
+    try:
+        page.run()
+    except SkinlesionError as error:
+        st.error(plain(error), icon=":material/error:")
+    view = page.url_path or "segment"
+    for what in state.ignored():
+        st.toast(f"Ignored from the address: {plain(what)}", icon=":material/link_off:")
+    if state.ignored():
+        st.caption(":material/link_off: Ignored from the address: " + plain("; ".join(state.ignored())) + ".")
+    state.publish(view)
+    _footer(chosen, time.perf_counter() - started)
+
+
+def chosen() -> weights.Weights | None:
+    """The checkpoint of the sidebar; None where there is none."""
+    return st.session_state["_chosen"]
+
+
+def heading(title: str, look: str) -> None:
+    """The view's name, and in one line what to look for."""
+    st.title(title, anchor=False)
+    st.markdown(f":material/visibility: **What to look for:** {look}")
+
+
+def _footer(chosen: weights.Weights | None, seconds: float) -> None:
+    st.divider()
+    facts = [f"device **{weights.device()}**"]
+    if chosen is not None:
+        segmenter: Segmenter = weights.load(chosen)
+        size = " × ".join(map(str, segmenter.size))
+        facts.append(f"scan engine **{segmenter.engine or 'none (this network has no scan)'}**")
+        facts.append(f"weights **{plain(chosen.name)}** ({plain(chosen.model)}, {_parameters(segmenter)}, {size})")
+    if (latency := predict.latency()) is not None:
+        found, saved = latency
+        facts.append(f"network **{1000 * found:.0f} ms**" + (" (remembered, not run again)" if saved else ""))
+    facts.append(f"page {1000 * seconds:.0f} ms")
+    facts.append(f"skinlesion {skinlesion.__version__}, torch {torch.__version__}")
+    st.caption(" · ".join(facts))
+    st.caption(
+        ":material/medical_information: **Not a medical device.** For teaching and research; it gives no diagnosis. "
+        "Worried about a spot on your skin? Ask a doctor."
+    )
+
+
+def _parameters(segmenter: Segmenter) -> str:
+    count = sum(weight.numel() for weight in segmenter.model.parameters())
+    return f"{count / 1e6:.2f} million parameters"
+
+
+def figure(drawn: go.Figure, key: str, *, tall: bool = False, **options: Any) -> Any:
+    """A Plotly figure with its caption below.
+
+    Args:
+        drawn: from `skinlesion.plots.interactive`.
+        key: unique in the page.
+        tall: whether it is one large picture.
+        **options: of `st.plotly_chart`.
+
+    Returns:
+        What was selected in it, if that was asked for.
+    """
+    if tall:
+        drawn.update_layout(height=TALL)
+    event = st.plotly_chart(drawn, key=key, config=_PLOTLY, **options)
+    st.caption(plain(caption(drawn), 600))
+    return event

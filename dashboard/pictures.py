@@ -1,0 +1,140 @@
+"""The images that can be looked at: those that come with the package, and a visitor's own."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from dashboard.text import file_name
+from skinlesion.data.images import read_image, read_mask, read_size, resize_image
+from skinlesion.data.samples import bundled_samples
+from skinlesion.errors import SkinlesionError
+from skinlesion.overlay import thumbnail
+
+SHOWN = 1024  # pixels along the longer side of what is shown; files are segmented as they are
+MAX_BYTES = 10_000_000
+MAX_PIXELS = 25_000_000
+MAX_FILES = 16
+MAX_TOTAL = 60_000_000  # bytes of one visitor's files in memory
+KINDS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif")
+LIMITS = (
+    f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif'))}; at most "
+    f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. "
+    "They stay in memory, are shown to you alone, and are gone when you close the page."
+)
+_UPLOADS = "_uploads"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image.
+
+    Attributes:
+        id: unique for this visitor.
+        title: a line for a menu.
+        note: a sentence on where it comes from.
+        key: SHA-256 of the file, by which caches know it.
+        data: the file.
+        image: as it is shown, uint8 (H, W, 3), at most `SHOWN` pixels long.
+        size: (height, width) of the file's image.
+        truth: the true mask as it is shown, bool (H, W), if it is known.
+        tiny: 96 pixels long, for galleries.
+        mine: whether the visitor uploaded it.
+    """
+
+    id: str
+    title: str
+    note: str
+    key: str
+    data: bytes
+    image: np.ndarray
+    size: tuple[int, int]
+    truth: np.ndarray | None
+    tiny: np.ndarray
+    mine: bool
+
+    def full(self) -> np.ndarray:
+        """The file's image at its own size, uint8 (H, W, 3)."""
+        return read_image(self.data, name=self.title)
+
+
+@functools.lru_cache(maxsize=1)
+def samples() -> dict[str, Picture]:
+    """The images that come with the package, by id: real ones first, since they are what it is about."""
+    found = sorted(bundled_samples(), key=lambda sample: sample.kind)
+    pictures = {}
+    for sample in found:
+        data = sample.image_path.read_bytes()
+        picture = _picture(sample.id, sample.title, sample.note, data, mine=False)
+        pictures[sample.id] = _with_truth(picture, read_mask(sample.mask_path))
+    return pictures
+
+
+def _with_truth(picture: Picture, truth: np.ndarray) -> Picture:
+    return Picture(**{**vars(picture), "truth": truth})
+
+
+def _picture(id: str, title: str, note: str, data: bytes, *, mine: bool) -> Picture:
+    image = read_image(data, name=title)
+    size = (image.shape[0], image.shape[1])
+    scale = min(1.0, SHOWN / max(size))
+    shown = resize_image(image, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+    tiny = thumbnail(shown, 96)
+    return Picture(id, title, note, hashlib.sha256(data).hexdigest(), data, shown, size, None, tiny, mine)
+
+
+def read_upload(name: str, data: bytes) -> Picture:
+    """A visitor's file, after checks of its bytes and of the pixels that its header promises.
+
+    Raises:
+        SkinlesionError: it is too large, or no image that can be read.
+    """
+    title = file_name(name)
+    if len(data) > MAX_BYTES:
+        raise SkinlesionError(
+            f"{title} has {len(data) / 1e6:.0f} MB; here an image may have {MAX_BYTES // 1_000_000} MB. Reduce it."
+        )
+    height, width = read_size(data, name=title)
+    if height * width > MAX_PIXELS:
+        raise SkinlesionError(
+            f"{title} is too large ({width} x {height} pixels). Reduce it to at most "
+            f"{MAX_PIXELS // 1_000_000} million pixels."
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    note = f"Your image, {width} x {height} pixels."
+    return _picture(f"mine-{digest[:12]}", title, note, data, mine=True)
+
+
+def uploads() -> dict[str, Picture]:
+    """This visitor's images, by id."""
+    return st.session_state.setdefault(_UPLOADS, {})
+
+
+def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str]]:
+    """Take over a visitor's files; the oldest give way where there are too many.
+
+    Returns:
+        The new images, and a sentence for each file that cannot be used.
+    """
+    mine, problems, added = uploads(), [], []
+    for name, data in files[:MAX_FILES]:
+        try:
+            picture = read_upload(name, data)
+        except SkinlesionError as error:
+            problems.append(str(error))
+            continue
+        mine.pop(picture.id, None)
+        mine[picture.id] = picture
+        added.append(picture)
+    if len(files) > MAX_FILES:
+        problems.append(f"Only the first {MAX_FILES} of {len(files)} files were taken.")
+    while len(mine) > MAX_FILES or sum(len(picture.data) for picture in mine.values()) > MAX_TOTAL:
+        mine.pop(next(iter(mine)))
+    return added, problems
+
+
+def all_pictures() -> dict[str, Picture]:
+    """Everything this visitor can look at, his own first."""
+    return {**uploads(), **samples()}

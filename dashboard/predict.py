@@ -1,0 +1,81 @@
+"""Running the network once for each image, and never again while the result is remembered."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+
+from dashboard.pictures import Picture
+from dashboard.weights import Weights, load
+from skinlesion.segmenter import Segmentation, Segmenter, resize_probability
+
+REMEMBERED = 512  # results of all visitors; a quarter of a megabyte each at 256 x 256
+_LATENCY = "_latency"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network made of one image, at the network's own size. Shared by all: never changed.
+
+    Attributes:
+        probability: float32 (h, w), in [0, 1].
+        spread: standard deviation over the views of test-time augmentation, float32 (h, w); None without it.
+        seconds: that reading the file and running the network took.
+    """
+
+    probability: np.ndarray
+    spread: np.ndarray | None
+    seconds: float
+
+    def at(self, size: tuple[int, int]) -> np.ndarray:
+        """The probability at another size, float32 (H, W)."""
+        return _resized(self.probability, size)
+
+    def segmentation(self, image: np.ndarray, threshold: float) -> Segmentation:
+        """What `Segmenter.segment` gives for this image; uint8 (H, W, 3), the file's image at any size."""
+        size = (image.shape[0], image.shape[1])
+        probability = self.at(size)
+        return Segmentation(image, probability, probability >= threshold, threshold, self.spread_at(size), self.seconds)
+
+    def spread_at(self, size: tuple[int, int]) -> np.ndarray | None:
+        """The spread at another size, float32 (H, W)."""
+        return None if self.spread is None else _resized(self.spread, size)
+
+
+def _resized(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return resize_probability(torch.tensor(map)[None, None], size)[
+        0, 0
+    ].numpy()  # a copy: what is shared stays as it is
+
+
+def predict(weights: Weights, picture: Picture, *, tta: bool = False) -> Prediction:
+    """The prediction for an image; the network runs only if nobody asked for the same before.
+
+    Raises:
+        SkinlesionError: the image or the weights cannot be used.
+    """
+    segmenter = load(weights)
+    started = time.perf_counter()
+    found = _predict(weights.digest, picture.key, tta, segmenter, picture)
+    waited = time.perf_counter() - started
+    st.session_state[_LATENCY] = (found.seconds, waited < found.seconds / 2)
+    return found
+
+
+@st.cache_resource(max_entries=REMEMBERED, show_spinner="Segmenting …")
+def _predict(digest: str, key: str, tta: bool, _segmenter: Segmenter, _picture: Picture) -> Prediction:
+    started = time.perf_counter()
+    mean, spread = _segmenter.probability([_picture.full()], tta=tta)
+    probability = mean[0, 0].cpu().numpy()
+    deviation = None if spread is None else spread[0, 0].cpu().numpy()
+    for map in (probability, deviation):
+        if map is not None:
+            map.setflags(write=False)
+    return Prediction(probability, deviation, time.perf_counter() - started)
+
+
+def latency() -> tuple[float, bool] | None:
+    """(seconds of the network for what was shown last, whether they were saved this time); None before any."""
+    return st.session_state.get(_LATENCY)

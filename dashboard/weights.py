@@ -1,0 +1,134 @@
+"""Which checkpoints there are, and the one segmenter of each that all visitors share."""
+
+import functools
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+import torch
+
+from dashboard import state
+from dashboard.text import plain
+from skinlesion.checkpoint import WEIGHTS, available_weights, read_card, tensors_hash
+from skinlesion.errors import SkinlesionError
+from skinlesion.segmenter import Segmenter
+
+FOLDER = "SKINLESION_WEIGHTS_DIR"
+DEVICE = "SKINLESION_DEVICE"
+LOADED = 6  # segmenters in memory at most; the paper's network has 173 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A checkpoint that can be chosen.
+
+    Attributes:
+        name: unique, as it is shown and stands in the address.
+        path: the file.
+        card: what it says of itself.
+        digest: of its tensors and its card; caches know it by this.
+        shipped: whether it comes with the package.
+    """
+
+    name: str
+    path: Path
+    card: dict[str, Any]
+    digest: str
+    shipped: bool
+
+    @property
+    def model(self) -> str:
+        """The network's name."""
+        return self.card["model"]["name"]
+
+    @property
+    def threshold(self) -> float:
+        """The checkpoint's own."""
+        return self.card.get("threshold", 0.5)
+
+
+@functools.lru_cache(maxsize=64)
+def _describe(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
+    """Card and digest of a file that has not changed since."""
+    card = read_card(path)
+    text = json.dumps(card, sort_keys=True)
+    return card, hashlib.sha256(f"{tensors_hash(path)} {text}".encode()).hexdigest()
+
+
+def catalogue() -> tuple[dict[str, Weights], list[str]]:
+    """All checkpoints by name, the shipped ones first; and a sentence for each file that cannot be used."""
+    places = [(WEIGHTS / f"{name}.safetensors", True) for name in available_weights()]
+    problems: list[str] = []
+    folder = os.environ.get(FOLDER)
+    if folder and not Path(folder).is_dir():
+        problems.append(f"{FOLDER} names no folder.")
+    elif folder:
+        places += [(path, False) for path in _files(Path(folder))]
+    found: dict[str, Weights] = {}
+    for path, shipped in places:
+        name = path.parent.name if path.stem == "best" else path.stem
+        name = state.tidy(name)
+        while name in found:
+            name += "+"
+        try:
+            status = path.stat()
+            card, digest = _describe(path, status.st_mtime_ns, status.st_size)
+        except OSError as error:
+            problems.append(f"{path.name}: {error.strerror}.")
+        except SkinlesionError as error:
+            problems.append(str(error).replace(str(path), path.name))  # a visitor need not know the folder
+        else:
+            found[name] = Weights(name, path, card, digest, shipped)
+    return found, problems
+
+
+def _files(folder: Path) -> list[Path]:
+    """Anything in the folder that claims to be a checkpoint, or to hold one."""
+    files = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".ckpt", ".pt", ".pth")]
+    return sorted([*files, *folder.glob("*/best.safetensors")])
+
+
+def load(weights: Weights) -> Segmenter:
+    """The segmenter of a checkpoint; one for all visitors, never changed.
+
+    Raises:
+        SkinlesionError: it cannot be used after all.
+    """
+    return _load(weights.digest, weights.path)
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner="Loading the network …")
+def _load(digest: str, _path: Path) -> Segmenter:
+    return Segmenter.from_pretrained(_path, device=device())
+
+
+def device() -> str:
+    """Where networks run."""
+    return os.environ.get(DEVICE) or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose(label: str = "Weights", key: str = "weights") -> Weights | None:
+    """The widget that chooses among them; None, and a message, where there are none."""
+    found, problems = catalogue()
+    for problem in problems:
+        st.warning(f"Left out: {plain(problem)}", icon=":material/warning:")
+    if not found:
+        no_weights()
+        return None
+    state.settle(key, list(found), next(iter(found)))
+    st.selectbox(label, list(found), key=key)
+    return found[state.get(key)]
+
+
+def no_weights() -> None:
+    """Say that there is nothing to segment with, and what to do."""
+    st.error(
+        "**No trained weights are here**, so nothing can be segmented yet. Train some "
+        "(`skinlesion train --recipe cpu --preset small …`), put the run folder or its `best.safetensors` into a "
+        f"folder, and start the app with `{FOLDER}` naming that folder.",
+        icon=":material/error:",
+    )
