@@ -1,6 +1,6 @@
 """Every choice that a link can carry, view by view."""
 
-from dashboard.state import declare, name, number, one_of, switch, whole
+from dashboard.state import declare, number, one_of, switch, whole
 
 declare(
     "segment",
@@ -9,13 +9,4 @@ declare(
     show=one_of("Fill", "Contour", "Mistakes"),
     opacity=whole(35, 0, 100),
     overlay=switch(True),
-)
-declare(
-    "attention",
-    skip=name("S2"),
-    skip_channel=name("mean"),
-    change=one_of("Shift", "Turn", "Cover"),
-    rows=whole(32, -128, 128),
-    columns=whole(0, -128, 128),
-    turns=whole(1, 1, 3),
 )

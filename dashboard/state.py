@@ -37,7 +37,7 @@ def number(default: float, low: float, high: float) -> Choice:
     """A number with at most two decimals, as the sliders have."""
 
     def read(text: str) -> float:
-        if not re.fullmatch(r"\d{1,4}(\.\d{1,2})?", text) or not low <= float(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,2})?", text) or not low <= float(text) <= high:
             raise ValueError
         return float(text)
 
@@ -48,7 +48,7 @@ def whole(default: int, low: int, high: int) -> Choice:
     """A whole number."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,6}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"-?[0-9]{1,6}", text) or not low <= int(text) <= high:
             raise ValueError
         return int(text)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from skinlesion.plots.rasters import Array
 
-ROUTES = ("along rows", "down columns", "along rows, backward", "down columns, backward")
+ROUTES = ("rows →", "columns ↓", "rows ←", "columns ↑")  # short: panels are small on a telephone
 
 
 def span(values: Array, digits: int = 2) -> str:

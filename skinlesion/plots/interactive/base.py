@@ -99,7 +99,8 @@ def image_axes(figure: go.Figure, size: tuple[int, int], row: int | None = None,
 def cross_trace(x: float, y: float, color: str) -> go.Scatter:
     """A cross that marks a place."""
     marker = {"symbol": "cross-thin", "size": 13, "line": {"width": 3, "color": color}}
-    return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
+    kept = {"marker": {"opacity": 1}}  # where a picker's point is selected, other traces would fade
+    return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, unselected=kept, hoverinfo="skip", showlegend=False)
 
 
 def add_picker(figure: go.Figure, size: tuple[int, int], grid: tuple[int, int], **place: int) -> go.Figure:

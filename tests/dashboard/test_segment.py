@@ -1,0 +1,208 @@
+"""The Segment view: what is shown, what sliders do, uploads good and bad, downloads."""
+
+import csv
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from skinlesion.data.images import read_image
+from skinlesion.metrics import ratios
+from skinlesion.segmenter import Segmenter
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files])
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def test_opens_with_a_prediction_and_says_what_made_it(open_app, texts):
+    app = open_app()
+    assert set(metrics(app)) == {"Lesion", "Confidence", "IoU", "DSC"}
+    for fact in ("device **cpu**", "scan engine **", "weights **", "network **", "Not a medical device"):
+        assert fact in texts(app)
+
+
+def test_threshold_moves_the_mask_without_running_the_network(open_app, runs):
+    app = open_app(sample="ISIC_0012434", weights="random")
+    assert runs == [1]
+    areas = []
+    for threshold in (0.01, 0.5, 0.99):
+        app.slider(key="threshold").set_value(threshold).run()
+        areas.append(float(metrics(app)["Lesion"].rstrip(" %")))
+    assert areas[0] == 100.0
+    assert areas[2] == 0.0
+    assert areas[0] >= areas[1] >= areas[2]
+    app.slider(key="opacity").set_value(80).run()
+    assert runs == [1]
+
+
+def test_the_numbers_are_those_of_the_segmenter(open_app, weights_folder):
+    app = open_app(sample="synthetic-016", weights="random", threshold="0.47")
+    from skinlesion.data.images import read_mask
+    from skinlesion.data.samples import bundled_samples
+
+    sample = next(sample for sample in bundled_samples() if sample.id == "synthetic-016")
+    found = Segmenter.from_pretrained(weights_folder / "random.safetensors").segment(sample.image_path, threshold=0.47)
+    truth = read_mask(sample.mask_path)
+    tp, fp, fn = ((found.mask & truth).sum(), (found.mask & ~truth).sum(), (~found.mask & truth).sum())
+    expected = ratios([tp, fp, fn, truth.size - tp - fp - fn])
+    assert metrics(app) == {
+        "Lesion": f"{100 * found.area_fraction:.1f} %",
+        "Confidence": f"{found.confidence:.3f}",
+        "IoU": f"{expected['iou']:.3f}",
+        "DSC": f"{expected['dsc']:.3f}",
+    }
+
+
+def test_next_and_previous_go_round(open_app, runs):
+    app = open_app()
+    first = app.selectbox(key="sample").value
+    app.button(key="previous").click().run()
+    last = app.selectbox(key="sample").value
+    assert last == app.session_state["sample"] != first
+    app.button(key="next").click().run()
+    assert app.selectbox(key="sample").value == first
+    assert runs == [1, 1]  # the first image was remembered
+
+
+def test_flipped_views_give_an_uncertainty(open_app, runs, texts):
+    app = open_app()
+    assert "Standard deviation" not in texts(app)
+    app.toggle(key="tta").set_value(True).run()
+    assert runs == [1, 1]
+    assert "Standard deviation" in texts(app)
+    assert app.query_params["tta"] == "1"
+
+
+def test_mistakes_are_colored_only_where_the_truth_is_known(open_app, photo_file, texts):
+    app = open_app(show="Mistakes")
+    assert "Purple: wrongly found" in texts(app)
+    upload(app, ("mine.png", photo_file))
+    assert "Purple" not in texts(app)
+    assert set(metrics(app)) == {"Lesion", "Confidence"}
+
+
+def test_overlay_can_be_switched_off(open_app):
+    app = open_app()
+    app.button(key="toggle").click().run()
+    assert app.query_params["overlay"] == "0"
+    assert app.button(key="toggle").label == "Show overlay"
+
+
+def test_upload_is_segmented_and_kept_between_views_and_forgotten_when_asked(open_app, photo_file, runs):
+    app = upload(open_app(), ("mine.png", photo_file))
+    assert app.session_state["sample"].startswith("mine-")
+    assert runs == [1, 1]
+    app.run()
+    assert app.session_state["sample"].startswith("mine-")
+    next(button for button in app.button if button.label == "Forget my images").click().run()
+    assert not app.session_state["sample"].startswith("mine-")
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 30,000 x 30,000 pixels."""
+    buffer = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("text.png", b"<html>no image</html>", "not an image"),
+        ("empty.png", b"", "not an image"),
+        ("cut.png", None, "damaged"),
+        ("bomb.png", bomb(), "too large"),
+        ("heavy.png", b"\x89PNG" + bytes(11_000_000), "11 MB"),
+        ("page.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
+def test_a_bad_upload_is_one_message_and_the_app_goes_on(open_app, photo_file, name, data, says):
+    app = open_app()
+    upload(app, (name, photo_file[: len(photo_file) // 2] if data is None else data))
+    (error,) = app.error
+    assert says in error.value.replace("\\", "")
+    assert name in error.value.replace("\\", "")
+    assert len(app.metric) == 4  # the sample is still shown
+    upload(app, ("good.png", photo_file))
+    assert not app.error
+    assert app.session_state["sample"].startswith("mine-")
+
+
+def test_of_several_files_the_good_ones_are_taken(open_app, png, photo):
+    app = upload(open_app(), ("bad.png", b"nothing"), ("good.png", png(photo)), ("flat.png", png(photo * 0 + 9)))
+    assert len(app.error) == 1
+    assert sum(id.startswith("mine-") for id in app.session_state["_uploads"]) == 2
+
+
+def test_a_file_name_is_shown_as_text(open_app, photo_file):
+    app = upload(open_app(), ("<img src=x onerror=alert(1)>[a](http://x.y)`$.png", photo_file))
+    written = [*app.caption, *app.markdown, *app.error]
+    assert all("<img" not in element.value and "[a](" not in element.value for element in written)
+    assert not any(c in "<>[]`$" for option in app.selectbox(key="sample").options for c in option)
+
+
+def test_uploads_of_one_visitor_are_not_seen_by_another(open_app, photo_file):
+    mine = upload(open_app(), ("mine.png", photo_file))
+    id = mine.session_state["sample"]
+    other = open_app(sample=id)
+    assert other.session_state["sample"] != id
+    assert all(not option.startswith("mine") for option in other.selectbox(key="sample").options)
+
+
+def test_uploads_are_bounded(open_app, png, photo, monkeypatch):
+    monkeypatch.setattr("dashboard.pictures.MAX_FILES", 3)
+    files = [(f"{i}.png", png(np.roll(photo, i))) for i in range(5)]
+    app = upload(open_app(), *files)
+    assert len(app.session_state["_uploads"]) == 3
+    assert "first 3 of 5" in app.error[0].value
+    monkeypatch.setattr("dashboard.pictures.MAX_TOTAL", 2 * len(files[0][1]) + 10)
+    upload(app, ("more.png", png(np.roll(photo, 9))))
+    assert len(app.session_state["_uploads"]) <= 2
+
+
+def test_several_images_at_once(open_app, runs):
+    app = open_app()
+    next(button for button in app.button if button.label == "Segment 20 images").click().run()
+    assert len(runs) == 20
+    (table,) = app.dataframe
+    assert len(table.value) == 20
+    assert table.value["DSC"].between(0, 1).all()
+    assert [button.label for button in app.download_button][-1].startswith("All masks")
+
+
+def test_downloads_are_those_of_the_command_line(weights_folder, photo, png, tmp_path):
+    """The zip holds what `skinlesion predict` writes, at the image's own size."""
+    from dashboard import downloads
+    from dashboard.pictures import read_upload
+    from dashboard.predict import Prediction
+    from skinlesion.prediction import predict_files
+
+    segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
+    picture = read_upload("my photo.png", png(photo))
+    mean, _ = segmenter.probability([picture.full()])
+    pair = (picture, Prediction(mean[0, 0].numpy(), None, 0.1))
+    (tmp_path / "my photo.png").write_bytes(png(photo))
+    predict_files(segmenter, [tmp_path / "my photo.png"], tmp_path / "out", threshold=0.45)
+
+    with zipfile.ZipFile(io.BytesIO(downloads.batch_zip([pair, pair], 0.45, "random"))) as file:
+        assert sorted(file.namelist()) == [
+            *("my photo-2_mask.png", "my photo-2_overlay.png", "my photo_mask.png", "my photo_overlay.png"),
+            "predictions.csv",
+        ]
+        for name in ("my photo_mask.png", "my photo_overlay.png"):
+            assert np.array_equal(read_image(file.read(name)), read_image(tmp_path / "out" / name))
+        rows = list(csv.DictReader(io.StringIO(file.read("predictions.csv").decode())))
+    (written,) = csv.DictReader(io.StringIO((tmp_path / "out" / "predictions.csv").read_text("utf-8")))
+    same = ("mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction", "confidence", "threshold")
+    assert [rows[0][key] for key in same] == [written[key] for key in same]
