@@ -29,7 +29,7 @@ test: lint types
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 dashboard: $(INSTALLED)
-	$(BIN)/python -m streamlit run dashboard/app.py
+	$(BIN)/python -m dashboard
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks

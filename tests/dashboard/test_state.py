@@ -1,0 +1,53 @@
+"""The address: a link reproduces what is seen, and what does not belong there is left out and said."""
+
+import pytest
+
+
+def test_a_link_reproduces_what_is_seen(open_app):
+    app = open_app()
+    app.selectbox(key="sample").set_value("synthetic-016").run()
+    app.selectbox(key="weights").set_value("plain").run()
+    app.slider(key="threshold").set_value(0.37).run()
+    app.slider(key="opacity").set_value(70).run()
+    app.segmented_control(key="show").set_value("Contour").run()
+    link = dict(app.query_params)
+    assert link == {
+        "sample": "synthetic-016",
+        "weights": "plain",
+        "threshold": "0.37",
+        "opacity": "70",
+        "show": "Contour",
+    }
+    other = open_app(**link)
+    assert {metric.label: metric.value for metric in other.metric} == {m.label: m.value for m in app.metric}
+    assert other.slider(key="threshold").value == 0.37
+    assert other.segmented_control(key="show").value == "Contour"
+    assert dict(other.query_params) == link
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("threshold", "2"),
+        ("threshold", "nan"),
+        ("threshold", "1e-3"),
+        ("threshold", "٠.٥"),
+        ("opacity", "-5"),
+        ("opacity", "9" * 400),
+        ("tta", "yes"),
+        ("show", "<script>alert(1)</script>"),
+        ("sample", "../../etc/passwd"),
+        ("sample", "ISIC_9999999"),
+        ("weights", "/etc/passwd"),
+        ("weights", "x" * 5000),
+        ("nonsense", "1"),
+        ("__proto__", "1"),
+        ("_kept", "1"),
+    ],
+)
+def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
+    app = open_app(**{key: text})
+    assert "Ignored from the address" in texts(app)
+    assert len(text) < 8 or text not in texts(app)  # it is not quoted
+    assert app.query_params.get(key) != text
+    assert len(app.metric) == 4  # the view is there, with defaults
