@@ -274,7 +274,8 @@ for name, model in (("fixed", Memory(selective=False)), ("selective", Memory(sel
     print(f"{name:10} marks of another sequence: error {train(model, scrambled):.2f}")
 
 # %% [markdown]
-# Without information both are back near the error of guessing (a little below 1, since a recent value is likelier to be the marked one than an old one). What the selective network gained, it gained by using the marks.
+# Without information both are back near the error of guessing (a little below 1, since a recent value is likelier to
+# be the marked one than an old one). What the selective network gained, it gained by using the marks.
 
 # %% [markdown]
 # ### Play

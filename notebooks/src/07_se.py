@@ -1,0 +1,331 @@
+# %% [markdown] kind="claim"
+# **Claim.** Squeeze-and-excitation lets one glance at the whole picture decide which channels count, and it cannot
+# say *where* anything is. We show it by building it, by a task in which the picture's overall tone decides which of
+# two channels is right, and by swapping gates between pictures. The controls: the same network without SE, and the
+# same picture with all its pixels moved to random places.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - write squeeze-and-excitation for channels-last tensors and plug it into the network;
+# - say where it sits in the paper's block, and which part of that is the paper's word and which is our choice;
+# - count what it costs;
+# - show by an experiment what a gate knows, and by another what it cannot know;
+# - explain why "channel attention" moves information across the whole picture.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skinlesion import create_model, lessons
+from skinlesion.data.synthetic import synthesize
+from skinlesion.model import SqueezeExcitation
+
+lessons.setup()
+
+# %% [markdown]
+# ## The same brown, twice
+#
+# A pixel of a certain brown is lesion on pale skin, and plain skin on brown skin. Nothing in the pixel itself says
+# which. Look at one color in two pictures:
+
+# %%
+pictures = {tone: synthesize(12, 96, skin_tone=tone, hair="none").image for tone in (1, 6)}
+brown = torch.tensor([156.0, 110.0, 117.0])
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.2))
+for i, (tone, picture) in enumerate(pictures.items()):
+    alike = (torch.from_numpy(picture).float() - brown).norm(dim=-1) < 32
+    axes[2 * i].imshow(picture)
+    axes[2 * i].set_title(f"skin tone {tone}")
+    axes[2 * i + 1].imshow(alike, cmap="gray")
+    axes[2 * i + 1].set_title("pixels of about one brown")
+for ax in axes:
+    ax.set(xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# One look at the *whole* picture settles it. That look is the squeeze: the mean of each channel over all pixels (eq.
+# 1 of the paper).
+
+
+# %% exercise="se.squeeze"
+def squeeze(x: Tensor) -> Tensor:
+    """The mean of each channel: (B, H, W, C) -> (B, C)."""
+    return x.mean(dim=(1, 2))
+
+
+# %% [markdown]
+# The excitation turns the means into gates. Two small matrices with a narrow middle (the paper gives no ratio; all
+# its ancestors use 8, and so do we: A5), a ReLU between them, a sigmoid at the end.
+
+
+# %% exercise="se.gate"
+def gate(mean: Tensor, squeeze: Tensor, excite: Tensor) -> Tensor:
+    """Gates (B, C) in (0, 1) of means (B, C), with squeeze (C / r, C) and excite (C, C / r)."""
+    hidden = torch.relu(mean @ squeeze.T)  # (B, C / r)
+    return torch.sigmoid(hidden @ excite.T)  # (B, C)
+
+
+# %% exercise="se.squeeze_excitation"
+def squeeze_excitation(x: Tensor, squeeze: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled x (B, H, W, C) and the gate (B, C)."""
+    mean = x.mean(dim=(1, 2))  # (B, C)
+    s = torch.sigmoid(torch.relu(mean @ squeeze.T) @ excite.T)  # (B, C)
+    return x * s[:, None, None, :], s
+
+
+# %% exercise="se.gate_at_start"
+fresh_gate = 0.5
+
+
+# %% exercise="se.parameters"
+def parameters(dim: int, ratio: int) -> int:
+    """How many numbers SE learns for dim channels, squeezed by ratio; no bias."""
+    return 2 * dim * max(1, dim // ratio)
+
+
+# %% [markdown]
+# ### In the network
+#
+# "According to the relevant literature, this paper integrates a Squeeze-Excitation (SE) after a 2D scanning block"
+# (section 3.2). We read: after the scan is merged and normalized, before the gate $\mathrm{SiLU}(z)$, on the inner
+# width $2C$ (A4). So the ancestor MSVMamba does it; the paper's figure is not precise enough to tell.
+#
+# $$x \to \text{scan} \to \text{LN} \to \textbf{SE} \to \text{times } \mathrm{SiLU}(z) \to \text{Linear}$$
+#
+# Plug yours in, and count.
+
+# %%
+squeeze_excitation = lessons.use("se.squeeze_excitation", squeeze_excitation)
+parameters = lessons.use("se.parameters", parameters)
+
+torch.manual_seed(0)
+network = create_model("tiny").eval()
+mine = lessons.plug(network, "se", squeeze_excitation)
+image = torch.from_numpy(pictures[1]).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
+with torch.no_grad():
+    print("largest difference of the logits:", float((network(image) - mine(image)).abs().max()))
+
+widths = [96, 96, 192, 192, 384, 384, 768, 768, 768, 768, 384, 384, 192, 192, 96]  # of the 15 blocks at C = 96
+print("SE in the paper's network:", sum(parameters(2 * width, 8) for width in widths), "of 43,266,829 parameters")
+
+# %% [markdown]
+# ## What a gate knows: an experiment
+#
+# **The tone task.** Pictures of 16 x 16 pixels and three channels. Channels 0 and 1 each show a blob. Channel 2 is
+# noise around the picture's *tone*. If the tone is positive, the blob of channel 0 is the lesion; else that of
+# channel 1. In a single pixel the tone drowns in noise (a tone of 0.5 against a deviation of 2). In the mean of 256
+# pixels it is plain.
+
+# %%
+SIDE, STEPS = 16, 30 if lessons.FAST else 400
+
+
+def blobs(n: int, generator: torch.Generator) -> Tensor:
+    """Random disks (n, SIDE, SIDE) of 0 and 1."""
+    place = torch.rand(n, 2, 1, 1, generator=generator) * 8 + 4
+    radius = torch.rand(n, 1, 1, generator=generator) * 2 + 3
+    grid = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"))  # (2, H, W)
+    return ((grid - place).square().sum(1).sqrt() < radius).float()
+
+
+def tone_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures (n, H, W, 3), lesions (n, H, W), tones (n,)."""
+    first, second = blobs(n, generator), blobs(n, generator)
+    tone = torch.rand(n, generator=generator) * 2 - 1
+    noise = torch.randn(n, SIDE, SIDE, 3, generator=generator) * torch.tensor([0.2, 0.2, 2.0])
+    picture = torch.stack([first, second, tone[:, None, None].expand_as(first)], dim=-1) + noise
+    return picture, torch.where(tone[:, None, None] > 0, first, second), tone
+
+
+class Pixelwise(nn.Module):
+    """Each pixel by itself, but for SE where it is on: (B, H, W, 3) -> logits (B, H, W)."""
+
+    def __init__(self, se: bool, dim: int = 16) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(3, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.se = SqueezeExcitation(dim=dim, ratio=2) if se else None
+        self.head = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 1))
+
+    def forward(self, picture: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Logits, and the gate (B, C); a gate that is given replaces the network's own."""
+        x = self.embed(picture)
+        if self.se is not None:
+            y, own = squeeze_excitation(x, self.se.squeeze.weight, self.se.excite.weight)
+            x, gate = (y, own) if gate is None else (x * gate[:, None, None], gate)
+        return self.head(x)[..., 0], gate
+
+
+def dice(logits: Tensor, lesion: Tensor) -> float:
+    """Overlap of the pixels taken together."""
+    found = (logits > 0).float()
+    return float(2 * (found * lesion).sum() / (found.sum() + lesion.sum()))
+
+
+def train(model: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    for _ in range(STEPS):
+        picture, lesion, _ = tone_batch(32, generator)
+        loss = F.binary_cross_entropy_with_logits(model(picture)[0], lesion)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+# %% [markdown] kind="predict"
+# **Predict.** Without SE no pixel can know the tone. What will that network answer, and about which Dice score will
+# it get: 0, 0.5, 0.67 or 0.9? (Think of the two blobs as equally large and apart.) And with SE: how will a channel's
+# gate depend on the tone?
+
+# %% kind="signature"
+torch.manual_seed(0)
+without, with_se = train(Pixelwise(se=False)), train(Pixelwise(se=True))
+picture, lesion, tone = tone_batch(400, torch.Generator().manual_seed(1))
+with torch.no_grad():
+    plain, (gated, gates) = without(picture)[0], with_se(picture)
+scores = {"without SE": dice(plain, lesion), "with SE": dice(gated, lesion)}
+
+fig, axes = plt.subplots(1, 5, figsize=(11, 2.3), width_ratios=[1, 1, 1, 1, 1.6])
+shown = (picture[0, ..., 0], picture[0, ..., 1], plain[0] > 0, gated[0] > 0)
+titles = ("channel 0", "channel 1", *(f"{name}: Dice {score:.2f}" for name, score in scores.items()))
+for ax, map_, title in zip(axes[:4], shown, titles, strict=True):
+    ax.imshow(map_, cmap="gray")
+    ax.contour(lesion[0], levels=[0.5], colors="tab:orange", linewidths=1)
+    ax.set(title=title, xticks=[], yticks=[])
+slope = ((gates - gates.mean(0)) * tone[:, None]).mean(0)  # how each gate moves with the tone
+movers = [int(slope.argmax()), int(slope.argmin()), int(slope.abs().argmin())]
+for channel in movers:
+    axes[4].plot(tone, gates[:, channel], ".", markersize=3, label=f"channel {channel}")
+axes[4].set(xlabel="the picture's tone", ylabel="gate", title="three gates, 400 pictures", ylim=(-0.05, 1.05))
+axes[4].legend(fontsize=7)
+plt.show()
+
+# %% [markdown]
+# Without SE the network marks both blobs: it hedges, and gets a little more than two thirds (the overlap of one disk
+# with two). With SE the gates are switches, and the tone turns them. Not one weight in this network connects two
+# pixels, except through the gate: 16 numbers for the whole picture were enough.
+#
+# On the left all gates stand at one half: there the ReLU in the middle is silent and $\sigma(0) = 1/2$, since there
+# is no bias. Half open is the neutral position of this SE.
+#
+# Remember lesson 5, where one route with SE could hear a flag from everywhere. Now you know how: the flag moved the
+# mean.
+
+# %% [markdown]
+# ### Control 1: swap the gates
+#
+# Is it really the gate that carries the tone? Give each picture the gate of another one whose tone has the other
+# sign. If the gate is the switch, the network must now find the *wrong* blob.
+
+# %% kind="control"
+order = tone.argsort()
+other = torch.empty_like(order)
+other[order] = order.flip(0)  # the darkest with the palest
+with torch.no_grad():
+    swapped, _ = with_se(picture, gates[other])
+distractor = torch.where(tone[:, None, None] > 0, picture[..., 1], picture[..., 0]).round().clamp(0, 1)
+for name, answer in (("own gates", gated), ("swapped gates", swapped)):
+    print(
+        f"{name:14} Dice with the lesion {dice(answer, lesion):.2f}, with the other blob {dice(answer, distractor):.2f}"
+    )
+
+# %% [markdown]
+# ### Control 2: what it cannot know
+#
+# Move every pixel of a picture to a random place. Write that control yourself.
+
+
+# %% exercise="se.shuffle_pixels"
+def shuffle_pixels(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Whole pixels at random places, the same order for all channels: (B, H, W, C) -> (B, H, W, C)."""
+    line = x.flatten(1, 2)  # (B, H W, C)
+    order = torch.randperm(line.shape[1], generator=generator)
+    return line[:, order].unflatten(1, x.shape[1:3])
+
+
+# %% [markdown] kind="predict"
+# **Predict** the largest change of any gate when all pixels are moved.
+
+# %% kind="control"
+shuffle_pixels = lessons.use("se.shuffle_pixels", shuffle_pixels)
+with torch.no_grad():
+    _, moved = with_se(shuffle_pixels(picture, torch.Generator().manual_seed(0)))
+print(f"largest change of a gate: {float((moved - gates).abs().max()):.1e}")
+
+# %% [markdown]
+# Nothing (but for rounding). SE knows *how much* of something there is and not *where*: a mean has no places. That is
+# the gap that cross-region attention fills (lesson 10).
+
+# %% [markdown]
+# ### Play
+#
+# Open and close one gate by hand and watch the answer. Which channels matter? Which ones could be removed?
+
+# %% kind="play"
+import ipywidgets
+
+
+def turn(number: int = 0, channel: int = movers[0], value: float = 0.5) -> None:
+    """Draw the answer with one gate set by hand."""
+    changed = gates[number : number + 1].clone()
+    changed[0, channel] = value
+    with torch.no_grad():
+        answer, _ = with_se(picture[number : number + 1], changed)
+    _, ax = plt.subplots(figsize=(2.4, 2.4))
+    ax.imshow(answer[0].sigmoid(), cmap="gray", vmin=0, vmax=1)
+    ax.contour(lesion[number], levels=[0.5], colors="tab:orange")
+    ax.set(title=f"own gate {gates[number, channel]:.2f}, set to {value:.2f}", xticks=[], yticks=[])
+    plt.show()
+
+
+_ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 0.05))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - The tone task is made so that the answer lies in a mean. Whether skin tone works like that in a network trained on
+#   lesions is a question for lesson 14.
+# - A gate that is small does not prove that its channel is useless: the weights after it can make up for it.
+# - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). That is about as much as two runs of
+#   one network differ; lesson 15 comes back to it.
+# - SE sits behind a LayerNorm here, which already sets each *token's* mean over channels to zero. SE's means are over
+#   pixels, and survive.
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. What does the squeeze keep of a picture?
+# - [x] the mean of each channel :: One number a channel, whatever the size of the picture.
+# - [ ] the brightest pixel of each channel :: That would be a maximum. It is a variant, but not this one.
+# - [ ] one number for the picture :: Then all channels would get the same gate.
+#
+# 2. Why a sigmoid and not a softmax?
+# - [ ] it is faster :: Both cost next to nothing.
+# - [x] several channels may be open at once :: Softmax would make them share a total of 1.
+# - [ ] a softmax has no gradient :: It has one.
+#
+# 3. A picture is mirrored left to right. How does SE's gate change?
+# - [ ] it is mirrored too :: It has no places that could be mirrored.
+# - [x] not at all :: The means are the same. Any rearrangement of the pixels leaves them.
+# - [ ] it depends on the weights :: They see the means only.
+#
+# 4. Without SE, why did the network mark both blobs?
+# - [x] a pixel on a blob is lesion in half of the pictures, and it cannot know in which :: Predicting both is the
+#   best it can do.
+# - [ ] it was not trained long enough :: The information is not in the pixel. Train it longer and see.
+# - [ ] the blobs overlap :: Rarely.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [Squeeze-and-excitation networks](https://arxiv.org/abs/1709.01507): the original, with ratios and positions
+#   compared.
+# - [MSVMamba](https://arxiv.org/abs/2405.14174): SE and a convolutional feed-forward network in a VMamba block, the
+#   block that the paper uses.
+# - [EfficientVMamba](https://arxiv.org/abs/2403.09977) and [LocalMamba](https://arxiv.org/abs/2403.09338): what the
+#   paper cites for it.
+# - [ECA-Net](https://arxiv.org/abs/1910.03151): channel attention without the two matrices.

@@ -1,0 +1,417 @@
+"""Lesson 7: squeeze-and-excitation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from skinlesion.lessons.bank.inputs import normal
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.model import squeeze_excitation
+
+# --- squeeze ---------------------------------------------------------------------------------------------------------
+
+
+def squeeze(x: Tensor) -> Tensor:
+    """The mean of each channel: (B, H, W, C) -> (B, C)."""
+    return x.mean(dim=(1, 2))
+
+
+def _maps(generator: Generator) -> list[Case]:
+    shapes = (((1, 2, 3, 4), ""), ((2, 3, 3, 3), "as many channels as rows and columns"), ((2, 1, 1, 5), "one pixel"))
+    return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
+
+
+SQUEEZE = Exercise(
+    name="se.squeeze",
+    lesson=7,
+    title="Squeeze",
+    statement=r"""
+One number for each channel: its mean over the whole picture (the paper's eq. 1). $(B, H, W, C) \to (B, C)$. Tensors are
+channels last in this network.
+""",
+    solution=squeeze,
+    difficulty=0,
+    minutes=3,
+    hints=("Over which axes is the mean taken? Those that disappear.", "`x.mean(dim=(1, 2))`"),
+    cases=_maps,
+    wrong=(
+        Wrong(
+            "sum", lambda x: x.sum(dim=(1, 2)), "A sum grows with the picture; the weights would have to know its size."
+        ),
+        Wrong(
+            "mean over the channels",
+            lambda x: x.mean(dim=3),
+            "You averaged the channels and kept the pixels. The channels are what must stay.",
+        ),
+        Wrong(
+            "channels first",
+            lambda x: x.mean(dim=(2, 3)),
+            "The last two axes are W and C: channels come last here, (B, H, W, C).",
+        ),
+        Wrong(
+            "batch averaged",
+            lambda x: x.mean(dim=(0, 1, 2)),
+            "The batch is averaged away: one image would see the others.",
+        ),
+        Wrong("maximum", lambda x: x.amax(dim=(1, 2)), "The maximum, not the mean."),
+        Wrong(
+            "axes kept", lambda x: x.mean(dim=(1, 2), keepdim=True), "The two axes are kept with size 1; drop keepdim."
+        ),
+    ),
+)
+
+# --- excite ----------------------------------------------------------------------------------------------------------
+
+
+def gate(mean: Tensor, squeeze: Tensor, excite: Tensor) -> Tensor:
+    """sigmoid(W_2 relu(W_1 mean)).
+
+    Args:
+        mean: (B, C).
+        squeeze: W_1, (C / ratio, C).
+        excite: W_2, (C, C / ratio).
+
+    Returns:
+        (B, C), each in (0, 1).
+    """
+    return torch.sigmoid(torch.relu(mean @ squeeze.T) @ excite.T)
+
+
+def _means(generator: Generator) -> list[Case]:
+    cases = []
+    for batch, channels, narrow, label in (
+        (1, 6, 3, ""),
+        (3, 4, 2, "three images"),
+        (2, 3, 1, "squeezed to one number"),
+    ):
+        tensors = (
+            normal(generator, batch, channels),
+            normal(generator, narrow, channels),
+            normal(generator, channels, narrow),
+        )
+        cases.append(Case(tensors, label, (0, 1, 2)))
+    return cases
+
+
+EXCITE = Exercise(
+    name="se.gate",
+    lesson=7,
+    title="Excitation",
+    statement=r"""
+From the means, a gate between 0 and 1 for each channel:
+
+$$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
+
+`mean` $(B, C)$, `squeeze` $= W_1\ (C/r,\ C)$, `excite` $= W_2\ (C,\ C/r)$ -> $(B, C)$. No bias.
+""",
+    solution=gate,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "A weight matrix is stored (out, in), so a batch of rows is multiplied by its transpose.",
+        "`mean @ squeeze.T` is (B, C / r). Then ReLU, then `@ excite.T`, then sigmoid.",
+    ),
+    cases=_means,
+    wrong=(
+        Wrong(
+            "no ReLU",
+            lambda mean, squeeze, excite: torch.sigmoid(mean @ squeeze.T @ excite.T),
+            "There is no nonlinearity between the two matrices: together they are one matrix of low rank.",
+        ),
+        Wrong(
+            "no sigmoid",
+            lambda mean, squeeze, excite: torch.relu(mean @ squeeze.T) @ excite.T,
+            "The sigmoid at the end is missing: gates must lie between 0 and 1.",
+        ),
+        Wrong(
+            "ReLU at the end",
+            lambda mean, squeeze, excite: torch.relu(mean @ squeeze.T @ excite.T),
+            "ReLU comes between the two matrices, and a sigmoid at the end.",
+        ),
+        Wrong(
+            "sigmoid in the middle",
+            lambda mean, squeeze, excite: torch.sigmoid(torch.sigmoid(mean @ squeeze.T) @ excite.T),
+            "Between the two matrices there is a ReLU, not another sigmoid.",
+        ),
+        Wrong(
+            "softmax",
+            lambda mean, squeeze, excite: torch.softmax(torch.relu(mean @ squeeze.T) @ excite.T, dim=-1),
+            "Softmax makes channels compete for a total of one. Here each has its own gate: all may be open at once.",
+        ),
+        Wrong(
+            "matrices swapped",
+            lambda mean, squeeze, excite: torch.sigmoid(torch.relu(mean @ excite) @ squeeze),
+            "The two matrices are used the other way round. The shapes fit, since one has the shape of the other's "
+            "transpose; the trained weights do not.",
+        ),
+    ),
+)
+
+# --- forward ---------------------------------------------------------------------------------------------------------
+
+
+def _full(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, narrow, label in (
+        ((1, 2, 3, 4), 2, ""),
+        ((2, 3, 3, 3), 1, "as many channels as rows and columns"),
+        ((2, 4, 4, 4), 2, "a square picture"),
+    ):
+        weights = normal(generator, narrow, shape[-1]), normal(generator, shape[-1], narrow)
+        cases.append(Case((normal(generator, *shape), *weights), label, (0, 1, 2)))
+    return cases
+
+
+def _wrong_gate(x: Tensor, squeeze_: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
+    """Gates from each row's own mean."""
+    rows = torch.sigmoid(torch.relu(x.mean(dim=2) @ squeeze_.T) @ excite.T)  # (B, H, C)
+    return x * rows[:, :, None], rows.mean(1)
+
+
+FORWARD = Exercise(
+    name="se.squeeze_excitation",
+    lesson=7,
+    title="Squeeze-and-excitation, whole",
+    statement=r"""
+Scale each channel of the picture by its gate: $y_{b,i,j,c} = x_{b,i,j,c}\; s_{b,c}$. Return **both** $y$ $(B, H, W,
+C)$ and the gate
+$s$ $(B, C)$. This is what the network calls, so you can plug it in.
+""",
+    solution=squeeze_excitation,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "You have the two halves already. What is left is to make (B, C) meet (B, H, W, C).",
+        "`x * s[:, None, None, :]`",
+    ),
+    cases=_full,
+    wrong=(
+        Wrong(
+            "broadcast along the wrong axis",
+            lambda x, squeeze, excite: (
+                x * gate(x.mean((1, 2)), squeeze, excite)[:, None, :, None],
+                gate(x.mean((1, 2)), squeeze, excite),
+            ),
+            "The gate scales the columns of the picture: it stands in the place of W. With square shapes nothing "
+            "complains.",
+        ),
+        Wrong(
+            "added",
+            lambda x, squeeze, excite: (
+                x + gate(x.mean((1, 2)), squeeze, excite)[:, None, None],
+                gate(x.mean((1, 2)), squeeze, excite),
+            ),
+            "The gate is added. It must multiply.",
+        ),
+        Wrong(
+            "residual",
+            lambda x, squeeze, excite: (
+                x + x * gate(x.mean((1, 2)), squeeze, excite)[:, None, None],
+                gate(x.mean((1, 2)), squeeze, excite),
+            ),
+            "The input is added once more: nothing could ever be suppressed, since 1 + s is at least one.",
+        ),
+        Wrong(
+            "gate cut off",
+            lambda x, squeeze, excite: (
+                x * gate(x.mean((1, 2)), squeeze, excite)[:, None, None].detach(),
+                gate(x.mean((1, 2)), squeeze, excite),
+            ),
+            "The gate that scales is detached: W_1 and W_2 would never learn.",
+        ),
+        Wrong(
+            "order of the results",
+            lambda x, squeeze, excite: squeeze_excitation(x, squeeze, excite)[::-1],
+            "The picture comes first, the gate second.",
+        ),
+        Wrong(
+            "a gate for each row",
+            _wrong_gate,
+            "Every row has its own gate. Squeeze the whole picture into one number a channel.",
+        ),
+    ),
+    after="Two matrices and a mean, and yet every pixel now depends on every other.",
+)
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def parameters(dim: int, ratio: int) -> int:
+    """How many numbers SE learns: two matrices without bias, dim x max(1, dim // ratio) each."""
+    return 2 * dim * max(1, dim // ratio)
+
+
+PARAMETERS = Exercise(
+    name="se.parameters",
+    lesson=7,
+    title="What does it cost?",
+    statement="""
+Return how many numbers SE learns for `dim` channels: two matrices, **no** bias, squeezed to `dim // ratio`
+channels, but to at least
+one.
+""",
+    solution=parameters,
+    difficulty=1,
+    minutes=4,
+    hints=("W_1 has (dim // ratio) x dim entries. And W_2?", "`2 * dim * max(1, dim // ratio)`"),
+    cases=lambda generator: [
+        Case((192, 8)),
+        Case((96, 16)),
+        Case((5, 8), "fewer channels than the ratio"),
+        Case((20, 8)),
+    ],
+    wrong=(
+        Wrong(
+            "with bias",
+            lambda dim, ratio: 2 * dim * max(1, dim // ratio) + dim + max(1, dim // ratio),
+            "There is no bias.",
+        ),
+        Wrong("one matrix", lambda dim, ratio: dim * max(1, dim // ratio), "That is one of the two matrices."),
+        Wrong("not squeezed", lambda dim, ratio: 2 * dim * dim, "The middle is narrower: dim // ratio channels."),
+        Wrong("squeezed to nothing", lambda dim, ratio: 2 * dim * (dim // ratio), "At least one channel must be left."),
+        Wrong(
+            "not rounded down",
+            lambda dim, ratio: 2 * dim * dim / ratio,
+            "dim // ratio is rounded down, and at least one.",
+        ),
+        Wrong(
+            "ratio squared",
+            lambda dim, ratio: 2 * (max(1, dim // ratio)) ** 2,
+            "Only one side of each matrix is squeezed.",
+        ),
+    ),
+    after="C^2 for the inner width 2 C and a ratio of 8: 9,216 in the first stage, 589,824 in the last.",
+)
+
+# --- the control -----------------------------------------------------------------------------------------------------
+
+
+def shuffle_pixels(x: Tensor, generator: Generator) -> Tensor:
+    """Move whole pixels to random places, the same for all channels; (B, H, W, C) -> (B, H, W, C)."""
+    order = torch.randperm(x.shape[1] * x.shape[2], generator=generator)
+    return x.flatten(1, 2)[:, order].unflatten(1, x.shape[1:3])
+
+
+def _picture() -> Tensor:
+    return torch.arange(2 * 4 * 5 * 3.0).reshape(2, 4, 5, 3)
+
+
+def _keeps_pixels(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    x = _picture()
+    y = function(x, generator)
+    if not isinstance(y, Tensor) or y.shape != x.shape:
+        return f"The shape must stay {tuple(x.shape)}."
+    if not torch.equal(x, _picture()):
+        return "Your function changes its argument `x`."
+    if not torch.equal(y.flatten().sort().values, x.flatten()):
+        return "Some values are lost or doubled: draw a permutation (torch.randperm), not random indices."
+    if not torch.equal(y.sum((1, 2)), x.sum((1, 2))):
+        return "Values have moved between channels or between images: only pixels may move."
+    difference = y[..., 1:] - y[..., :1]
+    if not torch.equal(difference, x[..., 1:] - x[..., :1]):
+        return "Each channel is shuffled on its own, which tears the pixels apart. Use one order for all channels."
+    return None
+
+
+def _moves_pixels(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    x = _picture()
+    first = function(x, generator)
+    moved_rows = not torch.equal(first.sum((2, 3)), x.sum((2, 3)))
+    moved_columns = not torch.equal(first.sum((1, 3)), x.sum((1, 3)))
+    if not moved_rows and not moved_columns:
+        return "Nothing has moved."
+    if not (moved_rows and moved_columns):
+        return "Pixels move only along one axis: put height and width into one line before shuffling."
+    if torch.equal(first, function(x, generator)):
+        return "The order is the same at every call: draw it with `generator`, and do not seed it yourself."
+    return None
+
+
+def _channels_apart(x: Tensor, generator: Generator) -> Tensor:
+    line = x.flatten(1, 2)
+    parts = [line[..., c][:, torch.randperm(line.shape[1], generator=generator)] for c in range(x.shape[-1])]
+    return torch.stack(parts, dim=-1).unflatten(1, x.shape[1:3])
+
+
+def _same_order(x: Tensor, generator: Generator) -> Tensor:
+    return shuffle_pixels(x, torch.Generator().manual_seed(0))
+
+
+SHUFFLE = Exercise(
+    name="se.shuffle_pixels",
+    lesson=7,
+    title="The control: move every pixel",
+    statement=r"""
+Write the control for the question "does SE know *where* something is?": move the pixels of `x` $(B, H, W, C)$ to
+random places. Whole
+pixels move (all channels together), every pixel arrives somewhere, and the order comes from `generator`
+(`torch.randperm(n, generator=generator)`).
+""",
+    solution=shuffle_pixels,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "Put the grid into one line, shuffle the line, and cut it into a grid again.",
+        "`order = torch.randperm(H * W, generator=generator)`; index axis 1 of `x.flatten(1, 2)` with it.",
+    ),
+    properties=(Property("pixels stay whole", _keeps_pixels), Property("pixels move", _moves_pixels)),
+    wrong=(
+        Wrong(
+            "channels shuffled apart",
+            _channels_apart,
+            "Each channel is shuffled on its own, which tears the pixels apart. Use one order for all channels.",
+        ),
+        Wrong(
+            "with repetition",
+            lambda x, generator: x.flatten(1, 2)[:, torch.randint(20, (20,), generator=generator)].unflatten(1, (4, 5)),
+            "Some values are lost or doubled: draw a permutation (torch.randperm), not random indices.",
+        ),
+        Wrong(
+            "channels moved",
+            lambda x, generator: x[..., torch.tensor([1, 2, 0])],
+            "Values have moved between channels or between images: only pixels may move.",
+        ),
+        Wrong(
+            "rows only",
+            lambda x, generator: x[:, torch.randperm(x.shape[1], generator=generator)],
+            "Pixels move only along one axis: put height and width into one line before shuffling.",
+        ),
+        Wrong(
+            "always the same",
+            _same_order,
+            "The order is the same at every call: draw it with `generator`, and do not seed it yourself.",
+        ),
+        Wrong("nothing moves", lambda x, generator: x.clone(), "Nothing has moved."),
+        Wrong(
+            "shape lost",
+            lambda x, generator: x.flatten(1, 2)[:, torch.randperm(20, generator=generator)],
+            "The shape must stay (2, 4, 5, 3).",
+        ),
+    ),
+)
+
+AT_START = Exercise(
+    name="se.gate_at_start",
+    lesson=7,
+    title="Predict: a fresh gate",
+    statement=r"""
+The weights of a new network are tiny ($\sigma = 0.02$). By about how much does a fresh SE multiply each channel?
+""",
+    solution=0.5,
+    difficulty=1,
+    minutes=2,
+    hints=("What comes out of two tiny matrices?", "And what is the sigmoid of that?"),
+    wrong=(
+        Wrong("closed", 0.0, "Zero goes *into* the sigmoid, not out of it."),
+        Wrong("open", 1.0, "The sigmoid of 0 is not 1."),
+        Wrong("two gates", 0.25, "That is CRA, which multiplies two gates (lesson 10). SE has one."),
+        Wrong("the ratio", 8.0, "8 is how much narrower the middle is."),
+        Wrong("one of many", 0.125, "The ratio 8 is the width in the middle. Gates do not share a total."),
+    ),
+    rtol=0,
+    atol=0.02,
+    after="sigmoid(0) = 1/2: a fresh SE halves everything and prefers nothing.",
+)
+
+EXERCISES = (SQUEEZE, EXCITE, FORWARD, AT_START, PARAMETERS, SHUFFLE)
