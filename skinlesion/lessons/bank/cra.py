@@ -1,0 +1,367 @@
+"""Lesson 10: cross-region attention."""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from skinlesion.lessons.bank.inputs import normal, randomized, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.model import apply_gates, directional_means
+
+# --- eqs 2 and 3 -----------------------------------------------------------------------------------------------------
+
+
+def _maps(generator: Generator) -> list[Case]:
+    shapes = (
+        ((1, 2, 3, 4), "a grid that is not square"),
+        ((2, 3, 3, 3), "as many channels as rows and columns"),
+        ((1, 4, 1, 2), "a single column"),
+    )
+    return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
+
+
+MEANS = Exercise(
+    name="cra.directional_means",
+    lesson=10,
+    title="Two profiles of a picture (eqs 2 and 3)",
+    statement=r"""
+The mean of each **row** and the mean of each **column**, channel by channel:
+
+$$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j)$$
+
+`x` $(B, H, W, C)$ -> $z^h$ $(B, H, C)$ and $z^w$ $(B, W, C)$, in this order.
+""",
+    solution=directional_means,
+    difficulty=1,
+    minutes=5,
+    hints=(
+        "The profile along the height has a value for each row: which axis is averaged away?",
+        "`x.mean(dim=2)` averages over the columns and leaves the rows.",
+    ),
+    cases=_maps,
+    wrong=(
+        Wrong(
+            "swapped",
+            lambda x: (x.mean(dim=1), x.mean(dim=2)),
+            "The two are swapped: the mean over axis 1 (rows) leaves a value for each column, which is z_w.",
+        ),
+        Wrong("sums", lambda x: (x.sum(dim=2), x.sum(dim=1)), "Sums, not means: they grow with the picture."),
+        Wrong("maxima", lambda x: (x.amax(dim=2), x.amax(dim=1)), "Maxima, not means."),
+        Wrong(
+            "channels averaged",
+            lambda x: (x.mean(dim=3), x.mean(dim=3).mT),
+            "The channels are averaged away. Each channel keeps its own profiles.",
+        ),
+        Wrong(
+            "axes kept",
+            lambda x: (x.mean(dim=2, keepdim=True), x.mean(dim=1, keepdim=True)),
+            "The averaged axis is kept with size 1; drop keepdim.",
+        ),
+        Wrong(
+            "divided by the other side",
+            lambda x: (x.sum(dim=2) / x.shape[1], x.sum(dim=1) / x.shape[2]),
+            "A row has W pixels, so its mean is divided by W, and a column's by H. On a square grid nobody would "
+            "notice.",
+        ),
+    ),
+    after="SE keeps one number a channel. These keep H + W: enough to say in which rows and columns something is.",
+)
+
+# --- eqs 4 to 6 ------------------------------------------------------------------------------------------------------
+
+
+def gates(x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Eqs 2 to 6, the layers given.
+
+    Args:
+        x: (B, H, W, C).
+        mix: F_1, C to C / r.
+        norm: over the C / r channels.
+        to_h: T_h, C / r to C.
+        to_w: T_w, C / r to C.
+
+    Returns:
+        g_h, (B, H, C), and g_w, (B, W, C), each in (0, 1).
+    """
+    z_h, z_w = directional_means(x)
+    f = mix(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
+    f = F.hardswish(norm(f.transpose(1, 2)).transpose(1, 2))
+    f_h, f_w = f.split([x.shape[1], x.shape[2]], dim=1)
+    return torch.sigmoid(to_h(f_h)), torch.sigmoid(to_w(f_w))
+
+
+def _layers(generator: Generator, channels: int, narrow: int) -> tuple[nn.Module, ...]:
+    layers: tuple[nn.Module, ...] = (
+        nn.Linear(channels, narrow),
+        nn.BatchNorm1d(narrow),
+        nn.Linear(narrow, channels),
+        nn.Linear(narrow, channels),
+    )
+    norm = layers[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    # As after training: otherwise batch normalization at rest would change nothing, and its absence would not show.
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.copy_(normal(generator, narrow))
+    norm.running_var.copy_(uniform(generator, 0.1, 0.5, narrow))
+    return tuple(randomized(generator, layer).eval() for layer in layers)
+
+
+def _gate_inputs(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, label in (
+        ((1, 2, 3, 4), "a grid that is not square"),
+        ((2, 3, 3, 3), "a square grid, two images"),
+        ((1, 4, 2, 6), "a grid that is higher than wide"),
+    ):
+        cases.append(Case((normal(generator, *shape), *_layers(generator, shape[-1], 2)), label, (0,)))
+    return cases
+
+
+def _gates(
+    x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear, *, mistake: str
+) -> tuple[Tensor, Tensor]:
+    """The gates with one mistake of a student in it."""
+    height, width = x.shape[1:3]
+    z_h, z_w = directional_means(x)
+    if mistake == "global":
+        mean = x.mean(dim=(1, 2))[:, None]
+        z_h, z_w = mean.expand(-1, height, -1), mean.expand(-1, width, -1)
+    f = mix(torch.cat([z_w, z_h] if mistake == "order" else [z_h, z_w], dim=1))
+    if mistake != "no norm":
+        f = norm(f.transpose(1, 2)).transpose(1, 2)
+    act = {"relu": F.relu, "silu": F.silu, "linear": lambda f: f}.get(mistake, F.hardswish)
+    f_h, f_w = act(f).split([height, width], dim=1)
+    if mistake == "transforms swapped":
+        to_h, to_w = to_w, to_h
+    if mistake == "one transform":
+        to_w = to_h
+    if mistake == "no sigmoid":
+        return to_h(f_h), to_w(f_w)
+    return torch.sigmoid(to_h(f_h)), torch.sigmoid(to_w(f_w))
+
+
+def _mistaken(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda *arguments: _gates(*arguments, mistake=mistake), diagnosis)
+
+
+GATES = Exercise(
+    name="cra.gates",
+    lesson=10,
+    title="From profiles to gates (eqs 4 to 6)",
+    statement=r"""
+$$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^h)), \qquad g^w = \sigma(T_w(f^w))$$
+
+Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `mix` $= F_1$
+reads both; normalize
+(`norm` is a `BatchNorm1d`: it wants the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
+and the last $W$
+positions; a layer and a sigmoid for each. Return $g^h$ $(B, H, C)$ and $g^w$ $(B, W, C)$.
+
+The paper writes "$\delta$ is the sigmoid" below eq. 6; that only works as a slip for $\sigma$ (A14).
+""",
+    solution=gates,
+    difficulty=3,
+    minutes=15,
+    hints=(
+        "Follow the shapes: (B, H, C) and (B, W, C) -> (B, H + W, C) -> (B, H + W, C / r) -> two parts -> (B, H, "
+        "C), (B, W, C).",
+        "`norm(f.transpose(1, 2)).transpose(1, 2)` normalizes the channels of (B, positions, channels).",
+        "`f_h, f_w = f.split([H, W], dim=1)`, then `torch.sigmoid(to_h(f_h))` and `torch.sigmoid(to_w(f_w))`.",
+    ),
+    cases=_gate_inputs,
+    wrong=(
+        _mistaken("no normalization", "no norm", "The normalization is missing."),
+        _mistaken(
+            "ReLU",
+            "relu",
+            "The nonlinearity is ReLU. Coordinate attention uses h-swish (F.hardswish), and so do we (A13).",
+        ),
+        _mistaken("SiLU", "silu", "The nonlinearity is SiLU. It is close to h-swish, but not the same."),
+        _mistaken("no nonlinearity", "linear", "There is no nonlinearity between the two layers."),
+        _mistaken("no sigmoid", "no sigmoid", "The sigmoid at the end is missing: gates must lie between 0 and 1."),
+        _mistaken(
+            "columns first",
+            "order",
+            "The profiles are concatenated as (columns, rows) but split as (rows, columns). Rows come first.",
+        ),
+        _mistaken("T_h twice", "one transform", "Both gates use T_h. The columns have a layer of their own, T_w."),
+        _mistaken("T_h and T_w swapped", "transforms swapped", "T_h and T_w are swapped."),
+        _mistaken(
+            "global mean",
+            "global",
+            "Every row and every column gets the mean of the whole picture: that is SE. Use the two profiles.",
+        ),
+    ),
+)
+
+# --- eq. 7 -----------------------------------------------------------------------------------------------------------
+
+
+def _gated(generator: Generator) -> list[Case]:
+    cases = []
+    for batch, height, width, channels, label in (
+        (1, 2, 3, 4, "a grid that is not square"),
+        (2, 3, 3, 3, "a square grid, two images"),
+        (1, 4, 2, 2, "a grid that is higher than wide"),
+    ):
+        g_h, g_w = uniform(generator, 0, 1, batch, height, channels), uniform(generator, 0, 1, batch, width, channels)
+        cases.append(Case((normal(generator, batch, height, width, channels), g_h, g_w), label, (0, 1, 2)))
+    return cases
+
+
+APPLY = Exercise(
+    name="cra.apply_gates",
+    lesson=10,
+    title="Applying the gates (eq. 7)",
+    statement=r"""
+$$y_c(i, j) = x_c(i, j)\; g^h_c(i)\; g^w_c(j)$$
+
+`x` $(B, H, W, C)$, `gate_h` $(B, H, C)$, `gate_w` $(B, W, C)$ -> $(B, H, W, C)$.
+""",
+    solution=apply_gates,
+    difficulty=1,
+    minutes=5,
+    hints=(
+        "Both gates must become (B, H, W, C) by broadcasting. Which axis is missing in each?",
+        "`gate_h[:, :, None, :]` and `gate_w[:, None, :, :]`",
+    ),
+    cases=_gated,
+    wrong=(
+        Wrong(
+            "axes swapped",
+            lambda x, gate_h, gate_w: x * gate_h[:, None, :, :] * gate_w[:, :, None, :],
+            "The gate of the rows scales the columns, and the other way round. A square grid does not complain.",
+        ),
+        Wrong(
+            "added gates",
+            lambda x, gate_h, gate_w: x * (gate_h[:, :, None] + gate_w[:, None]),
+            "The gates are added. They are multiplied: a pixel passes if its row *and* its column are open.",
+        ),
+        Wrong(
+            "mean of the gates",
+            lambda x, gate_h, gate_w: x * (gate_h[:, :, None] + gate_w[:, None]) / 2,
+            "This is the mean of the two gates. Eq. 7 multiplies them.",
+        ),
+        Wrong("rows only", lambda x, gate_h, gate_w: x * gate_h[:, :, None], "The gate of the columns is missing."),
+        Wrong(
+            "residual",
+            lambda x, gate_h, gate_w: x + apply_gates(x, gate_h, gate_w),
+            "The input is added once more. Eq. 7 has no residual.",
+        ),
+        Wrong(
+            "gates only",
+            lambda x, gate_h, gate_w: gate_h[:, :, None] * gate_w[:, None],
+            "This is the product of the gates, without x.",
+        ),
+    ),
+)
+
+# --- the surprise at the start ---------------------------------------------------------------------------------------
+
+FACTOR = Exercise(
+    name="cra.factor_at_start",
+    lesson=10,
+    title="Predict: a fresh CRA",
+    statement=r"""
+All weights of a fresh CRA are tiny. By about what factor does it multiply the skip that passes through it?
+""",
+    solution=0.25,
+    difficulty=1,
+    minutes=2,
+    hints=("What is one fresh gate?", "How many gates does each value meet?"),
+    wrong=(
+        Wrong("one gate", 0.5, "That is one gate. Each value meets two: its row's and its column's."),
+        Wrong("open", 1.0, "The sigmoid of 0 is one half, not one."),
+        Wrong("closed", 0.0, "Zero goes into the sigmoid, not out of it."),
+        Wrong("three gates", 0.125, "There are two gates, not three."),
+        Wrong("added", 2.0, "The gates are multiplied, and each is below one."),
+    ),
+    rtol=0,
+    atol=0.02,
+    after="1/2 times 1/2. A fresh CRA makes the skip four times weaker beside the decoder's own map. Training must "
+    "first undo that.",
+)
+
+# --- the metric: what two gates can draw -----------------------------------------------------------------------------
+
+
+def rank_one_share(map_: Tensor) -> Tensor:
+    """How much of a map one row profile times one column profile can draw, at best.
+
+    Args:
+        map_: (H, W), not all zero.
+
+    Returns:
+        s_1^2 over the sum of all s_i^2, for the singular values s; a scalar in (0, 1].
+    """
+    power = torch.linalg.svdvals(map_).square()
+    return power[0] / power.sum()
+
+
+def _share(map_: Tensor, *, mistake: str) -> Tensor:
+    values = torch.linalg.svdvals(map_)
+    power = values.square()
+    if mistake == "not squared":
+        return values[0] / values.sum()
+    if mistake == "last":
+        return power[-1] / power.sum()
+    if mistake == "the rest":
+        return power[1:].sum() / power.sum()
+    if mistake == "rank":
+        return (values > 1e-5).sum() / len(values)
+    if mistake == "centered":
+        return _share(map_ - map_.mean(), mistake="")
+    if mistake == "root":
+        return (power[0] / power.sum()).sqrt()
+    return power[0] / power.sum()
+
+
+def _mistaken_share(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda map_: _share(map_, mistake=mistake), diagnosis)
+
+
+SHARE = Exercise(
+    name="cra.rank_one_share",
+    lesson=10,
+    title="The metric: how much can two gates draw?",
+    statement=r"""
+The gate map of one channel is a column times a row, $g^h (g^w)^\top$: a matrix of **rank one**. Of all rank-one
+matrices the one that is nearest
+to a map $M$ keeps the share
+
+$$\frac{s_1^2}{\sum_i s_i^2}$$
+
+of its energy, with the singular values $s_1 \ge s_2 \ge \dots$ of $M$ (Eckart and Young). Return it for `map_` $(H,
+W)$. It is 1 when two
+gates can draw the map exactly.
+""",
+    solution=rank_one_share,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "`torch.linalg.svdvals(map_)` gives the singular values, largest first.",
+        "Square them, then first over sum.",
+    ),
+    cases=lambda generator: [
+        Case((normal(generator, 4, 6),), "a map that is not square"),
+        Case((uniform(generator, 0, 1, 4, 1) * uniform(generator, 0, 1, 1, 5),), "a product of two profiles"),
+        Case((uniform(generator, 0, 1, 5, 3),), "a map without negative values"),
+    ],
+    wrong=(
+        _mistaken_share("not squared", "not squared", "The singular values are not squared: energy is a square."),
+        _mistaken_share(
+            "the last one", "last", "That is the share of the smallest singular value. The largest comes first."
+        ),
+        _mistaken_share("what is left", "the rest", "That is what two gates can *not* draw: one minus it is asked."),
+        _mistaken_share(
+            "the rank", "rank", "That counts the singular values which are not zero. How large they are matters."
+        ),
+        _mistaken_share(
+            "centered", "centered", "You subtract the mean first. Gates draw the map itself, its mean included."
+        ),
+        _mistaken_share("root", "root", "You took a square root at the end: the share is of energy, not of size."),
+    ),
+)
+
+EXERCISES = (MEANS, GATES, APPLY, FACTOR, SHARE)
