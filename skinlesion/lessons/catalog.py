@@ -43,6 +43,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
     Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
     Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),
+    Lesson(8, "cmn", "The channel-mixing network", 55, 900, (7,), "section 3.2", "cmn"),
     Lesson(10, "cra", "Cross-region attention", 60, 900, (7,), "section 3.3, eqs 1-7", "cra"),
 )
 
