@@ -40,6 +40,7 @@ class Lesson:
 
 
 LESSONS: tuple[Lesson, ...] = (
+    Lesson(2, "scores", "Scores and the supervised loss", 70, 900, (), "sections 3.4 and 4.2, eqs 11-14", "scores"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
     Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
     Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),

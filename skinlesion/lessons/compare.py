@@ -79,6 +79,8 @@ def _scalars(yours: Any, expected: Any, rtol: float, atol: float, what: str) -> 
         return None if yours == expected else _values(repr(yours), repr(expected), None, what, "")
     if isinstance(yours, bool) or not isinstance(yours, int | float):
         return _kinds(yours, expected, what)
+    if math.isnan(yours) and math.isnan(expected):
+        return None
     if math.isnan(yours):
         return Difference("nan", f"{_start(what)} is NaN (not a number).", "nan", f"{expected:.6g}")
     if abs(yours - expected) <= atol + rtol * abs(expected):
@@ -113,13 +115,13 @@ def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float,
     if isinstance(yours, Tensor) and isinstance(expected, Tensor) and yours.device != expected.device:
         message = f"{_start(what)} is on {yours.device}; expected {expected.device}, where the input is."
         return Difference("device", message, describe(yours), describe(expected))
-    mine, right = _family(yours), _family(expected)
-    if mine != right:
+    mine, wanted = _family(yours), _family(expected)
+    if mine != wanted:
         message = f"{_start(what)} has dtype {yours.dtype}; expected {expected.dtype}."
         likely = ""
-        if right == "bool":
+        if wanted == "bool":
             likely = "A comparison such as `x >= 0.5` gives booleans; a sum or a product of them does not."
-        elif {mine, right} <= {"float16", "bfloat16", "float32", "float64"}:
+        elif {mine, wanted} <= {"float16", "bfloat16", "float32", "float64"}:
             likely = "Keep the input's dtype: make new tensors like the input (x.new_zeros, torch.zeros_like)."
         return Difference("dtype", message, describe(yours), describe(expected), likely=likely)
     y, e = _numbers(yours), _numbers(expected)
@@ -132,8 +134,10 @@ def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float,
         message = f"{int(bad.sum())} of {y.size} values of {what} are {kind_of}, the first at {list(place)}."
         likely = "A division by zero, the log of zero, or exp of something large."
         return Difference("nan", message, *_excerpt(y, e, place), likely=likely)
-    gap = np.abs(y - e)
-    if (gap <= atol + rtol * np.abs(e)).all():
+    same = (y == e) | (np.isnan(y) & np.isnan(e))  # also where both are infinite or NaN, as a wrong answer may be
+    right = np.where(same, 0, e)
+    gap = np.abs(np.where(same, 0, y) - right)
+    if (gap <= atol + rtol * np.abs(right)).all():
         return None
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
     return _values(*_excerpt(y, e, worst), float(gap.max()), what, _array_symptom(y, e, rtol, atol), worst)

@@ -1,6 +1,7 @@
 """What a student's function can do wrong, and what the check says."""
 
 import contextlib
+import math
 import time
 
 import numpy as np
@@ -272,5 +273,8 @@ def test_arrays_and_dictionaries_are_compared_too():
     assert difference(torch.ones(2).bool(), torch.ones(2), 0, 0).kind == "dtype"
     assert difference(torch.tensor([1]), torch.tensor([1], dtype=torch.int32), 0, 0) is None
     assert difference(torch.ones(0), torch.ones(0), 0, 0) is None
+    assert (
+        difference([math.nan, np.array([math.nan, math.inf])], [math.nan, np.array([math.nan, math.inf])], 0, 0) is None
+    )
     assert difference(torch.ones(2, device="meta"), torch.ones(2), 0, 0).kind == "device"
     assert "part 2 of the result[" in difference({"a": (1, 2)}, {"a": (1, 3)}, 0, 0).message.replace("Part", "part")

@@ -1,0 +1,356 @@
+# %% [markdown] kind="claim"
+# **Claim.** How segmentations are scored and averaged decides who wins, and the loss decides what a network does
+# about rare pixels: BCE makes honest probabilities, Dice makes masks. We show it by writing every score and both
+# losses by hand, by checking the paper's own tables against an identity, and by training on lesions from 0.5 % to 50
+# % of a picture. The control: pixels that carry no information, where each loss shows what it does on its own.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - count a confusion matrix, and compute accuracy, IoU and Dice from it;
+# - say why Dice and IoU are one number, and use that to audit a published table;
+# - tell pooled scores from per-image means, and say who gains from which;
+# - write a cross-entropy that stays finite, and a Dice loss, and derive the gradient of Dice;
+# - predict what each loss does when lesions are rare, and test the prediction.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skinlesion import lessons
+from skinlesion.data.synthetic import synthesize
+
+lessons.setup()
+
+# %% [markdown]
+# ## Three answers
+#
+# A small lesion, and three programs that mark it. Which one would you send home with a patient?
+
+# %%
+sample = synthesize(17, 128)
+truth = torch.from_numpy(sample.mask)
+answers = {
+    "A: nothing": torch.zeros_like(truth),
+    "B: twice too large": F.max_pool2d(truth[None, None].float(), 9, stride=1, padding=4)[0, 0] > 0,
+    "C: three pixels off": truth.roll((3, 3), dims=(0, 1)),
+}
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
+axes[0].imshow(sample.image)
+axes[0].contour(truth, levels=[0.5], colors="white", linewidths=1)
+axes[0].set_title(f"the lesion: {100 * truth.float().mean():.1f} % of the picture")
+for ax, (name, answer) in zip(axes[1:], answers.items(), strict=True):
+    ax.imshow(answer, cmap="gray", vmin=0, vmax=1)
+    ax.contour(truth, levels=[0.5], colors="tab:orange", linewidths=1)
+    ax.set_title(name)
+for ax in axes:
+    ax.set(xticks=[], yticks=[])
+plt.show()
+
+# %% exercise="scores.all_skin"
+accuracy_of_all_skin = 0.98
+
+
+# %% exercise="scores.confusion"
+def confusion(prediction: Tensor, truth: Tensor) -> Tensor:
+    """TP, FP, FN, TN of each image: bool (B, H, W) twice -> int (B, 4)."""
+    pairs = (prediction & truth, prediction & ~truth, ~prediction & truth, ~prediction & ~truth)
+    return torch.stack([pair.sum((1, 2)) for pair in pairs], dim=1)
+
+
+# %% exercise="scores.iou"
+def iou(counts: Tensor) -> Tensor:
+    """TP / (TP + FP + FN), and 1 for 0 / 0: (..., 4) -> float64 (...)."""
+    tp, fp, fn, _ = counts.double().unbind(-1)
+    union = tp + fp + fn
+    return torch.where(union > 0, tp / union.clamp(min=1), 1.0)
+
+
+# %% exercise="scores.dsc_from_iou"
+def dsc_from_iou(iou: float) -> float:
+    """The Dice coefficient that belongs to an IoU of the same counts."""
+    return 2 * iou / (1 + iou)
+
+
+# %%
+confusion, iou = lessons.use("scores.confusion", confusion), lessons.use("scores.iou", iou)
+dsc_from_iou = lessons.use("scores.dsc_from_iou", dsc_from_iou)
+
+print(f"{'':22} accuracy   IoU    DSC")
+for name, answer in answers.items():
+    counts = confusion(answer[None], truth[None])[0]
+    accuracy, overlap = float((counts[0] + counts[3]) / counts.sum()), float(iou(counts))
+    print(f"{name:22}    {accuracy:.3f}   {overlap:.3f}  {dsc_from_iou(overlap):.3f}")
+
+# %% [markdown]
+# Accuracy cannot tell a program that finds nothing from one that finds the lesion. IoU can.
+#
+# ### An audit in one line
+#
+# Since Dice follows from IoU, a table that gives both can be checked. Here are rows of the paper's Tables 1, 2 and 5.
+# `pooled` is what DSC *must* be if both come from one confusion matrix.
+
+# %%
+rows = {
+    "Table 1, U-Net": (84.01, 91.16),
+    "Table 1, Attention U-Net": (84.30, 91.37),
+    "Table 1, VM-UNet": (86.41, 92.71),
+    "Table 1, Ours": (88.16, 93.71),
+    "Table 2, VM-UNet": (79.54, 88.60),
+    "Table 2, HC-Mamba": (79.27, 88.18),
+    "Table 2, Ours": (81.48, 89.79),
+    "Table 5, without CFD and IFD": (80.66, 89.26),
+    "Table 5, CFD only": (81.35, 89.57),
+    "Table 5, IFD only": (81.24, 89.44),
+    "Table 5, both": (81.48, 89.79),
+}
+print(f"{'':30} IoU    DSC   pooled  difference")
+for name, (table_iou, table_dsc) in rows.items():
+    pooled = 100 * dsc_from_iou(table_iou / 100)
+    print(f"{name:30} {table_iou:.2f}  {table_dsc:.2f}  {pooled:.2f}   {table_dsc - pooled:+.2f}")
+
+# %% [markdown]
+# Most rows fit to rounding (0.01 or 0.02). Some are off by ten times that, all downward, as a mean over images or
+# batches would be. So within one table numbers that were averaged in different ways may stand side by side. That is
+# no accusation: rows are often copied from other papers. But a gap of 0.15 between two rows may be nothing but a way
+# of averaging. Lesson 15 continues the audit.
+#
+# ## Pooled or per image?
+
+
+# %% exercise="scores.pooled_and_mean"
+def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
+    """IoU of all pixels together, and the mean of the images' IoU: (images, 4) -> two numbers."""
+    return float(iou(counts.sum(0))), float(iou(counts).mean())
+
+
+# %% [markdown] kind="predict"
+# **Predict.** A program draws every outline exactly one pixel too far out, on small and large lesions alike. Which is
+# higher, its pooled IoU or the mean of its images' IoU?
+
+# %%
+pooled_and_mean = lessons.use("scores.pooled_and_mean", pooled_and_mean)
+
+masks = torch.stack([torch.from_numpy(synthesize(seed, 96).mask) for seed in range(60)])  # (60, 96, 96)
+larger = F.max_pool2d(masks[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0
+counts = confusion(larger, masks)
+pooled, mean = pooled_and_mean(counts)
+fig, ax = plt.subplots(figsize=(4.5, 2.4))
+ax.plot(100 * masks.float().mean((1, 2)), iou(counts), ".")
+ax.axhline(pooled, color="tab:orange", label=f"pooled {pooled:.3f}")
+ax.axhline(mean, color="tab:green", label=f"mean {mean:.3f}")
+ax.set(xlabel="lesion, % of the picture", ylabel="IoU", title="each outline one pixel too large")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Pooled scores are decided by the large lesions, which forgive a pixel; in the mean every patient counts alike. The
+# paper's lineage reports pooled scores and calls them mIoU (A37). The package prints both, named.
+#
+# ## The loss
+#
+# IoU has no useful gradient: it changes in steps. So we train on something smooth. The paper takes $0.3\,L_{Bce} +
+# 0.7\,L_{Dice}$ (eq. 11).
+
+
+# %% exercise="loss.bce"
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy from logits, mean over all pixels: (B, 1, H, W) twice -> a scalar."""
+    return (target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()
+
+
+# %% exercise="loss.dice"
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """One minus the soft Dice of each image, mean over the images: (B, 1, H, W) twice -> a scalar."""
+    p, y = logits.sigmoid().flatten(1), target.flatten(1)  # (B, pixels)
+    overlap, area = (p * y).sum(1), p.sum(1) + y.sum(1)  # (B,)
+    return 1 - ((2 * overlap + 1) / (area + 1)).mean()
+
+
+# %% [markdown]
+# Where do the two push? BCE looks at each pixel by itself: its gradient with respect to a probability is $(p_i - y_i)
+# / (p_i (1 - p_i) N)$. For Dice, derive it:
+
+
+# %% exercise="loss.dice_gradient"
+def dice_gradient(probability: Tensor, truth: Tensor) -> Tensor:
+    """d(1 - (2 I + 1) / (S + 1)) / dp_i of one image: (pixels,) twice -> (pixels,)."""
+    overlap, area = (probability * truth).sum(), probability.sum() + truth.sum()
+    return ((2 * overlap + 1) - 2 * truth * (area + 1)) / (area + 1) ** 2
+
+
+# %%
+bce, dice = lessons.use("loss.bce", bce), lessons.use("loss.dice", dice)
+dice_gradient = lessons.use("loss.dice_gradient", dice_gradient)
+
+pixels = 128 * 128
+shares = torch.logspace(-3, -0.3, 30)
+balance = {"BCE": [], "Dice": []}
+for share in shares:
+    lesion = (torch.arange(pixels) < share * pixels).float()
+    p = torch.full((pixels,), float(lesion.mean()))  # knows nothing, and says so
+    slopes = {"BCE": (p - lesion) / (p * (1 - p) * pixels), "Dice": dice_gradient(p, lesion)}
+    for name, slope in slopes.items():
+        balance[name].append(float(-slope[lesion > 0].sum() / slope[lesion == 0].sum()))
+fig, ax = plt.subplots(figsize=(4.5, 2.4))
+for name, values in balance.items():
+    ax.semilogx(100 * shares, values, label=name)
+ax.set(xlabel="lesion, % of the picture", ylabel="pull up / pull down", ylim=(0, 4))
+ax.set_title("a network that says p = share everywhere")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# A network that knows nothing but the share of lesion pixels, and says that share at every pixel, is at rest under
+# BCE: what the few lesion pixels pull up, the many skin pixels pull down. Under Dice the pull upward is twice as
+# strong or more. Dice wants more lesion than there is; remember this for the control below. (Below 1 % the curve
+# turns: there $2I$ is smaller than the added 1, which takes over. That harmless constant decides what happens to the
+# smallest lesions.)
+#
+# ## What does training make of it?
+#
+# The simplest network there is: each pixel carries one number $x$, drawn from $\mathcal N(0, 1)$ on skin and from
+# $\mathcal N(1.5, 1)$ on the lesion. The model is $\sigma(w x + b)$. Only the share of lesion pixels varies.
+
+# %%
+STEPS = 60 if lessons.FAST else 1000
+LOSSES = {
+    "BCE": bce,
+    "Dice": dice,
+    "0.3 BCE + 0.7 Dice": lambda logits, target: 0.3 * bce(logits, target) + 0.7 * dice(logits, target),
+}
+
+
+def pixels_of(share: float, gap: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Eight pictures (8, 1, 64, 64) of numbers, and their lesions."""
+    lesion = (torch.rand(8, 1, 64, 64, generator=generator) < share).float()
+    return torch.randn(lesion.shape, generator=generator) + gap * lesion, lesion
+
+
+def fit(loss, share: float, gap: float = 1.5) -> tuple[Tensor, Tensor]:
+    """Probabilities and truth of new pictures after training, (8, 1, 64, 64) each."""
+    generator = torch.Generator().manual_seed(0)
+    w, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.Adam([w, b], 0.1)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, STEPS)
+    for _ in range(STEPS):
+        x, lesion = pixels_of(share, gap, generator)
+        value = loss(w * x + b, lesion)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+    x, lesion = pixels_of(share, gap, generator)
+    return (w * x + b).sigmoid().detach(), lesion
+
+
+def overlap(probability: Tensor, lesion: Tensor) -> float:
+    """Pooled IoU at threshold 1/2."""
+    return float(iou(confusion(probability[:, 0] >= 0.5, lesion[:, 0] > 0.5).sum(0)))
+
+
+def reliability(probability: Tensor, lesion: Tensor) -> tuple[list[float], list[float]]:
+    """For ten bins of predicted probability: the mean prediction, and the share that is lesion."""
+    bins = (probability * 10).long().clamp(max=9)
+    filled = [bins == i for i in range(10) if (bins == i).sum() > 20]
+    return [float(probability[at].mean()) for at in filled], [float(lesion[at].mean()) for at in filled]
+
+
+# %% [markdown] kind="predict"
+# **Predict.** Lesions of 0.5 %: what will the BCE network answer at the threshold 1/2? And which of the two will give
+# probabilities that mean what they say (of all pixels called 30 %, 30 % are lesion)?
+
+# %% kind="signature"
+shares = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5]
+fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
+for name, loss in LOSSES.items():
+    fitted = [fit(loss, share) for share in shares]
+    left.semilogx([100 * share for share in shares], [overlap(*result) for result in fitted], "o-", label=name)
+    right.plot(*reliability(*fitted[3]), "o-", label=name)
+left.set(xlabel="lesion, % of the pixels", ylabel="IoU at threshold 1/2", title="the mask")
+left.legend(fontsize=7)
+right.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+right.set(xlabel="predicted probability", ylabel="share that is lesion", title="the probabilities (lesion 10 %)")
+plt.show()
+
+# %% [markdown]
+# Same model, same data. With rare lesions BCE's mask is nearly empty, and its probabilities are right (on the gray
+# line): when a pixel is lesion in fewer than half of the cases, "skin" is the honest answer. Dice asks another
+# question, "which mask overlaps most?", and gives a better mask with probabilities that do not mean what they say.
+# The paper's mixture is near Dice in both. So: do not read a Dice-trained network's 0.9 as "90 % sure", and do not
+# judge a BCE-trained one at the threshold 1/2.
+#
+# ### Control: no information
+#
+# Let lesion and skin have the *same* distribution. Whatever a loss answers now is its own habit.
+
+# %% kind="control"
+for name, loss in LOSSES.items():
+    probability, lesion = fit(loss, share=0.1, gap=0.0)
+    print(
+        f"{name:20} mean probability {probability.mean():.2f} for a share of 0.10, IoU {overlap(probability, lesion):.2f}"
+    )
+
+# %% [markdown]
+# Knowing nothing, BCE says "10 %", which is the truth. Dice says "everything": of all masks drawn blindly, the full
+# one overlaps most. That is its habit, and a reason not to use it alone; the mixture stays below 20 %.
+#
+# ### Play
+#
+# Weigh the two losses yourself, and make the task harder (a smaller gap).
+
+# %% kind="play"
+import ipywidgets
+
+
+def weigh(w_bce: float = 0.3, share: float = 0.02, gap: float = 1.5) -> None:
+    """Fit with a mixture of both."""
+    probability, lesion = fit(lambda z, y: w_bce * bce(z, y) + (1 - w_bce) * dice(z, y), share, gap)
+    print(f"IoU {overlap(probability, lesion):.3f}, mean probability {probability.mean():.3f}")
+
+
+_ = ipywidgets.interact_manual(weigh, w_bce=(0.0, 1.0, 0.1), share=(0.005, 0.5, 0.005), gap=(0.0, 3.0, 0.25))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - Real lesions are one connected patch, and a network sees context; pixels here are independent. In ISIC 2017
+#   lesions cover about a fifth of the picture, where the losses differ less.
+# - All scores here count pixels. A mask can have a good IoU and a ragged border; `skinlesion.metrics` has boundary
+#   scores as well.
+# - The identity finds rows whose two numbers do not belong together. It cannot say which of the two is the odd one.
+# - The truth is somebody's outline. Two dermatologists differ by more than many tables' gaps (lesson 1).
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. A table gives IoU 80.0 and DSC 88.5. What do you conclude?
+# - [ ] nothing, they are different scores :: From one confusion matrix, IoU fixes DSC.
+# - [x] the two were not computed from the same counts in the same way :: 2 x 0.8 / 1.8 = 0.889, not 0.885.
+# - [ ] the DSC is wrong :: It may be right as a mean over images. Only the pair does not fit.
+#
+# 2. A model is very good on large lesions and poor on small ones. Which score flatters it?
+# - [x] the pooled IoU :: Large lesions have most of the pixels.
+# - [ ] the mean over the images :: There each small lesion counts as much as a large one.
+# - [ ] both alike :: Then there would be no need for two.
+#
+# 3. Why is BCE computed from logits?
+# - [ ] it is faster :: Hardly.
+# - [x] a sigmoid rounds to 0 or 1 in float32, and its logarithm is then infinite :: softplus never is.
+# - [ ] to get another value :: The value is the same where both are finite.
+#
+# 4. In the gradient of Dice with respect to the probabilities, how many different values occur in one image?
+# - [ ] one for each pixel :: It depends on the pixel only through the truth.
+# - [x] two :: One for lesion pixels, one for skin pixels.
+# - [ ] one :: Lesion pixels are pushed up and skin pixels down.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [V-Net](https://arxiv.org/abs/1606.04797): the Dice loss, with squares below.
+# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score for which question.
+# - [Generalised Dice overlap](https://arxiv.org/abs/1707.03237): Dice for very unequal classes.
+# - [Marginal thresholding in noisy image segmentation](https://arxiv.org/abs/2304.04116): why Dice and calibrated
+#   probabilities ask for different thresholds.

@@ -1,0 +1,516 @@
+"""Lesson 2: scores, and the supervised loss."""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from skinlesion.lessons.bank.inputs import normal, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.losses import bce_loss, dice_loss
+from skinlesion.metrics import confusion_counts
+
+# --- confusion -------------------------------------------------------------------------------------------------------
+
+
+def _masks(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, share, label in (((3, 4, 5), 0.4, ""), ((1, 2, 2), 0.5, "one image"), ((2, 3, 3), 0.9, "mostly lesion")):
+        prediction, truth = (torch.rand(shape, generator=generator) < share for _ in range(2))
+        cases.append(Case((prediction, truth), label))
+    return cases
+
+
+def _count(prediction: Tensor, truth: Tensor, *, mistake: str) -> Tensor:
+    tp, fp, fn, tn = confusion_counts(prediction, truth).unbind(1)
+    order = {"swapped": (tp, fn, fp, tn), "negatives first": (tn, fn, fp, tp), "tn last but one": (tp, fp, tn, fn)}
+    counts = torch.stack(order.get(mistake, (tp, fp, fn, tn)), dim=1)
+    if mistake == "pooled":
+        return counts.sum(0)
+    if mistake == "fractions":
+        return counts / prediction[0].numel()
+    if mistake == "areas":
+        return torch.stack([tp, tp + fp, tp + fn, tn], dim=1)
+    return counts
+
+
+def _miscounted(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda prediction, truth: _count(prediction, truth, mistake=mistake), diagnosis)
+
+
+CONFUSION = Exercise(
+    name="scores.confusion",
+    lesson=2,
+    title="Count the four kinds of pixels",
+    statement=r"""
+For each image count the true positives (lesion, found), false positives (skin, called lesion), false negatives
+(lesion, missed) and true
+negatives. `prediction` and `truth` are boolean $(B, H, W)$ -> integers $(B, 4)$ in the order **TP, FP, FN, TN**.
+""",
+    solution=confusion_counts,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "`prediction & truth` is true where both are. `~truth` is the skin.",
+        "Count with `.sum((1, 2))`, then `torch.stack([...], dim=1)`.",
+    ),
+    cases=_masks,
+    wrong=(
+        _miscounted(
+            "FP and FN swapped",
+            "swapped",
+            "False positives and false negatives are swapped: FP is skin that was called lesion.",
+        ),
+        _miscounted(
+            "over the batch", "pooled", "You counted over all images together. One row for each image is asked."
+        ),
+        _miscounted(
+            "fractions", "fractions", "These are fractions of the pixels. Counts are asked: they can be added up."
+        ),
+        _miscounted(
+            "areas",
+            "areas",
+            "The second number is everything that was called lesion, the third all lesion: TP is counted in both.",
+        ),
+        _miscounted("positive and negative swapped", "negatives first", "Lesion is the positive class; you took skin."),
+        _miscounted("order", "tn last but one", "The order is TP, FP, FN, TN."),
+    ),
+)
+
+# --- IoU -------------------------------------------------------------------------------------------------------------
+
+
+def iou(counts: Tensor) -> Tensor:
+    """TP / (TP + FP + FN), and 1 where there is neither lesion nor prediction; (..., 4) -> (...)."""
+    tp, fp, fn, _ = counts.double().unbind(-1)
+    union = tp + fp + fn
+    return torch.where(union > 0, tp / union.clamp(min=1), 1.0)
+
+
+def _counts(generator: Generator) -> list[Case]:
+    some = torch.randint(1, 50, (4, 4), generator=generator)
+    missed = torch.tensor([[0, 7, 0, 93], [0, 0, 9, 91]])
+    empty = torch.tensor([[5, 1, 2, 92], [0, 0, 0, 100]])
+    return [Case((some,)), Case((missed,), "nothing right"), Case((empty,), "an image without lesion, found empty")]
+
+
+def _iou(counts: Tensor, *, mistake: str) -> Tensor:
+    tp, fp, fn, tn = counts.double().unbind(-1)
+    union = tp + fp + fn
+    if mistake == "dice":
+        return torch.where(union > 0, 2 * tp / (2 * tp + fp + fn).clamp(min=1), 1.0)
+    if mistake == "accuracy":
+        return (tp + tn) / (union + tn)
+    if mistake == "nan":
+        return tp / union
+    if mistake == "zero":
+        return tp / union.clamp(min=1)
+    if mistake == "smooth":
+        return (tp + 1) / (union + 1)
+    if mistake == "sensitivity":
+        return torch.where(union > 0, tp / (tp + fn).clamp(min=1), 1.0)
+    return torch.where(union > 0, tp / (2 * tp + fp + fn).clamp(min=1), 1.0)
+
+
+def _mistaken_iou(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda counts: _iou(counts, mistake=mistake), diagnosis)
+
+
+IOU = Exercise(
+    name="scores.iou",
+    lesson=2,
+    title="Intersection over union (eq. 12)",
+    statement=r"""
+$$\mathrm{IoU} = \frac{TP}{TP + FP + FN}$$
+
+`counts` $(\dots, 4)$, integers in the order TP, FP, FN, TN -> $(\dots)$, `float64`. Where there is no lesion and
+none was predicted
+($0/0$), nothing could go wrong and nothing did: **1**.
+""",
+    solution=iou,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "`tp, fp, fn, tn = counts.double().unbind(-1)`",
+        "`torch.where(union > 0, ..., 1.0)` chooses; divide by `union.clamp(min=1)` to keep NaN out.",
+    ),
+    cases=_counts,
+    wrong=(
+        _mistaken_iou("Dice", "dice", "This is Dice, 2 TP / (2 TP + FP + FN). IoU counts the overlap once."),
+        _mistaken_iou("accuracy", "accuracy", "True negatives are in it: this is accuracy."),
+        _mistaken_iou("0/0 is NaN", "nan", "0/0 gives NaN, and one NaN makes the mean over a whole set NaN."),
+        _mistaken_iou(
+            "0/0 is 0", "zero", "An empty mask that is found empty gets 0, the worst score, for a perfect answer."
+        ),
+        _mistaken_iou(
+            "smoothed", "smooth", "A one is added above and below. That is for losses; a score should be exact."
+        ),
+        _mistaken_iou(
+            "sensitivity", "sensitivity", "False positives are missing: whoever calls everything lesion would get 1."
+        ),
+        _mistaken_iou("TP counted twice", "half", "TP is twice in the denominator."),
+    ),
+    after="The paper calls this mIoU. No mean over classes is in it (A37): it is the IoU of the lesion.",
+)
+
+# --- Dice from IoU ---------------------------------------------------------------------------------------------------
+
+
+def dsc_from_iou(value: float) -> float:
+    """The Dice coefficient that belongs to an IoU, when both come from the same counts."""
+    return 2 * value / (1 + value)
+
+
+IDENTITY = Exercise(
+    name="scores.dsc_from_iou",
+    lesson=2,
+    title="Dice and IoU are one number",
+    statement=r"""
+$\mathrm{DSC} = \frac{2 TP}{2 TP + FP + FN}$ (eq. 13). Find the formula that gives DSC from IoU alone, when both
+come from the same
+counts, and write it: a number -> a number.
+""",
+    solution=dsc_from_iou,
+    takes="iou",
+    difficulty=2,
+    minutes=6,
+    hints=(
+        "Divide numerator and denominator of both by TP and call (FP + FN) / TP = e. Then IoU = 1 / (1 + e).",
+        "DSC = 2 / (2 + e). Put e = 1 / IoU - 1 into it.",
+    ),
+    cases=lambda generator: [Case((value,)) for value in (0.8148, 0.5, 1.0, 0.01)],
+    wrong=(
+        Wrong(
+            "the other way", lambda value: value / (2 - value), "That gives IoU from DSC. The other way round is asked."
+        ),
+        Wrong("twice", lambda value: 2 * value, "DSC is not twice the IoU: at IoU = 1 it would be 2."),
+        Wrong("mean with one", lambda value: (1 + value) / 2, "That is halfway to 1. At IoU = 0 the DSC is 0."),
+        Wrong("square root", lambda value: value**0.5, "Close, but not it: test it at 0.5, where DSC is 2/3."),
+        Wrong(
+            "numerator forgotten",
+            lambda value: value / (1 + value),
+            "The factor of two is missing: at IoU = 1 you get 1/2.",
+        ),
+        Wrong("equal", lambda value: value, "Dice counts the overlap twice, so it is the larger of the two."),
+    ),
+    after="So a table with both shows one number twice. And where the two do NOT fit, they were averaged in "
+    "different ways.",
+)
+
+# --- pooled and per image --------------------------------------------------------------------------------------------
+
+
+def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
+    """IoU of all pixels taken together, and the mean of the images' IoU; counts (images, 4)."""
+    return float(iou(counts.sum(0))), float(iou(counts).mean())
+
+
+def _tables(generator: Generator) -> list[Case]:
+    sizes = torch.tensor([[9000, 500, 400, 100], [40, 50, 60, 9850], [900, 90, 80, 8930]])
+    return [
+        Case((sizes,), "a large, a small and a middling lesion"),
+        Case((torch.randint(1, 50, (5, 4), generator=generator),)),
+        Case((torch.tensor([[10, 5, 5, 80], [0, 0, 0, 100]]),), "one image without lesion"),
+    ]
+
+
+POOLED = Exercise(
+    name="scores.pooled_and_mean",
+    lesson=2,
+    title="Two ways to average",
+    statement=r"""
+`counts` $(\text{images}, 4)$. Return two numbers: the **pooled** IoU (all pixels of all images in one confusion
+matrix) and the **mean** of
+the images' IoU, each 1 where an image has $0/0$.
+""",
+    solution=pooled_and_mean,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Pooled: add the counts first, then one IoU. Mean: an IoU each, then the mean.",
+        "With the last exercises' `iou`: `float(iou(counts.sum(0))), float(iou(counts).mean())`",
+    ),
+    cases=_tables,
+    wrong=(
+        Wrong("swapped", lambda counts: pooled_and_mean(counts)[::-1], "The two are swapped: pooled first."),
+        Wrong("mean twice", lambda counts: (pooled_and_mean(counts)[1],) * 2, "Both are the mean over the images."),
+        Wrong("pooled twice", lambda counts: (pooled_and_mean(counts)[0],) * 2, "Both are pooled."),
+        Wrong(
+            "median",
+            lambda counts: (pooled_and_mean(counts)[0], float(iou(counts).quantile(0.5))),
+            "The second is a median. A mean is asked.",
+        ),
+        Wrong(
+            "empty images left out",
+            lambda counts: (pooled_and_mean(counts)[0], float(iou(counts[counts[:, :3].sum(1) > 0]).mean())),
+            "Images without lesion are left out of the mean. They count, with 1 when nothing was predicted.",
+        ),
+        Wrong(
+            "weighted by area",
+            lambda counts: (
+                pooled_and_mean(counts)[0],
+                float((iou(counts) * counts[:, 0:3:2].sum(1)).sum() / counts[:, 0:3:2].sum()),
+            ),
+            "Each image is weighted by its lesion's area. In a mean every image counts alike.",
+        ),
+    ),
+)
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def _predictions(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, scale, label in (
+        ((2, 1, 3, 4), 2.0, "two images"),
+        ((1, 1, 2, 2), 1.0, "one image"),
+        ((2, 1, 3, 3), 60.0, "large logits"),
+    ):
+        target = (torch.rand(shape, generator=generator) < 0.4).float()
+        cases.append(Case((scale * normal(generator, *shape), target), label, (0,)))
+    return cases
+
+
+def _bce(logits: Tensor, target: Tensor, *, mistake: str) -> Tensor:
+    p = logits.sigmoid()
+    if mistake == "unstable":
+        return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    if mistake == "clamped":
+        p = p.clamp(1e-7, 1 - 1e-7)
+        return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if mistake == "sum":
+        return each.sum()
+    if mistake == "lesion only":
+        return (target * each).mean()
+    if mistake == "sign":
+        return -each.mean()
+    if mistake == "twice":
+        return F.binary_cross_entropy_with_logits(p, target)
+    if mistake == "swapped":
+        return F.binary_cross_entropy_with_logits(logits, 1 - target)
+    return each.mean()
+
+
+def _mistaken_bce(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda logits, target: _bce(logits, target, mistake=mistake), diagnosis)
+
+
+BCE = Exercise(
+    name="loss.bce",
+    lesson=2,
+    title="Binary cross-entropy that stays finite (eq. 11)",
+    statement=r"""
+$$L = -\frac1N \sum_i \big[y_i \log \hat y_i + (1 - y_i) \log(1 - \hat y_i)\big], \qquad \hat y = \sigma(z)$$
+
+from **logits** $z$ and target $y \in \{0, 1\}$, both $(B, 1, H, W)$ -> a scalar. It must stay finite for a logit of
+100, and its gradient
+must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 - \sigma(z)) =
+-\mathrm{softplus}(z)$. (No
+`F.binary_cross_entropy...`: write it.)
+""",
+    solution=bce_loss,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "sigmoid(100) is exactly 1 in float32, and log(1 - 1) is minus infinity. So never take the sigmoid.",
+        "Put the two identities into the formula: y softplus(-z) + (1 - y) softplus(z).",
+        "`(target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()`",
+    ),
+    cases=_predictions,
+    wrong=(
+        _mistaken_bce(
+            "log of a sigmoid",
+            "unstable",
+            "It is right for small logits, and infinite or NaN for large ones: the sigmoid rounds to 0 or 1 before "
+            "the log.",
+        ),
+        _mistaken_bce(
+            "clamped",
+            "clamped",
+            "Clamping keeps it finite, but a pixel that is wrong with a logit of 60 gets no gradient at all, though "
+            "it is the "
+            "worst of all.",
+        ),
+        _mistaken_bce("sum", "sum", "A sum over the pixels; eq. 11 divides by their number."),
+        _mistaken_bce(
+            "lesion only", "lesion only", "The second half is missing: skin that is called lesion costs nothing."
+        ),
+        _mistaken_bce("sign", "sign", "The sign is wrong: a loss falls when the answer gets better."),
+        _mistaken_bce("sigmoid twice", "twice", "A sigmoid is taken of a sigmoid: the loss can then never reach zero."),
+        _mistaken_bce("classes swapped", "swapped", "Lesion and skin are swapped."),
+    ),
+)
+
+
+def _dice(logits: Tensor, target: Tensor, *, mistake: str) -> Tensor:
+    p, y = (logits if mistake == "logits" else logits.sigmoid()).flatten(1), target.flatten(1)
+    if mistake == "batch":
+        p, y = p.reshape(1, -1), y.reshape(1, -1)
+    if mistake == "hard":
+        p = (p >= 0.5).float()
+    overlap, area = (p * y).sum(1), p.sum(1) + y.sum(1)
+    if mistake == "squares":
+        area = p.square().sum(1) + y.square().sum(1)
+    if mistake == "iou":
+        return 1 - ((overlap + 1) / (area - overlap + 1)).mean()
+    if mistake == "no smooth":
+        return 1 - (2 * overlap / area).mean()
+    if mistake == "smooth above":
+        return 1 - ((2 * overlap + 1) / area).mean()
+    if mistake == "single":
+        return 1 - ((overlap + 1) / (area + 1)).mean()
+    dice = (2 * overlap + 1) / (area + 1)
+    if mistake == "coefficient":
+        return dice.mean()
+    return (1 - dice).sum() if mistake == "sum" else 1 - dice.mean()
+
+
+def _mistaken_dice(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda logits, target: _dice(logits, target, mistake=mistake), diagnosis)
+
+
+DICE = Exercise(
+    name="loss.dice",
+    lesson=2,
+    title="The Dice loss (eq. 11)",
+    statement=r"""
+For each image $1 - \dfrac{2 \sum_i \hat y_i y_i + 1}{\sum_i \hat y_i + \sum_i y_i + 1}$ with $\hat y = \sigma(z)$,
+then the mean over the
+images. Logits and target $(B, 1, H, W)$ -> a scalar. (The ones keep $0/0$ away; per image and with this constant is
+VM-UNet's form: A27.)
+""",
+    solution=dice_loss,
+    takes="logits, target",
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "`logits.sigmoid().flatten(1)` is (B, pixels). Sums over axis 1 are per image.",
+        "`overlap = (p * y).sum(1)`, `area = p.sum(1) + y.sum(1)`",
+        "`1 - ((2 * overlap + 1) / (area + 1)).mean()`",
+    ),
+    cases=_predictions,
+    wrong=(
+        _mistaken_dice("no sigmoid", "logits", "The sigmoid is missing: logits are not probabilities."),
+        _mistaken_dice(
+            "over the batch",
+            "batch",
+            "All images are taken together: a large lesion then outweighs a small one. Sum per image, then average.",
+        ),
+        _mistaken_dice(
+            "hard mask", "hard", "The prediction is thresholded: a step has no gradient, and nothing can be learned."
+        ),
+        _mistaken_dice(
+            "squares", "squares", "The denominator has squares. That is another Dice loss (V-Net's), not this one."
+        ),
+        _mistaken_dice("IoU", "iou", "This is an IoU loss: the union stands below."),
+        _mistaken_dice("coefficient", "coefficient", "This is the overlap itself; the loss is one minus it."),
+        _mistaken_dice("sum over images", "sum", "The images are added, not averaged."),
+        _mistaken_dice("nothing added", "no smooth", "The constant 1 above and below is missing."),
+        _mistaken_dice(
+            "added above only", "smooth above", "The constant 1 is added above only: the loss becomes negative."
+        ),
+        _mistaken_dice("overlap once", "single", "The overlap must be counted twice."),
+    ),
+)
+
+# --- the gradient of Dice --------------------------------------------------------------------------------------------
+
+
+def dice_gradient(probability: Tensor, truth: Tensor) -> Tensor:
+    """d(1 - (2 I + 1) / (S + 1)) / d p_i for one image, I = sum p y, S = sum p + sum y; (pixels,) -> (pixels,)."""
+    overlap, area = (probability * truth).sum(), probability.sum() + truth.sum()
+    return ((2 * overlap + 1) - 2 * truth * (area + 1)) / (area + 1) ** 2
+
+
+def _flat(generator: Generator) -> list[Case]:
+    return [
+        Case((uniform(generator, 0, 1, n), (torch.rand(n, generator=generator) < share).float()), label)
+        for n, share, label in ((6, 0.5, ""), (20, 0.1, "a small lesion"), (5, 0.0, "no lesion"))
+    ]
+
+
+def _slope(probability: Tensor, truth: Tensor, *, mistake: str) -> Tensor:
+    overlap, area = (probability * truth).sum(), probability.sum() + truth.sum()
+    if mistake == "no quotient rule":
+        return -2 * truth / (area + 1)
+    if mistake == "lesion only":
+        return truth * dice_gradient(probability, truth)
+    if mistake == "not squared":
+        return ((2 * overlap + 1) - 2 * truth * (area + 1)) / (area + 1)
+    if mistake == "sign":
+        return -dice_gradient(probability, truth)
+    if mistake == "no smooth":
+        return (2 * overlap - 2 * truth * area) / area**2
+    if mistake == "chain":
+        return dice_gradient(probability, truth) * probability * (1 - probability)
+    return dice_gradient(probability, truth) / len(probability)
+
+
+def _mistaken_slope(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda probability, truth: _slope(probability, truth, mistake=mistake), diagnosis)
+
+
+GRADIENT = Exercise(
+    name="loss.dice_gradient",
+    lesson=2,
+    title="The gradient of Dice, by hand",
+    statement=r"""
+For one image with probabilities $p_i$ and truth $y_i$ let $I = \sum p_i y_i$, $S = \sum p_i + \sum y_i$ and
+$L = 1 - \frac{2 I + 1}{S + 1}$. Derive $\partial L / \partial p_i$ and return it for all pixels: two vectors -> a
+vector. No autograd.
+""",
+    solution=dice_gradient,
+    difficulty=3,
+    minutes=15,
+    hints=(
+        "dI/dp_i = y_i and dS/dp_i = 1. Quotient rule.",
+        "(f / g)' = (f' g - f g') / g^2 with f = 2 I + 1 and g = S + 1; then the minus sign of L.",
+        "((2 I + 1) - 2 y_i (S + 1)) / (S + 1)^2",
+    ),
+    cases=_flat,
+    wrong=(
+        _mistaken_slope(
+            "quotient rule forgotten",
+            "no quotient rule",
+            "You treat the denominator as a constant. It contains p_i too: that is what pushes skin pixels down.",
+        ),
+        _mistaken_slope("lesion only", "lesion only", "Skin pixels have a gradient as well: they are in S."),
+        _mistaken_slope("denominator not squared", "not squared", "The denominator of the quotient rule is squared."),
+        _mistaken_slope("sign", "sign", "The sign is wrong: raising p on the lesion must lower the loss."),
+        _mistaken_slope("constants forgotten", "no smooth", "The two added ones are missing."),
+        _mistaken_slope(
+            "with respect to the logit", "chain", "That is the derivative with respect to the logit; asked is p_i."
+        ),
+        _mistaken_slope(
+            "divided by the pixels", "mean", "Dice is no mean over the pixels: do not divide by their number."
+        ),
+    ),
+    rtol=1e-3,
+    after="Only two values occur: one for every lesion pixel and one for every skin pixel. Dice does not know which "
+    "pixel is hard.",
+)
+
+ALL_SKIN = Exercise(
+    name="scores.all_skin",
+    lesson=2,
+    title="Predict: the laziest answer",
+    statement="""
+A lesion covers 2 % of a picture. A program calls every pixel skin. What is its accuracy (eq. 14), as a fraction?
+""",
+    solution=0.98,
+    difficulty=0,
+    minutes=1,
+    hints=("Which pixels does it get right?", "All the skin: 98 of 100."),
+    wrong=(
+        Wrong("IoU", 0.0, "That is its IoU and its Dice. Accuracy counts the right pixels, skin included."),
+        Wrong("the lesion", 0.02, "That is the share it gets wrong."),
+        Wrong("half", 0.5, "It does not guess: it is right on all the skin."),
+        Wrong("in percent", 98.0, "As a fraction, please: between 0 and 1."),
+        Wrong("perfect", 1.0, "The lesion is wrong."),
+    ),
+    rtol=0,
+    atol=1e-3,
+    after="98 % right and of no use to anybody. That is why segmentation is scored by overlap.",
+)
+
+EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT)
