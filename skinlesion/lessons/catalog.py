@@ -40,12 +40,22 @@ class Lesson:
 
 
 LESSONS: tuple[Lesson, ...] = (
+    Lesson(0, "start", "Start here", 20, 900, (), "abstract and Figure 2"),
+    Lesson(1, "lesions", "Seeing lesions", 50, 900, (), "sections 1 and 4.1"),
     Lesson(2, "scores", "Scores and the supervised loss", 70, 900, (), "sections 3.4 and 4.2, eqs 11-14", "scores"),
+    Lesson(3, "unet", "A U-Net and its weaknesses", 60, 900, (2,), "sections 1 and 2.1"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
     Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
+    Lesson(6, "fast_scan", "Making the scan fast", 75, 900, (4,), "section 2.2"),
     Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),
     Lesson(8, "cmn", "The channel-mixing network", 55, 900, (7,), "section 3.2", "cmn"),
+    Lesson(9, "block", "The CM-SSM block", 50, 900, (5, 7, 8), "section 3.2, Figure 3"),
     Lesson(10, "cra", "Cross-region attention", 60, 900, (7,), "section 3.3, eqs 1-7", "cra"),
+    Lesson(11, "network", "The whole network", 60, 900, (9, 10), "section 3.1, Figure 2"),
+    Lesson(12, "distillation", "Feature distillation", 75, 900, (2,), "section 3.4, eqs 8-10", "distill"),
+    Lesson(13, "training", "Training", 70, 900, (2, 11, 12), "section 4.3"),
+    Lesson(14, "looking_inside", "Looking inside", 70, 900, (7, 10, 11), "section 4.6"),
+    Lesson(15, "critique", "Reading a paper critically", 60, 900, (2, 12), "sections 4.4 and 4.5, Tables 1-5"),
 )
 
 

@@ -146,12 +146,13 @@ def receptive_fields(sides: Mapping[str, int]) -> str:
     )
 
 
-def attribution(values: Array, method: str, score: float | None) -> str:
+def attribution(values: Array, method: str, layer: str | None, score: float | None) -> str:
     """Of one attribution."""
     names = {"integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
+    where = "" if layer is None else f" at {layer}"
     scored = "" if score is None else f" Faithfulness {score:+.2f} (0 is chance)."
     return (
-        f"{names.get(method, method)}: what speaks for lesion in the outlined region (purple) and against "
+        f"{names.get(method, method)}{where}: what speaks for lesion in the outlined region (purple) and against "
         f"(orange), {span(values)}; colors end at the 99th percentile.{scored}"
     )
 

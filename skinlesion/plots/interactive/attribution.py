@@ -45,6 +45,7 @@ def attribution(
     region: np.ndarray,
     *,
     method: str = "attribution",
+    layer: str | None = None,
     faithfulness: float | None = None,
     opacity: float = 0.75,
 ) -> go.Figure:
@@ -55,6 +56,7 @@ def attribution(
         values: (H, W), signed.
         region: bool (H, W).
         method: its name.
+        layer: of Grad-CAM.
         faithfulness: its score, if it was measured.
         opacity: of the map over the image, in [0, 1].
     """
@@ -63,7 +65,7 @@ def attribution(
     heat = heat_trace(values, size, "attribution", colorscale=DIVERGING, zmin=-limit, zmax=limit, opacity=opacity)
     figure = go.Figure([image_trace(outlined(gray(image), region)), heat])
     image_axes(figure, size)
-    return finish(figure, captions.attribution(values, method, faithfulness))
+    return finish(figure, captions.attribution(values, method, layer, faithfulness))
 
 
 def faithfulness(

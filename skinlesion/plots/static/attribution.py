@@ -41,6 +41,7 @@ def attribution(
     region: np.ndarray,
     *,
     method: str = "attribution",
+    layer: str | None = None,
     faithfulness: float | None = None,
 ) -> Picture:
     """An attribution over the image, with the region that was asked about.
@@ -50,9 +51,10 @@ def attribution(
         values: (H, W), signed.
         region: bool (H, W).
         method: its name.
+        layer: of Grad-CAM.
         faithfulness: its score, if it was measured.
     """
-    picture = Picture(8, 3.8, captions.attribution(values, method, faithfulness))
+    picture = Picture(8, 3.8, captions.attribution(values, method, layer, faithfulness))
     left, right = picture.subplots(1, 2)
     show_image(left, as_raster(image), "image")
     limit = float(np.quantile(np.abs(values), 0.99)) or float(np.abs(values).max()) or 1.0
