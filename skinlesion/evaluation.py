@@ -90,7 +90,7 @@ def evaluate(
     with ThreadPoolExecutor(2) as readers:
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
-            images, masks = zip(*readers.map(lambda sample: _read(sample, size), part), strict=True)
+            images, masks = zip(*readers.map(lambda sample: read_pair(sample, size), part), strict=True)
             probability = resize_probability(segmenter.probability(images, tta=tta)[0].cpu(), size)
             truth = torch.from_numpy(np.stack(masks)).unsqueeze(1)  # (B, 1, truth_size, truth_size)
             scores.update(probability, truth, [sample.id for sample in part])
@@ -110,8 +110,12 @@ def evaluate(
     return Evaluation(report, table)
 
 
-def _read(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The image, uint8 (H, W, 3), and its mask, bool of the given size."""
+def read_pair(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The image, uint8 (H, W, 3), and its mask, bool of the given size.
+
+    Raises:
+        SkinlesionError: a file cannot be read, or they do not belong together.
+    """
     assert sample.mask is not None
     image, mask = read_image(sample.image), read_mask(sample.mask)
     if wrong := size_mismatch(sample, image.shape[:2], mask.shape):

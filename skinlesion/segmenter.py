@@ -60,13 +60,8 @@ class Segmentation:
 
     @property
     def confidence(self) -> float:
-        """Soft Dice confidence (Borges et al., arXiv 2402.10665), in [0, 1].
-
-        2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
-        probabilities are right. It is 0 where no lesion was found.
-        """
-        total = float(self.probability.sum(dtype=np.float64)) + self.area
-        return 2 * float(self.probability[self.mask].sum(dtype=np.float64)) / total if self.area else 0.0
+        """About the Dice score to expect, in [0, 1]; see `soft_dice_confidence`."""
+        return soft_dice_confidence(self.probability, self.mask)
 
 
 class Segmenter:
@@ -221,6 +216,22 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
         return probability
     resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
     return resized.clamp(0, 1)  # rounding may leave the range by one unit in the last place
+
+
+def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
+    """Soft Dice confidence (Borges et al., arXiv 2402.10665), in [0, 1].
+
+    2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
+    probabilities are right. It is 0 where no lesion was found.
+
+    Args:
+        probability: (H, W), in [0, 1].
+        mask: bool (H, W).
+    """
+    if not mask.any():
+        return 0.0
+    total = float(probability.sum(dtype=np.float64)) + int(mask.sum())
+    return 2 * float(probability[mask].sum(dtype=np.float64)) / total
 
 
 def as_array(image: ImageLike) -> np.ndarray:

@@ -15,6 +15,7 @@ from skinlesion.explain.attribution import (
     pixel_region,
     predicted_region,
 )
+from skinlesion.explain.cases import Case, examine, pooled_calibration
 from skinlesion.explain.channels import (
     Excitation,
     Habits,
@@ -34,6 +35,7 @@ from skinlesion.explain.faithfulness import (
 from skinlesion.explain.implicit import ImplicitAttention, attention_weights, implicit_attention
 from skinlesion.explain.layers import Layer, feature_maps, layers
 from skinlesion.explain.looking import look, shared_copy
+from skinlesion.explain.neutral import neutral_copy, neutral_parts
 from skinlesion.explain.progress import Canceled
 from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
@@ -51,6 +53,7 @@ __all__ = [
     "ROUTE_NAMES",
     "Attribution",
     "Canceled",
+    "Case",
     "Cover",
     "Curves",
     "Excitation",
@@ -74,6 +77,7 @@ __all__ = [
     "channel_correlation",
     "channel_habits",
     "cra_gates",
+    "examine",
     "excitation",
     "faithfulness",
     "feature_maps",
@@ -82,7 +86,10 @@ __all__ = [
     "implicit_attention",
     "layers",
     "look",
+    "neutral_copy",
+    "neutral_parts",
     "pixel_region",
+    "pooled_calibration",
     "predicted_region",
     "random_control",
     "receptive_field",

@@ -182,6 +182,27 @@ def histogram(values: Array, label: str) -> str:
     )
 
 
+def threshold_curve(thresholds: Array, scores: Mapping[str, Array], threshold: float) -> str:
+    """Of pooled scores against the threshold."""
+    name, values = next(iter(scores.items()))
+    best = int(np.argmax(values))
+    here = float(np.interp(threshold, thresholds, values))
+    return (
+        f"Scores of all pixels together at every threshold. {name} is {here:.3f} at the threshold in use, "
+        f"{threshold:.2f} (dotted), and would be {values[best]:.3f} at {thresholds[best]:.2f}, the best "
+        "for these images."
+    )
+
+
+def paired_scores(a: Array, b: Array, names: tuple[str, str], label: str) -> str:
+    """Of two systems' scores on the same images."""
+    return (
+        f"{label} of {len(a)} images, {span(np.concatenate([a, b]))}, a dot each. Blue, below the diagonal: "
+        f"{names[0]} is better or equal, {int((a >= b).sum())} images; orange, above it: {names[1]} is better, "
+        f"{int((a < b).sum())}."
+    )
+
+
 def training_curves(epochs: Sequence[float], best_epoch: int | None) -> str:
     """Of a run."""
     best = "" if best_epoch is None else f" Dotted: the epoch that was kept, {best_epoch}."

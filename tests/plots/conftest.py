@@ -75,6 +75,8 @@ def calls(case):
         "faithfulness": ((fraction, 1 - fraction, fraction, 1 - fraction**2, fraction**2, 0.33), {}),
         "reliability": ((edges, counts, confidence, confidence**2, 0.05), {}),
         "histogram": ((rng.uniform(0.5, 1, 40),), {"label": "DSC", "mark": 0.6}),
+        "threshold_curve": ((fraction, {"IoU": 1 - (fraction - 0.5) ** 2 - 0.25, "DSC": fraction}, 0.5), {}),
+        "paired_scores": ((np.linspace(0.5, 1, 30), rng.uniform(0.5, 1, 30)), {"label": "DSC"}),
         "training_curves": ((history,), {"best_epoch": 2}),
         "architecture": ((parts(),), {}),
     }

@@ -36,6 +36,8 @@ SAYS = {
     "faithfulness": "+0.33",
     "reliability": "0.050",
     "histogram": "DSC of 40 images: median",
+    "threshold_curve": "IoU is 0.750 at the threshold in use, 0.50",
+    "paired_scores": "DSC of 30 images",
     "training_curves": "3 epochs. Dotted: the epoch that was kept, 2",
     "architecture": "5,117 in all",
 }

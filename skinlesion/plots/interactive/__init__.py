@@ -5,6 +5,7 @@ from skinlesion.plots.interactive.attention import cra_gates, gate_profiles
 from skinlesion.plots.interactive.attribution import attribution, faithfulness, receptive_fields
 from skinlesion.plots.interactive.base import add_picker
 from skinlesion.plots.interactive.channels import channel_maps, redundancy, redundancy_by_depth, se_bars, se_overview
+from skinlesion.plots.interactive.comparison import paired_scores, threshold_curve
 from skinlesion.plots.interactive.evaluation import histogram, reliability, training_curves
 from skinlesion.plots.interactive.masks import difference, errors, overlay, probability, spread
 from skinlesion.plots.interactive.scan import implicit_attention, routes, step_maps
@@ -22,6 +23,7 @@ __all__ = [
     "histogram",
     "implicit_attention",
     "overlay",
+    "paired_scores",
     "probability",
     "receptive_fields",
     "redundancy",
@@ -32,5 +34,6 @@ __all__ = [
     "se_overview",
     "spread",
     "step_maps",
+    "threshold_curve",
     "training_curves",
 ]

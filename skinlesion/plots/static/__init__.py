@@ -4,6 +4,7 @@ from skinlesion.plots.static.architecture import architecture
 from skinlesion.plots.static.attention import cra_gates, gate_profiles
 from skinlesion.plots.static.attribution import attribution, faithfulness, receptive_fields
 from skinlesion.plots.static.channels import channel_maps, redundancy, redundancy_by_depth, se_bars, se_overview
+from skinlesion.plots.static.comparison import paired_scores, threshold_curve
 from skinlesion.plots.static.evaluation import histogram, reliability, training_curves
 from skinlesion.plots.static.masks import difference, errors, overlay, probability, spread
 from skinlesion.plots.static.picture import Picture
@@ -22,6 +23,7 @@ __all__ = [
     "histogram",
     "implicit_attention",
     "overlay",
+    "paired_scores",
     "probability",
     "receptive_fields",
     "redundancy",
@@ -32,5 +34,6 @@ __all__ = [
     "se_overview",
     "spread",
     "step_maps",
+    "threshold_curve",
     "training_curves",
 ]

@@ -1,0 +1,99 @@
+"""One image of a set under examination: its scores, its border, its calibration; small enough to keep thousands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.explain.thresholds import ThresholdCounts, threshold_counts
+from skinlesion.metrics import CalibrationCurve, average_surface_distance, boundary_f1, calibration_curve, ratios
+from skinlesion.segmenter import soft_dice_confidence
+
+TRUTH_SIZE = 256  # side in pixels at which masks are compared, as `skinlesion.evaluation` does
+TOLERANCE = 2 / 256  # of the boundary score, over the side
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is known of one image.
+
+    Attributes:
+        id: of the image.
+        counts: pixels TP, FP, FN, TN at the threshold, int64 (4,).
+        all_counts: the same at every threshold.
+        boundary_f1: share of the outlines within two pixels (at 256 x 256) of each other, in [0, 1].
+        surface_distance: mean distance between the outlines in pixels; infinite if one mask is empty.
+        confidence: soft Dice confidence, about the DSC to expect without the truth, in [0, 1].
+        calibration: of its pixels.
+    """
+
+    id: str
+    counts: NDArray[np.int64]
+    all_counts: ThresholdCounts
+    boundary_f1: float
+    surface_distance: float
+    confidence: float
+    calibration: CalibrationCurve
+
+    def scores(self) -> dict[str, float]:
+        """Every score of this image: those of `skinlesion.metrics.ratios`, and of the outline."""
+        areas = {name: float(value) for name, value in ratios(self.counts).items()}
+        return areas | {"boundary_f1": self.boundary_f1, "surface_distance": self.surface_distance}
+
+    @property
+    def overconfidence(self) -> float:
+        """Confidence minus DSC, in [-1, 1]: above 0 where the network is surer than it may be."""
+        return self.confidence - float(ratios(self.counts)["dsc"])
+
+    @property
+    def too_much(self) -> bool:
+        """Whether more pixels were wrongly found than missed."""
+        return bool(self.counts[1] > self.counts[2])
+
+
+def examine(id: str, probability: NDArray[np.float32], truth: NDArray[np.bool_], threshold: float = 0.5) -> Case:
+    """Score one image in every way.
+
+    Args:
+        id: of the image.
+        probability: of lesion, float32 (H, W), in [0, 1].
+        truth: bool (H, W).
+        threshold: least probability that counts as lesion.
+
+    Raises:
+        SkinlesionError: the shapes differ, or what was given is no probability.
+    """
+    everywhere = threshold_counts(probability, truth)
+    mask = probability >= threshold
+    tp, fp, fn = int((mask & truth).sum()), int((mask & ~truth).sum()), int((~mask & truth).sum())
+    return Case(
+        id,
+        np.array([tp, fp, fn, truth.size - tp - fp - fn]),
+        everywhere,
+        boundary_f1(mask, truth, max(truth.shape) * TOLERANCE),
+        average_surface_distance(mask, truth),
+        soft_dice_confidence(probability, mask),
+        calibration_curve(probability, truth),
+    )
+
+
+def pooled_calibration(cases: Sequence[Case]) -> CalibrationCurve:
+    """The calibration of all pixels of a set.
+
+    Raises:
+        SkinlesionError: there is no case.
+    """
+    if not cases:
+        raise SkinlesionError("There is no image to examine: the set is empty.")
+    curves = [case.calibration for case in cases]
+    pixels = np.sum([curve.pixels for curve in curves], axis=0)
+
+    def mean(name: str) -> NDArray[np.float64]:
+        total = np.sum([np.nan_to_num(getattr(curve, name)) * curve.pixels for curve in curves], axis=0)
+        return np.divide(total, pixels, out=np.full(len(pixels), np.nan), where=pixels > 0)
+
+    confidence, frequency = mean("confidence"), mean("frequency")
+    ece = float(np.nansum(pixels * np.abs(frequency - confidence)) / pixels.sum())
+    return CalibrationCurve(curves[0].edges, pixels, confidence, frequency, ece)
