@@ -1,6 +1,6 @@
 """Every choice that a link can carry, view by view."""
 
-from dashboard.state import declare, number, one_of, switch, whole
+from dashboard.state import declare, name, number, one_of, switch, whole
 
 declare(
     "segment",
@@ -9,4 +9,12 @@ declare(
     show=one_of("Fill", "Contour", "Mistakes"),
     opacity=whole(35, 0, 100),
     overlay=switch(True),
+)
+declare(
+    "why",
+    ask=one_of("mask", "pixel"),
+    py=whole(500, 0, 999),  # the pixel's place in thousandths of the image's height and width
+    px=whole(500, 0, 999),
+    cam=name(),
+    baseline=one_of("skin", "blur", "black"),
 )

@@ -20,7 +20,9 @@ from skinlesion.segmenter import Segmenter
 
 PAGES = {
     "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
-    "Inspect": [],
+    "Inspect": [
+        ("why", "Why this mask", ":material/troubleshoot:"),
+    ],
     "Learn": [],
 }
 TALL = 540  # pixels

@@ -1,0 +1,361 @@
+"""Why this mask: what the network's answer hangs on in the image, by three methods, and whether they tell the truth."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+from torch import Tensor, nn
+
+from dashboard import frame, state
+from dashboard.components.spot import spot
+from dashboard.images import enlarge
+from dashboard.jobs import job
+from dashboard.picker import choose_picture
+from dashboard.pictures import Picture
+from dashboard.predict import Prediction, predict
+from dashboard.steps import Steps, recall
+from dashboard.text import plain
+from dashboard.weights import LOADED, Weights, load
+from skinlesion import explain
+from skinlesion.data.images import resize_mask
+from skinlesion.explain.attribution import STEPS, Attribution
+from skinlesion.explain.faithfulness import ORDERS, POINTS, Faithfulness
+from skinlesion.plots import interactive
+from skinlesion.plots.rasters import masked
+from skinlesion.segmenter import Segmenter
+
+METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "occlusion": "Occlusion"}
+# Images that each method runs, backward passes counted twice; the bar and the announced time follow them.
+PASSES = {"grad_cam": 3, "integrated_gradients": 3 * STEPS, "occlusion": 226}
+CURVES = 2 * POINTS
+IDEAS = {
+    "grad_cam": "A layer's channels, weighted by how much the answer rises with each: coarse, only what speaks for.",
+    "integrated_gradients": "The gradient, summed while the image is faded in from the baseline: fine, often noisy.",
+    "occlusion": "Windows painted over with the baseline: how much the answer falls is measured, not derived.",
+}
+BASELINES = {"skin": "Even skin", "blur": "Blurred image", "black": "Black"}
+ABOUT = {"mask": "The whole mask", "pixel": "One pixel"}
+SCORE = (
+    "How much faster the probability falls when the parts that the map names are taken away first, and rises when "
+    "they are given back first, than for parts in random order. 0 is chance, below 0 is worse than chance."
+)
+
+
+class Asked(NamedTuple):
+    """Everything that an answer depends on: what caches know it by."""
+
+    weights: str
+    picture: str
+    pixel: tuple[int, int] | None
+    baseline: str
+    layer: str | None
+
+
+class Answer(NamedTuple):
+    """One method's."""
+
+    attribution: Attribution
+    faithfulness: Faithfulness
+
+
+def show() -> None:
+    frame.heading(
+        "Why this mask",
+        "where does each method say that the answer comes from, do they agree, and does the score beside each stay "
+        "above 0, which is chance? A convincing map with a poor score explains nothing.",
+    )
+    picture = choose_picture()
+    weights = frame.chosen()
+    if weights is None:
+        st.image(picture.image, caption=plain(picture.note))
+        return
+    segmenter, prediction = load(weights), predict(weights, picture)
+    place = (state.get("py") / 1000, state.get("px") / 1000)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        _click(picture, prediction, weights, place)
+    with right:
+        layer = _choices(weights, segmenter)
+        pixel = None if state.get("ask") == "mask" else _pixel(place, prediction)
+        _say(prediction, weights, pixel)
+        work = st.container()
+    asked = Asked(weights.digest, picture.key, pixel, state.get("baseline"), layer)
+    region = _region(prediction, weights, pixel)
+    if not region.any():
+        work.info("No pixel reaches the threshold in this image, so there is no mask to explain. Click on a pixel.")
+        return
+    canvas = _Canvas(picture, prediction, weights, region, pixel)
+    answers = _answers(work, canvas, segmenter, picture, region, asked)
+    if answers is not None:
+        _agreement(answers)
+        _how_measured(answers)
+        _sanity(segmenter, picture, region, asked, answers)
+
+
+def _click(picture: Picture, prediction: Prediction, weights: Weights, place: tuple[float, float]) -> None:
+    enlarged = enlarge(picture.image)
+    mask = prediction.at(enlarged.shape[:2]) >= weights.threshold
+    nowhere = (-1.0, -1.0)  # outside the frame
+    spot(
+        masked(enlarged, mask, None, 0.0, "contour"),
+        place if state.get("ask") == "pixel" else nowhere,
+        label="The image with the border of the predicted mask",
+        key="why-spot",
+        on_place=_ask_pixel,
+    )
+    st.caption(
+        f"Blue: the border of the predicted mask, at threshold {weights.threshold:.2f}. **Click anywhere** to ask "
+        f"about that pixel. {plain(picture.note)}"
+    )
+
+
+def _ask_pixel(row: float, column: float) -> None:
+    st.session_state.update(ask="pixel", py=int(1000 * row), px=int(1000 * column))
+
+
+def _choices(weights: Weights, segmenter: Segmenter) -> str:
+    """The widgets; gives Grad-CAM's layer."""
+    names = _layers(weights.digest, segmenter)
+    state.settle("cam", names, "D2.2" if "D2.2" in names else names[-2])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control("Explain", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
+        st.selectbox("Grad-CAM looks at", names, key="cam", width=180, help="A layer, in the order in which they run.")
+        st.selectbox(
+            "What stands for nothing",
+            list(BASELINES),
+            key="baseline",
+            format_func=lambda key: BASELINES[key],
+            width=180,
+            help="Integrated gradients, occlusion and the score all need an image with nothing on it. Black is no such "
+            "image: a lesion is dark. Even skin is the median color outside the region.",
+        )
+    return state.get("cam")
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner=False)
+def _layers(digest: str, _segmenter: Segmenter) -> list[str]:
+    return list(explain.layers(_segmenter.model))
+
+
+def _pixel(place: tuple[float, float], prediction: Prediction) -> tuple[int, int]:
+    """(row, column) in the network's own image."""
+    height, width = prediction.probability.shape
+    return int(place[0] * height), int(place[1] * width)
+
+
+def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None) -> None:
+    if pixel is None:
+        share = 100 * float((prediction.probability >= weights.threshold).mean())
+        st.markdown(
+            f"Asked about: the **mean logit over the predicted mask**, {share:.1f} % of the image. What in the image "
+            "makes the network call this region lesion?"
+        )
+        return
+    value = float(prediction.probability[pixel])
+    st.markdown(
+        f"Asked about: the **logit of the pixel** in row {pixel[0]}, column {pixel[1]} of the network's image; its "
+        f"probability is {value:.2f}, so it is **{'lesion' if value >= weights.threshold else 'no lesion'}**. What in "
+        "the image, near or far, decides that?"
+    )
+
+
+def _region(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None) -> np.ndarray:
+    if pixel is None:
+        return prediction.probability >= weights.threshold
+    return explain.pixel_region(prediction.probability.shape, pixel)
+
+
+class _Canvas:
+    """The image that the maps are laid on, and a place for each method's."""
+
+    def __init__(
+        self,
+        picture: Picture,
+        prediction: Prediction,
+        weights: Weights,
+        region: np.ndarray,
+        pixel: tuple[int, int] | None,
+    ) -> None:
+        self.image = enlarge(picture.image)
+        size = self.image.shape[:2]
+        # The mask is outlined smoothly, a pixel as the square that it is.
+        self.region = prediction.at(size) >= weights.threshold if pixel is None else resize_mask(region, size)
+        self.slots = {
+            method: column.empty() for method, column in zip(METHODS, st.columns(3, gap="medium"), strict=True)
+        }
+
+    def draw(self, method: str, answer: Answer | None) -> None:
+        """Fill a method's place."""
+        with self.slots[method].container():
+            if answer is None:
+                st.markdown(f"**{METHODS[method]}**")
+                st.caption(IDEAS[method])
+                return
+            found, score = answer.attribution, answer.faithfulness.score
+            where = f" at {found.layer}" if found.layer else ""
+            st.metric(f"{METHODS[method]}{where}: faithfulness", f"{score:+.2f}", help=SCORE)
+            drawn = interactive.attribution(
+                self.image, found.map, self.region, method=method, layer=found.layer, faithfulness=score
+            )
+            frame.figure(drawn, f"map-{method}")
+            st.caption(IDEAS[method] + _sum_note(found))
+
+
+def _sum_note(found: Attribution) -> str:
+    gap = found.completeness_gap
+    return "" if gap is None else f" Its sum should be the answer's change; here it is {100 * gap:.0f} % off."
+
+
+def _answers(
+    work: Any, canvas: _Canvas, segmenter: Segmenter, picture: Picture, region: np.ndarray, asked: Asked
+) -> dict[str, Answer] | None:
+    """All three, if they are there; what is there already is drawn."""
+    known = {method: _known(asked, method) for method in METHODS}
+    for method, answer in known.items():
+        canvas.draw(method, answer)
+    done = {method: answer for method, answer in known.items() if answer is not None}
+    if len(done) == len(METHODS):
+        return done
+    image = segmenter.prepare([picture.full()])
+    runs = sum(PASSES[method] + CURVES for method in METHODS if method not in done) + ORDERS * CURVES
+    with work:
+        return job(
+            "why",
+            asked,
+            lambda tell: _explain(segmenter.model, image, region, asked, tell, canvas.draw, done),
+            label="Explain the rest" if done else "Explain",
+            icon=":material/troubleshoot:",
+            help=f"Runs the network about {runs} times. You can stop it; what is done by then stays.",
+        )
+
+
+def _key(asked: Asked, method: str) -> Asked:
+    """Only Grad-CAM depends on the layer."""
+    return asked if method == "grad_cam" else asked._replace(layer=None)
+
+
+def _known(asked: Asked, method: str) -> Answer | None:
+    key = _key(asked, method)
+    found, score = recall("why", (key, method)), recall("why", (key, method, "score"))
+    return None if found is None or score is None else Answer(found, score)
+
+
+def _explain(
+    model: nn.Module,
+    image: Tensor,
+    region: np.ndarray,
+    asked: Asked,
+    tell: Callable[[float, str], None],
+    draw: Callable[[str, Answer], None],
+    done: Mapping[str, Answer],
+) -> dict[str, Answer]:
+    """The three methods and their scores; each is drawn when it is there."""
+    steps = Steps("why", tell, sum(PASSES.values()) + (ORDERS + len(METHODS)) * CURVES)
+    baseline, answers = asked.baseline, {}
+    control = steps.run(
+        (asked._replace(layer=None), "control"),
+        ORDERS * CURVES,
+        "Random orders, to compare with",
+        lambda report: explain.random_control(model, image, region, baseline=baseline, report=report),
+    )
+    for method, title in METHODS.items():
+        key = _key(asked, method)
+        found = steps.run((key, method), PASSES[method], title, _attribution(model, image, region, method, key))
+        score = steps.run(
+            (key, method, "score"),
+            CURVES,
+            f"{title}: faithfulness",
+            lambda report, found=found: explain.faithfulness(
+                model, image, found, control, baseline=baseline, report=report
+            ),
+        )
+        answers[method] = Answer(found, score)
+        if method not in done:
+            draw(method, answers[method])
+    return answers
+
+
+def _attribution(
+    model: nn.Module, image: Tensor, region: np.ndarray, method: str, key: Asked
+) -> Callable[[Callable[[float], None]], Attribution]:
+    return lambda report: explain.attribute(
+        model, image, region, method, layer=key.layer, baseline=key.baseline, report=report
+    )
+
+
+def _agreement(answers: Mapping[str, Answer]) -> None:
+    pairs = [("grad_cam", "integrated_gradients"), ("grad_cam", "occlusion"), ("integrated_gradients", "occlusion")]
+    said = [
+        f"{METHODS[a]} and {METHODS[b].lower()} "
+        f"{explain.similarity(answers[a].attribution.map, answers[b].attribution.map):.2f}"
+        for a, b in pairs
+    ]
+    st.caption(
+        f"Agreement of the maps, rank correlation of their absolute values (1: alike, 0: unrelated): "
+        f"{'; '.join(said)}. Methods that disagree cannot all be right."
+    )
+
+
+def _how_measured(answers: Mapping[str, Answer]) -> None:
+    with st.expander("How the score is measured: deletion and insertion", icon=":material/query_stats:"):
+        for tab, (method, answer) in zip(st.tabs([METHODS[m] for m in answers]), answers.items(), strict=True):
+            curves, control = answer.faithfulness.curves, answer.faithfulness.control
+            drawn = interactive.faithfulness(
+                curves.fraction,
+                curves.deletion,
+                curves.insertion,
+                control.deletion,
+                control.insertion,
+                answer.faithfulness.score,
+            )
+            with tab:
+                frame.figure(drawn, f"curves-{method}")
+
+
+def _sanity(
+    segmenter: Segmenter, picture: Picture, region: np.ndarray, asked: Asked, answers: Mapping[str, Answer]
+) -> None:
+    with st.expander("Do the maps show the network, or only the image?", icon=":material/shuffle:"):
+        st.markdown(
+            "The same question to a network whose weights are **shuffled**: the same numbers, nothing learned. A map "
+            "that stays alike shows edges and colors of the image, not what the network has learned."
+        )
+        image = segmenter.prepare([picture.full()])
+        found = job(
+            "why-sanity",
+            asked,
+            lambda tell: _shuffled(segmenter.model, image, region, asked, answers, tell),
+            label="Ask the shuffled network",
+            icon=":material/shuffle:",
+        )
+        if found is not None:
+            with st.container(horizontal=True, gap="medium"):
+                for method, value in found.items():
+                    st.metric(METHODS[method], f"{value:+.2f}", width="content")
+            st.caption(
+                "Rank correlation of each map with the shuffled network's, -1 to 1; near 0 is good, near 1 means that "
+                "the map would look the same without any training."
+            )
+
+
+def _shuffled(
+    model: nn.Module,
+    image: Tensor,
+    region: np.ndarray,
+    asked: Asked,
+    answers: Mapping[str, Answer],
+    tell: Callable[[float, str], None],
+) -> dict[str, float]:
+    steps, shuffled = Steps("why", tell, sum(PASSES.values())), explain.shuffled_copy(model)
+    found = {}
+    for method, title in METHODS.items():
+        key = _key(asked, method)
+        made = steps.run(
+            (key, method, "shuffled"), PASSES[method], title, _attribution(shuffled, image, region, method, key)
+        )
+        found[method] = explain.similarity(answers[method].attribution.map, made.map)
+    return found
+
+
+show()

@@ -1,0 +1,177 @@
+"""Why this mask: three answers with their scores, one pixel, what is remembered, Stop, and links."""
+
+import pytest
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.testing.v1 import AppTest
+
+from skinlesion import explain
+from skinlesion.segmenter import Segmenter
+
+
+@pytest.fixture
+def attributed(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """A list that grows by (method, layer) whenever an attribution is computed."""
+    done: list[tuple] = []
+    attribute = explain.attribute
+
+    def count(model, image, region, method, **options):
+        done.append((method, options["layer"]))
+        return attribute(model, image, region, method, **options)
+
+    monkeypatch.setattr(explain, "attribute", count)
+    return done
+
+
+@pytest.fixture
+def asked(open_app):
+    """asked(): the view, about a mask that the random network does find, with the small settings of the tests."""
+
+    def start(**query: str) -> AppTest:
+        return open_app("why", **{"sample": "ISIC_0012434", "weights": "plain", "ask": "pixel", **query})
+
+    return start
+
+
+def button(app: AppTest, label: str):
+    return next(button for button in app.button if button.label == label)
+
+
+def scores(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric if "faithfulness" in metric.label}
+
+
+def run(app: AppTest, label: str = "Explain") -> AppTest:
+    button(app, label).click().run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def test_nothing_runs_before_it_is_asked_for(asked, attributed, texts):
+    app = asked()
+    assert attributed == []
+    assert scores(app) == {}
+    assert "Asked about: the **logit of the pixel** in row 32, column 32" in texts(app)
+
+
+def test_three_methods_with_a_score_each(asked, attributed, texts, weights_folder):
+    app = run(asked(px="250", py="750", cam="D1.1"))
+    assert attributed == [("grad_cam", "D1.1"), ("integrated_gradients", None), ("occlusion", None)]
+    shown = scores(app)
+    assert list(shown) == [
+        "Grad-CAM at D1.1: faithfulness",
+        "Integrated gradients: faithfulness",
+        "Occlusion: faithfulness",
+    ]
+    assert "Grad-CAM at D1.1: what speaks for lesion" in texts(app)
+    # The numbers are those of the package.
+    from dashboard.pictures import samples
+
+    segmenter = Segmenter.from_pretrained(weights_folder / "plain.safetensors")
+    image = segmenter.prepare([samples()["ISIC_0012434"].full()])
+    region = explain.pixel_region((64, 64), (48, 16))
+    found = explain.attribute(segmenter.model, image, region, "occlusion", layer=None)
+    control = explain.random_control(segmenter.model, image, region)
+    expected = explain.faithfulness(segmenter.model, image, found, control).score
+    assert shown["Occlusion: faithfulness"] == f"{expected:+.2f}"
+
+
+def test_another_layer_asks_only_grad_cam_anew_and_what_was_asked_is_remembered(asked, attributed):
+    app = run(asked(cam="D1.1"))
+    first = scores(app)
+    del attributed[:]
+    app.selectbox(key="cam").set_value("E1.1").run()
+    assert list(scores(app)) == ["Integrated gradients: faithfulness", "Occlusion: faithfulness"]
+    run(app, "Explain the rest")
+    assert attributed == [("grad_cam", "E1.1")]
+    app.selectbox(key="cam").set_value("D1.1").run()
+    assert scores(app) == first
+    assert len(attributed) == 1
+
+
+def test_stop_leaves_nothing_running_and_keeps_what_is_done(asked, attributed, monkeypatch):
+    app = asked(cam="D1.1")
+    progress = DeltaGenerator.progress
+
+    def interrupt(self, value, text=None):
+        """Where Streamlit would notice that Stop was pressed: while occlusion runs."""
+        if text == "Occlusion":
+            import streamlit as st
+
+            st.stop()
+        return progress(self, value, text=text)
+
+    monkeypatch.setattr(DeltaGenerator, "progress", interrupt)
+    run(app)
+    assert len(scores(app)) == 2
+    del attributed[:]
+    button(app, "Stop").click().run()
+    assert attributed == []
+    assert len(scores(app)) == 2
+    monkeypatch.setattr(DeltaGenerator, "progress", progress)
+    run(app, "Explain the rest")
+    assert attributed == [("occlusion", None)]
+    assert len(scores(app)) == 3
+
+
+def test_the_shuffled_network_is_asked_the_same(asked, attributed):
+    app = run(asked())
+    before = len(attributed)
+    run(app, "Ask the shuffled network")
+    assert len(attributed) == before + 3
+    values = [float(metric.value) for metric in app.metric if metric.label == "Occlusion"]
+    assert len(values) == 1
+    assert -1 <= values[0] <= 1
+
+
+def test_an_empty_mask_cannot_be_asked_about(asked, texts, monkeypatch):
+    monkeypatch.setattr("dashboard.weights.Weights.threshold", property(lambda self: 0.999))
+    app = asked(ask="mask")
+    assert "No pixel reaches the threshold" in app.info[0].value
+    assert all(button.label != "Explain" for button in app.button)
+    app.segmented_control(key="ask").set_value("pixel").run()
+    assert button(app, "Explain")
+
+
+def test_any_network_can_be_asked(asked):
+    app = run(asked(weights="unet", ask="pixel"))
+    assert len(scores(app)) == 3
+    assert app.selectbox(key="cam").value in app.selectbox(key="cam").options
+
+
+def test_a_link_reproduces_the_question(asked):
+    app = asked(px="250", py="999", cam="E2.1", baseline="blur")
+    assert dict(app.query_params) == {
+        "sample": "ISIC_0012434",
+        "weights": "plain",
+        "ask": "pixel",
+        "px": "250",
+        "py": "999",
+        "cam": "E2.1",
+        "baseline": "blur",
+    }
+    assert app.selectbox(key="baseline").value == "blur"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("ask", "everything"),
+        ("px", "1000"),
+        ("py", "-1"),
+        ("py", "1e2"),
+        ("cam", "S2"),  # this network has none
+        ("cam", "<b>"),
+        ("cam", "encoder.0.0"),
+        ("baseline", "../skin"),
+    ],
+)
+def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
+    app = open_app("why", weights="plain", **{key: text})
+    assert "Ignored from the address" in texts(app)
+    assert app.query_params.get(key) != text
+    assert app.selectbox(key="cam").value in app.selectbox(key="cam").options
+
+
+def test_another_visitor_sees_nothing_of_it(asked):
+    run(asked())
+    assert scores(asked()) == {}
