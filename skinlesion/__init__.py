@@ -47,7 +47,9 @@ _HOME = {
     "load_checkpoint": "skinlesion.checkpoint",
     "save_checkpoint": "skinlesion.checkpoint",
 }
-_SUBMODULES = frozenset({"data", "losses", "metrics", "model", "scan", "training", "zoo"})
+_SUBMODULES = frozenset(
+    {"data", "explain", "lessons", "losses", "metrics", "model", "plots", "scan", "training", "zoo"}
+)
 
 
 def __getattr__(name: str) -> Any:

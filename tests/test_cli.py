@@ -239,6 +239,25 @@ def test_ctrl_c_stops_training_quietly_and_it_can_go_on(lesions: Path, tmp_path:
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
 
 
+def test_resume_needs_no_more_than_the_folder(cli, lesions: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, err = cli("train", "--resume", "--out", run)
+    assert code == 2
+    assert f"{run / 'config.json'} cannot be read" in err
+    code, out, err = cli(
+        *("train", "--preset", "tiny", "--model", "dim=4", "depths=1,1", "decoder_depths=1,1", "--size", 32),
+        *("--data", "folder", "--root", lesions, "--batch-size", 4, "--epochs", 1),
+        *("--cache-dir", tmp_path / "cache", "--out", run),
+    )
+    assert (code, err) == (0, "")
+    code, out, err = cli("train", "--resume", "--out", run)
+    assert (code, err) == (0, "")
+    assert "finished already" in out
+    code, out, err = cli("train", "--resume", "--out", run, "--lr", 0.5)
+    assert code == 2
+    assert "cannot be resumed with --lr 0.5" in err
+
+
 def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:
     code, out, err = cli("data", "synthesize", "--out", tmp_path / "new", "--n", 3, "--size", 40, "--seed", 2)
     assert (code, err) == (0, "")

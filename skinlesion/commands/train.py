@@ -1,5 +1,7 @@
 """`skinlesion train`."""
 
+from pathlib import Path
+
 from skinlesion.cli import parse
 from skinlesion.errors import SkinlesionError
 from skinlesion.training import RECIPES, TrainConfig
@@ -7,13 +9,16 @@ from skinlesion.training import RECIPES, TrainConfig
 _HELP = """Train a network and leave a run folder with weights, metrics, figures and everything needed to repeat it.
 
 --recipe NAME starts from other defaults than the paper's: {recipes}. Flags after it change single values. A run that
-was stopped goes on with the same command and --resume."""
+was stopped goes on with --resume --out RUN; its options are read from its folder."""
 
 
 def train(args: list[str], *, prog: str) -> None:
-    """Train a network. The flags are the fields of `TrainConfig`, whose defaults come from --recipe."""
-    recipe, rest = _take_recipe(args)
+    """Train a network. The flags are the fields of `TrainConfig`; defaults come from --recipe, or the run to resume."""
+    recipe, rest = _take("recipe", f"name: {', '.join(RECIPES)}", args, "paper")
+    folder, _ = _take("out", "folder", rest, "")
     default = TrainConfig.from_recipe(recipe)
+    if "--resume" in rest and folder:
+        default = TrainConfig.load(Path(folder) / "config.json")
     description = _HELP.format(recipes=", ".join(RECIPES))
     config = parse(TrainConfig, rest, prog=prog, default=default, description=description)
     from skinlesion.training import train as run  # Lightning takes seconds: flags are checked first
@@ -25,16 +30,16 @@ def train(args: list[str], *, prog: str) -> None:
 train.parses_itself = True  # type: ignore[attr-defined]
 
 
-def _take_recipe(args: list[str]) -> tuple[str, list[str]]:
-    """The value of --recipe, and the other flags."""
-    recipe, rest = "paper", []
+def _take(name: str, kind: str, args: list[str], default: str) -> tuple[str, list[str]]:
+    """The value of a flag, and the other words."""
+    value, rest = default, []
     words = iter(args)
     for word in words:
-        flag, equals, value = word.partition("=")
-        if flag != "--recipe":
+        flag, equals, text = word.partition("=")
+        if flag != f"--{name}":
             rest.append(word)
             continue
-        recipe = value if equals else next(words, "")
-        if not recipe:
-            raise SkinlesionError(f"--recipe needs a name: {', '.join(RECIPES)}.")
-    return recipe, rest
+        value = text if equals else next(words, "")
+        if not value:
+            raise SkinlesionError(f"--{name} needs a {kind}.")
+    return value, rest

@@ -95,7 +95,12 @@ class SegmentationModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on all weights alike (A30)."""
         config = self.config
-        return torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        # One pass over the weights instead of six: a tenth of the paper's step on a CPU. Where gradients are scaled,
+        # Lightning cannot clip for it.
+        fused = config.precision != "16-mixed"
+        return torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused or None
+        )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set this step's learning rate and random numbers."""

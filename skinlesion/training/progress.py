@@ -81,7 +81,7 @@ class ProgressReport(pl.callbacks.ProgressBar):
         """Leave the terminal as it was."""
         self._close()
         if self._enabled and isinstance(exception, KeyboardInterrupt):
-            self.console.print(f"Interrupted. To go on: the same command with --resume --out {self.record.folder}")
+            self.console.print(f"Interrupted. To go on: skinlesion train --resume --out {self.record.folder}")
 
     def _print_line(self, trainer: pl.Trainer) -> None:
         if not (self._enabled and self.record.history and self.record.best):
