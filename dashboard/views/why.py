@@ -30,9 +30,9 @@ METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients
 PASSES = {"grad_cam": 3, "integrated_gradients": 3 * STEPS, "occlusion": 226}
 CURVES = 2 * POINTS
 IDEAS = {
-    "grad_cam": "A layer's channels, weighted by how much the answer rises with each: coarse, only what speaks for.",
-    "integrated_gradients": "The gradient, summed while the image is faded in from the baseline: fine, often noisy.",
-    "occlusion": "Windows painted over with the baseline: how much the answer falls is measured, not derived.",
+    "grad_cam": "a layer's channels, weighted by how much the answer rises with each. Coarse; only what speaks for.",
+    "integrated_gradients": "the gradient, summed while the image is faded in from nothing. Fine, often noisy.",
+    "occlusion": "windows painted over, and how much the answer falls. Measured, not derived; slow.",
 }
 BASELINES = {"skin": "Even skin", "blur": "Blurred image", "black": "Black"}
 ABOUT = {"mask": "The whole mask", "pixel": "One pixel"}
@@ -79,6 +79,7 @@ def show() -> None:
         layer = _choices(weights, segmenter)
         pixel = None if state.get("ask") == "mask" else _pixel(place, prediction)
         _say(prediction, weights, pixel)
+        st.markdown("\n".join(f"- **{METHODS[method]}**: {idea}" for method, idea in IDEAS.items()))
         work = st.container()
     asked = Asked(weights.digest, picture.key, pixel, state.get("baseline"), layer)
     region = _region(prediction, weights, pixel)
@@ -119,14 +120,14 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
     names = _layers(weights.digest, segmenter)
     state.settle("cam", names, "D2.2" if "D2.2" in names else names[-2])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Explain", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
-        st.selectbox("Grad-CAM looks at", names, key="cam", width=180, help="A layer, in the order in which they run.")
+        st.segmented_control("Ask about", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
+        st.selectbox("Grad-CAM looks at", names, key="cam", width=150, help="A layer, in the order in which they run.")
         st.selectbox(
             "What stands for nothing",
             list(BASELINES),
             key="baseline",
             format_func=lambda key: BASELINES[key],
-            width=180,
+            width=165,
             help="Integrated gradients, occlusion and the score all need an image with nothing on it. Black is no such "
             "image: a lesion is dark. Even skin is the median color outside the region.",
         )
@@ -179,8 +180,9 @@ class _Canvas:
     ) -> None:
         self.image = enlarge(picture.image)
         size = self.image.shape[:2]
-        # The mask is outlined smoothly, a pixel as the square that it is.
+        # A mask is outlined smoothly; a pixel of the network's image is a square here, and marked in its middle.
         self.region = prediction.at(size) >= weights.threshold if pixel is None else resize_mask(region, size)
+        self.pixel = None if pixel is None else tuple(int(v.mean()) for v in np.nonzero(self.region))
         self.slots = {
             method: column.empty() for method, column in zip(METHODS, st.columns(3, gap="medium"), strict=True)
         }
@@ -189,22 +191,26 @@ class _Canvas:
         """Fill a method's place."""
         with self.slots[method].container():
             if answer is None:
-                st.markdown(f"**{METHODS[method]}**")
-                st.caption(IDEAS[method])
+                st.caption(f"{METHODS[method]}: not asked yet.")
                 return
             found, score = answer.attribution, answer.faithfulness.score
             where = f" at {found.layer}" if found.layer else ""
             st.metric(f"{METHODS[method]}{where}: faithfulness", f"{score:+.2f}", help=SCORE)
             drawn = interactive.attribution(
-                self.image, found.map, self.region, method=method, layer=found.layer, faithfulness=score
+                self.image,
+                found.map,
+                self.region,
+                method=method,
+                layer=found.layer,
+                faithfulness=score,
+                pixel=self.pixel,
             )
+            drawn.update_layout(height=370)
             frame.figure(drawn, f"map-{method}")
-            st.caption(IDEAS[method] + _sum_note(found))
-
-
-def _sum_note(found: Attribution) -> str:
-    gap = found.completeness_gap
-    return "" if gap is None else f" Its sum should be the answer's change; here it is {100 * gap:.0f} % off."
+            if (gap := found.completeness_gap) is not None:
+                st.caption(
+                    f"The map should add up to the change of the answer; with {STEPS} steps it is {100 * gap:.0f} % off."
+                )
 
 
 def _answers(

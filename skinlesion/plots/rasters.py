@@ -81,10 +81,12 @@ def outlined(image: Raster, region: np.ndarray) -> Raster:
     return drawn
 
 
-def line_raster(mask: np.ndarray) -> Raster:
-    """Nothing but a white line along the border of a mask, on clear ground; uint8 (H, W, 4)."""
+def line_raster(mask: np.ndarray, color: tuple[int, int, int] = (255, 255, 255)) -> Raster:
+    """Nothing but a line along the border of a mask, on clear ground; uint8 (H, W, 4)."""
     line = border(mask, 2 * line_width(mask.shape))
-    return np.repeat(line[..., None], 4, axis=2).astype(np.uint8) * 255
+    drawn = np.zeros((*mask.shape, 4), dtype=np.uint8)
+    drawn[line] = (*color, 255)
+    return drawn
 
 
 def largest_elsewhere(values: Array, token: tuple[int, int]) -> float:

@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 from skinlesion.plots import captions
 from skinlesion.plots.colors import BLUE, DIVERGING, HEAT, ORANGE, hexadecimal
 from skinlesion.plots.interactive.base import (
+    LEGEND,
     PANEL_SIDE,
+    clear_scale,
     cross_trace,
     finish,
     heat_trace,
@@ -18,7 +20,7 @@ from skinlesion.plots.interactive.base import (
     panels,
     root_scale,
 )
-from skinlesion.plots.rasters import Array, gray, outlined
+from skinlesion.plots.rasters import Array, gray, line_raster
 
 
 def receptive_fields(
@@ -47,7 +49,8 @@ def attribution(
     method: str = "attribution",
     layer: str | None = None,
     faithfulness: float | None = None,
-    opacity: float = 0.75,
+    opacity: float = 0.9,
+    pixel: tuple[int, int] | None = None,
 ) -> go.Figure:
     """An attribution over the image, with the region that was asked about outlined.
 
@@ -58,12 +61,17 @@ def attribution(
         method: its name.
         layer: of Grad-CAM.
         faithfulness: its score, if it was measured.
-        opacity: of the map over the image, in [0, 1].
+        opacity: of the map's largest values over the image, in [0, 1]; where it is 0 the image is seen.
+        pixel: (row, column) of the image, marked with a cross: a region of one pixel can hardly be seen.
     """
     size = image.shape[:2]
     limit = float(np.quantile(np.abs(values), 0.99)) or float(np.abs(values).max()) or 1.0
-    heat = heat_trace(values, size, "attribution", colorscale=DIVERGING, zmin=-limit, zmax=limit, opacity=opacity)
-    figure = go.Figure([image_trace(outlined(gray(image), region)), heat])
+    scale = clear_scale(DIVERGING, opacity)
+    heat = heat_trace(values, size, "attribution", colorscale=scale, zmin=-limit, zmax=limit)
+    # The outline lies on top: under the map it could not be seen.
+    figure = go.Figure([image_trace(gray(image)), heat, image_trace(line_raster(region, BLUE))])
+    if pixel is not None:
+        figure.add_trace(cross_trace(pixel[1], pixel[0], hexadecimal(BLUE)))
     image_axes(figure, size)
     return finish(figure, captions.attribution(values, method, layer, faithfulness))
 
@@ -83,4 +91,4 @@ def faithfulness(
             figure.add_trace(trace, row=1, col=col)
     figure.update_xaxes(title_text="fraction of the image")
     figure.update_yaxes(range=[0, 1])
-    return finish(figure, captions.faithfulness(score), height=300)
+    return finish(figure, captions.faithfulness(score), height=320, legend=LEGEND | {"y": -0.32})

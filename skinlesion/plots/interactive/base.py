@@ -87,6 +87,22 @@ def root_scale(name: str, power: int, *, signed: bool = False) -> list[tuple[flo
     return list(zip(values.tolist(), sample_colorscale(name, places.tolist()), strict=True))
 
 
+def clear_scale(name: str, opacity: float) -> list[tuple[float, str]]:
+    """A diverging color scale that is clear at zero, so that what lies below is seen there.
+
+    Args:
+        name: of the scale.
+        opacity: at both ends, in [0, 1].
+    """
+    places = np.linspace(0, 1, 33)
+    colors = sample_colorscale(name, places.tolist(), colortype="tuple")
+    alphas = opacity * np.abs(2 * places - 1) ** 0.6
+    return [
+        (place, f"rgba({255 * r:.0f}, {255 * g:.0f}, {255 * b:.0f}, {alpha:.3f})")
+        for place, (r, g, b), alpha in zip(places.tolist(), colors, alphas.tolist(), strict=True)
+    ]
+
+
 def image_axes(figure: go.Figure, size: tuple[int, int], row: int | None = None, col: int | None = None) -> None:
     """Square pixels, row 0 on top, no ticks; for one subplot, or for a figure without subplots."""
     height, width = size
