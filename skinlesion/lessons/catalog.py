@@ -49,7 +49,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(6, "fast_scan", "Making the scan fast", 75, 900, (4,), "section 2.2"),
     Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),
     Lesson(8, "cmn", "The channel-mixing network", 55, 900, (7,), "section 3.2", "cmn"),
-    Lesson(9, "block", "The CM-SSM block", 50, 900, (5, 7, 8), "section 3.2, Figure 3"),
+    Lesson(9, "block", "The CM-SSM block", 75, 1300, (5, 7, 8), "section 3.2, Figure 2", "block"),
     Lesson(10, "cra", "Cross-region attention", 60, 900, (7,), "section 3.3, eqs 1-7", "cra"),
     Lesson(11, "network", "The whole network", 60, 900, (9, 10), "section 3.1, Figure 2"),
     Lesson(12, "distillation", "Feature distillation", 75, 900, (2,), "section 3.4, eqs 8-10", "distill"),

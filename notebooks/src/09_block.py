@@ -1,0 +1,499 @@
+# %% [markdown] kind="claim"
+# **Claim.** The CM-SSM block is two residual branches whose jobs overlap, and taking a part out hurts only where no
+# other part can do its job. We show it by assembling the block from the parts of lessons 5, 7 and 8, by counting what
+# it learns and what it does (the usual counters see two fifths of its operations), and by taking out the scan, SE and
+# CMN in turn on four small tasks. The controls: a scan with all its weights but without neighbors, and a task
+# that needs no part at all, where nothing may hurt.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - assemble SS2D's branch and the whole block, with every norm, gate and residual in its place;
+# - say which of these places the paper gives and which are our reading;
+# - write drop path and say what it costs and what it leaves unchanged;
+# - count the block's parameters and operations by hand, the scan included, in both conventions;
+# - design an ablation with a control, predict its result, and read it;
+# - explain why an ablation that hurts nothing does not show that a part does nothing.
+
+# %%
+import copy
+import math
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skinlesion import create_model, lessons
+from skinlesion.data.synthetic import synthesize
+from skinlesion.model import CMSSMBlock
+from skinlesion.model.cost import count_cost
+
+lessons.setup()
+
+# %% [markdown]
+# ## One block, two bills
+#
+# How much work is one block? Many papers print what a *layer counter* says: it runs the network once and adds up
+# every linear layer and every convolution. Here is the block of VM-UNet (no SE, no CMN) on the first stage's grid of
+# 64 x 64 tokens with 96 channels.
+
+# %%
+
+
+class Alone(nn.Module):
+    """A block as if it were a network: an image (1, 3, H, W) gives its grid, the channels are made up."""
+
+    def __init__(self, block: CMSSMBlock, dim: int) -> None:
+        super().__init__()
+        self.block, self.dim = block, dim
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.block(image.mean(1)[..., None].expand(-1, -1, -1, self.dim))
+
+
+cost = count_cost(Alone(CMSSMBlock(dim=96, se=False, cmn=False), 96), 64, 64)
+print(
+    f"a layer counter sees {cost.layer_macs / 1e6:7.1f} million multiply-adds = {2 * cost.layer_macs / 1e9:.2f} GFLOP"
+)
+print(f"everything is        {' ' * 35} {cost.flops / 1e9:.2f} GFLOP")
+
+# %% [markdown]
+# Three fifths of the bill are missing. Nobody cheats: the scan is not a layer, and its projections are written as one
+# big matrix product that the counter does not know. By the end of this lesson you can write the whole bill by hand.
+# First the block itself.
+#
+# ## Assemble
+#
+# The paper's Figure 2 shows the block; its text says what is in it, and not every place. What we build, with the
+# places that are our reading marked:
+#
+# | step | shape | where from |
+# | --- | --- | --- |
+# | LayerNorm | $(B,H,W,C)$ | VM-UNet's block |
+# | linear to $x$ and $z$ | $2 \times (B,H,W,D)$, $D = 2C$ | VM-UNet (A3) |
+# | depthwise 3 x 3, SiLU, scan, LayerNorm | $(B,H,W,D)$ | VM-UNet |
+# | **SE** | $(B,H,W,D)$ | "after a 2D scanning block": inside, before the gate (A4) |
+# | times $\mathrm{SiLU}(z)$, linear back | $(B,H,W,C)$ | VM-UNet |
+# | add to the input | $(B,H,W,C)$ | VM-UNet |
+# | LayerNorm, **CMN**, add | $(B,H,W,C)$ | text: after SS2D; the second residual is our reading (A6) |
+#
+# A4 and A6 follow MSVMamba, whose block has these parts in this order. Begin inside.
+
+
+# %% exercise="block.ss2d_branch"
+def ss2d_branch(
+    u: Tensor,
+    in_projection: nn.Linear,
+    convolution: nn.Conv2d,
+    scan,
+    norm: nn.LayerNorm,
+    se: nn.Module,
+    out_projection: nn.Linear,
+) -> Tensor:
+    """The first branch without its LayerNorm: u (B, H, W, C) -> (B, H, W, C); scan: (B, H, W, D) -> (B, H, W, D)."""
+    x, z = in_projection(u).chunk(2, dim=-1)  # (B, H, W, D) each
+    x = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, D)
+    y, _ = se(norm(scan(F.silu(x))))
+    return out_projection(y * F.silu(z))  # (B, H, W, C)
+
+
+# %% exercise="block.cm_ssm_block"
+def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d, norm2: nn.LayerNorm, cmn) -> Tensor:
+    """Both branches, each with its norm and its residual: x (B, H, W, C) -> (B, H, W, C)."""
+    x = x + ss2d(norm1(x))
+    return x + cmn(norm2(x))
+
+
+# %% [markdown]
+# ### In the network
+#
+# The network has 15 of these blocks. Let yours compute all of them, with the network's weights.
+
+# %%
+ss2d_branch = lessons.use("block.ss2d_branch", ss2d_branch)
+cm_ssm_block = lessons.use("block.cm_ssm_block", cm_ssm_block)
+
+
+def my_forward(block: CMSSMBlock):
+    """Your block with the weights of one of the network's."""
+    layer = block.ss2d
+
+    def scan(x: Tensor) -> Tensor:
+        delta, B, C = layer.selection(x)
+        return layer.scan(x, delta, -torch.exp(layer.A_log), B, C, layer.D, layer.step_bias, engine="auto")
+
+    def branch(u: Tensor) -> Tensor:
+        parts = (layer.in_projection, layer.convolution, scan, layer.norm, layer.se, layer.out_projection)
+        return ss2d_branch(u, *parts)
+
+    return lambda x, trace=None: cm_ssm_block(x, block.norm1, branch, block.norm2, block.cmn)
+
+
+torch.manual_seed(0)
+network = create_model("tiny").eval()
+mine = copy.deepcopy(network)
+for module in mine.modules():
+    if isinstance(module, CMSSMBlock):
+        module.forward = my_forward(module)
+image = torch.from_numpy(synthesize(3, 96).image).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
+with torch.no_grad():
+    print("largest difference of the logits:", float((network(image) - mine(image)).abs().max()))
+
+# %% [markdown]
+# ### Drop path
+#
+# The network's own block has one more thing, in training only. Each image of a batch may *skip* a branch: the
+# residual carries it past. So the rest must learn not to rely on any single branch. The paper does not mention it;
+# VM-UNet has it, and so do we (A30): the rate grows from 0 to 0.2 down the encoder and falls again to 0.
+
+
+# %% exercise="block.drop_path"
+def drop_path(branch: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Zero the branch (B, H, W, C) of an image with probability rate, scale the others so that the mean stays."""
+    kept = torch.rand(len(branch), generator=generator) >= rate  # (B,)
+    return branch * kept[:, None, None, None] / (1 - rate)
+
+
+# %% [markdown] kind="predict"
+# **Predict.** The 8 encoder blocks have rates from 0 to 0.2 in equal steps, the 7 decoder blocks from 0.2 to 0. Each
+# block has two branches. How many of the 30 branches does an image skip on average? And what does drop path change:
+# the mean of a branch, its scatter, or both?
+
+# %%
+drop_path = lessons.use("block.drop_path", drop_path)
+
+rates = [*torch.linspace(0, 0.2, 8).tolist(), *torch.linspace(0.2, 0, 7).tolist()]
+generator = torch.Generator().manual_seed(0)
+ones = torch.ones(20_000, 1, 1, 1)
+skipped = sum(2 * (drop_path(ones, rate, generator) == 0).float().mean() for rate in rates)
+print(f"branches that an image skips: {float(skipped):.2f} of 30")
+for rate in (0.0, 0.1, 0.2):
+    values = drop_path(ones, rate, generator)
+    print(f"rate {rate}: mean {float(values.mean()):.3f}, standard deviation {float(values.std()):.3f}")
+
+# %% [markdown]
+# Three of thirty. The mean stays at one; the scatter is what it adds.
+#
+# ## Count what it learns
+
+
+# %% exercise="block.parameters"
+def parameters(dim: int, states: int) -> int:
+    """How many numbers the block without SE and CMN learns, for dim channels and a number of states."""
+    inner, rank, routes = 2 * dim, math.ceil(dim / 16), 4
+    norms = 2 * dim + 2 * inner
+    layers = dim * 2 * inner + inner * dim
+    convolution = 9 * inner + inner
+    projections = routes * (inner * (rank + 2 * states) + rank * inner + inner)
+    state_space = routes * (inner * states + inner)
+    return norms + layers + convolution + projections + state_space
+
+
+# %% [markdown]
+# ## Count what it does
+
+
+# %% exercise="block.operations"
+def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int, int]:
+    """Multiply-adds of the layers, multiply-adds of the projections, operations of the scan; one image, no SE, no CMN."""
+    tokens, inner, rank, routes = height * width, 2 * dim, math.ceil(dim / 16), 4
+    layers = tokens * (dim * 2 * inner + 9 * inner + inner * dim)
+    projections = tokens * routes * (inner * (rank + 2 * states) + rank * inner)
+    scan = tokens * routes * inner * (9 * states + 1)
+    return layers, projections, scan
+
+
+# %% [markdown]
+# Two conventions are in use, and they differ by a factor of two: a multiply-add is **one MAC** or **two FLOPs**. Some
+# papers print MACs and call them FLOPs. The scan's 9 operations for each token, channel and state are FLOPs. So the
+# whole bill is $2 \cdot \text{layers} + 2 \cdot \text{projections} + \text{scan}$.
+
+# %% [markdown] kind="predict"
+# **Predict** for the whole VM-UNet at 256 x 256 (15 blocks, from 64 x 64 x 96 down to 8 x 8 x 768): where is most of
+# the work, in the first stage or in the last? Which of the three kinds fades away as the network gets deeper?
+
+# %%
+parameters, operations = lessons.use("block.parameters", parameters), lessons.use("block.operations", operations)
+
+stages = {"1": (64, 96, 3), "2": (32, 192, 4), "3": (16, 384, 4), "4": (8, 768, 4)}  # side, channels, blocks
+kinds = {"layers": [], "projections": [], "scan": [], "SE": [], "CMN": []}  # GFLOP by stage
+learned = {"VM-UNet's block": [], "SE": [], "CMN": []}  # millions by stage
+for side, dim, blocks in stages.values():
+    layers, projections, scan = operations(side, side, dim, 16)
+    squeezed = 2 * (2 * dim) * (2 * dim // 8)  # SE: two matrices, once an image
+    cmn_work = side**2 * (2 * dim * 2 * dim + 9 * 2 * dim)
+    cmn_learned = 2 * dim + 2 * dim * 2 * dim + 3 * dim + 20 * dim  # lesson 8
+    for name, flops in zip(kinds, (2 * layers, 2 * projections, scan, 2 * squeezed, 2 * cmn_work), strict=True):
+        kinds[name].append(blocks * flops / 1e9)
+    for name, count in zip(learned, (parameters(dim, 16), squeezed, cmn_learned), strict=True):
+        learned[name].append(blocks * count / 1e6)
+
+fig, axes = plt.subplots(1, 2, figsize=(8, 2.6))
+for ax, bars, title in zip(axes, (kinds, learned), ("GFLOP at 256 x 256", "million parameters"), strict=True):
+    bottom = torch.zeros(4)
+    for name, values in bars.items():
+        ax.bar(list(stages), values, bottom=bottom, label=f"{name}: {sum(values):.2f}")
+        bottom = bottom + torch.tensor(values)
+    ax.set(title=title, xlabel="stage (encoder and decoder together)")
+    ax.legend(fontsize=7, ncols=2, loc="upper left")
+    ax.set_ylim(0, 1.4 * float(bottom.max()))
+plt.show()
+
+# %%
+for name in ("vmunet", "paper"):
+    cost = count_cost(create_model(name))
+    print(
+        f"{name:7} {cost.parameters:>11,} parameters, layer counter {cost.layer_macs / 1e9:.2f} GMAC = "
+        f"{2 * cost.layer_macs / 1e9:.2f} GFLOP, everything {cost.flops / 1e9:.2f} GFLOP"
+    )
+
+# %% [markdown]
+# Work is spread over the stages; parameters sit in the last one. The scan fades: it grows with $C$, the layers with
+# $C^2$. SE has 3.1 million parameters and next to no work, since it sees one token an image: parameters and work are
+# two different prices. (The network's bill is a little larger than our bars: embedding, merging, expanding and head
+# follow in lesson 11.)
+#
+# A layer counter's number for VM-UNet is 4.07, often printed as "GFLOPs". The whole bill is 13.54 GFLOP, more than
+# three times as large: a factor of 2 by the convention, and a factor of 1.7 by what the counter does not see.
+#
+# ## Take it apart: four tasks
+#
+# Table 4 of the paper switches modules on and off and reads the IoU. What does such a table tell? We make tasks of
+# which we *know* what they need. Pictures of 10 x 10 tokens and two channels; every pixel must answer yes or no.
+#
+# | task | the answer of a pixel | what it needs |
+# | --- | --- | --- |
+# | **row flag** | the sign of the flag at the left end of *its own row* (five rows +, five -) | a message along the row |
+# | **tone** | the sign of the picture's mean, drowned in noise | many pixels; the more, the better |
+# | **signs** | left neighbor in channel 0 equal to upper neighbor in channel 1? (lesson 8) | neighbors that meet |
+# | **here** | channel 0 equal to channel 1, in this pixel? | nothing but the pixel: the control |
+
+# %%
+SIDE, STEPS = 10, 20 if lessons.FAST else 150
+TONE, NOISE = 0.3, 2.0
+SCORED = (slice(None), slice(2, -2), slice(3, -2))  # far from the edges, and more than two columns from the flags
+
+
+def task_batch(task: str, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures (n, SIDE, SIDE, 2) and answers (n, SIDE, SIDE) of 0 and 1."""
+    if task == "row flag":
+        x = torch.stack([0.3 * torch.randn(n, SIDE, SIDE, generator=generator), torch.zeros(n, SIDE, SIDE)], dim=-1)
+        order = torch.rand(n, SIDE, generator=generator).argsort(1)  # (n, SIDE): five flags of each sign, so the
+        sign = (order < SIDE // 2).float()  # picture's mean says nothing
+        x[:, :, 0] = torch.stack([2 * sign - 1, torch.ones(n, SIDE)], dim=-1)
+        return x, sign[:, :, None].expand(-1, -1, SIDE)
+    if task == "tone":
+        sign = torch.randint(2, (n,), generator=generator).float()
+        x = NOISE * torch.randn(n, SIDE, SIDE, 2, generator=generator)
+        x[..., 0] += TONE * (2 * sign - 1)[:, None, None]
+        return x, sign[:, None, None].expand(-1, SIDE, SIDE)
+    x = torch.randint(2, (n, SIDE, SIDE, 2), generator=generator) * 2.0 - 1
+    first, second = x.unbind(-1)
+    if task == "signs":
+        first, second = first.roll(1, dims=2), second.roll(1, dims=1)
+    return x, (first == second).float()
+
+
+TASKS = ("row flag", "tone", "signs", "here")
+fig, axes = plt.subplots(1, 8, figsize=(10, 1.5))
+for i, task in enumerate(TASKS):
+    x, answer = task_batch(task, 1, torch.Generator().manual_seed(1))
+    for ax, map_, title in zip(
+        axes[2 * i :], (x[0, ..., 0], answer[0]), (f"{task}:\nchannel 0", "answer"), strict=False
+    ):
+        ax.imshow(map_, cmap="gray")
+        ax.set(title=title, xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# SE and CMN can be switched off. Taking out the scan needs more care. Remove it, and the block has fewer weights and
+# another shape: whatever gets worse, you cannot say why. The better ablation leaves every weight in place and removes
+# *one thing*, the memory from token to token.
+
+
+# %% exercise="block.lonely_scan"
+def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
+    """SS2D's scan of x (B, H, W, D) where each token is a sequence of its own: (B, H, W, D)."""
+    step = F.softplus(delta + delta_bias)  # (B, H, W, K, D)
+    meet = (B * C).sum(-1, keepdim=True)  # (B, H, W, K, 1)
+    return x * (step * meet + D).sum(-2)
+
+
+# %%
+lonely_scan = lessons.use("block.lonely_scan", lonely_scan)
+
+
+class Network(nn.Module):
+    """Embed, one block with some parts out, answer: (B, H, W, 2) -> logits (B, H, W)."""
+
+    def __init__(self, without: tuple[str, ...], dim: int = 16) -> None:
+        super().__init__()
+        self.embed = nn.Linear(2, dim)
+        self.block = CMSSMBlock(dim=dim, d_state=4, se_ratio=4, se="SE" not in without, cmn="CMN" not in without)
+        if "scan" in without:
+            self.block = lessons.plug(self.block, "scan", lonely_scan)
+        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.block(self.embed(x)))[..., 0]
+
+
+def accuracy(task: str, without: tuple[str, ...]) -> float:
+    """Percent of right answers of a fresh network after a short training."""
+    torch.manual_seed(0)
+    model = Network(without)
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=STEPS)
+    for _ in range(STEPS):
+        x, answer = task_batch(task, 16, generator)
+        loss = F.binary_cross_entropy_with_logits(model(x)[SCORED], answer[SCORED])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    x, answer = task_batch(task, 1000, generator)
+    with torch.no_grad():
+        return 100 * float(((model(x) > 0) == (answer > 0.5))[SCORED].float().mean())
+
+
+# %% [markdown]
+# For the tone we even know the best possible answer. The mean of $n$ pixels has the deviation $2/\sqrt n$ around a
+# tone of $\pm 0.3$. So an ideal observer of $n$ pixels is right with probability $\Phi(0.3 \sqrt n / 2)$. Without the
+# scan and without SE a pixel sees what two 3 x 3 convolutions see, SS2D's and CMN's: 5 x 5.
+
+# %%
+for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole picture", 100)):
+    ideal = 0.5 * (1 + math.erf(TONE * math.sqrt(n) / NOISE / math.sqrt(2)))
+    print(f"an ideal observer of {name:13}: {100 * ideal:.0f} %")
+
+# %% [markdown] kind="predict"
+# **Predict** the whole table before you run it: rows are what is taken out, columns are the tasks. For each number:
+# about 50 %, about 100 %, or one of the ideal observers'? Where does taking out *SE alone* hurt? *CMN alone*? (Lesson
+# 7 and lesson 8 each had a task on which their module was necessary. Those networks had no scan.)
+
+# %% kind="signature"
+ABLATIONS = {
+    "whole block": (),
+    "without SE": ("SE",),
+    "without CMN": ("CMN",),
+    "without scan": ("scan",),
+    "without scan and SE": ("scan", "SE"),
+    "without scan, SE, CMN": ("scan", "SE", "CMN"),
+}
+table = torch.tensor([[accuracy(task, without) for task in TASKS] for without in ABLATIONS.values()])
+
+fig, ax = plt.subplots(figsize=(5.6, 3.2))
+shown = ax.imshow(table, vmin=50, vmax=100, aspect="auto")
+for i, row in enumerate(table):
+    for j, value in enumerate(row):
+        ax.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 80 else "black")
+ax.set(yticks=range(len(ABLATIONS)), yticklabels=list(ABLATIONS), xticks=range(len(TASKS)), xticklabels=TASKS)
+ax.xaxis.tick_top()
+fig.colorbar(shown, label="correct (%)")
+plt.show()
+
+# %% [markdown]
+# Read it column by column.
+#
+# - **here**: 100 everywhere. The control: no ablation breaks the network as such.
+# - **row flag**: only the scan carries a message along a row. Without it the block guesses, with all its weights in
+#   place. SE cannot help, since five flags of each sign always have the same mean.
+# - **tone**: take SE out, and nothing happens. Take the scan out, and nothing happens. Take *both* out, and the block
+#   falls to 73 %, near the ideal observer of 5 x 5; take CMN out too, and it falls to that of 3 x 3. SE and the scan
+#   can do each other's job here. Rows 2 to 4 alone would say "neither is needed".
+# - **signs**: the task on which lesson 8 showed that CMN is necessary. Here it is not: SS2D's own convolution brings
+#   the neighbors, and its products (of $x$ with $\Delta$, $B$, $C$, and with the gate) let them meet.
+#
+# So an ablation answers one question: *what does this part add to the others, on this task?* It does not say what the
+# part can do. Whoever takes out one part at a time cannot see that two parts stand in for each other.
+#
+# ### Control: is it only the neighbors that the lonely scan takes away?
+
+# %% kind="control"
+x = torch.randn(1, 7, 7, 16, requires_grad=True)
+for name, without in (("the scan", ("SE", "CMN")), ("the lonely scan", ("scan", "SE", "CMN"))):
+    torch.manual_seed(0)
+    block = Network(without).block
+    (slope,) = torch.autograd.grad(block(x)[0, 3, 3].sum(), x)
+    numbers = sum(p.numel() for p in block.parameters())
+    print(f"{name:15}: {numbers:,} parameters, the middle hears {int((slope.abs().sum(-1) > 0).sum())} of 49 pixels")
+
+# %% [markdown]
+# Not one weight less, and nine pixels instead of all: SS2D's own convolution is what is left.
+#
+# ### Reading Table 4 with this
+#
+# The paper's table has the IoU on ISIC 2017, one training each: none 79.54, SE 80.44, CMN 79.98, both 81.31. Alone
+# they add 0.90 and 0.44; together 1.77, more than the sum. With CRA it is the other way round: CRA alone 80.97, with
+# SE 80.13, *less* than CRA alone. Both could be real: parts can need each other, and parts can be in each other's
+# way. Both could be chance: lesson 15 asks how much two runs of one network differ.
+#
+# ### Play
+#
+# Take out what you like. What if CMN is the *only* part left out, and the block is narrow? (Change `dim` in
+# `Network`.) Does the whole block still win when the steps are few?
+
+# %% kind="play"
+
+
+def try_out(task: str = "tone", scan: bool = True, se: bool = True, cmn: bool = False) -> None:
+    """Train one network and print its accuracy."""
+    without = tuple(name for name, kept in (("scan", scan), ("SE", se), ("CMN", cmn)) if not kept)
+    print(f"{accuracy(task, without):.0f} %")
+
+
+_ = ipywidgets.interact_manual(try_out, task=list(TASKS))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - The tasks are made so that we know what they need. Lesions are not: there, an ablation is a measurement with
+#   scatter, and one run a row says little.
+# - One block of 16 channels and 150 steps. What a part *could* do and what training finds are two things: with other
+#   seeds or fewer steps single numbers of the table change.
+# - An ablation compares two trained networks. It does not say what a part does *inside* the whole one: for that,
+#   lesson 14 looks at the gates themselves.
+# - Operations are not seconds. A scan moves much data for few operations; lesson 6 measures time.
+# - A30, A4 and A6 are readings. The knobs are in `create_model("paper", ...)`.
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. What is on the path from the block's input to its output that passes both branches by?
+# - [x] nothing :: The residual carries x untouched; that is what lets deep stacks train.
+# - [ ] two LayerNorms :: They stand before the branches, not on the residual.
+# - [ ] drop path :: It acts on the branches only.
+#
+# 2. A paper says "4.1 GFLOPs" for VM-UNet at 256 x 256. What is that most likely?
+# - [ ] every operation, a multiply-add counted twice :: That is 13.5.
+# - [x] multiply-adds of the linear layers and convolutions :: 4.07 by our count; the scan and its projections are
+#   not in it.
+# - [ ] the scan :: The scan is 2.96 GFLOP.
+#
+# 3. Taking SE out did not hurt the tone task. Then SE
+# - [ ] has no influence on the tone task :: Look at the row without the scan: SE alone solves it there.
+# - [ ] was not trained :: It was, in each network that has it.
+# - [x] has a stand-in there, the scan :: An ablation shows what a part adds *to the others*.
+#
+# 4. Why is the lonely scan a better ablation than deleting the scan?
+# - [ ] it is faster :: That is a side effect.
+# - [x] it changes one thing: the number of weights and the rest of the arithmetic stay :: So a difference can only
+#   come from the neighbors.
+# - [ ] it still sees a 3 x 3 window :: That is the convolution, which would stay in both cases.
+#
+# 5. In training, drop path with rate 0.2 multiplies a branch that is kept by
+# - [ ] 0.8 :: Then the branch would be too weak on average.
+# - [x] 1.25 :: 1 / (1 - 0.2), so that the mean stays.
+# - [ ] 1 :: Then the mean would be 0.8 of what the network sees later.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [MSVMamba](https://arxiv.org/abs/2405.14174): the block with SE and a convolutional feed-forward network.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the network around the block, without SE and CMN.
+# - [Deep networks with stochastic depth](https://arxiv.org/abs/1603.09382): drop path.
+# - [Deep residual learning](https://arxiv.org/abs/1512.03385): why there is a path that passes by.
+# - [Mamba](https://arxiv.org/abs/2312.00752): the scan whose operations we count.

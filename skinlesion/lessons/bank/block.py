@@ -1,0 +1,706 @@
+"""Lesson 9: the CM-SSM block."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from skinlesion.lessons.bank.inputs import normal, randomized, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.model import SS2D, ChannelMixing, SqueezeExcitation
+from skinlesion.model.convolution import depthwise_conv
+
+ROUTES = 4
+
+# --- the branch ------------------------------------------------------------------------------------------------------
+
+
+def ss2d_branch(
+    u: Tensor,
+    in_projection: nn.Linear,
+    convolution: nn.Conv2d,
+    scan: Callable[[Tensor], Tensor],
+    norm: nn.LayerNorm,
+    se: SqueezeExcitation,
+    out_projection: nn.Linear,
+) -> Tensor:
+    """SS2D with SE inside, from its parts.
+
+    Args:
+        u: (B, H, W, C).
+        in_projection: C -> 2 D.
+        convolution: depthwise 3 x 3 on D channels.
+        scan: (B, H, W, D) -> (B, H, W, D), with its own projections.
+        norm: over D.
+        se: gives the scaled map and the gate.
+        out_projection: D -> C.
+
+    Returns:
+        (B, H, W, C).
+    """
+    x, z = in_projection(u).chunk(2, dim=-1)  # (B, H, W, D) each
+    x = F.silu(depthwise_conv(x, convolution))
+    y, _ = se(norm(scan(x)))
+    return out_projection(y * F.silu(z))
+
+
+class _Scan(nn.Module):
+    """The scan of an SS2D, as a layer of its own."""
+
+    def __init__(self, ss2d: SS2D) -> None:
+        super().__init__()
+        self.ss2d = ss2d
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, D) -> (B, H, W, D)."""
+        delta, B, C = self.ss2d.selection(x)
+        A = -torch.exp(self.ss2d.A_log)
+        return self.ss2d.scan(x, delta, A, B, C, self.ss2d.D, self.ss2d.step_bias, engine="reference")
+
+
+def _branches(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 3, 3), "two images, a square grid"), ((1, 4, 1, 5), "one column")):
+        layer = SS2D(dim=shape[-1], d_state=2, se_ratio=2)
+        randomized(generator, layer)
+        parts = (layer.in_projection, layer.convolution, _Scan(layer), layer.norm, layer.se, layer.out_projection)
+        cases.append(Case((normal(generator, *shape), *parts), label, (0,)))
+    return cases
+
+
+def _branch(
+    u: Tensor,
+    in_projection: nn.Linear,
+    convolution: nn.Conv2d,
+    scan: Callable[[Tensor], Tensor],
+    norm: nn.LayerNorm,
+    se: SqueezeExcitation,
+    out_projection: nn.Linear,
+    *,
+    mistake: str,
+) -> Tensor:
+    """The branch with one mistake of a student in it."""
+    x, z = in_projection(u).chunk(2, dim=-1)
+    if mistake == "swapped":
+        x, z = z, x
+    x = depthwise_conv(x, convolution)
+    x = x if mistake == "no activation" else F.silu(x)
+    y = scan(x)
+    if mistake == "SE first":
+        return out_projection(norm(se(y)[0]) * F.silu(z))
+    y = y if mistake == "no norm" else norm(y)
+    if mistake == "SE last":
+        return out_projection(se(y * F.silu(z))[0])
+    y = y if mistake == "no SE" else se(y)[0]
+    gates = {"sigmoid": torch.sigmoid(z), "raw": z}
+    if mistake == "added":
+        return out_projection(y + F.silu(z))
+    if mistake == "no gate":
+        return out_projection(y)
+    return out_projection(y * gates.get(mistake, F.silu(z)))
+
+
+def _mistaken_branch(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda *parts: _branch(*parts, mistake=mistake), diagnosis)
+
+
+BRANCH = Exercise(
+    name="block.ss2d_branch",
+    lesson=9,
+    title="The first branch, inside",
+    statement=r"""
+Put the parts of lessons 5 and 7 in their places:
+
+$$(x, z) = W_\mathrm{in} u, \qquad x \leftarrow \mathrm{SiLU}(\mathrm{DWConv}(x)), \qquad
+y = \mathrm{SE}(\mathrm{LN}(\mathrm{scan}(x))), \qquad W_\mathrm{out}\,\big(y \cdot \mathrm{SiLU}(z)\big)$$
+
+| `u` | $x$, $z$ | $y$ | result |
+| --- | --- | --- | --- |
+| $(B,H,W,C)$ | $(B,H,W,D)$ each, $x$ is the first half | $(B,H,W,D)$ | $(B,H,W,C)$ |
+
+All parts are callable. `convolution` wants channels **first**. `se(...)` returns two things, the map and the gate.
+""",
+    solution=ss2d_branch,
+    difficulty=2,
+    minutes=12,
+    hints=(
+        "One linear layer makes both x and z: split its result in two along the channels.",
+        "`x, z = in_projection(u).chunk(2, dim=-1)`, and the convolution between `.permute(0, 3, 1, 2)` and "
+        "`.permute(0, 2, 3, 1)`.",
+        "`y, _ = se(norm(scan(x)))`, then `out_projection(y * F.silu(z))`.",
+    ),
+    cases=_branches,
+    wrong=(
+        _mistaken_branch(
+            "halves swapped",
+            "swapped",
+            "The two halves are swapped: x, the first one, goes through the scan, and z is the gate.",
+        ),
+        _mistaken_branch(
+            "no SiLU before the scan", "no activation", "The SiLU between the convolution and the scan is missing."
+        ),
+        _mistaken_branch("norm forgotten", "no norm", "The LayerNorm after the scan is missing."),
+        _mistaken_branch(
+            "SE before the norm",
+            "SE first",
+            "SE stands before the LayerNorm, which then takes away most of what the gate did. It comes after (A4).",
+        ),
+        _mistaken_branch(
+            "SE after the gate", "SE last", "SE stands after the multiplication with SiLU(z). It comes before (A4)."
+        ),
+        _mistaken_branch("SE forgotten", "no SE", "There is no SE. That is VM-UNet's block; here it belongs inside."),
+        _mistaken_branch("gate is a sigmoid", "sigmoid", "The gate is sigmoid(z). Wanted is SiLU(z) = z sigmoid(z)."),
+        _mistaken_branch("gate not activated", "raw", "The gate is z itself: its SiLU is missing."),
+        _mistaken_branch("gate added", "added", "The gate is added. It must multiply."),
+        _mistaken_branch("gate forgotten", "no gate", "z is not used: multiply by SiLU(z) before the last layer."),
+    ),
+    after="Everything between the two linear layers is D = 2 C wide: that is where most of the work is done.",
+)
+
+# --- the block -------------------------------------------------------------------------------------------------------
+
+
+def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d: nn.Module, norm2: nn.LayerNorm, cmn: nn.Module) -> Tensor:
+    """x + SS2D(LN(x)), then x + CMN(LN(x)); (B, H, W, C) -> (B, H, W, C)."""
+    x = x + ss2d(norm1(x))
+    return x + cmn(norm2(x))
+
+
+def _blocks(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 2, 3), "two images")):
+        dim = shape[-1]
+        parts = [nn.LayerNorm(dim), SS2D(dim=dim, d_state=2, se=False), nn.LayerNorm(dim), ChannelMixing(dim=dim)]
+        parts = [randomized(generator, part) for part in parts]
+        cases.append(Case((normal(generator, *shape), *parts), label, (0,)))
+    return cases
+
+
+def _parallel(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return x + ss2d(norm1(x)) + cmn(norm2(x))
+
+
+def _series(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return x + cmn(norm2(ss2d(norm1(x))))
+
+
+def _no_second(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return cmn(norm2(x + ss2d(norm1(x))))
+
+
+def _post_norm(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    x = norm1(x + ss2d(x))
+    return norm2(x + cmn(x))
+
+
+def _normalized_residual(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    x = norm1(x)
+    x = norm2(x + ss2d(x))
+    return x + cmn(x)
+
+
+def _old_x(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return x + cmn(norm2(x + ss2d(norm1(x))))
+
+
+def _one_norm(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return cm_ssm_block(x, norm1, ss2d, norm1, cmn)  # type: ignore[arg-type]
+
+
+def _other_order(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return cm_ssm_block(x, norm2, cmn, norm1, ss2d)  # type: ignore[arg-type]
+
+
+BLOCK = Exercise(
+    name="block.cm_ssm_block",
+    lesson=9,
+    title="The block",
+    statement=r"""
+Two branches, one after the other, each with a LayerNorm **before** it and a residual around it (A6):
+
+$$x \leftarrow x + \mathrm{SS2D}(\mathrm{LN}_1(x)), \qquad x \leftarrow x + \mathrm{CMN}(\mathrm{LN}_2(x))$$
+
+`x` $(B, H, W, C)$ -> $(B, H, W, C)$. The four parts are callable.
+""",
+    solution=cm_ssm_block,
+    difficulty=1,
+    minutes=6,
+    hints=("Two lines, of the same form. The second starts from what the first has made.", "`x = x + ss2d(norm1(x))`"),
+    cases=_blocks,
+    wrong=(
+        Wrong(
+            "side by side",
+            _parallel,
+            "Both branches start from the same x. The second must see what the first has added.",
+        ),
+        Wrong(
+            "one residual",
+            _series,
+            "There is one residual around both branches. Each has its own: so a message can pass either of them by.",
+        ),
+        Wrong("second residual forgotten", _no_second, "The second residual is missing: what CMN drops is lost."),
+        Wrong(
+            "residual from the start",
+            _old_x,
+            "The second residual goes back to the block's input: what SS2D added reaches the result through CMN only.",
+        ),
+        Wrong(
+            "norm after the sum",
+            _post_norm,
+            "The LayerNorms stand after the sums, as in the first transformers. Here they stand before the branches, "
+            "and nothing stands on the residual.",
+        ),
+        Wrong(
+            "residual normalized",
+            _normalized_residual,
+            "The residual starts from the normalized x. It should carry x untouched; only the branch sees LN(x).",
+        ),
+        Wrong("one norm twice", _one_norm, "norm1 is used twice. Each branch has its own LayerNorm."),
+        Wrong("CMN first", _other_order, "CMN comes before SS2D. The scan comes first."),
+    ),
+    after="If both branches gave zero, the block would be the identity. So a deep stack can begin as a shallow one.",
+)
+
+# --- drop path -------------------------------------------------------------------------------------------------------
+
+
+def drop_path(branch: Tensor, rate: float, generator: Generator) -> Tensor:
+    """Leave the branch of some images out and scale the others, so that the expectation stays.
+
+    Args:
+        branch: (B, H, W, C).
+        rate: probability of leaving an image's branch out, in [0, 1).
+        generator: of the coins.
+
+    Returns:
+        (B, H, W, C).
+    """
+    kept = torch.rand(len(branch), generator=generator) >= rate  # (B,)
+    return branch * kept[:, None, None, None] / (1 - rate)
+
+
+_IMAGES, _RATE = 2000, 0.3
+
+
+def _factors(function: Callable[..., Tensor], rate: float, generator: Generator) -> Tensor | str:
+    """What each image's branch is multiplied by, or what is wrong."""
+    branch = 1 + uniform(generator, 0, 1, _IMAGES, 2, 3, 2)
+    result = function(branch, rate, generator)
+    if not isinstance(result, Tensor) or result.shape != branch.shape:
+        return f"The shape must stay {tuple(branch.shape)}."
+    factor = (result / branch).flatten(1)  # (B, H W C)
+    if float((factor - factor[:, :1]).abs().max()) > 1e-4:
+        return "Some tokens or channels of an image are dropped and others kept. One coin an image: all of it or none."
+    return factor[:, 0]
+
+
+def _drops_images(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    factor = _factors(function, _RATE, generator)
+    if isinstance(factor, str):
+        return factor
+    if float(factor.min()) > 0.9 and float(factor.max()) > float(factor.min()) + 0.5:
+        return "No image loses its branch: did you add the residual? Return the branch only."
+    dropped = factor.abs() < 1e-6
+    share = float(dropped.float().mean())
+    if share == 0 or share == 1:
+        return "All images share one coin. Each image needs its own."
+    if abs(share - (1 - _RATE)) < 0.05:
+        return "The rate is the probability of *leaving out*; you keep with that probability."
+    if abs(share - _RATE) > 0.05:
+        return f"With rate {_RATE}, {100 * share:.0f} % of the images were dropped."
+    return None
+
+
+def _keeps_expectation(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    factor = _factors(function, _RATE, generator)
+    if isinstance(factor, str):
+        return factor
+    kept = factor[factor.abs() > 1e-6].mean()
+    if abs(float(kept) - 1) < 1e-3:
+        return "What is kept is not scaled: on average the branch is too weak in training. Divide by 1 - rate."
+    if abs(float(kept) - (1 - _RATE)) < 1e-3:
+        return "What is kept is multiplied by 1 - rate, which makes it weaker still. Divide by it."
+    if abs(float(kept) - 1 / _RATE) < 1e-2:
+        return "What is kept is divided by the rate. Divide by the probability of being kept, 1 - rate."
+    if abs(float(kept) - 1 / (1 - _RATE)) > 1e-3:
+        return f"What is kept is multiplied by {float(kept):.3f}; on average the branch must stay what it is."
+    return None
+
+
+def _zero_rate(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    branch = normal(generator, 5, 2, 2, 3)
+    if not torch.allclose(function(branch, 0.0, generator), branch):
+        return "With rate 0 the branch must come back as it is."
+    return None
+
+
+def _draws_anew(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    branch = torch.ones(50, 1, 1, 1)
+    if torch.equal(function(branch, 0.5, generator), function(branch, 0.5, generator)):
+        return "The same images are dropped at every call: draw with `generator`, and do not seed it yourself."
+    return None
+
+
+def _coins(generator: Generator, *shape: int, rate: float) -> Tensor:
+    return (torch.rand(shape, generator=generator) >= rate).float()
+
+
+DROP_PATH = Exercise(
+    name="block.drop_path",
+    lesson=9,
+    title="Drop path",
+    statement=r"""
+In training, each **image** of a batch tosses a coin. With probability `rate` its whole `branch` $(B, H, W, C)$ becomes
+zero (the residual still carries the image); else it is scaled so that the **expectation stays** what it was. Toss with
+`torch.rand(..., generator=generator)`. Return the branch, without the residual.
+""",
+    solution=drop_path,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "One number an image: (B,). How does it meet (B, H, W, C)?",
+        "If an image is kept with probability p, what must a kept branch be multiplied by so that the mean is 1?",
+        "`kept = torch.rand(len(branch), generator=generator) >= rate`, and divide by `1 - rate`.",
+    ),
+    properties=(
+        Property("whole images are dropped", _drops_images),
+        Property("the expectation stays", _keeps_expectation),
+        Property("rate 0", _zero_rate),
+        Property("a new draw every time", _draws_anew),
+    ),
+    wrong=(
+        Wrong(
+            "dropout of single numbers",
+            lambda branch, rate, generator: branch * _coins(generator, *branch.shape, rate=rate) / (1 - rate),
+            "Some tokens or channels of an image are dropped and others kept. One coin an image: all of it or none.",
+        ),
+        Wrong(
+            "one coin for the batch",
+            lambda branch, rate, generator: branch * _coins(generator, 1, 1, 1, 1, rate=rate) / (1 - rate),
+            "All images share one coin. Each image needs its own.",
+        ),
+        Wrong(
+            "rate keeps",
+            lambda branch, rate, generator: (
+                branch * (1 - _coins(generator, len(branch), 1, 1, 1, rate=rate)) / max(rate, 1e-9)
+            ),
+            "The rate is the probability of *leaving out*; you keep with that probability.",
+        ),
+        Wrong(
+            "not scaled",
+            lambda branch, rate, generator: branch * _coins(generator, len(branch), 1, 1, 1, rate=rate),
+            "What is kept is not scaled: on average the branch is too weak in training. Divide by 1 - rate.",
+        ),
+        Wrong(
+            "scaled the wrong way",
+            lambda branch, rate, generator: branch * _coins(generator, len(branch), 1, 1, 1, rate=rate) * (1 - rate),
+            "What is kept is multiplied by 1 - rate, which makes it weaker still. Divide by it.",
+        ),
+        Wrong(
+            "residual added",
+            lambda branch, rate, generator: branch + drop_path(branch, rate, generator),
+            "No image loses its branch: did you add the residual? Return the branch only.",
+        ),
+        Wrong(
+            "divided by the rate",
+            lambda branch, rate, generator: (
+                branch * _coins(generator, len(branch), 1, 1, 1, rate=rate) / max(rate, 1e-9)
+            ),
+            "What is kept is divided by the rate. Divide by the probability of being kept, 1 - rate.",
+        ),
+        Wrong(
+            "always the same images",
+            lambda branch, rate, generator: drop_path(branch, rate, Generator().manual_seed(0)),
+            "The same images are dropped at every call: draw with `generator`, and do not seed it yourself.",
+        ),
+    ),
+    after="When the network is used, nothing is dropped and nothing scaled: that is what the division is for.",
+)
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def parameters(dim: int, states: int) -> int:
+    """What the block without SE and CMN learns: LayerNorm and SS2D, four routes.
+
+    Args:
+        dim: channels C of the block.
+        states: N of each channel.
+    """
+    return _count(dim, states)
+
+
+def _count(dim: int, states: int, *, mistake: str = "") -> int:
+    inner = 2 * dim
+    rank = dim // 16 if mistake == "rank" else math.ceil(dim / 16)
+    routes = 1 if mistake == "routes" else ROUTES
+    first = dim * (inner if mistake == "half" else 2 * inner)
+    outer = inner * dim + ((2 * inner + dim) if mistake == "bias" else 0)
+    convolution = 9 * inner + (0 if mistake == "convolution bias" else inner)
+    project = routes * inner * (rank + (states if mistake == "one of B and C" else 2 * states))
+    step = routes * (rank * inner + (0 if mistake == "step bias" else inner))
+    decay = inner * states * (1 if mistake == "shared A" else routes)
+    norms = 2 * dim + (0 if mistake == "norm" else 2 * inner)
+    return first + outer + convolution + project + step + decay + routes * inner + norms
+
+
+def _mistaken_count(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda dim, states: _count(dim, states, mistake=mistake), diagnosis)
+
+
+PARAMETERS = Exercise(
+    name="block.parameters",
+    lesson=9,
+    title="Count what it learns",
+    statement=r"""
+Count, by hand, the numbers that the block **without SE and CMN** learns (VM-UNet's block). `dim` is $C$, `states` is
+$N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 16 \rceil$.
+
+| part | shape | bias |
+| --- | --- | --- |
+| LayerNorm before | $C$, scale and shift | |
+| in | $C \to 2D$ | no |
+| depthwise convolution | $3 \times 3$ for each of $D$ | yes, $D$ |
+| projections to step, $B$, $C$, each route | $D \to R + 2N$ | no |
+| step sizes, each route | $R \to D$ | yes, $D$ |
+| $A$, each route | $D \times N$ | |
+| direct path $D$, each route | $D$ | |
+| LayerNorm after the scan | $D$, scale and shift | |
+| out | $D \to C$ | no |
+""",
+    solution=parameters,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "Go down the table; what says 'each route' counts four times.",
+        "With C = 96 and N = 16 the lines are 192, 36,864, 1,920, 29,184, 5,376, 12,288, 768, 384 and 18,432.",
+        "R is rounded **up**: `math.ceil(dim / 16)` or `-(-dim // 16)`.",
+    ),
+    cases=lambda generator: [Case((96, 16)), Case((20, 4), "C is not a multiple of 16"), Case((768, 16)), Case((8, 1))],
+    wrong=(
+        _mistaken_count("one route", "routes", "Only one route is counted. Each of the four has its own parameters."),
+        _mistaken_count("rank rounded down", "rank", "R is C / 16 rounded up, not down: with C = 20 it is 2."),
+        _mistaken_count("z forgotten", "half", "The first layer makes x and z: D channels each, so C x 2 D numbers."),
+        _mistaken_count("linear layers with bias", "bias", "The first and the last linear layer have no bias."),
+        _mistaken_count(
+            "convolution without bias", "convolution bias", "The depthwise convolution has a bias, one a channel."
+        ),
+        _mistaken_count(
+            "only one of B and C", "one of B and C", "B and C both come from the token: N numbers each, so R + 2 N."
+        ),
+        _mistaken_count("step bias forgotten", "step bias", "The step sizes have a bias of D numbers in each route."),
+        _mistaken_count("A shared", "shared A", "A is counted once. Each route has its own D x N decay rates."),
+        _mistaken_count("inner norm forgotten", "norm", "The LayerNorm after the scan, over D channels, is missing."),
+    ),
+    after="105,408 with C = 96. The state space itself (A and the direct path) is only an eighth of that.",
+)
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int, int]:
+    """Work of SS2D without SE for one image.
+
+    Args:
+        height: of the grid of tokens.
+        width: of the grid.
+        dim: channels C of the block.
+        states: N of each channel.
+
+    Returns:
+        multiply-adds of the three layers that counters see, multiply-adds of the projections that feed the scan, and
+        floating-point operations of the scan.
+    """
+    return _work(height, width, dim, states)
+
+
+def _work(height: int, width: int, dim: int, states: int, *, mistake: str = "") -> tuple[int, int, int]:
+    tokens, inner, rank = height * width, 2 * dim, math.ceil(dim / 16)
+    routes = 1 if mistake == "one route" else ROUTES
+    kernel = 9 * inner * (inner if mistake == "dense" else 1)
+    layers = dim * 2 * inner + kernel + inner * dim
+    low = 0 if mistake == "no steps" else rank * inner
+    projections = routes * (inner * (rank + 2 * states) + low)
+    scan = routes * inner * (9 * states + (0 if mistake == "no D" else 1))
+    if mistake == "scan on C":
+        scan //= 2
+    if mistake == "quadratic":
+        return tokens * layers, tokens * projections, tokens**2 * scan
+    if mistake == "flops":
+        layers, projections = 2 * layers, 2 * projections
+    return tokens * layers, tokens * projections, tokens * scan
+
+
+def _mistaken_work(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(
+        name,
+        lambda height, width, dim, states: _work(height, width, dim, states, mistake=mistake),
+        diagnosis,
+    )
+
+
+OPERATIONS = Exercise(
+    name="block.operations",
+    lesson=9,
+    title="Count what it does",
+    statement=r"""
+For **one image** of $L = HW$ tokens, return three whole numbers:
+
+1. **multiply-adds** of the layers that counters see: in ($C \to 2D$), the depthwise convolution (9 a channel), out
+   ($D \to C$);
+2. **multiply-adds** of the projections that feed the scan, for each of the $K = 4$ routes: $D \to R + 2N$, then $R \to
+   D$;
+3. **operations** of the scan: $9 L D N + L D$ for each route (Mamba's own rule: discretize, multiply, add, read; the
+   second term is the direct path).
+
+$D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left out, as everybody does.
+""",
+    solution=operations,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "A linear layer from a to b channels costs a x b multiply-adds a token. A depthwise 3 x 3 one costs 9 D.",
+        "Layers: L (4 C C + 18 C + 2 C C). Projections: L K D (R + 2 N + R).",
+        "Scan: `4 * tokens * inner * (9 * states + 1)`.",
+    ),
+    cases=lambda generator: [
+        Case((64, 64, 96, 16)),
+        Case((3, 5, 20, 4), "C is not a multiple of 16"),
+        Case((8, 8, 768, 16)),
+        Case((1, 1, 8, 1), "one token"),
+    ],
+    wrong=(
+        _mistaken_work("one route", "one route", "Only one route is counted for the projections and the scan."),
+        _mistaken_work(
+            "FLOPs for multiply-adds",
+            "flops",
+            "The first two are twice too large: you count a multiply-add as two operations. Here it is one (MAC).",
+        ),
+        _mistaken_work(
+            "convolution not depthwise",
+            "dense",
+            "The convolution is counted as if every channel saw every other: depthwise costs 9 D a token.",
+        ),
+        _mistaken_work("R to D forgotten", "no steps", "The second projection, R -> D for the step sizes, is missing."),
+        _mistaken_work("direct path forgotten", "no D", "The scan's second term, L D for the direct path, is missing."),
+        _mistaken_work("scan on C channels", "scan on C", "The scan runs on the inner width D = 2 C, not on C."),
+        _mistaken_work(
+            "quadratic scan",
+            "quadratic",
+            "The scan's work grows with the square of L in your formula. That is attention; a scan visits each token "
+            "once a route.",
+        ),
+    ),
+    after="233.6 M, 138.4 M and 456.1 M at 64 x 64 x 96. Counters see the first number only.",
+)
+
+# --- the control -----------------------------------------------------------------------------------------------------
+
+
+def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
+    """SS2D's scan where each token is a sequence of its own: the same arithmetic, and no neighbors.
+
+    Args:
+        x: (B, H, W, D).
+        delta: before bias and softplus, (B, H, W, K, D).
+        A: (K, D, N); not needed, since nothing is remembered.
+        B: (B, H, W, K, N).
+        C: (B, H, W, K, N).
+        D: (K, D).
+        delta_bias: (K, D).
+
+    Returns:
+        (B, H, W, D).
+    """
+    step = F.softplus(delta + delta_bias)  # (B, H, W, K, D)
+    read = (B * C).sum(-1, keepdim=True)  # (B, H, W, K, 1)
+    return x * (step * read + D).sum(-2)
+
+
+def _scan_inputs(generator: Generator) -> list[Case]:
+    cases = []
+    for grid, channels, states, label in (((1, 2, 3), 2, 3, ""), ((2, 3, 3), 3, 3, "as many states as channels")):
+        delta = normal(generator, *grid, ROUTES, channels)
+        A = -uniform(generator, 0.2, 2, ROUTES, channels, states)
+        B, C = normal(generator, *grid, ROUTES, states), normal(generator, *grid, ROUTES, states)
+        D, bias = normal(generator, ROUTES, channels), normal(generator, ROUTES, channels)
+        cases.append(Case((normal(generator, *grid, channels), delta, A, B, C, D, bias), label, (0, 1, 3, 4, 5, 6)))
+    return cases
+
+
+def _lonely(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, *, mistake: str
+) -> Tensor:
+    raw = delta if mistake == "no bias" else delta + delta_bias
+    step = raw if mistake == "no softplus" else F.softplus(raw)
+    read = (B * C).sum(-1, keepdim=True)
+    if mistake == "decay":
+        read = (torch.exp(step[..., None] * A) * (B * C)[..., None, :]).sum(-1)
+    factor = step * read + (0 if mistake == "no D" else D)
+    if mistake == "mean":
+        return x * factor.mean(-2)
+    if mistake == "one route":
+        return x * factor[..., 0, :]
+    if mistake == "B and C apart":
+        return x * (step * B.sum(-1, keepdim=True) * C.sum(-1, keepdim=True) + D).sum(-2)
+    if mistake == "direct only":
+        return x * D.sum(0)
+    return x * factor.sum(-2)
+
+
+def _mistaken_lonely(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda *tensors: _lonely(*tensors, mistake=mistake), diagnosis)
+
+
+LONELY = Exercise(
+    name="block.lonely_scan",
+    lesson=9,
+    title="The control: a scan without neighbors",
+    statement=r"""
+To ask what the scan is good for, take away what makes it a scan and **keep the rest**: all weights, all arithmetic, but
+each token is a sequence of length 1. The state starts at zero, so nothing is remembered:
+
+$$h = \Delta\, B\, x, \qquad y = \sum_n C_n h_n + D x, \qquad \Delta = \mathrm{softplus}(\texttt{delta} +
+\texttt{delta\_bias}),$$
+
+and the $K$ routes are added as before. Shapes as in `ss2d.cross_selective_scan`: `x` $(B,H,W,D)$, `delta`
+$(B,H,W,K,D)$, `A` $(K,D,N)$, `B` and `C` $(B,H,W,K,N)$, `D` and `delta_bias` $(K,D)$ -> $(B,H,W,D)$.
+""",
+    solution=lonely_scan,
+    difficulty=3,
+    minutes=12,
+    hints=(
+        "The decay exp(delta A) multiplies the old state, which is zero. So A does not appear.",
+        "`(B * C).sum(-1)` is one number for each token and route. Which axis must it get to meet delta?",
+        "`x * (step * (B * C).sum(-1, keepdim=True) + D).sum(-2)`",
+    ),
+    cases=_scan_inputs,
+    wrong=(
+        _mistaken_lonely(
+            "decays its own input",
+            "decay",
+            "The decay is applied to what the token has just written. It applies to the old state, which is zero.",
+        ),
+        _mistaken_lonely("direct path forgotten", "no D", "The direct path D x is missing."),
+        _mistaken_lonely(
+            "only the direct path",
+            "direct only",
+            "Only the direct path is left. A token still writes to its state and reads it: C B delta x.",
+        ),
+        _mistaken_lonely("softplus forgotten", "no softplus", "The step sizes lack their softplus."),
+        _mistaken_lonely("bias forgotten", "no bias", "The step sizes lack `delta_bias`."),
+        _mistaken_lonely("mean of the routes", "mean", "This is the mean over the routes. SS2D adds them."),
+        _mistaken_lonely("one route", "one route", "Only route 0 is used. The results of all four are added."),
+        _mistaken_lonely(
+            "B and C summed apart",
+            "B and C apart",
+            "B and C are summed over the states before they meet. State n is written with B_n and read with C_n: "
+            "multiply first, then sum.",
+        ),
+    ),
+    after="The same number of parameters, all of them used except A. Whatever gets lost now was carried by the scan.",
+)
+
+EXERCISES = (BRANCH, BLOCK, DROP_PATH, PARAMETERS, OPERATIONS, LONELY)
