@@ -209,7 +209,7 @@ class _Canvas:
             frame.figure(drawn, f"map-{method}")
             if (gap := found.completeness_gap) is not None:
                 st.caption(
-                    f"The map should add up to the change of the answer; with {STEPS} steps it is {100 * gap:.0f} % off."
+                    f"The map should add up to the answer's change; with {STEPS} steps it is {100 * gap:.0f} % off."
                 )
 
 
