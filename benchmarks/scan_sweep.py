@@ -25,6 +25,15 @@ LIMIT = 20.0  # seconds a call may take before longer cases of the same kind are
 SIDES = (8, 16, 32, 64, 128, 256)  # grids of 64 to 65,536 tokens
 COLORS = {"cpu": "#0072B2", "reference": "#D55E00", "loop, slicing": "#CC79A7", "mambapy": "#009E73"}
 
+LABELS = {
+    "cpu": "**cpu**: this package's kernels",
+    "reference": "reference: this package's loop, `unbind`",
+    "loop, slicing": "the common loop, slicing",
+    "mambapy": "mambapy's parallel scan",
+    "torch associative scan": "torch's associative scan",
+    "triton": "triton (interpreted: no GPU)",
+}
+
 _PEAK_SETUP = """
 import torch
 from skinlesion.benchmark.scan import contestants, make_inputs
@@ -126,9 +135,9 @@ def page(result: dict[str, Any]) -> str:
     ]
     for name, figures in one["engines"].items():
         if "error" in figures:
-            lines.append(f"| {name} | does not run: {figures['error']} | | | | | |")
+            lines.append(f"| {LABELS.get(name, name)} | does not run: {figures['error']} | | | | | |")
             continue
-        cells = [name]
+        cells = [LABELS.get(name, name)]
         for direction in ("forward", "backward"):
             if f"{direction}_seconds" not in figures:
                 cells += ["", "", ""]
@@ -155,7 +164,9 @@ def page(result: dict[str, Any]) -> str:
         texts = ["" if slope is None else f"{slope:.2f}" for slope in slopes]
         memory = result["peaks"].get(name)
         longest = f"{rows[-1]['tokens']:,.0f}" if rows else ""
-        lines.append(f"| {name} | {texts[0]} | {texts[1]} | {longest} | {f'{memory / 1e6:.0f} MB' if memory else ''} |")
+        lines.append(
+            f"| {LABELS.get(name, name)} | {texts[0]} | {texts[1]} | {longest} | {f'{memory / 1e6:.0f} MB' if memory else ''} |"
+        )
     lines += [
         "",
         f"Peak memory at {result['peak_tokens']:,} tokens, above what the process held before.",

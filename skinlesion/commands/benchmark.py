@@ -53,16 +53,18 @@ def model(*, json: bool = False) -> None:
         print(json_text.dumps(result, indent=1))
         return
     table = Table(title=f"Whole network, {result['threads']} threads, scan engine {result['engine']}")
-    for heading in ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "step peak (MB)"):
+    headings = ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "of it scan", "step peak (MB)")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, figures in result["models"].items():
-        peak = figures["step_peak_bytes"]
+        size, peak = f"{figures['batch']} x {figures['size']}²", figures["step_peak_bytes"]
         table.add_row(
-            name,
-            f"{figures['batch']} x {figures['size']}²",
-            f"{figures['flops'] / 1e9:.2f}",
-            f"{1000 * figures['inference_seconds_per_image']:.1f}",
-            f"{1000 * figures['step_seconds_per_image']:.1f}",
-            "" if peak is None else f"{peak / 1e6:.0f}",
+            name, size, f"{figures['flops'] / 1e9:.2f}", *_seconds(figures), "" if peak is None else f"{peak / 1e6:.0f}"
         )
+        table.add_row(f"{name}, bf16", size, "", *_seconds(figures["bf16"]), "")
     Console().print(table)
+
+
+def _seconds(figures: dict) -> list[str]:
+    milliseconds = [f"{1000 * figures[f'{what}_seconds_per_image']:.1f}" for what in ("inference", "step")]
+    return [*milliseconds, f"{100 * figures['scan_share_of_step']:.0f} %"]

@@ -1,0 +1,64 @@
+"""The benchmark programs run and write what their readers read; how fast anything is, is no test's business."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skinlesion.benchmark.model import Step, measure_model
+from skinlesion.zoo import create_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_sweep_writes_its_page_and_the_promised_numbers(tmp_path: Path):
+    run("benchmarks/scan_sweep.py", "--quick", "--out", tmp_path)
+    found = json.loads((tmp_path / "scan.json").read_text())
+    assert found["one_size"]["exp_per_second"] > 0
+    cpu = found["one_size"]["engines"]["cpu"]
+    assert cpu["forward_updates_per_second"] > 0
+    assert cpu["backward_updates_per_second"] > 0
+    page = (tmp_path / "scan.md").read_text()
+    assert "| **cpu**" in page
+    assert "the common loop, slicing |" in page
+    assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_two_versions_are_measured_side_by_side(tmp_path: Path):
+    out = run("benchmarks/step_versions.py", ROOT, "--rounds", 1, "--model", "tiny", "--size", 32, "--out", tmp_path)
+    assert "after, bf16" in out
+    found = json.loads((tmp_path / "step_versions.json").read_text())
+    assert found["over_before"]["before"] == 1
+    assert {len(times) for times in found["seconds"].values()} == {1}
+
+
+def test_a_model_is_measured_in_both_precisions():
+    found = measure_model("tiny", 32, 2, memory=False, budget=0.01)
+    for figures in (found, found["bf16"]):
+        assert figures["inference_seconds_per_image"] > 0
+        assert figures["step_seconds_per_image"] > figures["inference_seconds_per_image"]
+        assert 0 < figures["scan_share_of_step"] < 1
+    assert 0 < found["bf16"]["largest_change_of_a_probability"] < 0.1
+
+
+@pytest.mark.parametrize("name", ["tiny", "unet"])
+def test_a_step_changes_every_weight(name: str):
+    import torch
+
+    model = create_model(name)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    torch.manual_seed(0)
+    Step(model)(torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64))
+    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
