@@ -18,3 +18,14 @@ declare(
     cam=name(),
     baseline=one_of("skin", "blur", "black"),
 )
+# Errors and Compare look at the same sets.
+_SETS = {"set": name(), "images": one_of("24", "100", "400", "all")}
+declare(
+    "errors",
+    **_SETS,
+    sort=one_of("IoU", "Outline", "Boundary F1", "Overconfident"),
+    mistake=one_of("All", "Too much", "Too little"),
+    low=number(0.0, 0.0, 1.0),
+    high=number(1.0, 0.0, 1.0),
+    case=name(),
+)

@@ -8,7 +8,8 @@ import numpy as np
 import streamlit as st
 
 from dashboard.text import file_name
-from skinlesion.data.images import read_image, read_mask, read_size, resize_image
+from skinlesion.data.images import read_image, read_mask, read_size, resize_image, resize_mask
+from skinlesion.data.layouts import Sample, size_mismatch
 from skinlesion.data.samples import bundled_samples
 from skinlesion.errors import SkinlesionError
 from skinlesion.overlay import thumbnail
@@ -70,6 +71,21 @@ def samples() -> dict[str, Picture]:
         picture = _picture(sample.id, sample.title, sample.note, data, mine=False)
         pictures[sample.id] = _with_truth(picture, read_mask(sample.mask_path))
     return pictures
+
+
+def local_picture(sample: Sample) -> Picture:
+    """One image of a set on this machine, with its true mask.
+
+    Raises:
+        SkinlesionError: a file cannot be read, or they do not belong together.
+    """
+    picture = _picture(sample.id, sample.id, "An image of the local set.", sample.image.read_bytes(), mine=False)
+    truth = read_mask(sample.mask) if sample.mask is not None else None
+    if truth is None:
+        return picture
+    if wrong := size_mismatch(sample, picture.size, truth.shape):
+        raise SkinlesionError(wrong)
+    return _with_truth(picture, resize_mask(truth, picture.image.shape[:2]))
 
 
 def _with_truth(picture: Picture, truth: np.ndarray) -> Picture:

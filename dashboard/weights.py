@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dashboard import state
 from dashboard.text import plain
 from skinlesion.checkpoint import WEIGHTS, available_weights, read_card, tensors_hash
 from skinlesion.errors import SkinlesionError
+from skinlesion.explain import neutral_copy
 from skinlesion.segmenter import Segmenter
 
 FOLDER = "SKINLESION_WEIGHTS_DIR"
@@ -32,6 +33,8 @@ class Weights:
         card: what it says of itself.
         digest: of its tensors and its card; caches know it by this.
         shipped: whether it comes with the package.
+        base: the checkpoint whose modules were made neutral; None for a file as it is.
+        neutral: those modules, see `skinlesion.explain.neutral_copy`.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Weights:
     card: dict[str, Any]
     digest: str
     shipped: bool
+    base: "Weights | None" = None
+    neutral: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -98,7 +103,21 @@ def load(weights: Weights) -> Segmenter:
     Raises:
         SkinlesionError: it cannot be used after all.
     """
+    if weights.base is not None:
+        return _neutral(weights.digest, weights.neutral, load(weights.base))
     return _load(weights.digest, weights.path)
+
+
+def neutral(weights: Weights, parts: tuple[str, ...], name: str) -> Weights:
+    """The same checkpoint with modules made neutral; caches tell them apart by the digest."""
+    digest = hashlib.sha256(f"{weights.digest} without {parts}".encode()).hexdigest()
+    return replace(weights, name=name, digest=digest, base=weights, neutral=parts)
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner=False)
+def _neutral(digest: str, parts: tuple[str, ...], _segmenter: Segmenter) -> Segmenter:
+    copy = neutral_copy(_segmenter.model, parts)  # around the same weights
+    return Segmenter(copy, _segmenter.card, device=_segmenter.device)
 
 
 @st.cache_resource(max_entries=LOADED, show_spinner="Loading the network …")

@@ -1,6 +1,7 @@
 """A strip of thumbnails to choose from, by pointer, finger or keyboard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -12,19 +13,26 @@ _CSS = """
 button { flex: none; padding: 0; border: 3px solid transparent; border-radius: 10px; background: none; cursor: pointer;
   position: relative; line-height: 0; }
 button img { width: 68px; height: 68px; object-fit: cover; border-radius: 7px; display: block; }
+.strip.wrap { flex-wrap: wrap; }
+.strip.wrap button img { width: 132px; height: 132px; }
 button:hover { border-color: var(--st-border-color, #8886); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 button[aria-pressed="true"] { border-color: var(--st-primary-color); }
 button i { position: absolute; left: 3px; bottom: 3px; font: 600 10px/1.5 var(--st-font, sans-serif);
   font-style: normal;
   color: #fff; background: #000a; padding: 0 .35em; border-radius: 4px; }
-@media (max-width: 480px) { button img { width: 54px; height: 54px; } }
+@media (max-width: 480px) {
+  button img { width: 54px; height: 54px; }
+  .strip.wrap { display: grid; grid-template-columns: 1fr 1fr 1fr; }
+  .strip.wrap button img { width: 100%; height: auto; aspect-ratio: 1; }
+}
 """
 
 _JS = """
 export default function ({ parentElement, data, setTriggerValue }) {
   const strip = parentElement.querySelector(".strip");
-  const ids = data.items.map((item) => item.id).join("\\n");
+  strip.classList.toggle("wrap", data.wrap);
+  const ids = data.items.map((item) => `${item.id} ${item.tag} ${item.src.length}`).join("\\n");
   if (strip.dataset.ids !== ids) {
     strip.dataset.ids = ids;
     strip.replaceChildren(...data.items.map((item) => {
@@ -64,7 +72,7 @@ _strip = st.components.v2.component(
 
 
 def gallery(pictures: Mapping[str, Picture], chosen: str, key: str, on_choice: Callable[[str], None]) -> None:
-    """Show the strip.
+    """Show a strip of images.
 
     Args:
         pictures: what to show, by id.
@@ -72,17 +80,44 @@ def gallery(pictures: Mapping[str, Picture], chosen: str, key: str, on_choice: C
         key: the component's.
         on_choice: called with a known id before the page runs again.
     """
+    tiles(
+        [Tile(p.id, p.title, data_uri(p.tiny, quality=80), "yours" if p.mine else _tag(p)) for p in pictures.values()],
+        chosen,
+        key,
+        on_choice,
+    )
+
+
+class Tile(NamedTuple):
+    """One picture to choose: id, what it is called, a data URI, and a word on it."""
+
+    id: str
+    title: str
+    src: str
+    tag: str
+
+
+def tiles(
+    items: Sequence[Tile], chosen: str, key: str, on_choice: Callable[[str], None], *, wrap: bool = False
+) -> None:
+    """Show pictures to choose from.
+
+    Args:
+        items: what to show.
+        chosen: the id that is marked.
+        key: the component's.
+        on_choice: called with a known id before the page runs again.
+        wrap: whether they are larger and fill several rows.
+    """
+    known = {item.id for item in items}
 
     def choose() -> None:
         id = st.session_state[key].get("chosen")
-        if id in pictures:  # a browser may send anything
+        if isinstance(id, str) and id in known:  # a browser may send anything
             on_choice(id)
 
-    items = [
-        {"id": p.id, "title": p.title, "src": data_uri(p.tiny, quality=80), "tag": "yours" if p.mine else _tag(p)}
-        for p in pictures.values()
-    ]
-    _strip(key=key, data={"items": items, "chosen": chosen}, on_chosen_change=choose)
+    data = {"items": [item._asdict() for item in items], "chosen": chosen, "wrap": wrap}
+    _strip(key=key, data=data, on_chosen_change=choose)
 
 
 def _tag(picture: Picture) -> str:

@@ -1,0 +1,262 @@
+"""The sets of images with true masks: those that come with the package, and a local folder of datasets.
+
+The folder is named by the environment variable SKINLESION_DATA_DIR when the app is started, never in a page: it holds
+one dataset in a layout of `skinlesion.data.layouts`, or a folder for each of several.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.images import data_uri
+from dashboard.pictures import Picture, local_picture, samples
+from dashboard.predict import predict
+from dashboard.text import plain
+from dashboard.weights import Weights, load
+from skinlesion.data.images import resize_image
+from skinlesion.data.layouts import OFFICIAL, Sample, find_samples
+from skinlesion.data.samples import bundled_samples
+from skinlesion.data.splits import load_split, packaged_manifest
+from skinlesion.errors import SkinlesionError
+from skinlesion.evaluation import read_pair
+from skinlesion.explain import Case, examine
+from skinlesion.explain.cases import TRUTH_SIZE
+from skinlesion.plots.rasters import confusion
+from skinlesion.segmenter import resize_probability
+
+FOLDER = "SKINLESION_DATA_DIR"
+LIMITS = ("24", "100", "400", "all")
+TILE = 132  # pixels of a thumbnail
+_SIZE = (TRUTH_SIZE, TRUTH_SIZE)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A set that can be evaluated.
+
+    Attributes:
+        name: unique, as it is shown and stands in the address.
+        samples: images with masks, in a fixed order that any first part is a fair draw of.
+        manifest: of the split that it is a part of; "" if of none.
+        part: "train", "val", "test" or "all".
+        local: whether it is on this machine rather than in the package.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    manifest: str
+    part: str
+    local: bool
+
+    @property
+    def key(self) -> str:
+        """By which caches know it."""
+        return hashlib.sha256("\n".join(str(sample.image) for sample in self.samples).encode()).hexdigest()
+
+    def first(self, limit: str) -> "ImageSet":
+        """So many of them."""
+        count = len(self.samples) if limit == "all" else int(limit)
+        return ImageSet(self.name, self.samples[:count], self.manifest, self.part, self.local)
+
+    def seen_by(self, weights: Weights) -> str:
+        """A sentence on whether these weights have been trained on these images; "" where nothing is known."""
+        trained = weights.card.get("data", {}).get("manifest")
+        if not self.manifest or not trained:
+            return ""
+        if trained != self.manifest:
+            return f"{weights.name} was trained on another split: it may have seen some of these images."
+        return {
+            "test": f"{weights.name} was not trained on these images.",
+            "val": f"{weights.name} was not trained on these images, but its epoch was chosen by them.",
+        }.get(self.part, f"{weights.name} was trained on most of these images: the scores flatter it.")
+
+
+def image_sets() -> tuple[dict[str, ImageSet], list[str]]:
+    """All sets by name, the package's own first; and a sentence for each folder that cannot be used."""
+    found = _bundled()
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        return found, []
+    if not Path(folder).is_dir():
+        return found, [f"{FOLDER} names no folder."]
+    local, problems = _local(folder)
+    return found | local, problems
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _bundled() -> dict[str, ImageSet]:
+    bundled = bundled_samples()
+    kinds = {"Samples (real)": ("real",), "Samples (drawn)": ("synthetic",), "Samples (all)": ("real", "synthetic")}
+    found = {}
+    for name, kept in kinds.items():
+        chosen = tuple(Sample(s.id, s.image_path, s.mask_path) for s in bundled if s.kind in kept)
+        manifest = packaged_manifest("isic2017-paper").hash if kept == ("real",) else ""
+        found[name] = ImageSet(name, chosen, manifest, "test", local=False)
+    return found
+
+
+@st.cache_resource(max_entries=2, ttl=60, show_spinner="Looking for local images …")
+def _local(folder: str) -> tuple[dict[str, ImageSet], list[str]]:
+    root = Path(folder)
+    found: dict[str, ImageSet] = {}
+    problems: list[str] = []
+    places = [root, *sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))]
+    for place in places:
+        dataset = _layout(place)
+        if dataset is None:
+            continue
+        try:
+            for image_set in _parts(place, dataset):
+                found[image_set.name] = image_set
+        except SkinlesionError as error:
+            problems.append(str(error).replace(f"{folder}/", ""))  # a visitor need not know where it is
+    if not found and not problems:
+        problems.append(
+            f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, "
+            "or folders named images and masks."
+        )
+    return found, problems
+
+
+def _layout(folder: Path) -> str | None:
+    """Which layout a folder seems to have, by the names of what is in it."""
+    names = {path.name.lower() for path in folder.iterdir() if path.is_dir()}
+    for dataset, parts in OFFICIAL.items():
+        if names & {name.lower() for part in parts for name in (part.images, part.masks)}:
+            return dataset
+    if {"images", "masks"} <= names:
+        return "folder"
+    return "vmunet" if (folder / "train" / "images").is_dir() else None
+
+
+def _parts(folder: Path, dataset: str) -> list[ImageSet]:
+    everything = find_samples(folder, dataset)
+    title = state.tidy(folder.name)
+    parts: dict[str, tuple[list[Sample], str]] = {}
+    if dataset in OFFICIAL:
+        try:
+            manifest = load_split(everything, dataset)
+        except SkinlesionError:  # a part of the archives: then there is no such split of it, and all is one set
+            pass
+        else:
+            for part in ("test", "val"):
+                wanted = set(manifest.parts[part])
+                parts[part] = [s for s in everything if s.id in wanted], manifest.hash
+            parts["all"] = everything, manifest.hash
+    parts = parts or {"all": (everything, "")}
+    return [
+        ImageSet(f"{title} ({part})", tuple(sorted(chosen, key=_lot)), manifest, part, local=True)
+        for part, (chosen, manifest) in parts.items()
+    ]
+
+
+def _lot(sample: Sample) -> str:
+    return hashlib.sha256(sample.id.encode()).hexdigest()
+
+
+def choose_set(weights: Sequence[Weights]) -> ImageSet:
+    """Draw the widgets and give the set, cut to so many images as were chosen."""
+    sets, problems = image_sets()
+    for problem in problems:
+        st.warning(f"Left out: {plain(problem)}", icon=":material/folder_off:")
+    state.settle("set", list(sets), next(iter(sets)))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            "Images",
+            list(sets),
+            key="set",
+            width=280,
+            format_func=lambda name: f"{name}: {len(sets[name].samples)} images",
+            help="With true masks. For images of your own, start the app with the environment variable "
+            f"{FOLDER} naming a folder with ISIC data, or with folders images and masks.",
+        )
+        chosen = sets[state.get("set")]
+        if len(chosen.samples) > int(LIMITS[0]):
+            st.segmented_control("How many", LIMITS, key="images", help="The first of a fixed random order.")
+            chosen = chosen.first(state.get("images"))
+    if said := " ".join(filter(None, dict.fromkeys(chosen.seen_by(each) for each in weights))):
+        st.caption(plain(said))
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """One image that was looked at.
+
+    Attributes:
+        sample: which.
+        case: its scores.
+        tile: a small picture of what is right, wrong and missed, as a data URI.
+    """
+
+    sample: Sample
+    case: Case
+    tile: str
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """A set that was looked at.
+
+    Attributes:
+        images: in the set's order.
+        problems: a sentence for each image that could not be used.
+    """
+
+    images: tuple[Examined, ...]
+    problems: tuple[str, ...]
+
+
+def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], None]) -> Examination:
+    """Run the network over a set and score every image at the weights' own threshold, as `skinlesion evaluate` does.
+
+    Args:
+        weights: what to examine.
+        images: the set.
+        report: told the fraction done after each image.
+
+    Raises:
+        SkinlesionError: not one image can be used.
+    """
+    found, problems = [], []
+    for number, sample in enumerate(images.samples, start=1):
+        try:
+            found.append(_examined(weights, sample, local=images.local))
+        except SkinlesionError as error:
+            problems.append(
+                str(error).replace(f"{sample.image.parent}/", "").replace(f"{sample.image.parents[1]}/", "")
+            )
+        report(number / len(images.samples))
+    if not found:
+        raise SkinlesionError(f"Not one image of this set can be used. {problems[0]}")
+    return Examination(tuple(found), tuple(problems))
+
+
+def _examined(weights: Weights, sample: Sample, *, local: bool) -> Examined:
+    image, truth = read_pair(sample, _SIZE)
+    if local:  # thousands of these would push everything else out of the memory for predictions
+        probability = resize_probability(load(weights).probability([image])[0], _SIZE)[0, 0].cpu().numpy()
+    else:
+        probability = predict(weights, samples()[sample.id]).at(_SIZE)
+    case = examine(sample.id, probability, truth, weights.threshold)
+    tile = confusion(resize_image(image, _SIZE), probability >= weights.threshold, truth, 0.6)
+    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80))
+
+
+def picture_of(images: ImageSet, sample: Sample) -> Picture:
+    """The picture to look at closely.
+
+    Raises:
+        SkinlesionError: a file cannot be read.
+    """
+    return _local_picture(str(sample.image), sample) if images.local else samples()[sample.id]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _local_picture(path: str, _sample: Sample) -> Picture:
+    return local_picture(_sample)

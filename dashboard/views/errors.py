@@ -1,0 +1,323 @@
+"""Errors: a whole set of images with known masks, the worst first, and what kind of mistakes they are."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import streamlit as st
+
+from dashboard import frame, state
+from dashboard.components.gallery import Tile, tiles
+from dashboard.components.wipe import wipe
+from dashboard.images import enlarge
+from dashboard.jobs import job
+from dashboard.predict import predict
+from dashboard.sets import Examination, Examined, ImageSet, choose_set, examine_set, picture_of
+from dashboard.steps import Steps, recall
+from dashboard.text import plain
+from dashboard.weights import Weights
+from skinlesion.data.images import resize_mask
+from skinlesion.explain import Case, pooled_calibration
+from skinlesion.explain.thresholds import THRESHOLDS
+from skinlesion.metrics import bootstrap_intervals, ratios
+from skinlesion.plots import captions, interactive
+from skinlesion.plots.rasters import confusion
+
+# Worst first: what each order calls bad is large.
+ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
+    "IoU": ("lowest IoU", lambda case: -case.scores()["iou"]),
+    "Outline": ("outlines farthest apart, in pixels at 256 x 256", lambda case: case.surface_distance),
+    "Boundary F1": ("lowest boundary F1", lambda case: -case.boundary_f1),
+    "Overconfident": ("confidence farthest above the DSC", lambda case: case.overconfidence),
+}
+KINDS: dict[str, Callable[[Case], bool]] = {
+    "All": lambda case: True,
+    "Too much": lambda case: case.too_much,
+    "Too little": lambda case: not case.too_much and bool(case.counts[2]),
+}
+SHOWN = 18  # pictures at once
+
+
+def show() -> None:
+    frame.heading(
+        "Errors",
+        "what do the worst images have in common, hair, faint borders, the frame's edge? Does the network find too "
+        "much or too little there, and was it at least unsure?",
+    )
+    weights = frame.chosen()
+    if weights is None:
+        return
+    images = choose_set([weights])
+    found = recall("examine", (weights.digest, images.key)) or job(
+        "examine",
+        (weights.digest, images.key),
+        lambda tell: _examine(weights, images, tell),
+        label=f"Evaluate {len(images.samples)} images",
+        help="You can stop it at any time.",
+    )
+    if found is None:
+        st.caption(
+            f"Runs {plain(weights.name)} over the set and compares each mask with the true one at 256 x 256, at the "
+            f"weights' own threshold, {weights.threshold:.2f}: as `skinlesion evaluate` does."
+        )
+        return
+    for problem in found.problems[:5]:
+        st.warning(f"Left out: {plain(problem)}", icon=":material/broken_image:")
+    if len(found.problems) > 5:
+        st.warning(f"{len(found.problems)} images in all could not be used.", icon=":material/broken_image:")
+    _summary(found)
+    _charts(found, weights)
+    chosen = _gallery(found)
+    if chosen is not None:
+        _closely(weights, images, chosen)
+    _table(found, weights, images)
+
+
+def _examine(weights: Weights, images: ImageSet, tell: Callable[[float, str], None]) -> Examination:
+    label = f"Evaluating {len(images.samples)} images"
+    steps = Steps("examine", tell, 1, kept=6)
+    return steps.run((weights.digest, images.key), 1, label, lambda report: examine_set(weights, images, report))
+
+
+def _cases(found: Examination) -> list[Case]:
+    return [image.case for image in found.images]
+
+
+def _summary(found: Examination) -> None:
+    cases = _cases(found)
+    counts = np.stack([case.counts for case in cases])
+    pooled = ratios(counts.sum(0))
+    low, high = bootstrap_intervals(counts, n=1000)["pooled"]["iou"]
+    distances = [case.surface_distance for case in cases]
+    numbers = [
+        ("IoU, pooled", f"{pooled['iou']:.3f}", "Of all pixels of all images together, as the paper reports it."),
+        ("DSC, pooled", f"{pooled['dsc']:.3f}", "Of all pixels of all images together."),
+        ("IoU, mean", f"{ratios(counts)['iou'].mean():.3f}", "Of the images: each counts the same, large or small."),
+        (
+            "Boundary F1",
+            f"{np.mean([case.boundary_f1 for case in cases]):.3f}",
+            "Mean over images: the share of both outlines within 2 pixels of the other, at 256 x 256.",
+        ),
+        (
+            "Outline off by",
+            _pixels(float(np.median(distances))),
+            "Median over images of the mean distance between both outlines, at 256 x 256.",
+        ),
+        (
+            "Calibration error",
+            f"{pooled_calibration(cases).ece:.3f}",
+            "Expected calibration error: how far probabilities are from frequencies, on average over pixels.",
+        ),
+    ]
+    with st.container(horizontal=True, gap="medium"):
+        for label, value, help in numbers:
+            st.metric(label, value, help=help, width="content")
+    st.caption(
+        f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap over images, which says nothing "
+        "about the luck of the training run)."
+    )
+
+
+def _charts(found: Examination, weights: Weights) -> None:
+    cases = _cases(found)
+    scores = np.array([case.scores()["iou"] for case in cases])
+    current = next((case for case in cases if case.id == state.get("case")), None)
+    left, right = st.columns(2, gap="large")
+    with left:
+        frame.figure(
+            interactive.histogram(scores, label="IoU", mark=None if current is None else current.scores()["iou"]),
+            "errors-histogram",
+            on_select=_pick_bar,
+            selection_mode="points",
+        )
+        st.caption("Click a bar to see its images only.")
+    curve = pooled_calibration(cases)
+    with right:
+        drawn = interactive.reliability(*curve)
+        drawn.update_layout(height=300, legend={"y": -0.3})
+        frame.figure(drawn, "errors-calibration")
+    with st.expander("Would another threshold be better?", icon=":material/tune:"):
+        total = sum((case.all_counts for case in cases[1:]), start=cases[0].all_counts).scores()
+        named = {"IoU": total["iou"], "DSC": total["dsc"], "sensitivity": total["sensitivity"]}
+        frame.figure(interactive.threshold_curve(THRESHOLDS, named, weights.threshold), "errors-threshold")
+        st.caption(
+            "A threshold that is chosen on the images it is measured on flatters itself; it must not be reported."
+        )
+
+
+def _pick_bar() -> None:
+    points = st.session_state["errors-histogram"]["selection"]["points"]
+    low, high = points[0]["customdata"] if points else (0.0, 1.0)
+    st.session_state.update(low=round(float(low), 2), high=round(float(high), 2))
+
+
+def _gallery(found: Examination) -> Examined | None:
+    """The widgets that sort and filter, the pictures, and the one that is chosen."""
+    st.subheader("Image by image", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.segmented_control("Worst first by", list(ORDERS), key="sort")
+        st.segmented_control(
+            "Mistake", list(KINDS), key="mistake", help="More pixels wrongly found than missed, or less."
+        )
+        low, high = sorted((state.get("low"), state.get("high")))
+        st.session_state["errors-range"] = (low, high)
+        st.slider("IoU from, to", 0.0, 1.0, step=0.01, key="errors-range", on_change=_range, width=260)
+    meaning, badness = ORDERS[state.get("sort")]
+    matches = KINDS[state.get("mistake")]
+    kept = [
+        image
+        for image in found.images
+        if matches(image.case) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
+    ]
+    if not kept:
+        st.info("No image of this set is like that. Widen the range, or choose another kind of mistake.")
+        return None
+    kept.sort(key=lambda image: (badness(image.case), image.case.id), reverse=True)
+    ids = [image.case.id for image in kept]
+    state.settle("case", ids, ids[0])
+    at = ids.index(state.get("case"))
+    start = at // SHOWN * SHOWN
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=state.step, args=("case", ids, -1))
+        st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=state.step, args=("case", ids, 1))
+        st.markdown(f"{at + 1} of {len(kept)}, by {meaning}")
+    page = kept[start : start + SHOWN]
+    tiles(
+        [Tile(image.case.id, _title(image.case), image.tile, _tag(image.case)) for image in page],
+        state.get("case"),
+        "errors-tiles",
+        _choose,
+        wrap=True,
+    )
+    st.caption(
+        f"Images {start + 1} to {start + len(page)}. Blue: found rightly; purple: wrongly found; orange: missed; green "
+        f"line: the true border. On each the value it is sorted by. Next goes on where the page ends."
+    )
+    return kept[at]
+
+
+def _choose(id: str) -> None:
+    st.session_state["case"] = id
+
+
+def _range() -> None:
+    low, high = st.session_state["errors-range"]
+    st.session_state.update(low=low, high=high)
+
+
+def _pixels(distance: float) -> str:
+    return f"{distance:.1f} px" if math.isfinite(distance) else "no outline"
+
+
+def _tag(case: Case) -> str:
+    return {
+        "IoU": f"{case.scores()['iou']:.2f}",
+        "Outline": _pixels(case.surface_distance),
+        "Boundary F1": f"{case.boundary_f1:.2f}",
+        "Overconfident": f"{case.overconfidence:+.2f}",
+    }[state.get("sort")]
+
+
+def _title(case: Case) -> str:
+    return f"{case.id}, IoU {case.scores()['iou']:.2f}"
+
+
+def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
+    picture = picture_of(images, chosen.sample)
+    prediction = predict(weights, picture)
+    st.subheader(plain(picture.title), anchor=False)
+    left, right = st.columns(2, gap="large")
+    enlarged = enlarge(picture.image)
+    size = enlarged.shape[:2]
+    mask = prediction.at(size) >= weights.threshold
+    with left:
+        assert picture.truth is not None  # every set has masks
+        truth = resize_mask(picture.truth, size)
+        wipe(enlarged, confusion(enlarged, mask, truth, 0.6), labels=("image", "mistakes"), key="errors-wipe", start=20)
+        st.caption(f"{captions.errors(mask, truth)} Drag to wipe. {plain(picture.note)}")
+    with right:
+        drawn = interactive.probability(
+            picture.image, prediction.at(picture.image.shape[:2]), threshold=weights.threshold
+        )
+        frame.figure(drawn, "errors-probability", tall=True)
+    _numbers(chosen.case)
+
+
+def _numbers(case: Case) -> None:
+    scores = case.scores()
+    tp, fp, fn, _ = (int(count) for count in case.counts)
+    with st.container(horizontal=True, gap="medium"):
+        for label, value in (
+            ("IoU", f"{scores['iou']:.3f}"),
+            ("DSC", f"{scores['dsc']:.3f}"),
+            ("Boundary F1", f"{case.boundary_f1:.3f}"),
+            ("Outline off by", _pixels(case.surface_distance)),
+            ("Confidence", f"{case.confidence:.3f}"),
+        ):
+            st.metric(label, value, width="content")
+    kind = "nothing wrongly" if not fp else "more wrongly than was missed" if fp > fn else "less than there is"
+    surprise = (
+        "It was surer than it may be: the confidence is far above the DSC."
+        if case.overconfidence > 0.1
+        else "Its confidence is about right."
+        if case.overconfidence > -0.1
+        else "It was better than it believed."
+    )
+    st.caption(f"At 256 x 256: {tp:,} pixels found rightly, {fp:,} wrongly, {fn:,} missed. It found {kind}. {surprise}")
+
+
+_COLUMNS = (
+    "id",
+    "IoU",
+    "DSC",
+    "sensitivity",
+    "specificity",
+    "boundary F1",
+    "outline px",
+    "confidence",
+    "overconfidence",
+)
+
+
+def _rows(images: Sequence[Examined]) -> list[dict[str, object]]:
+    rows = []
+    for case in (image.case for image in images):
+        scores = case.scores()
+        values = (
+            *(case.id, scores["iou"], scores["dsc"], scores["sensitivity"], scores["specificity"]),
+            *(case.boundary_f1, case.surface_distance if math.isfinite(case.surface_distance) else None),
+            *(case.confidence, case.overconfidence),
+        )
+        rows.append(dict(zip(_COLUMNS, values, strict=True)))
+    return rows
+
+
+def _table(found: Examination, weights: Weights, images: ImageSet) -> None:
+    with st.expander("All numbers", icon=":material/table:"):
+        st.dataframe(
+            _rows(found.images),
+            column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in _COLUMNS[1:]},
+            hide_index=True,
+        )
+        st.caption(f"Threshold {weights.threshold:.2f}, masks compared at 256 x 256; click a heading to sort.")
+        st.download_button(
+            "Numbers (CSV)",
+            lambda: _csv(found, weights, images),
+            "errors.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def _csv(found: Examination, weights: Weights, images: ImageSet) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*_COLUMNS, "weights", "set"])
+    writer.writeheader()
+    writer.writerows({**row, "weights": weights.name, "set": images.name} for row in _rows(found.images))
+    return text.getvalue().encode()
+
+
+show()
