@@ -163,10 +163,9 @@ def page(result: dict[str, Any]) -> str:
         slopes = [exponent(rows, field) for field in ("forward_seconds", "backward_seconds")]
         texts = ["" if slope is None else f"{slope:.2f}" for slope in slopes]
         memory = result["peaks"].get(name)
+        peak = f"{memory / 1e6:.0f} MB" if memory else ""
         longest = f"{rows[-1]['tokens']:,.0f}" if rows else ""
-        lines.append(
-            f"| {LABELS.get(name, name)} | {texts[0]} | {texts[1]} | {longest} | {f'{memory / 1e6:.0f} MB' if memory else ''} |"
-        )
+        lines.append(f"| {' | '.join([LABELS.get(name, name), *texts, longest, peak])} |")
     lines += [
         "",
         f"Peak memory at {result['peak_tokens']:,} tokens, above what the process held before.",
