@@ -4,7 +4,8 @@
 
 SKINLESION_WEIGHTS_DIR   folder of further checkpoints (.safetensors files and run folders)
 SKINLESION_RUNS_DIR      folder of run folders, for Training runs; ./runs by default
-SKINLESION_DATA_DIR      folder of datasets, for Errors and Compare
+SKINLESION_DATA_DIR      folder of datasets with masks (or of one), for Errors and Compare
+SKINLESION_RESULTS_DIR   folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
 SKINLESION_DEVICE        cpu or cuda; by default a GPU if there is one
 """
 

@@ -29,3 +29,11 @@ declare(
     high=number(1.0, 0.0, 1.0),
     case=name(),
 )
+declare(
+    "compare",
+    **_SETS,
+    threshold=number(0.5, 0.01, 0.99),
+    other=name(),
+    off=name(),
+    off_other=name(),
+)

@@ -22,6 +22,7 @@ PAGES = {
     "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
     "Inspect": [
         ("why", "Why this mask", ":material/troubleshoot:"),
+        ("compare", "Compare", ":material/compare:"),
         ("errors", "Errors", ":material/rule:"),
     ],
     "Learn": [],

@@ -5,7 +5,15 @@ import plotly.graph_objects as go
 
 from skinlesion.plots import captions
 from skinlesion.plots.colors import DIVERGING, SEQUENTIAL
-from skinlesion.plots.interactive.base import PANEL_SIDE, finish, heat_trace, image_axes, image_trace, panels
+from skinlesion.plots.interactive.base import (
+    PANEL_SIDE,
+    clear_scale,
+    finish,
+    heat_trace,
+    image_axes,
+    image_trace,
+    panels,
+)
 from skinlesion.plots.rasters import Array, confusion, gray, line_raster, masked
 
 
@@ -64,10 +72,26 @@ def spread(image: np.ndarray, values: Array, *, opacity: float = 0.75) -> go.Fig
     return finish(figure, captions.spread(values))
 
 
-def difference(image: np.ndarray, a: Array, b: Array, *, names: tuple[str, str] = ("A", "B")) -> go.Figure:
-    """Where two models disagree; arguments as `skinlesion.plots.static.difference`."""
+def difference(
+    image: np.ndarray, a: Array, b: Array, *, names: tuple[str, str] = ("A", "B"), over_image: bool = False
+) -> go.Figure:
+    """Where two models disagree; arguments as `skinlesion.plots.static.difference`.
+
+    Args:
+        image: as there.
+        a: as there.
+        b: as there.
+        names: as there.
+        over_image: only the difference, laid over the image, rather than three maps side by side.
+    """
     size = image.shape[:2]
     title = f"{names[0]} minus {names[1]}"
+    if over_image:
+        scale = clear_scale(DIVERGING, 0.9)
+        heat = heat_trace(a - b, size, title, colorscale=scale, zmin=-1, zmax=1)
+        figure = go.Figure([image_trace(gray(image)), heat])
+        image_axes(figure, size)
+        return finish(figure, captions.difference(a, b, names))
     figure = panels(1, 3, [*names, title])
     for col, values, name in zip((1, 2), (a, b), names, strict=True):
         heat = heat_trace(values, size, name, colorscale=SEQUENTIAL, zmin=0, zmax=1, showscale=False, side=PANEL_SIDE)

@@ -1,0 +1,387 @@
+"""Compare: two networks, or one with and without a module, on one image and over a set; and what was measured."""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard import frame, state
+from dashboard.components.wipe import wipe
+from dashboard.images import enlarge
+from dashboard.jobs import job
+from dashboard.picker import choose_picture
+from dashboard.pictures import Picture
+from dashboard.predict import predict
+from dashboard.sets import Examination, ImageSet, choose_set, examine_set
+from dashboard.steps import Steps, recall
+from dashboard.text import plain
+from dashboard.weights import Weights, catalogue, load, neutral
+from skinlesion.data.images import resize_mask
+from skinlesion.explain import neutral_parts
+from skinlesion.metrics import average_surface_distance, paired_bootstrap, paired_permutation, ratios
+from skinlesion.plots import interactive
+from skinlesion.plots.rasters import masked
+
+VIEW = "compare"
+PARTS = {
+    "cra": ("CRA even", "every row and column gate becomes its mean, so that no region is preferred"),
+    "se": ("SE even", "every channel's gate becomes the mean over channels"),
+    "cmn": ("CMN left out", "the channel-mixing residual is skipped"),
+}
+WHOLE = "As trained"
+# The combinations that a reader asks for; a model that lacks a part lacks them too.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    WHOLE: (),
+    "CRA even": ("cra",),
+    "SE even": ("se",),
+    "CRA and SE even": ("cra", "se"),
+    "CMN left out": ("cmn",),
+    "No module": ("cra", "se", "cmn"),
+}
+RESULTS = "SKINLESION_RESULTS_DIR"
+_SHIPPED = Path(__file__).parents[2] / "benchmarks" / "results" / "reproduce" / "cpu"
+
+
+def show() -> None:
+    frame.heading(
+        "Compare",
+        "where do the two differ, and does it matter: at the border by a pixel or two, or in what they take for "
+        "lesion? One image shows how; only the set below shows whether.",
+    )
+    picture = choose_picture()
+    chosen = frame.chosen()
+    if chosen is None:
+        return
+    a, b = _choose(chosen)
+    _one_image(picture, a, b)
+    st.divider()
+    _over_a_set(a, b)
+    st.divider()
+    _measured()
+
+
+def _choose(chosen: Weights) -> tuple[Weights, Weights]:
+    """The widgets that choose what is compared."""
+    found, _ = catalogue()
+    others = [name for name in found if name != chosen.name]
+    state.settle("other", list(found), others[0] if others else chosen.name)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(f"**A**: {plain(chosen.name)}, the weights of the sidebar")
+        a = _variant(chosen, "off", WHOLE)
+    with right:
+        st.selectbox("**B**", list(found), key="other", width=260)
+        other = found[state.get("other")]
+        same = other.name == chosen.name and not a.neutral
+        b = _variant(other, "off_other", "CRA even" if same else WHOLE)
+    if a.neutral or b.neutral:
+        said = [f"{PARTS[part][0]}: {PARTS[part][1]}" for part in PARTS if part in {*a.neutral, *b.neutral}]
+        st.caption(
+            f"{'; '.join(said)}. This is not a network trained without the module, as in the paper's ablation: the "
+            "rest has learned to expect it. It shows what the trained network does with it."
+        )
+    if a.digest == b.digest:
+        st.info("A and B are the same: choose other weights for B, or make a module neutral.")
+    return a, b
+
+
+def _variant(weights: Weights, key: str, default: str) -> Weights:
+    """The weights, or their copy with modules made neutral."""
+    has = neutral_parts(load(weights).model)
+    options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
+    state.settle(key, options, default if default in options else WHOLE)
+    if len(options) == 1:
+        st.caption(f"{plain(weights.model)} has no module that can be switched.")
+        return weights
+    st.segmented_control("Modules", options, key=key, label_visibility="collapsed")
+    name = state.get(key)
+    return neutral(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
+
+
+def _names(a: Weights, b: Weights) -> tuple[str, str]:
+    """What to call them where there is little room."""
+    return (f"A: {a.name}", f"B: {b.name}")
+
+
+@st.fragment
+def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
+    """What follows the threshold: only this is drawn anew when it moves."""
+    pair = (predict(a, picture), predict(b, picture))
+    enlarged = enlarge(picture.image)
+    size = enlarged.shape[:2]
+    truth = None if picture.truth is None else resize_mask(picture.truth, size)
+    left, right = st.columns(2, gap="large")
+    with left:
+        threshold = st.slider("Threshold", 0.01, 0.99, step=0.01, key="threshold", help="For both.")
+        masks = [found.at(size) >= threshold for found in pair]
+        drawn = [masked(enlarged, mask, truth, 0.35, "fill") for mask in masks]
+        wipe(*drawn, labels=_names(a, b), key="compare-wipe")
+        known = "" if truth is None else " Green line: the true border."
+        st.caption(
+            f"The masks of A (left of the handle, {100 * masks[0].mean():.1f} % of the image) and B (right, "
+            f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag to wipe. {plain(picture.note)}"
+        )
+    with right:
+        small = picture.image.shape[:2]
+        maps = [found.at(small) for found in pair]
+        frame.figure(
+            interactive.difference(picture.image, *maps, names=("A", "B"), over_image=True),
+            "compare-difference",
+            tall=True,
+        )
+    both = int((masks[0] & masks[1]).sum())
+    total = int(masks[0].sum() + masks[1].sum())
+    rows = [_row(name, weights, picture, threshold) for name, weights in zip(_names(a, b), (a, b), strict=True)]
+    st.dataframe(rows, hide_index=True, column_config=_FORMATS)
+    st.caption(
+        f"The two masks agree with each other by DSC {2 * both / total if total else 1:.3f}. IoU, DSC and the distance "
+        "between the outlines, in the image's own pixels, where the truth is known; ms is one run of the network on "
+        "this machine."
+    )
+    state.publish(VIEW)
+
+
+_FORMATS = {
+    "lesion": st.column_config.NumberColumn("lesion", format="%.1f %%"),
+    **{key: st.column_config.NumberColumn(key, format="%.3f") for key in ("confidence", "IoU", "DSC")},
+    "outline off by": st.column_config.NumberColumn("outline off by", format="%.1f px"),
+    "ms": st.column_config.NumberColumn("ms", format="%.0f"),
+    "parameters": st.column_config.NumberColumn("parameters", format="localized"),
+}
+
+
+def _row(name: str, weights: Weights, picture: Picture, threshold: float) -> dict[str, Any]:
+    prediction = predict(weights, picture)
+    found = prediction.segmentation(picture.image, threshold)
+    row = {"network": name, "lesion": 100 * found.area_fraction, "confidence": found.confidence}
+    if (truth := picture.truth) is not None:
+        mask = found.mask
+        counts = [(mask & truth).sum(), (mask & ~truth).sum(), (~mask & truth).sum(), (~mask & ~truth).sum()]
+        distance = average_surface_distance(mask, truth)
+        row |= {name: float(ratios(counts)[key]) for name, key in (("IoU", "iou"), ("DSC", "dsc"))}
+        row["outline off by"] = distance if math.isfinite(distance) else None
+    row["ms"] = 1000 * prediction.seconds
+    row["parameters"] = sum(weight.numel() for weight in load(weights).model.parameters())
+    return row
+
+
+def _over_a_set(a: Weights, b: Weights) -> None:
+    st.subheader("Over a set", anchor=False)
+    images = choose_set([a.base or a, b.base or b])
+    known = recall("examine", (a.digest, images.key)), recall("examine", (b.digest, images.key))
+    found = (
+        known
+        if None not in known
+        else job(
+            "compare",
+            (a.digest, b.digest, images.key),
+            lambda tell: _examine(a, b, images, tell),
+            label=f"Compare on {len(images.samples)} images",
+            help="You can stop it; a network that is done stays so.",
+        )
+    )
+    if found is None:
+        st.caption("Each network at its own threshold, masks compared at 256 x 256, as `skinlesion evaluate` does.")
+        return
+    _table(a, b, *found)
+    _image_by_image(a, b, *found)
+
+
+def _examine(
+    a: Weights, b: Weights, images: ImageSet, tell: Callable[[float, str], None]
+) -> tuple[Examination, Examination]:
+    steps = Steps("examine", tell, 2, kept=6)
+
+    def run(weights: Weights) -> Examination:
+        return steps.run(
+            (weights.digest, images.key), 1, plain(weights.name), lambda report: examine_set(weights, images, report)
+        )
+
+    return run(a), run(b)
+
+
+def _paired(a: Examination, b: Examination) -> list[tuple[Any, Any]]:
+    """The images that both could use."""
+    others = {image.case.id: image for image in b.images}
+    return [(image, others[image.case.id]) for image in a.images if image.case.id in others]
+
+
+def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -> None:
+    pairs = _paired(found_a, found_b)
+    rows, counts = [], []
+    for name, side in zip(_names(a, b), zip(*pairs, strict=True), strict=True):
+        cases = [image.case for image in side]
+        counts.append(np.stack([case.counts for case in cases]))
+        pooled = ratios(counts[-1].sum(0))
+        distances = [case.surface_distance for case in cases]
+        median = float(np.median(distances))
+        rows.append(
+            {
+                "network": name,
+                "IoU, pooled": float(pooled["iou"]),
+                "DSC, pooled": float(pooled["dsc"]),
+                "IoU, mean": float(ratios(counts[-1])["iou"].mean()),
+                "boundary F1": float(np.mean([case.boundary_f1 for case in cases])),
+                "outline off by": median if math.isfinite(median) else None,
+            }
+        )
+    columns = ("IoU, pooled", "DSC, pooled", "IoU, mean", "boundary F1")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in columns}
+        | {"outline off by": _FORMATS["outline off by"]},
+    )
+    difference = paired_bootstrap(*counts, "iou", n=1000)
+    test = paired_permutation(*(ratios(each)["iou"] for each in counts), n=5000)
+    verdict = (
+        "A is better on these images"
+        if difference.low > 0
+        else "B is better on these images"
+        if difference.high < 0
+        else "These images cannot tell the two apart"
+    )
+    st.markdown(
+        f"**{verdict}.** Pooled IoU, A less B: {100 * difference.value:+.2f} points (95 % interval "
+        f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}, over {len(pairs)} images); paired permutation "
+        f"test of the mean IoU: p = {test.p_value:.3f}."
+    )
+    st.caption(
+        "The interval is over images. Another training run would move both networks as well: only several seeds show "
+        "that."
+    )
+
+
+def _image_by_image(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -> None:
+    pairs = _paired(found_a, found_b)
+    scores = [np.array([image.case.scores()["iou"] for image in side]) for side in zip(*pairs, strict=True)]
+    ids = [image.case.id for image, _ in pairs]
+    left, right = st.columns(2, gap="large")
+    with left:
+        frame.figure(interactive.paired_scores(*scores, names=("A", "B"), label="IoU", ids=ids), "compare-pairs")
+    with right:
+        order = np.argsort(-np.abs(scores[0] - scores[1]), kind="stable")
+        st.dataframe(
+            [
+                {
+                    "A": pairs[i][0].tile,
+                    "B": pairs[i][1].tile,
+                    "image": ids[i],
+                    "IoU A": scores[0][i],
+                    "IoU B": scores[1][i],
+                    "A - B": scores[0][i] - scores[1][i],
+                }
+                for i in order[:200]
+            ],
+            hide_index=True,
+            row_height=64,
+            height=420,
+            column_config={
+                "A": st.column_config.ImageColumn("A", width=72),
+                "B": st.column_config.ImageColumn("B", width=72),
+                **{name: st.column_config.NumberColumn(name, format="%.3f") for name in ("IoU A", "IoU B", "A - B")},
+            },
+        )
+        st.caption(
+            "The images on which they differ most come first. Blue: found rightly; purple: wrongly found; orange: "
+            "missed."
+        )
+
+
+def _measured() -> None:
+    """The comparison that `skinlesion reproduce` has measured, if it has."""
+    st.subheader("What was measured", anchor=False)
+    try:
+        summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
+    except (ValueError, KeyError, TypeError):
+        st.error("The measured results cannot be read. Write them anew: `skinlesion reproduce report`.")
+        return
+    if summary is None:
+        st.info(
+            "The paper's comparison has not been run here yet: there is no `benchmarks/results/reproduce/cpu`. "
+            "`skinlesion reproduce` runs it, table by table, and writes down what holds and what does not.",
+            icon=":material/hourglass_empty:",
+        )
+        return
+    st.markdown(
+        "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
+        "reproduce`). A claim holds if the whole 95 % interval of its difference, over seeds and test images, is above "
+        "0."
+    )
+    claims = [
+        {
+            "claim": claim["text"],
+            "paper": claim["paper"],
+            "here": _number(claim["difference"]),
+            "from": _number(claim["low"]),
+            "to": _number(claim["high"]),
+            "seeds": claim["seeds"],
+            "verdict": claim["word"],
+        }
+        for claim in summary["claims"]
+    ]
+    points = ("paper", "here", "from", "to")
+    st.dataframe(
+        claims,
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(name, format="%+.2f") for name in points},
+    )
+    st.caption("Differences of pooled lesion IoU, in points; the paper's own beside them.")
+    for table in summary["tables"].values():
+        with st.expander(plain(table["title"]), icon=":material/table_chart:"):
+            st.dataframe(
+                [
+                    {
+                        "network": row["label"],
+                        "paper IoU": row["paper"].get("iou"),
+                        "IoU": row["mean"]["iou"],
+                        "± over seeds": row["deviation"]["iou"],
+                        "DSC": row["mean"]["dsc"],
+                        "runs": f"{row['seeds']} of {row['wanted']}",
+                        "parameters": row["cost"]["parameters"] if row["cost"] else None,
+                    }
+                    for row in table["rows"]
+                ],
+                hide_index=True,
+                column_config={
+                    **{
+                        name: st.column_config.NumberColumn(name, format="%.2f")
+                        for name in ("paper IoU", "IoU", "± over seeds", "DSC")
+                    },
+                    "parameters": _FORMATS["parameters"],
+                },
+            )
+            st.caption("Pooled scores of the test part, in percent; the mean over the runs that are done.")
+    with st.expander("Under which protocol", icon=":material/gavel:"):
+        st.markdown(plain(summary["protocol"], 4000))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # a claim that was not run
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    """What `skinlesion reproduce report` wrote; None where it has not.
+
+    Raises:
+        ValueError, KeyError, TypeError: the file is damaged.
+    """
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError:
+        return None
+    return _read(str(path), modified)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _read(path: str, modified: int) -> dict[str, Any]:
+    values = json.loads(Path(path).read_text("utf-8"))
+    return {name: values[name] for name in ("claims", "tables", "protocol")}
+
+
+show()
