@@ -34,6 +34,7 @@ PARTS = {
     "cmn": ("CMN left out", "the channel-mixing residual is skipped"),
 }
 WHOLE = "As trained"
+NO_MODULE = "This network has none of the paper's modules."
 # The combinations that a reader asks for; a model that lacks a part lacks them too.
 VARIANTS: dict[str, tuple[str, ...]] = {
     WHOLE: (),
@@ -71,14 +72,14 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     others = [name for name in found if name != chosen.name]
     state.settle("other", list(found), others[0] if others else chosen.name)
     left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown(f"**A**: {plain(chosen.name)}, the weights of the sidebar")
-        a = _variant(chosen, "off", WHOLE)
-    with right:
-        st.selectbox("**B**", list(found), key="other", width=260)
+    with left, st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("A: weights of the sidebar", [chosen.name], disabled=True, width=220)
+        a = _variant(chosen, "off", "Modules of A", WHOLE)
+    with right, st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("B", list(found), key="other", width=220)
         other = found[state.get("other")]
         same = other.name == chosen.name and not a.neutral
-        b = _variant(other, "off_other", "CRA even" if same else WHOLE)
+        b = _variant(other, "off_other", "Modules of B", "CRA even" if same else WHOLE)
     if a.neutral or b.neutral:
         said = [f"{PARTS[part][0]}: {PARTS[part][1]}" for part in PARTS if part in {*a.neutral, *b.neutral}]
         st.caption(
@@ -90,15 +91,13 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     return a, b
 
 
-def _variant(weights: Weights, key: str, default: str) -> Weights:
+def _variant(weights: Weights, key: str, label: str, default: str) -> Weights:
     """The weights, or their copy with modules made neutral."""
     has = neutral_parts(load(weights).model)
     options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
     state.settle(key, options, default if default in options else WHOLE)
-    if len(options) == 1:
-        st.caption(f"{plain(weights.model)} has no module that can be switched.")
-        return weights
-    st.segmented_control("Modules", options, key=key, label_visibility="collapsed")
+    lacking = len(options) == 1
+    st.selectbox(label, options, key=key, width=190, disabled=lacking, help=NO_MODULE if lacking else None)
     name = state.get(key)
     return neutral(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
 

@@ -68,8 +68,10 @@ def show() -> None:
     if len(found.problems) > 5:
         st.warning(f"{len(found.problems)} images in all could not be used.", icon=":material/broken_image:")
     _summary(found)
-    _charts(found, weights)
+    charts = st.container()  # above the pictures, drawn after them: they say which image is marked
     chosen = _gallery(found)
+    with charts:
+        _charts(found, weights)
     if chosen is not None:
         _closely(weights, images, chosen)
     _table(found, weights, images)
