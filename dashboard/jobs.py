@@ -46,14 +46,26 @@ def job(
     place = st.empty()
     if running.get(kind) != question:
         running.pop(kind, None)
-        pressed = place.button(label, icon=icon, type="primary", help=help, disabled=disabled, key=f"start-{kind}")
-        if not pressed:
-            return None
-        running[kind] = question
+        # By a callback, so that the run that works does not draw this button; `frame` hides what is left of it.
+        place.button(
+            label,
+            icon=icon,
+            type="primary",
+            help=help,
+            disabled=disabled,
+            key=f"start-{kind}",
+            on_click=running.__setitem__,
+            args=(kind, question),
+        )
+        return None
     with place.container():
         st.button("Stop", icon=":material/stop:", on_click=running.pop, args=(kind, None), key=f"stop-{kind}")
         bar = st.progress(0.0, text="Starting …")
-        result = work(lambda done, text: bar.progress(min(1.0, max(0.0, done)), text=text) and None)
+        try:
+            result = work(lambda done, text: bar.progress(min(1.0, max(0.0, done)), text=text) and None)
+        except Exception:  # not Stop, which is none: then the work goes on when the page is drawn again
+            running.pop(kind, None)
+            raise
     running.pop(kind, None)
     results[question] = result
     while len(results) > KEPT:

@@ -172,6 +172,18 @@ def test_one_bad_file_is_left_out_and_said_without_its_folder(open_app, local):
     assert len(app.dataframe[0].value) == 29
 
 
+def test_a_set_of_bad_files_alone_is_one_message_and_not_tried_again(open_app, local, runs):
+    for path in (local / "images").iterdir():
+        path.write_bytes(b"no image")
+    app = evaluate(open_app("errors", set="lesions (all)"))
+    (error,) = app.error
+    assert "Not one image of this set can be used" in error.value.replace("\\", "")
+    assert str(local.parent) not in error.value.replace("\\", "")
+    app.run()
+    assert not app.error
+    assert button(app, "Evaluate 24 images")
+
+
 @pytest.mark.parametrize("layout", ["empty", "missing", "lonely"])
 def test_a_folder_that_cannot_be_used_is_said(open_app, tmp_path, monkeypatch, layout):
     root = tmp_path / "mydata"
