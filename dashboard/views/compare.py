@@ -339,7 +339,7 @@ def _measured() -> None:
                         "network": row["label"],
                         "paper IoU": row["paper"].get("iou"),
                         "IoU": row["mean"]["iou"],
-                        "± over seeds": row["deviation"]["iou"],
+                        "std over seeds": row["deviation"]["iou"],
                         "DSC": row["mean"]["dsc"],
                         "runs": f"{row['seeds']} of {row['wanted']}",
                         "parameters": row["cost"]["parameters"] if row["cost"] else None,
@@ -350,7 +350,7 @@ def _measured() -> None:
                 column_config={
                     **{
                         name: st.column_config.NumberColumn(name, format="%.2f")
-                        for name in ("paper IoU", "IoU", "± over seeds", "DSC")
+                        for name in ("paper IoU", "IoU", "std over seeds", "DSC")
                     },
                     "parameters": _FORMATS["parameters"],
                 },

@@ -15,7 +15,6 @@ from skinlesion.explain.attribution import (
     pixel_region,
     predicted_region,
 )
-from skinlesion.explain.cases import Case, examine, pooled_calibration
 from skinlesion.explain.channels import (
     Excitation,
     Habits,
@@ -53,7 +52,6 @@ __all__ = [
     "ROUTE_NAMES",
     "Attribution",
     "Canceled",
-    "Case",
     "Cover",
     "Curves",
     "Excitation",
@@ -77,7 +75,6 @@ __all__ = [
     "channel_correlation",
     "channel_habits",
     "cra_gates",
-    "examine",
     "excitation",
     "faithfulness",
     "feature_maps",
@@ -89,7 +86,6 @@ __all__ = [
     "neutral_copy",
     "neutral_parts",
     "pixel_region",
-    "pooled_calibration",
     "predicted_region",
     "random_control",
     "receptive_field",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from skinlesion import SkinlesionError, explain
+from skinlesion import SkinlesionError
+from skinlesion.explain.cases import examine, pooled_calibration
 from skinlesion.metrics import average_surface_distance, boundary_f1, calibration_curve, ratios
 
 
@@ -18,7 +19,7 @@ def cases():
     found = []
     for id, (truth, seen) in {"high": (disk(130, 60), disk(122, 60)), "large": (disk(128, 20), disk(128, 30))}.items():
         probability = np.where(seen, 0.9, 0.2).astype(np.float32)
-        found.append((explain.examine(id, probability, truth), probability, truth))
+        found.append((examine(id, probability, truth), probability, truth))
     return found
 
 
@@ -38,7 +39,7 @@ def test_scores_of_one_image(cases):
 
 def test_calibration_of_the_set_is_that_of_all_its_pixels(cases):
     expected = calibration_curve([p for _, p, _ in cases], [t for _, _, t in cases])
-    found = explain.pooled_calibration([case for case, _, _ in cases])
+    found = pooled_calibration([case for case, _, _ in cases])
     assert found.ece == pytest.approx(expected.ece)
     np.testing.assert_array_equal(found.pixels, expected.pixels)
     np.testing.assert_allclose(found.frequency, expected.frequency)
@@ -46,13 +47,13 @@ def test_calibration_of_the_set_is_that_of_all_its_pixels(cases):
 
 
 def test_an_empty_prediction_is_infinitely_far():
-    case = explain.examine("none", np.full((256, 256), 0.1, dtype=np.float32), disk(128, 40))
+    case = examine("none", np.full((256, 256), 0.1, dtype=np.float32), disk(128, 40))
     assert case.surface_distance == float("inf")
     assert case.scores()["iou"] == case.confidence == 0
 
 
 def test_nothing_to_examine():
     with pytest.raises(SkinlesionError, match="set is empty"):
-        explain.pooled_calibration([])
+        pooled_calibration([])
     with pytest.raises(SkinlesionError, match="shape"):
-        explain.examine("a", np.zeros((4, 4), dtype=np.float32), np.zeros((5, 5), dtype=bool))
+        examine("a", np.zeros((4, 4), dtype=np.float32), np.zeros((5, 5), dtype=bool))

@@ -50,7 +50,7 @@ def paired_scores(
         label: as there.
         ids: of the images, shown under the pointer.
     """
-    ids = np.array(ids if ids is not None else [f"image {i + 1}" for i in range(len(a))])
+    named = np.array(ids if ids is not None else [f"image {i + 1}" for i in range(len(a))])
     low = max(0.0, float(np.min([a, b])) - 0.05)
     figure = go.Figure(go.Scatter(x=[low, 1], y=[low, 1], mode="lines", line={"color": "gray", "dash": "dot"}))
     figure.update_traces(hoverinfo="skip")
@@ -59,7 +59,7 @@ def paired_scores(
             go.Scatter(
                 x=a[where],
                 y=b[where],
-                customdata=ids[where].tolist(),
+                customdata=named[where].tolist(),
                 mode="markers",
                 marker={"color": hexadecimal(color), "size": 9, "opacity": 0.8},
                 hovertemplate="%{customdata}<br>%{x:.3f} and %{y:.3f}<extra></extra>",
