@@ -238,7 +238,7 @@ for ax, bars, title in zip(axes, (kinds, learned), ("GFLOP at 256 x 256", "milli
         bottom = bottom + torch.tensor(values)
     ax.set(title=title, xlabel="stage (encoder and decoder together)")
     ax.legend(fontsize=7, ncols=2, loc="upper left")
-    ax.set_ylim(0, 1.4 * float(bottom.max()))
+    ax.set_ylim(0, 1.6 * float(bottom.max()))
 plt.show()
 
 # %%

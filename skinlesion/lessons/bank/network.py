@@ -1,0 +1,685 @@
+"""Lesson 11: the whole network."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from skinlesion.lessons.bank.inputs import normal, randomized
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.model import depth_to_space, space_to_depth
+from skinlesion.model.unet import pad_to_multiple
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+def _even_grids(generator: Generator) -> list[Case]:
+    shapes = (
+        ((1, 2, 4, 1), "one channel"),
+        ((2, 4, 4, 2), "two images, a square grid"),
+        ((1, 4, 2, 3), "a grid that is higher than wide"),
+    )
+    return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
+
+
+def _cells(x: Tensor, order: Sequence[tuple[int, int]]) -> Tensor:
+    return torch.cat([x[:, row::2, column::2] for row, column in order], dim=-1)
+
+
+def _halves(x: Tensor) -> Tensor:
+    height, width = x.shape[1] // 2, x.shape[2] // 2
+    rows = x[:, :height], x[:, height:]
+    parts = [half[:, :, :width] if left else half[:, :, width:] for left in (True, False) for half in rows]
+    return torch.cat(parts, dim=-1)
+
+
+def _interleaved(x: Tensor) -> Tensor:
+    parts = [x[:, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    return torch.stack(parts, dim=-1).flatten(-2)
+
+
+MERGE = Exercise(
+    name="network.space_to_depth",
+    lesson=11,
+    title="Four tokens become one",
+    statement=r"""
+Patch merging first puts the four tokens of each $2 \times 2$ cell behind each other: $(B, H, W, C) \to (B, H/2, W/2,
+4C)$, in the order (row, column) = $(0,0), (1,0), (0,1), (1,1)$. All $C$ channels of one token stay together. ($H$ and
+$W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
+""",
+    solution=space_to_depth,
+    takes="x",
+    difficulty=1,
+    minutes=8,
+    hints=(
+        "`x[:, 0::2, 0::2]` is the upper left token of every cell.",
+        "Four such slices, joined along the last axis with `torch.cat`.",
+    ),
+    cases=_even_grids,
+    wrong=(
+        Wrong(
+            "rows first",
+            lambda x: _cells(x, ((0, 0), (0, 1), (1, 0), (1, 1))),
+            "The second and the third token are swapped: down comes before right. Any order would train, but weights "
+            "that you load were trained with this one.",
+        ),
+        Wrong(
+            "channels interleaved",
+            _interleaved,
+            "The channels of the four tokens alternate. Keep each token's channels together.",
+        ),
+        Wrong(
+            "quarters of the picture",
+            _halves,
+            "You joined the four quarters of the whole picture. Joined are the four neighbors in each 2 x 2 cell.",
+        ),
+        Wrong(
+            "only one token kept",
+            lambda x: x[:, ::2, ::2].repeat(1, 1, 1, 4),
+            "The same token four times: three quarters of the picture are thrown away.",
+        ),
+        Wrong(
+            "mean of the cell",
+            lambda x: _cells(x, ((0, 0), (1, 0), (0, 1), (1, 1))).unflatten(-1, (4, -1)).mean(-2),
+            "That is average pooling. Merging keeps all four, and lets a linear layer choose.",
+        ),
+        Wrong(
+            "plain reshape",
+            lambda x: x.reshape(x.shape[0], x.shape[1] // 2, x.shape[2] // 2, 4 * x.shape[3]),
+            "A reshape takes four neighbors of one *row*. Two rows have to meet, so an axis must move.",
+        ),
+    ),
+)
+
+# --- expanding -------------------------------------------------------------------------------------------------------
+
+
+def _deep_grids(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, factor, label in (
+        ((1, 2, 3, 4), 2, "one channel left"),
+        ((2, 2, 2, 8), 2, "two images, a square grid"),
+        ((1, 1, 2, 32), 4, "the head's factor of four"),
+    ):
+        cases.append(Case((normal(generator, *shape), factor), label, (0,)))
+    return cases
+
+
+def _expand(x: Tensor, factor: int, equation: str) -> Tensor:
+    """Pieces named b h w r c d (r, c: place in the cell, d: channel), ordered by the mistake in `equation`."""
+    split, joined = equation.split("->")
+    batch, height, width, channels = x.shape
+    sizes = {"b": batch, "h": height, "w": width, "r": factor, "c": factor, "d": channels // factor**2}
+    x = x.reshape([sizes[name] for name in split])
+    x = x.permute([split.index(name) for name in joined])
+    return x.reshape(batch, factor * height, factor * width, channels // factor**2)
+
+
+EXPAND = Exercise(
+    name="network.depth_to_space",
+    lesson=11,
+    title="One token becomes a cell",
+    statement=r"""
+Patch expanding does the reverse: a token's channels become a `factor` x `factor` cell of tokens, **row by row**, each
+with `factor * factor` times fewer channels: $(B, H, W, f^2 C) \to (B, fH, fW, C)$. The first $C$ channels are the upper
+left token, the next $C$ the one to its *right*.
+""",
+    solution=depth_to_space,
+    takes="x, factor",
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "Split the last axis in three: (B, H, W, row, column, C). Which axis must the row stand beside?",
+        "Permute to (B, H, row, W, column, C), then reshape to (B, fH, fW, C).",
+        "`x.reshape(b, h, w, f, f, c).permute(0, 1, 3, 2, 4, 5).reshape(b, f * h, f * w, c)`",
+    ),
+    cases=_deep_grids,
+    wrong=(
+        Wrong(
+            "column by column",
+            lambda x, factor: _expand(x, factor, "bhwcrd->bhrwcd"),
+            "The cell is filled column by column: each comes out transposed. Here it is filled row by row.",
+        ),
+        Wrong(
+            "no permutation",
+            lambda x, factor: x.reshape(x.shape[0], factor * x.shape[1], factor * x.shape[2], x.shape[3] // factor**2),
+            "A plain reshape puts all the cell's tokens into one row of the picture. The row of the cell must move "
+            "beside the row of the grid.",
+        ),
+        Wrong(
+            "channels first in the split",
+            lambda x, factor: _expand(x, factor, "bhwdrc->bhrwcd"),
+            "You split the channels as torch's PixelShuffle does, channel by channel. Here the first C channels belong "
+            "to the first token.",
+        ),
+        Wrong(
+            "cell outside the grid",
+            lambda x, factor: _expand(x, factor, "bhwrcd->brhcwd"),
+            "The grid is repeated, factor times in each direction, instead of each token being opened in its place.",
+        ),
+        Wrong(
+            "repeated",
+            lambda x, factor: (
+                x[..., : x.shape[3] // factor**2].repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+            ),
+            "Every token of a cell is the same: three quarters of the channels, or more, are not used.",
+        ),
+        Wrong(
+            "the inverse of merging",
+            lambda x, factor: _expand(x, factor, "bhwcrd->bhrwcd") if factor == 2 else depth_to_space(x, factor),
+            "With a factor of 2 you invert the order of merging, (0,0), (1,0), (0,1), (1,1). Expanding goes row by "
+            "row, with every factor.",
+        ),
+    ),
+    after="Merging and expanding do not undo each other exactly. Try it in the next cell.",
+)
+
+# --- the U -----------------------------------------------------------------------------------------------------------
+
+Layer = Callable[[Tensor], Tensor]
+
+
+def run_u(
+    x: Tensor,
+    encoder: Sequence[Layer],
+    merging: Sequence[Layer],
+    skips: Sequence[Layer],
+    expanding: Sequence[Layer],
+    decoder: Sequence[Layer],
+) -> Tensor:
+    """From the embedded tokens to D1's output.
+
+    Args:
+        x: (B, H, W, C).
+        encoder: E1 .. E4.
+        merging: before E2, E3, E4.
+        skips: for the inputs of E2, E3, E4.
+        expanding: before D3, D2, D1.
+        decoder: D4 .. D1.
+
+    Returns:
+        (B, H, W, C).
+    """
+    kept = []
+    for i, stage in enumerate(encoder):
+        if i > 0:
+            x = merging[i - 1](x)
+            kept.append(x)
+        x = stage(x)
+    for i, stage in enumerate(decoder):
+        if i > 0:
+            level = len(kept) - i
+            x = expanding[i - 1](x + skips[level](kept[level]))
+        x = stage(x)
+    return x
+
+
+class _Shift(nn.Module):
+    """A layer that can be told from every other one and keeps the shape."""
+
+    def __init__(self, generator: Generator, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        randomized(generator, self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        return torch.tanh(self.linear(x)) + 0.5 * x
+
+
+class _Merge(_Shift):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H / 2, W / 2, C)."""
+        return super().forward(x)[:, ::2, ::2]
+
+
+class _Expand(_Shift):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, 2 H, 2 W, C)."""
+        return super().forward(x).repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+def _parts(generator: Generator, merge: type[_Shift], expand: type[_Shift], dim: int) -> tuple[nn.ModuleList, ...]:
+    kinds = ((_Shift, 4), (merge, 3), (_Shift, 3), (expand, 3), (_Shift, 4))
+    return tuple(nn.ModuleList(kind(generator, dim) for _ in range(count)) for kind, count in kinds)
+
+
+def _networks(generator: Generator) -> list[Case]:
+    flat = _parts(generator, _Shift, _Shift, 3)
+    shaped = _parts(generator, _Merge, _Expand, 2)
+    return [
+        Case((normal(generator, 1, 2, 2, 3), *flat), "layers that keep the grid, so that any wiring runs", (0,)),
+        Case((normal(generator, 2, 8, 16, 2), *shaped), "a grid that is halved and doubled", (0,)),
+    ]
+
+
+def _wired(
+    x: Tensor,
+    encoder: Sequence[Layer],
+    merging: Sequence[Layer],
+    skips: Sequence[Layer],
+    expanding: Sequence[Layer],
+    decoder: Sequence[Layer],
+    *,
+    mistake: str,
+) -> Tensor:
+    """The U with one mistake of a student in it."""
+    kept = []
+    for i, stage in enumerate(encoder):
+        if i > 0:
+            x = merging[i - 1](x)
+        before, x = x, stage(x)
+        if i > 0:
+            kept.append(x if mistake == "output" else before)
+    for i, stage in enumerate(decoder):
+        if i > 0:
+            level = i - 1 if mistake == "first in first out" else len(kept) - i
+            attend = skips[i - 1] if mistake == "other CRA" else skips[level]
+            x = _joined(x, kept[level], attend, expanding[i - 1], mistake)
+        x = stage(x)
+    return x
+
+
+def _joined(x: Tensor, skip: Tensor, attend: Layer, expand: Layer, mistake: str) -> Tensor:
+    if mistake == "after":
+        return expand(x) + attend(skip)
+    if mistake == "raw":
+        return expand(x + skip)
+    if mistake == "on the sum":
+        return expand(attend(x + skip))
+    if mistake == "none":
+        return expand(x)
+    if mistake == "product":
+        return expand(x * attend(skip))
+    return expand(x + attend(skip))
+
+
+def _mistaken_u(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda *parts: _wired(*parts, mistake=mistake), diagnosis)
+
+
+U = Exercise(
+    name="network.run_u",
+    lesson=11,
+    title="The U",
+    statement=r"""
+Wire the network, from the embedded tokens `x` to D1's output:
+
+* encoder: E1; then three times *merge, keep a copy, next stage*. The copies are the skips: the **inputs** of E2, E3
+  and E4 (A10);
+* decoder: D4; then three times: pass the skip of this grid through its CRA, **add** it, **then** expand, next stage
+  (A11, A12).
+
+`encoder` holds E1 .. E4, `merging` the layers before E2 .. E4, `skips` the CRAs of the inputs of E2 .. E4 (**in that
+order**), `expanding` the layers before D3 .. D1, `decoder` D4 .. D1.
+""",
+    solution=run_u,
+    difficulty=3,
+    minutes=15,
+    hints=(
+        "D4 works on the grid of E4. So the first skip that the decoder meets is the one that was kept last.",
+        "In the decoder's step i = 1, 2, 3 the skip is number 3 - i, of `kept` and of `skips`.",
+        "`x = expanding[i - 1](x + skips[3 - i](kept[3 - i]))`, then `x = decoder[i](x)`.",
+    ),
+    cases=_networks,
+    wrong=(
+        _mistaken_u(
+            "the stage's output is kept",
+            "output",
+            "You keep the outputs of E2, E3 and E4. Their shapes fit, too, and that is how a classic U-Net would do "
+            "it; here the inputs are kept.",
+        ),
+        _mistaken_u(
+            "added after expanding",
+            "after",
+            "The skip is added after the expansion. It belongs to the coarser grid: add first, then expand.",
+        ),
+        _mistaken_u(
+            "first in, first out",
+            "first in first out",
+            "The skips are used in the order in which they were kept. The last one kept is the first one needed.",
+        ),
+        _mistaken_u("CRA forgotten", "raw", "The skip is added as it is: its CRA is missing."),
+        _mistaken_u(
+            "CRA on the sum",
+            "on the sum",
+            "CRA sees the sum of skip and decoder. It is applied to the skip alone, before the sum (A12).",
+        ),
+        _mistaken_u("no skips", "none", "The skips are not used."),
+        _mistaken_u(
+            "CRAs in the wrong order",
+            "other CRA",
+            "Each skip passes through another one's CRA. `skips` is ordered from the finest to the coarsest.",
+        ),
+        _mistaken_u("multiplied", "product", "The skip multiplies the decoder's map. It is added (A11)."),
+    ),
+    after="D1 meets no skip of its own grid: the finest map that is passed across is the input of E2.",
+)
+
+# --- any size --------------------------------------------------------------------------------------------------------
+
+
+def at_any_size(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    """Pad below and at the right by repeating the last row and column, run, and crop.
+
+    Args:
+        network: wants both sides to be multiples of `multiple`; (B, 3, H, W) -> (B, 1, H, W).
+        image: (B, 3, H, W).
+        multiple: 32 for the paper's network.
+
+    Returns:
+        (B, 1, H, W) of the image's own size.
+    """
+    height, width = image.shape[-2:]
+    return network(pad_to_multiple(image, multiple))[..., :height, :width]
+
+
+class _Picky(nn.Module):
+    """A network that looks at neighbors and refuses sides that do not divide."""
+
+    def __init__(self, generator: Generator, multiple: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 1, 3, padding=1)
+        self.multiple = multiple
+        randomized(generator, self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 1, H, W)."""
+        height, width = image.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(f"the network was given {height} x {width}, not multiples of {self.multiple}")
+        return self.convolution(image) + 0.01 * image.shape[-2] + 0.1 * image.shape[-1]
+
+
+def _sizes(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, multiple, label in (
+        ((1, 3, 8, 4), 4, "a size that fits already"),
+        ((2, 3, 7, 13), 4, "both sides odd"),
+        ((1, 3, 8, 5), 8, "only the width needs more"),
+    ):
+        cases.append(Case((_Picky(generator, multiple), normal(generator, *shape), multiple), label, (1,)))
+    return cases
+
+
+def _padded(
+    network: Callable[[Tensor], Tensor], image: Tensor, multiple: int, mode: str, *, always: bool = False
+) -> tuple[Tensor, int, int]:
+    height, width = image.shape[-2:]
+    down = multiple - height % multiple if always else -height % multiple
+    right = multiple - width % multiple if always else -width % multiple
+    options = {"mode": mode} if mode != "zeros" else {"mode": "constant"}
+    return network(F.pad(image, (0, right, 0, down), **options)), down, right
+
+
+def _zeros(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    return _padded(network, image, multiple, "zeros")[0][..., : image.shape[-2], : image.shape[-1]]
+
+
+def _always(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    return _padded(network, image, multiple, "replicate", always=True)[0][..., : image.shape[-2], : image.shape[-1]]
+
+
+def _no_crop(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    return _padded(network, image, multiple, "replicate")[0]
+
+
+def _other_corner(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    logits, down, right = _padded(network, image, multiple, "replicate")
+    return logits[..., down:, right:]
+
+
+def _resized(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    height, width = image.shape[-2:]
+    size = (height + -height % multiple, width + -width % multiple)
+    logits = network(F.interpolate(image, size, mode="bilinear", align_corners=False))
+    return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+
+
+def _cut_down(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    height, width = image.shape[-2:]
+    return network(image[..., : height // multiple * multiple, : width // multiple * multiple])
+
+
+def _square(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    height, width = image.shape[-2:]
+    side = -(-max(height, width) // multiple) * multiple
+    return network(F.pad(image, (0, side - width, 0, side - height), mode="replicate"))[..., :height, :width]
+
+
+ANY_SIZE = Exercise(
+    name="network.at_any_size",
+    lesson=11,
+    title="Any size",
+    statement=r"""
+The grid is divided by 4 and then three times by 2, so both sides must be multiples of 32. Make that nobody's problem:
+pad `image` $(B, 3, H, W)$ **below and at the right**, as little as needed, by repeating its last row and column
+(`F.pad(..., mode="replicate")`), run `network`, and crop the logits back to $(B, 1, H, W)$.
+""",
+    solution=at_any_size,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "`-height % multiple` is what is missing to the next multiple, and 0 if nothing is.",
+        "`F.pad(image, (left, right, top, bottom), mode='replicate')`",
+        "Crop with `[..., :height, :width]`.",
+    ),
+    cases=_sizes,
+    wrong=(
+        Wrong(
+            "zeros",
+            _zeros,
+            "You pad with zeros: a black edge, which no picture has there. Repeat the last row and column.",
+        ),
+        Wrong(
+            "padded even where it fits",
+            _always,
+            "A size that fits already is padded by a whole multiple. `multiple - height % multiple` is `multiple`, not "
+            "0, when nothing is missing.",
+        ),
+        Wrong("not cropped", _no_crop, "The logits still have the padded size."),
+        Wrong(
+            "cropped at the wrong corner",
+            _other_corner,
+            "You pad below and at the right, and crop above and at the left: the mask is shifted against the image.",
+        ),
+        Wrong(
+            "resized",
+            _resized,
+            "You resize instead of padding: pixels are interpolated and the lesion changes its form a little.",
+        ),
+        Wrong("cut down", _cut_down, "Edges are cut away, so that pixels get no answer. Pad, do not cut."),
+        Wrong(
+            "padded to a square",
+            _square,
+            "You pad to a square. Sides need not be equal; as little as needed.",
+        ),
+    ),
+)
+
+# --- budget ----------------------------------------------------------------------------------------------------------
+
+
+def skeleton(dim: int) -> int:
+    """What the network learns outside its blocks and CRAs.
+
+    Args:
+        dim: channels C of the first stage, a multiple of 4; four stages, patches of 4 x 4 pixels of 3 channels.
+    """
+    return _skeleton(dim)
+
+
+def _skeleton(dim: int, *, mistake: str = "") -> int:
+    norm = 1 if mistake == "half a norm" else 2
+    embedding = 3 * 16 * dim + (0 if mistake == "no bias" else dim) + norm * dim
+    merging = sum(norm * 4 * width + 4 * width * 2 * width for width in (dim, 2 * dim, 4 * dim))
+    if mistake == "merging with bias":
+        merging += sum(2 * width for width in (dim, 2 * dim, 4 * dim))
+    if mistake == "merging's norm":
+        merging -= sum(norm * 3 * width for width in (dim, 2 * dim, 4 * dim))
+    widths = (dim, 2 * dim, 4 * dim) if mistake == "expanding from the finer" else (2 * dim, 4 * dim, 8 * dim)
+    wide = 1 if mistake == "expanded to half" else 2
+    expanding = sum(width * wide * width + norm * width // 2 for width in widths)
+    narrow = dim // 4
+    final = dim * 16 * narrow + norm * narrow
+    classifier = 0 if mistake == "no classifier" else narrow + 1
+    return embedding + merging + expanding + final + classifier
+
+
+def _mistaken_skeleton(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda dim: _skeleton(dim, mistake=mistake), diagnosis)
+
+
+SKELETON = Exercise(
+    name="network.skeleton",
+    lesson=11,
+    title="The skeleton's budget",
+    statement=r"""
+How many numbers does the network learn **outside** its blocks and CRAs? A LayerNorm over $c$ channels learns $2c$.
+
+| part | layers |
+| --- | --- |
+| patch embedding | convolution of $4 \times 4$ pixels of 3 channels to $C$, **with** bias; LayerNorm($C$) |
+| merging, from $c = C, 2C, 4C$ | LayerNorm($4c$), linear $4c \to 2c$, no bias |
+| expanding, from $c = 8C, 4C, 2C$ | linear $c \to 2c$ (four tokens of $c/2$), no bias; LayerNorm($c/2$) |
+| final expanding | linear $C \to 16 \cdot C/4$, no bias; LayerNorm($C/4$) |
+| classifier | $1 \times 1$ convolution $C/4 \to 1$, with bias |
+""",
+    solution=skeleton,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "Five lines, one for each row of the table; the second and third are sums over three widths.",
+        "With C = 96 the lines are 4,896, 1,553,664, 1,549,632, 36,912 and 25.",
+    ),
+    cases=lambda generator: [Case((96,)), Case((16,)), Case((24,)), Case((4,), "as narrow as can be")],
+    wrong=(
+        _mistaken_skeleton("norms counted once", "half a norm", "A LayerNorm has a scale *and* a shift for a channel."),
+        _mistaken_skeleton("embedding without bias", "no bias", "The embedding's convolution has a bias."),
+        _mistaken_skeleton("merging with bias", "merging with bias", "The linear layer of merging has no bias."),
+        _mistaken_skeleton(
+            "merging's norm after the linear layer",
+            "merging's norm",
+            "The LayerNorm of merging stands before the linear layer: over 4 c channels.",
+        ),
+        _mistaken_skeleton(
+            "expanding from the narrower side",
+            "expanding from the finer",
+            "Expanding starts from 8 C, 4 C and 2 C channels, what comes *in*.",
+        ),
+        _mistaken_skeleton(
+            "expanded to c channels",
+            "expanded to half",
+            "Four tokens of c / 2 channels are 2 c numbers: the linear layer of expanding is c x 2 c.",
+        ),
+        _mistaken_skeleton(
+            "classifier forgotten", "no classifier", "The classifier is missing: C / 4 weights, 1 bias."
+        ),
+    ),
+    after="3,145,129 with C = 96: one part in fourteen of the whole network.",
+)
+
+# --- the intervention ------------------------------------------------------------------------------------------------
+
+
+def transplant(maps: Tensor) -> Tensor:
+    """Give each image of a batch the map of another one; (B, H, W, C) -> (B, H, W, C), B of at least 2."""
+    return maps.roll(1, dims=0)
+
+
+def _all_given_away(function: Callable[[Tensor], Tensor], generator: Generator) -> str | None:
+    for images in (2, 3, 6, 7):
+        maps = normal(generator, images, 3, 2, 4)
+        result = function(maps)
+        if not isinstance(result, Tensor) or result.shape != maps.shape:
+            return f"The shape must stay {tuple(maps.shape)}."
+        same = (result[:, None] == maps[None]).flatten(2).all(2)  # (B, B): result i is the map of image j
+        if not bool(same.any(1).all()):
+            return "What an image gets is no other image's map, whole and in place."
+        if bool(same.diagonal().any()):
+            return f"With {images} images, some image keeps its own map: it would not be hurt, and the score would lie."
+        if not bool(same.any(0).all()):
+            return "Some map is used twice and another not at all."
+    return None
+
+
+TRANSPLANT = Exercise(
+    name="network.transplant",
+    lesson=11,
+    title="The intervention: somebody else's map",
+    statement=r"""
+What does a part of the network tell the rest *about this image*? Replace its map by that of another image: everything
+typical stays, everything particular is wrong. From `maps` $(B, H, W, C)$, $B \ge 2$, make a batch in which **each**
+image has the map of another one, whole, **none** its own, and each map is used once.
+""",
+    solution=transplant,
+    difficulty=1,
+    minutes=5,
+    hints=(
+        "A random order may leave an image in its place. Which order never does?",
+        "`maps.roll(1, dims=0)`",
+    ),
+    properties=(Property("everybody gets somebody else's map", _all_given_away),),
+    wrong=(
+        Wrong(
+            "turned round",
+            lambda maps: maps.flip(0),
+            "With 3 images, some image keeps its own map: it would not be hurt, and the score would lie.",
+        ),
+        Wrong(
+            "as it is",
+            lambda maps: maps.clone(),
+            "With 2 images, some image keeps its own map: it would not be hurt, and the score would lie.",
+        ),
+        Wrong(
+            "the mean map",
+            lambda maps: maps.mean(0, keepdim=True).expand_as(maps),
+            "What an image gets is no other image's map, whole and in place.",
+        ),
+        Wrong(
+            "shifted in the picture",
+            lambda maps: maps.roll(1, dims=1),
+            "What an image gets is no other image's map, whole and in place.",
+        ),
+        Wrong(
+            "all get the first one's but the first",
+            lambda maps: torch.cat([maps[1:2], maps[:1].expand(len(maps) - 1, -1, -1, -1)]),
+            "Some map is used twice and another not at all.",
+        ),
+        Wrong(
+            "channels first", lambda maps: maps.roll(1, dims=0).permute(0, 3, 1, 2), "The shape must stay (2, 3, 2, 4)."
+        ),
+    ),
+    after="A transplant is milder than setting a map to zero, which no later layer has ever seen.",
+)
+
+# --- prediction ------------------------------------------------------------------------------------------------------
+
+BOTTOM = Exercise(
+    name="network.grid_at_the_bottom",
+    lesson=11,
+    title="Predict: the coarsest grid",
+    statement=r"""
+An image of $100 \times 130$ pixels (height x width) is padded, embedded and merged three times. How large is the grid
+of E4? Answer as a tuple (height, width).
+""",
+    solution=(4, 5),
+    difficulty=1,
+    minutes=2,
+    hints=(
+        "To which multiples of 32 are the sides padded?",
+        "Then divide by 4 for the embedding and three times by 2.",
+    ),
+    wrong=(
+        Wrong("rounded down", (3, 4), "The sides are padded *up* to multiples of 32, not cut."),
+        Wrong("merged twice", (8, 10), "That is the grid of E3. E4 comes after the third merging."),
+        Wrong("merged four times", (2, 3), "There are three mergings; E1 works on the embedded grid."),
+        Wrong("width first", (5, 4), "Height comes first."),
+        Wrong("padded to a square", (5, 5), "The sides are padded separately; the grid need not be square."),
+        Wrong("the embedded grid", (32, 40), "That is the grid of E1, after the embedding."),
+    ),
+    after="20 tokens for the whole picture. Each of them has 8 C channels.",
+)
+
+EXERCISES = (BOTTOM, MERGE, EXPAND, U, ANY_SIZE, SKELETON, TRANSPLANT)
