@@ -79,7 +79,11 @@ def local_picture(sample: Sample) -> Picture:
     Raises:
         SkinlesionError: a file cannot be read, or they do not belong together.
     """
-    picture = _picture(sample.id, sample.id, "An image of the local set.", sample.image.read_bytes(), mine=False)
+    try:
+        data = sample.image.read_bytes()
+    except OSError as error:
+        raise SkinlesionError(f"{sample.image.name} cannot be read ({error.strerror}).") from error
+    picture = _picture(sample.id, sample.id, "An image of the local set.", data, mine=False)
     truth = read_mask(sample.mask) if sample.mask is not None else None
     if truth is None:
         return picture

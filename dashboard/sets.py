@@ -99,6 +99,12 @@ def _bundled() -> dict[str, ImageSet]:
     return found
 
 
+def _said(error: SkinlesionError) -> str:
+    """What an error says, without the folder: a visitor need not know where it is."""
+    folder = os.environ.get(FOLDER)
+    return str(error).replace(f"{Path(folder)}/", "") if folder else str(error)
+
+
 @st.cache_resource(max_entries=2, ttl=60, show_spinner="Looking for local images …")
 def _local(folder: str) -> tuple[dict[str, ImageSet], list[str]]:
     root = Path(folder)
@@ -113,7 +119,7 @@ def _local(folder: str) -> tuple[dict[str, ImageSet], list[str]]:
             for image_set in _parts(place, dataset):
                 found[image_set.name] = image_set
         except SkinlesionError as error:
-            problems.append(str(error).replace(f"{folder}/", ""))  # a visitor need not know where it is
+            problems.append(_said(error))
     if not found and not problems:
         problems.append(
             f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, "
@@ -227,9 +233,7 @@ def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], No
         try:
             found.append(_examined(weights, sample, local=images.local))
         except SkinlesionError as error:
-            problems.append(
-                str(error).replace(f"{sample.image.parent}/", "").replace(f"{sample.image.parents[1]}/", "")
-            )
+            problems.append(_said(error))
         report(number / len(images.samples))
     if not found:
         raise SkinlesionError(f"Not one image of this set can be used. {problems[0]}")
