@@ -470,9 +470,11 @@ print(f"sixteen generated images: untouched {score(drawn_x, drawn_truth):.3f}; {
 # parameters say nothing about the image in hand; with D3 at zero the score falls by one hundredth. A network of two
 # stages might have done as well *at this size and with this training*: that would be the next experiment.
 #
-# This is close to what the paper starts from: encoder and decoder learn unequally, and the deep maps repeat each other
-# (section 1). Its answer is a loss that makes the blocks learn from the last one: lesson 12. Whether that wakes the
-# bottom of the U is a question that you can now ask of any weights.
+# The paper starts from a worry of this kind: "feature redundancy" and "asymmetric supervised learning" in the U-Net
+# (abstract). Its remedy is a loss that makes every block learn from the last one (lesson 12). But *these weights were
+# trained with that loss* (0.015 for both of its terms, says the model card). Did it not help, or is it the cause,
+# since deep maps that imitate the last one have nothing of their own to say? One trained network cannot tell. You
+# can: train without it, and transplant again.
 
 # %% [markdown]
 # ### Play
