@@ -409,12 +409,11 @@ def _padded(
     height, width = image.shape[-2:]
     down = multiple - height % multiple if always else -height % multiple
     right = multiple - width % multiple if always else -width % multiple
-    options = {"mode": mode} if mode != "zeros" else {"mode": "constant"}
-    return network(F.pad(image, (0, right, 0, down), **options)), down, right
+    return network(F.pad(image, (0, right, 0, down), mode=mode)), down, right
 
 
 def _zeros(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
-    return _padded(network, image, multiple, "zeros")[0][..., : image.shape[-2], : image.shape[-1]]
+    return _padded(network, image, multiple, "constant")[0][..., : image.shape[-2], : image.shape[-1]]
 
 
 def _always(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
