@@ -21,7 +21,7 @@ from skinlesion import explain
 from skinlesion.data.images import resize_mask
 from skinlesion.explain.attribution import STEPS, Attribution
 from skinlesion.explain.faithfulness import ORDERS, POINTS, Faithfulness
-from skinlesion.plots import interactive
+from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import masked
 from skinlesion.segmenter import Segmenter
 
@@ -154,10 +154,15 @@ def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None
         )
         return
     value = float(prediction.probability[pixel])
+    lesion = value >= weights.threshold
+    skin = (
+        " Orange is what keeps it from being lesion. The scores follow its probability, which is low already: here they "
+        "say little."
+    )
     st.markdown(
         f"Asked about: the **logit of the pixel** in row {pixel[0]}, column {pixel[1]} of the network's image; its "
-        f"probability is {value:.2f}, so it is **{'lesion' if value >= weights.threshold else 'no lesion'}**. What in "
-        "the image, near or far, decides that?"
+        f"probability is {value:.2f}, so it is **{'lesion' if lesion else 'no lesion'}**. What in the image, near or "
+        f"far, decides that?{'' if lesion else skin}"
     )
 
 
@@ -195,7 +200,7 @@ class _Canvas:
                 return
             found, score = answer.attribution, answer.faithfulness.score
             where = f" at {found.layer}" if found.layer else ""
-            st.metric(f"{METHODS[method]}{where}: faithfulness", f"{score:+.2f}", help=SCORE)
+            st.metric(f"{METHODS[method]}{where}: faithfulness", captions.signed(score), help=SCORE)
             drawn = interactive.attribution(
                 self.image,
                 found.map,
@@ -207,6 +212,8 @@ class _Canvas:
             )
             drawn.update_layout(height=370)
             frame.figure(drawn, f"map-{method}")
+            if not found.map.any():
+                st.caption("The map is empty: nothing at this layer speaks for lesion there.")
             if (gap := found.completeness_gap) is not None:
                 st.caption(
                     f"The map should add up to the answer's change; with {STEPS} steps it is {100 * gap:.0f} % off."
@@ -338,7 +345,7 @@ def _sanity(
         if found is not None:
             with st.container(horizontal=True, gap="medium"):
                 for method, value in found.items():
-                    st.metric(METHODS[method], f"{value:+.2f}", width="content")
+                    st.metric(METHODS[method], captions.signed(value), width="content")
             st.caption(
                 "Rank correlation of each map with the shuffled network's, -1 to 1; near 0 is good, near 1 means that "
                 "the map would look the same without any training."

@@ -14,6 +14,11 @@ def span(values: Array, digits: int = 2) -> str:
     return f"{values.min():.{digits}g} to {values.max():.{digits}g}"
 
 
+def signed(value: float) -> str:
+    """A score around zero: +0.12, -0.03, +0.00 (and never -0.00)."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
 def _share(mask: np.ndarray) -> str:
     return f"{100 * mask.mean():.1f} %"
 
@@ -150,7 +155,7 @@ def attribution(values: Array, method: str, layer: str | None, score: float | No
     """Of one attribution."""
     names = {"integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
     where = "" if layer is None else f" at {layer}"
-    scored = "" if score is None else f" Faithfulness {score:+.2f} (0 is chance)."
+    scored = "" if score is None else f" Faithfulness {signed(score)} (0 is chance)."
     return (
         f"{names.get(method, method)}{where}: what speaks for lesion in the outlined region (purple) and against "
         f"(orange), {span(values)}; colors end at the 99th percentile.{scored}"
@@ -162,7 +167,7 @@ def faithfulness(score: float) -> str:
     return (
         "Mean probability of lesion in the region while the most important parts of the image are taken away first "
         f"(deletion: should fall early) or given back first (insertion: should rise early). Gain over random orders "
-        f"(dotted): {score:+.2f}."
+        f"(dotted): {signed(score)}."
     )
 
 

@@ -138,6 +138,23 @@ def test_any_network_can_be_asked(asked):
     assert app.selectbox(key="cam").value in app.selectbox(key="cam").options
 
 
+def test_a_pixel_that_is_no_lesion_and_an_empty_map(asked, texts, monkeypatch):
+    monkeypatch.setattr("dashboard.weights.Weights.threshold", property(lambda self: 0.999))
+    attribute = explain.attribute
+
+    def empty(*arguments, **options):
+        found = attribute(*arguments, **options)
+        found.map[:] = 0
+        return found
+
+    monkeypatch.setattr(explain, "attribute", empty)
+    app = run(asked())
+    assert "**no lesion**" in texts(app)
+    assert "here they say little" in texts(app)
+    assert texts(app).count("The map is empty") == 3
+    assert "-0.00" not in scores(app).values()
+
+
 def test_a_link_reproduces_the_question(asked):
     app = asked(px="250", py="999", cam="E2.1", baseline="blur")
     assert dict(app.query_params) == {
