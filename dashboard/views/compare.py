@@ -1,10 +1,7 @@
 """Compare: two networks, or one with and without a module, on one image and over a set; and what was measured."""
 
-import json
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from dashboard import frame, state
 from dashboard.components.wipe import wipe
 from dashboard.images import enlarge
 from dashboard.jobs import job
+from dashboard.measured import show_measured
 from dashboard.picker import choose_picture
 from dashboard.pictures import Picture
 from dashboard.predict import predict
@@ -44,8 +42,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "CMN left out": ("cmn",),
     "No module": ("cra", "se", "cmn"),
 }
-RESULTS = "SKINLESION_RESULTS_DIR"
-_SHIPPED = Path(__file__).parents[2] / "benchmarks" / "results" / "reproduce" / "cpu"
 
 
 def show() -> None:
@@ -63,7 +59,7 @@ def show() -> None:
     st.divider()
     _over_a_set(a, b)
     st.divider()
-    _measured()
+    show_measured()
 
 
 def _choose(chosen: Weights) -> tuple[Weights, Weights]:
@@ -290,97 +286,6 @@ def _image_by_image(a: Weights, b: Weights, found_a: Examination, found_b: Exami
             "The images on which they differ most come first. Blue: found rightly; purple: wrongly found; orange: "
             "missed."
         )
-
-
-def _measured() -> None:
-    """The comparison that `skinlesion reproduce` has measured, if it has."""
-    st.subheader("What was measured", anchor=False)
-    try:
-        summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
-    except (ValueError, KeyError, TypeError):
-        st.error("The measured results cannot be read. Write them anew: `skinlesion reproduce report`.")
-        return
-    if summary is None:
-        st.info(
-            "The paper's comparison has not been run here yet: there is no `benchmarks/results/reproduce/cpu`. "
-            "`skinlesion reproduce` runs it, table by table, and writes down what holds and what does not.",
-            icon=":material/hourglass_empty:",
-        )
-        return
-    st.markdown(
-        "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
-        "reproduce`). A claim holds if the whole 95 % interval of its difference, over seeds and test images, is above "
-        "0."
-    )
-    claims = [
-        {
-            "claim": claim["text"],
-            "paper": claim["paper"],
-            "here": _number(claim["difference"]),
-            "from": _number(claim["low"]),
-            "to": _number(claim["high"]),
-            "seeds": claim["seeds"],
-            "verdict": claim["word"],
-        }
-        for claim in summary["claims"]
-    ]
-    points = ("paper", "here", "from", "to")
-    st.dataframe(
-        claims,
-        hide_index=True,
-        column_config={name: st.column_config.NumberColumn(name, format="%+.2f") for name in points},
-    )
-    st.caption("Differences of pooled lesion IoU, in points; the paper's own beside them.")
-    for table in summary["tables"].values():
-        with st.expander(plain(table["title"]), icon=":material/table_chart:"):
-            st.dataframe(
-                [
-                    {
-                        "network": row["label"],
-                        "paper IoU": row["paper"].get("iou"),
-                        "IoU": row["mean"]["iou"],
-                        "std over seeds": row["deviation"]["iou"],
-                        "DSC": row["mean"]["dsc"],
-                        "runs": f"{row['seeds']} of {row['wanted']}",
-                        "parameters": row["cost"]["parameters"] if row["cost"] else None,
-                    }
-                    for row in table["rows"]
-                ],
-                hide_index=True,
-                column_config={
-                    **{
-                        name: st.column_config.NumberColumn(name, format="%.2f")
-                        for name in ("paper IoU", "IoU", "std over seeds", "DSC")
-                    },
-                    "parameters": _FORMATS["parameters"],
-                },
-            )
-            st.caption("Pooled scores of the test part, in percent; the mean over the runs that are done.")
-    with st.expander("Under which protocol", icon=":material/gavel:"):
-        st.markdown(plain(summary["protocol"], 4000))
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # a claim that was not run
-
-
-def _summary(path: Path) -> dict[str, Any] | None:
-    """What `skinlesion reproduce report` wrote; None where it has not.
-
-    Raises:
-        ValueError, KeyError, TypeError: the file is damaged.
-    """
-    try:
-        modified = path.stat().st_mtime_ns
-    except OSError:
-        return None
-    return _read(str(path), modified)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _read(path: str, modified: int) -> dict[str, Any]:
-    values = json.loads(Path(path).read_text("utf-8"))
-    return {name: values[name] for name in ("claims", "tables", "protocol")}
 
 
 show()

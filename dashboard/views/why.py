@@ -1,34 +1,38 @@
 """Why this mask: what the network's answer hangs on in the image, by three methods, and whether they tell the truth."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import streamlit as st
-from torch import Tensor, nn
 
 from dashboard import frame, state
+from dashboard.attributions import (
+    CURVES,
+    METHODS,
+    PASSES,
+    Answer,
+    Asked,
+    compare_with_shuffled,
+    explain_all,
+    known_answer,
+)
 from dashboard.components.spot import spot
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
 from dashboard.pictures import Picture
 from dashboard.predict import Prediction, predict
-from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import LOADED, Weights, load
 from skinlesion import explain
 from skinlesion.data.images import resize_mask
-from skinlesion.explain.attribution import STEPS, Attribution
-from skinlesion.explain.faithfulness import ORDERS, POINTS, Faithfulness
+from skinlesion.explain.attribution import STEPS
+from skinlesion.explain.faithfulness import ORDERS
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import masked
 from skinlesion.segmenter import Segmenter
 
-METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "occlusion": "Occlusion"}
-# Images that each method runs, backward passes counted twice; the bar and the announced time follow them.
-PASSES = {"grad_cam": 3, "integrated_gradients": 3 * STEPS, "occlusion": 226}
-CURVES = 2 * POINTS
 IDEAS = {
     "grad_cam": "a layer's channels, weighted by how much the answer rises with each. Coarse; only what speaks for.",
     "integrated_gradients": "the gradient, summed while the image is faded in from nothing. Fine, often noisy.",
@@ -40,23 +44,6 @@ SCORE = (
     "How much faster the probability falls when the parts that the map names are taken away first, and rises when "
     "they are given back first, than for parts in random order. 0 is chance, below 0 is worse than chance."
 )
-
-
-class Asked(NamedTuple):
-    """Everything that an answer depends on: what caches know it by."""
-
-    weights: str
-    picture: str
-    pixel: tuple[int, int] | None
-    baseline: str
-    layer: str | None
-
-
-class Answer(NamedTuple):
-    """One method's."""
-
-    attribution: Attribution
-    faithfulness: Faithfulness
 
 
 def show() -> None:
@@ -156,8 +143,8 @@ def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None
     value = float(prediction.probability[pixel])
     lesion = value >= weights.threshold
     skin = (
-        " Orange is what keeps it from being lesion. The scores follow its probability, which is low already: here they "
-        "say little."
+        " Orange is what keeps it from being lesion. The scores follow its probability, which is low already: here "
+        "they say little."
     )
     st.markdown(
         f"Asked about: the **logit of the pixel** in row {pixel[0]}, column {pixel[1]} of the network's image; its "
@@ -224,7 +211,7 @@ def _answers(
     work: Any, canvas: _Canvas, segmenter: Segmenter, picture: Picture, region: np.ndarray, asked: Asked
 ) -> dict[str, Answer] | None:
     """All three, if they are there; what is there already is drawn."""
-    known = {method: _known(asked, method) for method in METHODS}
+    known = {method: known_answer(asked, method) for method in METHODS}
     for method, answer in known.items():
         canvas.draw(method, answer)
     done = {method: answer for method, answer in known.items() if answer is not None}
@@ -236,65 +223,11 @@ def _answers(
         return job(
             "why",
             asked,
-            lambda tell: _explain(segmenter.model, image, region, asked, tell, canvas.draw, done),
+            lambda tell: explain_all(segmenter.model, image, region, asked, tell, canvas.draw, done),
             label="Explain the rest" if done else "Explain",
             icon=":material/troubleshoot:",
             help=f"Runs the network about {runs} times. You can stop it; what is done by then stays.",
         )
-
-
-def _key(asked: Asked, method: str) -> Asked:
-    """Only Grad-CAM depends on the layer."""
-    return asked if method == "grad_cam" else asked._replace(layer=None)
-
-
-def _known(asked: Asked, method: str) -> Answer | None:
-    key = _key(asked, method)
-    found, score = recall("why", (key, method)), recall("why", (key, method, "score"))
-    return None if found is None or score is None else Answer(found, score)
-
-
-def _explain(
-    model: nn.Module,
-    image: Tensor,
-    region: np.ndarray,
-    asked: Asked,
-    tell: Callable[[float, str], None],
-    draw: Callable[[str, Answer], None],
-    done: Mapping[str, Answer],
-) -> dict[str, Answer]:
-    """The three methods and their scores; each is drawn when it is there."""
-    steps = Steps("why", tell, sum(PASSES.values()) + (ORDERS + len(METHODS)) * CURVES)
-    baseline, answers = asked.baseline, {}
-    control = steps.run(
-        (asked._replace(layer=None), "control"),
-        ORDERS * CURVES,
-        "Random orders, to compare with",
-        lambda report: explain.random_control(model, image, region, baseline=baseline, report=report),
-    )
-    for method, title in METHODS.items():
-        key = _key(asked, method)
-        found = steps.run((key, method), PASSES[method], title, _attribution(model, image, region, method, key))
-        score = steps.run(
-            (key, method, "score"),
-            CURVES,
-            f"{title}: faithfulness",
-            lambda report, found=found: explain.faithfulness(
-                model, image, found, control, baseline=baseline, report=report
-            ),
-        )
-        answers[method] = Answer(found, score)
-        if method not in done:
-            draw(method, answers[method])
-    return answers
-
-
-def _attribution(
-    model: nn.Module, image: Tensor, region: np.ndarray, method: str, key: Asked
-) -> Callable[[Callable[[float], None]], Attribution]:
-    return lambda report: explain.attribute(
-        model, image, region, method, layer=key.layer, baseline=key.baseline, report=report
-    )
 
 
 def _agreement(answers: Mapping[str, Answer]) -> None:
@@ -338,7 +271,7 @@ def _sanity(
         found = job(
             "why-sanity",
             asked,
-            lambda tell: _shuffled(segmenter.model, image, region, asked, answers, tell),
+            lambda tell: compare_with_shuffled(segmenter.model, image, region, asked, answers, tell),
             label="Ask the shuffled network",
             icon=":material/shuffle:",
         )
@@ -350,25 +283,6 @@ def _sanity(
                 "Rank correlation of each map with the shuffled network's, -1 to 1; near 0 is good, near 1 means that "
                 "the map would look the same without any training."
             )
-
-
-def _shuffled(
-    model: nn.Module,
-    image: Tensor,
-    region: np.ndarray,
-    asked: Asked,
-    answers: Mapping[str, Answer],
-    tell: Callable[[float, str], None],
-) -> dict[str, float]:
-    steps, shuffled = Steps("why", tell, sum(PASSES.values())), explain.shuffled_copy(model)
-    found = {}
-    for method, title in METHODS.items():
-        key = _key(asked, method)
-        made = steps.run(
-            (key, method, "shuffled"), PASSES[method], title, _attribution(shuffled, image, region, method, key)
-        )
-        found[method] = explain.similarity(answers[method].attribution.map, made.map)
-    return found
 
 
 show()
