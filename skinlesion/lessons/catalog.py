@@ -41,7 +41,7 @@ class Lesson:
 
 LESSONS: tuple[Lesson, ...] = (
     Lesson(0, "start", "Start here", 20, 900, (), "abstract and Figure 2"),
-    Lesson(1, "lesions", "Seeing lesions", 50, 900, (), "sections 1 and 4.1"),
+    Lesson(1, "lesions", "Seeing lesions", 60, 1100, (), "sections 1 and 4.1", "lesions"),
     Lesson(2, "scores", "Scores and the supervised loss", 70, 900, (), "sections 3.4 and 4.2, eqs 11-14", "scores"),
     Lesson(3, "unet", "A U-Net and its weaknesses", 60, 900, (2,), "sections 1 and 2.1"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
@@ -54,8 +54,8 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(11, "network", "The whole network", 75, 1300, (9, 10), "section 3.1, Figure 1", "network"),
     Lesson(12, "distillation", "Feature distillation", 75, 900, (2,), "section 3.4, eqs 8-10", "distill"),
     Lesson(13, "training", "Training", 70, 900, (2, 11, 12), "section 4.3"),
-    Lesson(14, "looking_inside", "Looking inside", 70, 900, (7, 10, 11), "section 4.6", "looking"),
-    Lesson(15, "critique", "Reading a paper critically", 60, 900, (2, 12), "sections 4.4 and 4.5, Tables 1-5"),
+    Lesson(14, "looking_inside", "Looking inside", 70, 1100, (7, 10, 11), "sections 3.2 and 3.3", "looking"),
+    Lesson(15, "critique", "Reading a paper critically", 60, 900, (2, 12), "sections 4.3 and 4.4, Tables 1-5", "critique"),
 )
 
 

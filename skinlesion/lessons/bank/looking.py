@@ -275,7 +275,7 @@ Why this product? For many steps $\sum a = s(x) - s(x')$: the map tells where th
         _wrong_gradients("base ignored", "black", "Your way starts at black. It starts at `base`."),
         _wrong_gradients("absolute", "absolute", "No absolute values: what speaks against must stay negative."),
     ),
-    after="The midpoints converge fast, but the score is steep somewhere on the way: the package checks the sum and "
+    after="In a deep network few steps are not enough: the package checks the sum and "
     "reports how far it is off (`completeness_gap`).",
 )
 

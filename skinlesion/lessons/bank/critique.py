@@ -1,0 +1,370 @@
+"""Lesson 15: reading a paper critically."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Generator
+
+from skinlesion.lessons.bank.inputs import normal, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Wrong
+
+# --- two numbers that must fit ---------------------------------------------------------------------------------------
+
+
+def dsc_range(iou: float) -> tuple[float, float]:
+    """The printed DSC values that a printed IoU allows, both in percent with two decimals.
+
+    Args:
+        iou: as printed.
+
+    Returns:
+        Least and largest printed DSC, if both come from one confusion matrix.
+    """
+
+    def dsc(value: float) -> float:
+        return 200 * value / (100 + value)
+
+    return dsc(iou - 0.005) - 0.005, dsc(iou + 0.005) + 0.005
+
+
+def _range(iou: float, *, mistake: str) -> tuple[float, float]:
+    def dsc(value: float) -> float:
+        return 200 * value / (100 + value)
+
+    if mistake == "dsc only":
+        return dsc(iou) - 0.005, dsc(iou) + 0.005
+    if mistake == "iou only":
+        return dsc(iou - 0.005), dsc(iou + 0.005)
+    if mistake == "full step":
+        return dsc(iou - 0.01) - 0.01, dsc(iou + 0.01) + 0.01
+    if mistake == "percent":
+        return 2 * (iou - 0.005) / (1 + iou - 0.005) - 0.005, 2 * (iou + 0.005) / (1 + iou + 0.005) + 0.005
+    if mistake == "inverse":
+        return tuple(100 * v / (200 - v) + e for v, e in ((iou - 0.005, -0.005), (iou + 0.005, 0.005)))  # type: ignore[return-value]
+    return dsc(iou + 0.005) + 0.005, dsc(iou - 0.005) - 0.005
+
+
+def _wrong_range(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda iou: _range(iou, mistake=mistake), diagnosis)
+
+
+DSC_RANGE = Exercise(
+    name="critique.dsc_range",
+    lesson=15,
+    title="Can these two numbers belong together?",
+    statement=r"""
+From one confusion matrix $\mathrm{DSC} = 2\,\mathrm{IoU}/(1 + \mathrm{IoU})$ (lesson 2). But printed numbers are
+**rounded**, and an auditor must not blame rounding. A printed IoU of 81.48 stands for anything from 81.475 to
+81.485; a printed DSC for its value $\pm 0.005$.
+
+Given a printed `iou` in percent, return the least and the largest DSC in percent that could stand beside it:
+`(low, high)`.
+""",
+    solution=dsc_range,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "DSC grows with IoU: take the two ends of what the IoU may have been.",
+        "In percent: `200 * v / (100 + v)`. Then DSC's own rounding widens the range by 0.005 on either side.",
+    ),
+    cases=lambda generator: [
+        Case((round(float(uniform(generator, 70, 90, 1)), 2),), "an IoU of a table"),
+        Case((50.0,), "half"),
+        Case((12.34,), "a poor one"),
+    ],
+    wrong=(
+        _wrong_range("only DSC rounded", "dsc only", "The IoU was rounded as well: start from its two ends."),
+        _wrong_range("only IoU rounded", "iou only", "The DSC was rounded as well: widen the range by 0.005 each way."),
+        _wrong_range("a whole step", "full step", "Rounding moves a number by half a step, 0.005, not by 0.01."),
+        _wrong_range("percent as fractions", "percent", "The formula with the 1 is for fractions; these are percent."),
+        _wrong_range("the inverse", "inverse", "That is IoU from DSC. DSC is the larger of the two."),
+        _wrong_range("ends swapped", "swapped", "The order is (low, high)."),
+    ),
+    rtol=0,
+    atol=1e-6,
+)
+
+# --- the text and its table ------------------------------------------------------------------------------------------
+
+CMN_GAIN = Exercise(
+    name="critique.cmn_gain",
+    lesson=15,
+    title="The text and its table",
+    statement=r"""
+Section 4.4.1 says: "the Channel Mixing Network (CMN) enhances the mIoU and Dice coefficients on the ISIC2017 dataset
+by 1.77% and 1.09% respectively". Here is Table 4. By how many points of IoU does CMN **alone** improve on the first
+row?
+
+| SE | CMN | CRA | IoU | DSC |
+|---|---|---|---|---|
+| | | | 79.54 | 88.60 |
+| x | | | 80.44 | 89.16 |
+| | x | | 79.98 | 88.88 |
+| | | x | 80.97 | 89.45 |
+| x | x | | 81.31 | 89.69 |
+| x | | x | 80.13 | 88.97 |
+| | x | x | 80.39 | 89.13 |
+| x | x | x | 81.48 | 89.79 |
+""",
+    solution=0.44,
+    difficulty=1,
+    minutes=3,
+    hints=("Find the row with CMN and nothing else.", "Its IoU less that of the first row."),
+    wrong=(
+        Wrong("the text", 1.77, "That is what the text says. It is the row SE + CMN: 81.31 - 79.54."),
+        Wrong("the text's DSC", 1.09, "That is the text's DSC, and of the row SE + CMN."),
+        Wrong("DSC", 0.28, "That is the gain in DSC. IoU is asked."),
+        Wrong("on top of SE", 0.87, "That is what CMN adds to SE: 81.31 - 80.44. Alone is asked."),
+        Wrong("the whole", 1.94, "That is all three modules together."),
+        Wrong("on top of the others", 1.35, "That is what CMN adds to SE + CRA: 81.48 - 80.13. Alone is asked."),
+    ),
+    rtol=0,
+    atol=0.004,
+    after="The text credits one module with the gain of two. CMN alone gains a quarter of that.",
+)
+
+# --- the luck of the test images -------------------------------------------------------------------------------------
+
+
+def bootstrap_pooled(counts: NDArray[np.int64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Pooled IoU of each resample of the images.
+
+    Args:
+        counts: (images, 4), TP, FP, FN, TN.
+        draws: (resamples, images), which images each resample holds, with repetitions.
+
+    Returns:
+        (resamples,).
+    """
+    tp, fp, fn, _ = np.moveaxis(counts[draws].sum(axis=1), -1, 0)
+    return tp / (tp + fp + fn)
+
+
+def _bootstrap(counts: NDArray[np.int64], draws: NDArray[np.int64], *, mistake: str) -> NDArray[np.float64]:
+    drawn = counts[draws].astype(float)  # (resamples, images, 4)
+    tp, fp, fn, tn = np.moveaxis(drawn.sum(1), -1, 0)
+    if mistake == "mean":
+        each = drawn[..., 0] / drawn[..., :3].sum(-1)
+        return each.mean(1)
+    if mistake == "dsc":
+        return 2 * tp / (2 * tp + fp + fn)
+    if mistake == "accuracy":
+        return (tp + tn) / (tp + fp + fn + tn)
+    if mistake == "no repeats":
+        sums = np.stack([counts[np.unique(draw)].sum(0) for draw in draws])
+        return sums[:, 0] / sums[:, :3].sum(1)
+    if mistake == "all":
+        return tp / (tp + fp + fn + tn)
+    whole = counts.sum(0)
+    return np.full(len(draws), whole[0] / whole[:3].sum())
+
+
+def _wrong_bootstrap(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda counts, draws: _bootstrap(counts, draws, mistake=mistake), diagnosis)
+
+
+def _bootstrap_cases(generator: Generator) -> list[Case]:
+    cases = []
+    for images, resamples in ((4, 6), (7, 3)):
+        counts = uniform(generator, 1, 60, images, 4).numpy().astype(np.int64)
+        draws = uniform(generator, 0, images, resamples, images).numpy().astype(np.int64)
+        cases.append(Case((counts, draws), f"{images} images, {resamples} resamples"))
+    return cases
+
+
+BOOTSTRAP = Exercise(
+    name="critique.bootstrap_pooled",
+    lesson=15,
+    title="The luck of the test images",
+    statement=r"""
+The test images are a draw from all lesions that might have been photographed. How would the score vary with another
+draw? The bootstrap imitates it: draw as many images **from the test images, with repetitions**, and score them.
+
+`counts` is an integer array $(\text{images}, 4)$ of TP, FP, FN, TN. Each row of `draws` $(\text{resamples},
+\text{images})$ lists the images of one resample. Return the **pooled** IoU of each resample, $(\text{resamples})$.
+An image that is drawn twice counts twice.
+""",
+    solution=bootstrap_pooled,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "`counts[draws]` has the counts of every drawn image: which shape?",
+        "Sum over the images (axis 1) first, then form the ratio: that is what pooled means.",
+    ),
+    cases=_bootstrap_cases,
+    wrong=(
+        _wrong_bootstrap("mean over images", "mean", "That is the mean of the images' IoU. Pool the pixels first."),
+        _wrong_bootstrap("DSC", "dsc", "That is the DSC."),
+        _wrong_bootstrap("accuracy", "accuracy", "That is the accuracy: TN does not belong in an IoU."),
+        _wrong_bootstrap("without repetitions", "no repeats", "An image that is drawn twice must count twice."),
+        _wrong_bootstrap("TN in the union", "all", "TN is in your union. Skin that was found is not lesion."),
+        _wrong_bootstrap("not resampled", "whole", "Every resample gives the same: `draws` is not used."),
+    ),
+)
+
+# --- one pair of runs, tested ----------------------------------------------------------------------------------------
+
+
+def permutation_p(a: NDArray[np.float64], b: NDArray[np.float64], signs: NDArray[np.int64]) -> float:
+    """Two-sided p-value of a paired permutation test.
+
+    Args:
+        a: (images,), one run's score of each image.
+        b: (images,), another run's, images in the same order.
+        signs: (arrangements, images), 1 or -1.
+
+    Returns:
+        In (0, 1].
+    """
+    difference = a - b
+    arranged = np.abs((signs * difference).mean(axis=1))
+    return float(((arranged >= abs(difference.mean())).sum() + 1) / (len(signs) + 1))
+
+
+def _p(a: NDArray[np.float64], b: NDArray[np.float64], signs: NDArray[np.int64], *, mistake: str) -> float:
+    difference = a - b
+    arranged, observed = (signs * difference).mean(axis=1), difference.mean()
+    if mistake == "never one":
+        return float((np.abs(arranged) >= abs(observed)).mean())
+    if mistake == "one-sided":
+        return float(((arranged >= observed).sum() + 1) / (len(signs) + 1))
+    if mistake == "other tail":
+        return float(((np.abs(arranged) < abs(observed)).sum() + 1) / (len(signs) + 1))
+    if mistake == "signs of the sum":
+        arranged = (signs * (a + b)).mean(axis=1)
+    if mistake == "absolute first":
+        observed = np.abs(difference).mean()
+    if mistake == "whole run":
+        arranged = signs[:, 0] * observed
+    return float(((np.abs(arranged) >= abs(observed)).sum() + 1) / (len(signs) + 1))
+
+
+def _wrong_p(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda a, b, signs: _p(a, b, signs, mistake=mistake), diagnosis)
+
+
+def _p_cases(generator: Generator) -> list[Case]:
+    cases = []
+    for images, shift in ((9, -0.3), (12, 0.35), (6, 0.1)):
+        a = normal(generator, images).double().numpy() + 3
+        b = a - shift + 0.6 * normal(generator, images).double().numpy()
+        signs = 2 * (normal(generator, 199, images).numpy() > 0).astype(np.int64) - 1
+        cases.append(Case((a, b, signs), f"{images} images"))
+    return cases
+
+
+PERMUTATION = Exercise(
+    name="critique.permutation_p",
+    lesson=15,
+    title="Two runs on the same images",
+    statement=r"""
+If two runs were equally good, then in each image it would be a coin's throw which of the two got the better score:
+the difference $a_i - b_i$ might as well have the other sign. So throw the coins: each row of `signs`
+$(\text{arrangements}, \text{images})$ has a 1 or -1 for each image. The p-value is the part of all arrangements whose
+mean difference is **at least as far from zero** as the observed one, and what was observed counts as one of them:
+
+$$p = \frac{1 + \#\{\,|\overline{s\,(a - b)}| \ge |\overline{a - b}|\,\}}{1 + \text{arrangements}}$$
+""",
+    solution=permutation_p,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "`signs * (a - b)` has a row for each arrangement. Mean over the images.",
+        "Compare absolute values, count, add 1 above and below.",
+    ),
+    cases=_p_cases,
+    wrong=(
+        _wrong_p(
+            "without the observed", "never one", "What was observed is an arrangement too: add 1 above and below."
+        ),
+        _wrong_p(
+            "one-sided", "one-sided", "One-sided: whoever looks for a difference of either sign takes both tails."
+        ),
+        _wrong_p("the other tail", "other tail", "You count the arrangements that are *less* extreme."),
+        _wrong_p("signs of the sum", "signs of the sum", "The signs belong to the differences a - b, not to a + b."),
+        _wrong_p(
+            "absolute differences",
+            "absolute first",
+            "You take absolute values before the mean: then no arrangement can reach it. Mean first.",
+        ),
+        _wrong_p("one coin for all", "whole run", "One coin for the whole run. Each image has its own."),
+    ),
+    atol=1e-6,
+)
+
+# --- the luck of the seed --------------------------------------------------------------------------------------------
+
+
+def runs_needed(difference: float, deviation: float) -> int:
+    """Runs of each system that show a difference with a probability of 80 %.
+
+    Args:
+        difference: that is really there, in points.
+        deviation: standard deviation of runs that differ in their seed only, in points.
+
+    Returns:
+        n for each system, for a two-sided test at 5 % (normal approximation).
+    """
+    return math.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2)
+
+
+RUNS = Exercise(
+    name="critique.runs_needed",
+    lesson=15,
+    title="How many runs?",
+    statement=r"""
+Runs of one system that differ in the seed alone scatter with standard deviation $s$ (points). The mean of $n$ runs
+has standard error $s/\sqrt n$; the *difference* of two such means $\sqrt{2/n}\,s$. A test at 5 % calls it a difference
+when it is 1.96 standard errors from zero. To get that far with probability 80 % the true difference $d$ must be
+$1.96 + 0.84$ standard errors:
+
+$$d = (1.96 + 0.84)\,\sqrt{\tfrac2n}\,s$$
+
+Solve for $n$, the runs of **each** system, and round up. Use exactly these constants.
+""",
+    solution=runs_needed,
+    difficulty=2,
+    minutes=6,
+    hints=("Square both sides.", "n = 2 (2.8 s / d)^2; `math.ceil` rounds up."),
+    cases=lambda _: [
+        Case((0.5, 0.5), "a difference as large as the deviation"),
+        Case((0.17, 0.4), "a small difference"),
+        Case((1.94, 0.9), "a large one"),
+    ],
+    wrong=(
+        Wrong(
+            "one system",
+            lambda difference, deviation: math.ceil((2.8 * deviation / difference) ** 2),
+            "The factor 2 is missing: both systems scatter.",
+        ),
+        Wrong(
+            "not squared",
+            lambda difference, deviation: math.ceil(2 * 2.8 * deviation / difference),
+            "Not squared: for half the difference you need four times the runs, not twice.",
+        ),
+        Wrong(
+            "power forgotten",
+            lambda difference, deviation: math.ceil(2 * (1.96 * deviation / difference) ** 2),
+            "With 1.96 alone the test finds the difference in only half of the cases. Add 0.84.",
+        ),
+        Wrong(
+            "rounded down",
+            lambda difference, deviation: math.floor(2 * (2.8 * deviation / difference) ** 2),
+            "Round up: with fewer runs 80 % are not reached.",
+        ),
+        Wrong(
+            "upside down",
+            lambda difference, deviation: math.ceil(2 * (2.8 * difference / deviation) ** 2),
+            "Upside down: a larger deviation needs more runs, a larger difference fewer.",
+        ),
+        Wrong(
+            "both systems together",
+            lambda difference, deviation: 2 * math.ceil(2 * (2.8 * deviation / difference) ** 2),
+            "That is the number for both systems together; n is for each.",
+        ),
+    ),
+    after="The normal approximation flatters small n: with three runs a t test needs a good deal more.",
+)
+
+EXERCISES = (DSC_RANGE, CMN_GAIN, BOOTSTRAP, PERMUTATION, RUNS)
