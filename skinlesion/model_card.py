@@ -83,10 +83,8 @@ def write_model_card(path: str | Path, card: dict[str, Any], *, name: str, diges
         "## What it is",
         _table(("", ""), _facts(card, digest)),
         "## How it was trained",
-        _code_block(card.get("command", "unknown")),
+        *_training(card),
     ]
-    if options := card.get("training", {}).get("options"):
-        parts.append(_table(("option", "value"), [(key, value) for key, value in options.items()]))
     write_text(path, "\n\n".join(part for part in parts if part) + "\n")
 
 
@@ -106,6 +104,15 @@ def _facts(card: dict[str, Any], digest: str) -> list[tuple[str, Any]]:
         ("written by skinlesion", card.get("version", "unknown")),
         ("tensors, SHA-256", digest),
     ]
+
+
+def _training(card: dict[str, Any]) -> list[str]:
+    """The command and the options of a run, and of those whose weights it started from, the first one first."""
+    parts = [*_training(card["origin"]), "Then, from the weights of that run:"] if "origin" in card else []
+    parts.append(_code_block(card.get("command", "unknown")))
+    if options := card.get("training", {}).get("options"):
+        parts.append(_table(("option", "value"), [(key, value) for key, value in options.items()]))
+    return parts
 
 
 def _results(report: dict[str, Any]) -> str:

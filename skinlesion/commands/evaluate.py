@@ -1,6 +1,7 @@
 """`skinlesion evaluate`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,9 +60,9 @@ def evaluate(
         wanted = set(manifest.parts[part])
         samples = [sample for sample in samples if sample.id in wanted]
         protocol |= {"split": manifest.name, "split_seed": manifest.seed, "manifest": manifest.hash}
-        trained_on = segmenter.card.get("data", {})
-        protocol["same_split_as_training"] = trained_on.get("manifest") == manifest.hash
-        if trained_on.get("dataset") == data and not protocol["same_split_as_training"]:
+        seen = list(_trained_on(segmenter.card))
+        protocol["same_split_as_training"] = all(each.get("manifest") == manifest.hash for each in seen)
+        if any(each.get("dataset") == data and each.get("manifest") != manifest.hash for each in seen):
             print(
                 f"Note: {weights} was trained on another split of {data}; it may have seen these images.",
                 file=sys.stderr,
@@ -105,3 +106,10 @@ def _print(report: dict[str, Any], title: str) -> None:
 
 def _with_interval(value: float, interval: list[float]) -> str:
     return f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+
+
+def _trained_on(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The data of a checkpoint's run, and of those whose weights it started from."""
+    yield card.get("data", {})
+    if "origin" in card:
+        yield from _trained_on(card["origin"])

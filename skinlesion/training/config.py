@@ -32,6 +32,8 @@ class TrainConfig:
     """The network: paper, small, tiny, vmunet or unet."""
     model: tuple[str, ...] = ()
     """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
+    start_from: str | None = None
+    """Weights of the same network to go on from: small, a file or a run folder. Default: random weights."""
 
     data: str = "isic2017"
     """The dataset's layout: isic2016, isic2017, isic2018, vmunet, folder or synthetic."""

@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
+from skinlesion.checkpoint import find_weights, load_checkpoint, tensors_hash
 from skinlesion.data.datamodule import SegmentationData
 from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
@@ -84,11 +85,11 @@ def train(config: TrainConfig) -> RunResult:
         torch.set_num_threads(config.threads)
     device = _device(config)
     torch.manual_seed(config.seed)
-    model = create_model(config.preset, **config.model_options())
+    model, origin = _make_model(config)
     engine = choose_engine(config.engine, device)
     set_engine(model, config.engine)
     module = SegmentationModule(model, config)
-    record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row))
+    record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row, origin))
     if first:
         data.prepare_data()  # a damaged image shows before anything is written
         _fill_folder(config, data.manifest, describe_environment(engine, device))
@@ -247,7 +248,23 @@ def _print_estimate(
     )
 
 
-def _card(config: TrainConfig, manifest: Manifest, row: Row) -> dict[str, Any]:
+def _make_model(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
+    """The network before its first step and, where it starts from weights, what their card says of their training."""
+    model = create_model(config.preset, **config.model_options())
+    if config.start_from is None:
+        return model, None
+    given, card = load_checkpoint(config.start_from)
+    if (given.name, given.config) != (model.name, model.config):
+        raise SkinlesionError(
+            f"--start-from {config.start_from} is another network than --preset and --model describe: "
+            f"{card['model']['name']} with {card['model']['config']}."
+        )
+    model.load_state_dict(given.state_dict())
+    origin = {name: card[name] for name in ("data", "seed", "command", "training", "origin") if name in card}
+    return model, origin | {"tensors": tensors_hash(find_weights(config.start_from))}
+
+
+def _card(config: TrainConfig, manifest: Manifest, row: Row, origin: dict[str, Any] | None = None) -> dict[str, Any]:
     """What best.safetensors says of itself."""
     options = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
     scores = {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}
@@ -259,6 +276,7 @@ def _card(config: TrainConfig, manifest: Manifest, row: Row) -> dict[str, Any]:
         "command": command(),
         "training": {"options": options, "epoch": row["epoch"], "seconds": row["seconds"]},
         "metrics": {"test" if config.select_by == "test_loss" else "val": scores},
+        **({} if origin is None else {"origin": origin}),
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from skinlesion.checkpoint import load_checkpoint
+from skinlesion.checkpoint import load_checkpoint, tensors_hash
 from skinlesion.data import splits
 from skinlesion.errors import SkinlesionError
 from skinlesion.training import RunResult, TrainConfig, train
@@ -122,6 +122,22 @@ def test_what_is_shipped_scores_as_the_table_says(finished, base):
         intersection += int((predicted & truth).sum())
         union += int((predicted | truth).sum())
     assert finished.selected["val_iou"] == pytest.approx(intersection / union, abs=1e-6)
+
+
+def test_a_run_can_start_from_weights_and_its_card_says_from_which(finished, base, tmp_path):
+    config = dataclasses.replace(base, out=tmp_path / "run", epochs=1, lr=1e-9, min_lr=1e-9, seed=7, start_from=str(finished.folder))
+    second = train(config)
+    assert second.selected["val_iou"] == pytest.approx(finished.selected["val_iou"], abs=2e-3)
+    _, card = load_checkpoint(second.best)
+    _, first = load_checkpoint(finished.best)
+    assert card["origin"]["command"] == first["command"]
+    assert card["origin"]["data"] == first["data"]
+    assert card["origin"]["tensors"] == tensors_hash(finished.best)
+    with pytest.raises(SkinlesionError, match="another network"):
+        train(dataclasses.replace(config, out=tmp_path / "other", model=(*base.model, "se=false")))
+    with pytest.raises(SkinlesionError, match="no weights 'nothing'"):
+        train(dataclasses.replace(config, out=tmp_path / "other", start_from="nothing"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_killed_and_resumed_ends_as_if_nothing_had_happened(finished, base, tmp_path):
