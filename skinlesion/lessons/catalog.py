@@ -43,7 +43,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(0, "start", "Start here", 20, 900, (), "abstract and Figure 2"),
     Lesson(1, "lesions", "Seeing lesions", 60, 1100, (), "sections 1 and 4.1", "lesions"),
     Lesson(2, "scores", "Scores and the supervised loss", 70, 900, (), "sections 3.4 and 4.2, eqs 11-14", "scores"),
-    Lesson(3, "unet", "A U-Net and its weaknesses", 60, 900, (2,), "sections 1 and 2.1"),
+    Lesson(3, "unet", "A U-Net and its weaknesses", 70, 1100, (2,), "sections 1 and 2.1", "unet"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
     Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
     Lesson(6, "fast_scan", "Making the scan fast", 75, 900, (4,), "section 2.2"),
