@@ -1,0 +1,508 @@
+# %% [markdown] kind="claim"
+# **Claim.** Before any network is trained, the data decide what a score can mean: two readings of one picture do not
+# agree, and a picture that stands on both sides of a split pays for memory instead of skill. We show it by measuring
+# how much a border three pixels away costs, and by a program that has learned nothing and gains 28 points from twins.
+# The controls: the same program on test pictures without a twin, a rule too simple to remember, and a repaired split.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - say what dermoscopy shows, what a mask is, and how ISIC 2016, 2017 and 2018 differ;
+# - normalize an image as this package does, and prove that the constants of other programs cancel;
+# - measure how much two readings agree, and what a displaced border costs for small and large lesions;
+# - augment image and mask together, and recognize an angle that is drawn once per run;
+# - find out whether a split leaks, by how much that inflates a score, and repair it.
+
+# %%
+import random
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from skinlesion import lessons
+from skinlesion.data.images import read_image, read_mask
+from skinlesion.data.layouts import find_samples
+from skinlesion.data.samples import bundled_samples
+from skinlesion.data.splits import near_duplicates
+from skinlesion.data.synthetic import synthesize
+from skinlesion.data.transforms import TrainingTransform
+
+DATA = None  # or the folder of ISIC 2017
+lessons.setup()
+
+# %% [markdown]
+# ## Draw the border
+#
+# A dermatoscope is a magnifier with its own light that takes away the skin's glare, by a drop of gel or by polarized
+# light. So one sees pigment *below* the surface. Here are eight such pictures; they come with the package, from ISIC
+# 2017. Before you look at the second row: where would *you* draw the border?
+
+# %%
+real = [sample for sample in bundled_samples() if sample.kind == "real"]
+drawn = [sample for sample in bundled_samples() if sample.kind == "synthetic"]
+
+
+def show(ax: plt.Axes, image: np.ndarray, mask: np.ndarray | None = None, title: str = "") -> None:
+    ax.imshow(image)
+    if mask is not None and mask.any():
+        ax.contour(mask, levels=[0.5], colors="white", linewidths=1.2)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=7)
+
+
+fig, axes = plt.subplots(2, 8, figsize=(11, 3.1))
+for column, sample in zip(axes.T, real, strict=True):
+    image, mask = read_image(sample.image_path), read_mask(sample.mask_path)
+    show(column[0], image)
+    show(column[1], image, mask, f"{sample.title.split(' (')[0]}, {100 * mask.mean():.0f} %")
+plt.show()
+
+# %% [markdown]
+# A **mask** says for each pixel "lesion" or "skin", and nothing between. The picture does not always know. Some of
+# these masks were drawn by hand, some by a program that a person had started and approved; some outlines are smooth,
+# some ragged. The network will be told that all of them are the truth.
+#
+# | | images in its segmentation part | the paper uses | stated license |
+# | --- | --- | --- | --- |
+# | ISIC 2016 | 900 + 379 | 900 to train, 379 to test: the official division | CC-0 |
+# | ISIC 2017 | 2000 + 150 + 600 | 2000 + 150, cut anew into 1500 and 650 | CC-0 |
+# | ISIC 2018 | 2594 + 100 + 1000 | 2594 + 100, cut anew into 1886 and 808 | CC-BY-NC 4.0 |
+#
+# The paper lists no ids for its cuts, so nobody can repeat them exactly (A35). The official test parts of 2017 and
+# 2018 are not used in it.
+#
+# No download is needed for this course. Where many pictures are wanted, we draw them:
+
+# %%
+fig, axes = plt.subplots(1, 8, figsize=(11, 1.7))
+for ax, sample in zip(axes, drawn, strict=False):
+    show(ax, read_image(sample.image_path), read_mask(sample.mask_path), sample.title.split(",")[0])
+plt.show()
+
+# %% [markdown]
+# Drawings have one thing that real pictures cannot have: a border that is known. They are no medical data.
+#
+# ## From bytes to numbers
+#
+# A picture is 8-bit numbers, $(H, W, 3)$. Rooms, cameras and skins differ in brightness, so each picture is stretched:
+
+
+# %% exercise="lesions.normalize"
+def normalize(image: np.ndarray) -> np.ndarray:
+    """Darkest value to 0, brightest to 1, all colors together: uint8 (H, W, 3) -> float32 (H, W, 3)."""
+    x = image.astype(np.float32)
+    low, high = x.min(), x.max()
+    return (x - low) / (high - low) if high > low else np.zeros_like(x)
+
+
+# %% [markdown]
+# Programs of this family first subtract a mean of the data set and divide by a deviation: 159.922 and 28.871 for
+# ISIC 2017 training. Others asked where these numbers come from, since they could not compute them again. Does it
+# matter?
+
+# %%
+normalize = lessons.use("lesions.normalize", normalize)
+
+image = read_image(real[0].image_path)
+shifted = (image.astype(np.float64) - 159.922) / 28.871
+again = (shifted - shifted.min()) / (shifted.max() - shifted.min())
+print(f"largest difference with and without these constants: {np.abs(again - normalize(image)).max():.0e}")
+
+spoiled = image.copy()
+spoiled[0, 0] = (255, 255, 255)  # one glint
+spoiled[0, 1] = (0, 0, 0)  # and one dark pixel
+print(f"the picture's mean {normalize(image).mean():.3f}; with two odd pixels {normalize(spoiled).mean():.3f}")
+
+# %% [markdown]
+# The constants cancel. Min-max undoes any affine map before it. Its weakness is in the second line: two pixels of
+# 65,536 move the whole picture. Hairs and glints do that every day.
+#
+# ## Two readings
+#
+# How good can a segmentation be? As good as the truth is certain.
+
+
+# %% exercise="lesions.agreement"
+def agreement(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of two readings of each image, 1 where both are empty: bool (B, H, W) twice -> (B,)."""
+    both, either = (first & second).sum((1, 2)), (first | second).sum((1, 2))
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+# %% [markdown] kind="predict"
+# **Predict.** Two careful readers, a picture of 256 x 256 pixels. One draws the border everywhere three pixels further
+# out than the other: a thin line's width. What is their IoU for a lesion of 44 % of the picture? And for one of 2.5 %?
+
+# %%
+agreement = lessons.use("lesions.agreement", agreement)
+
+masks = torch.from_numpy(np.stack([read_mask(sample.mask_path) for sample in real]))  # (8, 256, 256)
+area = 100 * masks.float().mean((1, 2))
+fig, ax = plt.subplots(figsize=(5, 2.4))
+for pixels in (1, 3, 5):
+    wider = F.max_pool2d(masks[:, None].float(), 2 * pixels + 1, stride=1, padding=pixels)[:, 0] > 0
+    both = agreement(masks, wider)
+    order = area.argsort()
+    ax.plot(area[order], both[order], "o-", label=f"{pixels} pixels further out")
+    if pixels == 3:
+        print(f"3 pixels: {both[order[-1]]:.2f} for the largest lesion, {both[order[0]]:.2f} for the smallest")
+ax.set(xscale="log", xlabel="lesion, % of the picture", ylabel="IoU of both readings", ylim=(0.5, 1))
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The same hand costs a small lesion four times as much: what counts is the length of the border against the area.
+#
+# And real readers? ISIC 2017 itself holds an answer by accident. Some pictures in it show one lesion twice, under two
+# ids, with two masks. (The list ships with the package. The measure of likeness is the correlation of the pictures'
+# gradients; those below 0.55 may be false.)
+
+# %%
+two_masks = {  # ids: (likeness of the pictures, IoU of the masks, official parts)
+    ("ISIC_0012127", "ISIC_0012970"): (1.0, 0.813, "validation and training"),
+    ("ISIC_0012290", "ISIC_0013594"): (0.9843, 0.9975, "both training"),
+    ("ISIC_0012756", "ISIC_0013184"): (0.9545, 0.99, "both training"),
+    ("ISIC_0012672", "ISIC_0012673"): (0.9121, 0.9752, "both training"),
+    ("ISIC_0000171", "ISIC_0015124"): (0.8749, 0.9335, "training and validation"),
+    ("ISIC_0000222", "ISIC_0014846"): (0.7531, 0.9341, "both training"),
+    ("ISIC_0000165", "ISIC_0014788"): (0.5717, 0.8871, "both training"),
+}
+if DATA is not None:  # measure the masks again
+    of = {sample.id: read_mask(sample.mask) for sample in find_samples(Path(DATA), "isic2017") if sample.mask}
+    for pair, (likeness, _, parts) in two_masks.items():
+        first, second = (torch.from_numpy(of[name].copy())[None] for name in pair)
+        two_masks[pair] = (likeness, float(agreement(first, second)), parts)
+for (a, b), (likeness, overlap, parts) in two_masks.items():
+    print(f"{a} and {b[5:]}: pictures alike {likeness:.2f}, masks agree {overlap:.3f} ({parts})")
+
+# %% [markdown]
+# Look at the first line. The pictures are *the same*: their likeness is 1.00. The masks agree at 0.813. A perfect
+# program would get 0.813 on one of them if the other had taught it. For comparison, this package's small network gets
+# a mean IoU of 0.814 on its 650 test pictures. One pair proves nothing about 2150, and some of the others agree almost
+# perfectly (one mask may have been made from the other). But it shows what kind of ceiling there is: differences of
+# one point between methods, as in the paper's Table 2, are much smaller than the differences between two truths.
+#
+# The same line shows something else. This picture stands in the *validation* part and in the *training* part. Keep
+# that in mind.
+#
+# ## Augmentation
+#
+# A lesion has no up. So we may turn and mirror it and have another picture for nothing. One rule: **whatever moves the
+# image moves the mask**.
+
+
+# %% exercise="lesions.turn"
+def turn(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Turn an image (3, H, W) and its mask (H, W) together by 0 to 3 quarter turns."""
+    quarters = int(torch.randint(4, (), generator=generator))
+    return torch.rot90(image, quarters, (1, 2)), torch.rot90(mask, quarters, (0, 1))
+
+
+# %% [markdown]
+# The package does it with Albumentations. Two recipes: `paper` has flips and a turn by any angle, `strong` also
+# changes scale, light and color, for short training. What happens to a picture depends on seed, epoch and index alone.
+
+# %%
+turn = lessons.use("lesions.turn", turn)
+
+image, mask = read_image(real[1].image_path), read_mask(real[1].mask_path)
+fig, axes = plt.subplots(2, 7, figsize=(10, 3.1))
+for row, recipe in zip(axes, ("paper", "strong"), strict=True):
+    transform = TrainingTransform(recipe, seed=0)
+    for epoch, ax in enumerate(row):
+        show(ax, *transform(image, mask, epoch=epoch, index=0), f"{recipe}, epoch {epoch}")
+plt.show()
+
+# %% [markdown]
+# ### A bug worth knowing: the angle drawn once
+#
+# In the program from which this line of work descends, the random angle is drawn when the transform is *made*, not
+# when it is *used* (A31). Nothing fails: pictures are turned, losses fall. Let us make a picture with one bright dot,
+# augment it 300 times with each, and mark where the dot lands.
+
+# %%
+import albumentations as A
+
+dot = np.zeros((97, 97, 3), dtype=np.uint8)
+dot[32:37, 74:79] = 255
+
+
+def once(seed: int) -> A.Compose:
+    """Flips and a turn, with the angle drawn here: the bug."""
+    angle = float(np.random.default_rng(seed).uniform(-180, 180))
+    parts = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.Rotate(limit=(angle, angle), p=0.5)]
+    transform = A.Compose(parts)
+    transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    return transform
+
+
+def place(picture: np.ndarray) -> tuple[float, float]:
+    """Where the dot is, from the middle."""
+    rows, columns = np.nonzero(picture[..., 0] > 100)
+    return columns.mean() - 48, 48 - rows.mean()
+
+
+nothing, package = np.zeros((97, 97), dtype=bool), TrainingTransform("paper", seed=0)
+landed = {f"drawn once, run {seed}": [place(once_(image=dot)["image"]) for _ in range(300)]
+          for seed, once_ in ((1, once(1)), (2, once(2)))}  # fmt: skip
+landed["drawn each time"] = [place(package(dot, nothing, epoch=epoch, index=0)[0]) for epoch in range(300)]
+fig, axes = plt.subplots(1, 3, figsize=(7.5, 2.6))
+for ax, (name, places) in zip(axes, landed.items(), strict=True):
+    x, y = np.array(places).T
+    ax.plot(x, y, "o", markersize=4, alpha=0.25)
+    different = len(np.unique(np.round(np.stack([x, y]) / 2), axis=1).T)
+    ax.set(title=f"{name}: {different} places", xlim=(-40, 40), ylim=(-40, 40), aspect="equal", xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# With the bug a run knows eight places (four flips, turned or not), and the next run others. That widens the spread between runs and makes
+# the augmentation poorer than the text claims. The lesson: test augmentation by what it *does* 300 times, not by
+# looking at one picture.
+#
+# ## The leak
+#
+# Now the trap. A score on a test part says something about new patients only if the test part *is* new. Write a
+# program that cannot say anything about new patients:
+
+
+# %% exercise="lesions.remember"
+def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
+    """The mask (H, W) of the training image (n, 3, H, W) that differs least from image (3, H, W)."""
+    return masks[(images - image).square().sum((1, 2, 3)).argmin()]
+
+
+# %% [markdown]
+# Its rival is a rule with four numbers: a pixel is lesion if $w \cdot \text{color} + b > 0$, fitted to all training
+# pixels. Four numbers cannot remember 120 pictures.
+#
+# **The experiment.** 60 test lesions and 120 others to train on. In the leaky version, 30 of the training pictures are
+# replaced by second photographs of test lesions 0 to 29: shifted by up to two pixels, a little brighter or darker,
+# with noise, and a second reading of the mask that is shifted likewise. The test pictures are the same in both.
+
+# %%
+TEST, TRAIN, SIDE = (20, 40, 48) if lessons.FAST else (60, 120, 48)
+TWINS = TEST // 2
+samples = [synthesize(seed, SIDE) for seed in range(TEST + TRAIN)]
+images = torch.stack([torch.from_numpy(normalize(s.image)).permute(2, 0, 1) for s in samples])  # (n, 3, H, W)
+masks = torch.stack([torch.from_numpy(s.mask.copy()) for s in samples])  # (n, H, W)
+
+
+def photograph_again(images: Tensor, masks: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Second photographs and second readings of the same lesions."""
+    generator = torch.Generator().manual_seed(seed)
+    shifts = torch.randint(-2, 3, (len(images), 2), generator=generator).tolist()
+    gain = 0.9 + 0.2 * torch.rand(len(images), 1, 1, 1, generator=generator)
+    moved = torch.stack([image.roll(shift, (1, 2)) for image, shift in zip(images, shifts, strict=True)])
+    noise = 0.03 * torch.randn(images.shape, generator=generator)
+    return moved * gain + noise, torch.stack([m.roll(s, (0, 1)) for m, s in zip(masks, shifts, strict=True)])
+
+
+twin_images, twin_masks = photograph_again(images[:TEST], masks[:TEST], seed=0)
+both_readings = float(agreement(masks[:TWINS], twin_masks[:TWINS]).mean())
+print(f"two readings of the lesions that have a twin agree at {both_readings:.3f}")
+
+# %% [markdown] kind="predict"
+# **Predict** four numbers for the program that only remembers. How does its score change, by the leak, on test
+# lesions 0 to 29? And on 30 to 59, which have no twin? Then the same two for the rule with four numbers. (You have
+# just seen a number that helps.)
+
+# %% kind="signature"
+remember = lessons.use("lesions.remember", remember)
+
+
+def fit_rule(images: Tensor, masks: Tensor) -> Tensor:
+    """Three weights and a bias, by logistic regression over all pixels."""
+    pixels, lesion = images.permute(0, 2, 3, 1).reshape(-1, 3), masks.flatten().float()  # (n H W, 3)
+    weight = torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=40)
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.binary_cross_entropy_with_logits(pixels @ weight[:3] + weight[3], lesion)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weight.detach()
+
+
+def answers(train_images: Tensor, train_masks: Tensor, test_images: Tensor) -> dict[str, Tensor]:
+    """What both programs say, (n, H, W) each."""
+    weight = fit_rule(train_images, train_masks)
+    by_memory = torch.stack([remember(image, train_images, train_masks) for image in test_images])
+    return {"memory": by_memory, "color rule": test_images.permute(0, 2, 3, 1) @ weight[:3] + weight[3] > 0}
+
+
+clean = images[TEST:], masks[TEST:]
+leaky = torch.cat([twin_images[:TWINS], clean[0][TWINS:]]), torch.cat([twin_masks[:TWINS], clean[1][TWINS:]])
+given = {"clean": answers(*clean, images[:TEST]), "leaky": answers(*leaky, images[:TEST])}
+scores = {
+    (name, version): agreement(given[version][name], masks[:TEST])
+    for name in ("memory", "color rule")
+    for version in given
+}
+
+fig, axes = plt.subplots(1, 5, figsize=(11.5, 2.5), width_ratios=[1, 1, 1, 1, 2.2])
+example = int((scores["memory", "leaky"] - scores["memory", "clean"])[:TWINS].argsort()[TWINS // 2])
+shown = {
+    "a test picture, true border": (images[example], masks[example]),
+    "its twin in training": (twin_images[example], twin_masks[example]),
+    f"memory, clean: {scores['memory', 'clean'][example]:.2f}": (images[example], given["clean"]["memory"][example]),
+    f"memory, leaky: {scores['memory', 'leaky'][example]:.2f}": (images[example], given["leaky"]["memory"][example]),
+}
+for ax, (title, (image, mask)) in zip(axes, shown.items(), strict=False):
+    show(ax, image.permute(1, 2, 0).clamp(0, 1).numpy(), mask.numpy(), title)
+places = {("memory", True): 0, ("memory", False): 1, ("color rule", True): 2.5, ("color rule", False): 3.5}
+for (name, twin), x in places.items():
+    part = slice(0, TWINS) if twin else slice(TWINS, TEST)
+    before, after = (float(scores[name, version][part].mean()) for version in ("clean", "leaky"))
+    axes[4].bar([x - 0.2, x + 0.2], [before, after], 0.38, color=["tab:blue", "tab:orange"])
+    axes[4].text(x, max(before, after) + 0.02, f"{100 * (after - before):+.1f}", ha="center", fontsize=8)
+    print(f"{name}, {'with' if twin else 'without'} a twin: clean {before:.3f}, leaky {after:.3f}")
+axes[4].axhline(both_readings, color="0.5", linestyle=":", linewidth=1)
+names = [f"{name}\n{'twins' if twin else 'no twins'}" for name, twin in places]
+axes[4].set_xticks(list(places.values()), names, fontsize=7)
+axes[4].set(ylim=(0, 0.95), ylabel="mean IoU", title="blue: clean, orange: leaky, dotted: twins' readings")
+plt.show()
+for version in given:
+    print(f"whole test part, {version}: memory {scores['memory', version].mean():.3f}, "
+          f"color rule {scores['color rule', version].mean():.3f}")  # fmt: skip
+
+# %% [markdown]
+# On lesions with a twin the memory's score rises by 28 points, nearly to the agreement of both readings (the dotted
+# line): it hands back the other reading, and nothing else. On those without a twin it does not rise. The rule of four numbers gains
+# nothing anywhere. So the leak does not reward skill. It rewards *capacity to remember*, and turns an even race into a
+# clear victory for the wrong program. A network with millions of weights stands somewhere between the two.
+#
+# ### The control: repair the split
+#
+# The cure is to split by lesion and not by picture.
+
+
+# %% exercise="lesions.whole_lesions"
+def whole_lesions(lesion: list[int], fraction: float, generator: torch.Generator) -> tuple[list[int], list[int]]:
+    """Places of the training and of the test images, with all images of a lesion on one side."""
+    names = sorted(set(lesion))
+    order = torch.randperm(len(names), generator=generator).tolist()
+    chosen = {names[i] for i in order[: round(fraction * len(names))]}
+    train = [i for i, name in enumerate(lesion) if name not in chosen]
+    return train, [i for i, name in enumerate(lesion) if name in chosen]
+
+
+# %% [markdown]
+# A pool of all pictures and twins of the first third. We split it six times by picture and six times by lesion, 70 to
+# 30.
+
+# %% kind="control"
+whole_lesions = lessons.use("lesions.whole_lesions", whole_lesions)
+pool_images, pool_masks = torch.cat([images, twin_images]), torch.cat([masks, twin_masks])
+lesion = [*range(TEST + TRAIN), *range(TEST)]  # which lesion each picture shows
+
+
+def memory_score(numbers: list[int], seed: int) -> float:
+    train, test = whole_lesions(numbers, 0.3, torch.Generator().manual_seed(seed))
+    found = torch.stack([remember(pool_images[i], pool_images[train], pool_masks[train]) for i in test])
+    return float(agreement(found, pool_masks[test]).mean())
+
+
+for name, numbers in (("by picture", list(range(len(lesion)))), ("by lesion", lesion)):
+    found = torch.tensor([memory_score(numbers, seed) for seed in range(6)])
+    print(f"split {name}: memory gets {found.mean():.3f} (from {found.min():.3f} to {found.max():.3f})")
+
+# %% [markdown]
+# ### How large is it in ISIC 2017?
+#
+# Eleven known pairs among 2150 pictures. A split that ignores them puts a pair on both sides with odds of
+# $2 \cdot 0.7 \cdot 0.3$.
+
+# %%
+pairs = len(near_duplicates("isic2017"))
+expected = 2 * 0.7 * 0.3 * pairs
+print(f"{pairs} pairs: {expected:.1f} of 650 test pictures; 30 points on each are "
+      f"{30 * expected / 650:.1f} points of the mean")  # fmt: skip
+
+# %% [markdown]
+# Small, by what is known. An honest calculation can also say "do not worry". Three other leaks are worse:
+#
+# - **Across years.** The challenges draw from one archive, and years share pictures. Training on 2018 and testing on
+#   2017 is no test.
+# - **Selection.** The harness keeps the checkpoint with the lowest loss on the very part that it then reports (A34).
+#   This package cuts a validation part out of the training part instead.
+# - **Patients.** Two lesions of one patient share skin, camera and reader. Nobody who has only the public ids can
+#   separate them.
+#
+# ### Play
+#
+# How alike must a twin be? Change the noise and the shift, and watch where memory stops to pay.
+
+# %% kind="play"
+import ipywidgets
+
+
+def spoil(noise: float = 0.0, shift: int = 0) -> None:
+    """Memory's score on test lesions with twins, when the twins are made less alike."""
+    generator = torch.Generator().manual_seed(1)
+    worse = twin_images[:TWINS].roll(shift, 2) + noise * torch.randn(twin_images[:TWINS].shape, generator=generator)
+    readings = twin_masks[:TWINS].roll(shift, 1)
+    train = torch.cat([worse, clean[0][TWINS:]]), torch.cat([readings, clean[1][TWINS:]])
+    found = torch.stack([remember(image, *train) for image in images[:TWINS]])
+    print(f"memory {agreement(found, masks[:TWINS]).mean():.3f}, both readings agree at "
+          f"{agreement(readings, masks[:TWINS]).mean():.3f}")  # fmt: skip
+
+
+_ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - The twins are drawings, shifted and noisy. Real second photographs also turn, zoom and change in light. A memory of
+#   pixels would not find those; a network might.
+# - A border that is everywhere three pixels further out is one kind of disagreement. Readers also disagree on whether
+#   a pale rim or a second patch belongs to the lesion, which costs more.
+# - The list of twins of ISIC 2017 was found by a measure of likeness. Pairs that it missed are not in the calculation.
+# - The pairs of masks are few and chosen by accident. Studies with several readers per picture are linked below.
+# - Images here are 48 or 256 pixels wide. The originals are up to 6000, and a mask's border loses detail with size.
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. A program subtracts the data set's mean before min-max normalization. What changes?
+# - [ ] the picture gets darker :: The minimum is subtracted afterward anyway.
+# - [x] nothing :: Min-max undoes every affine map with a positive factor.
+# - [ ] it depends on the mean :: The mean cancels, whatever it is.
+#
+# 2. Why does the same displaced border cost a small lesion more IoU?
+# - [x] it has more border for its area :: Area grows with the square of the radius, border only with the radius.
+# - [ ] it has fewer pixels to average :: The number of pixels alone does not matter: the ratio does.
+# - [ ] small lesions are fainter :: IoU knows nothing of color.
+#
+# 3. In the leaky experiment the memory's score stopped at the agreement of both readings. Why?
+# - [ ] the noise hid some twins :: A few, perhaps: that explains why it stays a little below, not why it stops there.
+# - [x] what it hands back *is* the other reading :: It cannot be better than that reading.
+# - [ ] the training part was too small :: One twin is all that it needs.
+#
+# 4. What would have told you that the angle was drawn only once?
+# - [ ] the loss does not fall :: It falls.
+# - [ ] one look at an augmented picture :: One picture looks right.
+# - [x] where a dot lands in many calls :: Randomness is a property of many calls.
+#
+# 5. A paper trains on ISIC 2018 and reports a test on ISIC 2017. What do you ask?
+# - [x] which pictures are in both :: The years draw from one archive.
+# - [ ] which seed was used :: Useful, but not the first trouble here.
+# - [ ] how many parameters it has :: That decides how much it can remember, not whether there is a leak.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [Skin lesion analysis toward melanoma detection, ISIC 2017](https://arxiv.org/abs/1710.05006): the challenge, and
+#   how its masks were made.
+# - [The same for 2018](https://arxiv.org/abs/1902.03368).
+# - [Handling inter-annotator agreement for automated skin lesion segmentation](https://arxiv.org/abs/1906.02415): what
+#   degrees of agreement mean, and what conditioning the masks does.
+# - [What can we learn from inter-annotator variability in skin lesion
+#   segmentation?](https://arxiv.org/abs/2508.09381): several readers for 2394 pictures; agreement goes with diagnosis.
+# - [Albumentations](https://arxiv.org/abs/1809.06839): the library of augmentations.

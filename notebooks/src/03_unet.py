@@ -1,0 +1,482 @@
+# %% [markdown] kind="claim"
+# **Claim.** A U-Net can only use what its layers reach, uses much less than they could reach, and spends many channels
+# on saying the same. We show it by building one, by measuring its effective field and the likeness of its channels,
+# and by a task whose answer lies 16 pixels away. The controls: the same task with the answer 7 pixels away, a U-Net
+# with one stage more, and pictures in which everything far is hidden.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - compute the theoretical receptive field of any stack of convolutions and poolings;
+# - write the forward pass of a U-Net, and train one in seconds;
+# - measure the field that a network *really* uses, and say why it is smaller;
+# - measure how much channels repeat each other, and say against what that must be compared;
+# - test the claim "convolutions cannot see far" with a task, instead of repeating it.
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skinlesion import create_model, lessons
+from skinlesion.data.images import normalize
+from skinlesion.data.synthetic import synthesize
+from skinlesion.explain.layers import feature_maps
+from skinlesion.explain.receptive_field import receptive_field
+from skinlesion.explain.redundancy import redundancy
+
+lessons.setup()
+
+# %% [markdown]
+# ## The answer is somewhere else
+#
+# Is a dark patch a lesion or a spot of ink? Sometimes what decides lies beside it: the rest of the pen mark, the
+# ruler, the rim. Here is that in its purest form. A gray disk is lesion if a **flag** somewhere near it is bright,
+# and skin if the flag is dark. In the upper row the flag is 7 pixels from the disk's middle, in the lower row 16.
+
+# %%
+SIDE, NEAR, FAR = 40, 7, 16
+
+
+def flag_batch(n: int, distance: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pictures (n, 2, H, W), lesions (n, H, W), whether there is one (n,), the disks' middles (n, 2)."""
+    generator = torch.Generator().manual_seed(seed)
+    middle = torch.randint(18, 22, (n, 2), generator=generator)
+    way = torch.tensor([[0, 1], [1, 0], [0, -1], [-1, 0]])[torch.randint(4, (n,), generator=generator)]
+    bright = torch.rand(n, generator=generator) < 0.5
+    grid = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"))  # (2, H, W)
+    disk = ((grid - middle[:, :, None, None]).square().sum(1) <= 16).float()  # (n, H, W)
+    flag = ((grid - (middle + way * distance)[:, :, None, None]).abs().amax(1) <= 2).float()
+    flag = flag * torch.where(bright, 2.0, -2.0)[:, None, None]
+    picture = torch.stack([disk, flag], dim=1) + 0.1 * torch.randn(n, 2, SIDE, SIDE, generator=generator)
+    return picture, disk * bright[:, None, None], bright, middle
+
+
+fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
+for row, distance in zip(axes, (NEAR, FAR), strict=True):
+    picture, _, bright, _ = flag_batch(6, distance, seed=3)
+    for ax, image, is_lesion in zip(row, picture, bright, strict=True):
+        ax.imshow(image[0] + image[1], cmap="gray", vmin=-2, vmax=2)
+        ax.set(title="lesion" if is_lesion else "skin", xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# To a person both rows are equally easy. To a convolution they are not.
+#
+# ## How far can it see?
+#
+# "Models based on CNNs often confront issues in capturing long-range dependencies within images effectively, largely
+# because their receptive fields are limited to local regions" (section 1). Let us count.
+
+
+# %% exercise="unet.field"
+def field(layers: list[tuple[int, int]]) -> int:
+    """Side in pixels of what one output can depend on; layers: (kernel, stride), from the image on."""
+    side, step = 1, 1
+    for kernel, stride in layers:
+        side += (kernel - 1) * step
+        step *= stride
+    return side
+
+
+# %% [markdown]
+# A U-Net goes down and up again. Each stage is two 3 x 3 convolutions; between stages the grid is halved on the way
+# down. On the way up the step shrinks again: a 3 x 3 convolution at step $s$ adds $2 s$ pixels.
+
+# %%
+field = lessons.use("unet.field", field)
+
+
+def unet_field(stages: int) -> int:
+    """Of a U-Net with this many resolutions."""
+    down = [(3, 1), (3, 1)] + [(2, 2), (3, 1), (3, 1)] * (stages - 1)
+    up = sum(4 * 2**level for level in range(stages - 1))  # two convolutions on each of the finer grids
+    return field(down) + up
+
+
+for stages in range(1, 6):
+    print(f"{stages} stages: {unet_field(stages):3} x {unet_field(stages)} pixels")
+
+# %% [markdown]
+# So the full U-Net of five stages can see 200 pixels across: most of a picture of 256. "Limited to local regions" is
+# not literally true of it. What *is* true, we shall see.
+#
+# ## Build it
+#
+# $$x_0 = E_0(x), \quad x_i = E_i(\mathrm{pool}(x_{i-1})), \qquad y_{n-1} = x_{n-1}, \quad
+# y_i = D_i\big([x_i,\ \mathrm{up}(y_{i+1})]\big)$$
+#
+# Shapes for three stages and 8 channels: (8, H, W), (16, H/2, W/2), (32, H/4, W/4), and back: (16, H/2, W/2), (8, H,
+# W). The bracket joins channels, so each $D_i$ receives twice as many as it gives.
+
+
+# %% exercise="unet.forward"
+def forward(x: Tensor, encoder: nn.ModuleList, up: nn.ModuleList, decoder: nn.ModuleList) -> Tensor:
+    """A U-Net between first and last layer: (B, C, H, W) -> (B, C', H, W)."""
+    skips = []
+    for i, stage in enumerate(encoder):
+        x = stage(F.max_pool2d(x, 2) if i else x)
+        skips.append(x)
+    skips.pop()
+    for enlarge, stage in zip(up, decoder, strict=True):
+        x = stage(torch.cat([skips.pop(), enlarge(x)], dim=1))
+    return x
+
+
+# %%
+forward = lessons.use("unet.forward", forward)
+
+
+def double(dim: int, out: int) -> nn.Sequential:
+    """Twice convolution, normalization, ReLU."""
+    layers: list[nn.Module] = []
+    for channels in (dim, out):
+        layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """Your forward pass around plain layers: (B, channels, H, W) -> logits (B, 1, H, W)."""
+
+    def __init__(self, stages: int, channels: int = 3, dim: int = 8) -> None:
+        super().__init__()
+        widths = [dim * 2**i for i in range(stages)]
+        self.encoder = nn.ModuleList(double(a, b) for a, b in zip([channels, *widths], widths, strict=False))
+        self.upsampling = nn.ModuleList(nn.ConvTranspose2d(w, w // 2, 2, stride=2) for w in widths[:0:-1])
+        self.decoder = nn.ModuleList(double(w, w // 2) for w in widths[:0:-1])
+        self.classifier = nn.Conv2d(dim, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(forward(x, self.encoder, self.upsampling, self.decoder))
+
+
+torch.manual_seed(0)
+package = create_model("unet", dim=8, stages=4).eval()
+mine = UNet(4).eval()
+mine.load_state_dict(package.state_dict())  # the package's weights in your network
+x = torch.rand(2, 3, 64, 64)
+with torch.no_grad():
+    print(f"largest difference from the package's U-Net: {float((mine(x) - package(x)).abs().max()):.1e}")
+print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
+
+# %% [markdown]
+# ### Train it, live
+#
+# 96 drawn lesions of 64 x 64 pixels, 24 others to test on. Half a minute at most.
+
+# %%
+TRAIN, TEST, STEPS = (24, 8, 10) if lessons.FAST else (96, 24, 100)
+samples = [synthesize(seed, 64) for seed in range(TRAIN + TEST)]
+images = torch.stack([torch.from_numpy(normalize(s.image)).permute(2, 0, 1) for s in samples])  # (n, 3, 64, 64)
+masks = torch.stack([torch.from_numpy(s.mask.copy()) for s in samples])  # (n, 64, 64)
+
+
+def iou(logits: Tensor, truth: Tensor) -> float:
+    """Of all pixels together."""
+    found = logits[:, 0] > 0
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+torch.manual_seed(0)
+fresh, network = UNet(4).eval(), UNet(4)
+optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
+for _ in range(STEPS):
+    chosen = torch.randint(TRAIN, (8,))
+    loss = F.binary_cross_entropy_with_logits(network(images[chosen])[:, 0], masks[chosen].float())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+network.eval()
+with torch.no_grad():
+    answer = network(images[TRAIN:])
+print(f"IoU on {TEST} new lesions: {iou(answer, masks[TRAIN:]):.2f}")
+fig, axes = plt.subplots(1, 6, figsize=(9, 1.8))
+for ax, image, truth, logits in zip(axes, images[TRAIN:], masks[TRAIN:], answer, strict=False):
+    ax.imshow(image.permute(1, 2, 0))
+    ax.contour(truth, levels=[0.5], colors="white", linewidths=1)
+    ax.contour(logits[0], levels=[0], colors="tab:cyan", linewidths=1)
+    ax.set(xticks=[], yticks=[])
+axes[0].set_title("white: truth, cyan: U-Net")
+plt.show()
+
+# %% [markdown]
+# ## How far does it really look?
+#
+# The theoretical field counts which pixels *could* matter. The gradient of one output with respect to the image tells
+# which *do*. You write the metric.
+
+
+# %% exercise="unet.side_holding"
+def side_holding(gradient: Tensor, fraction: float) -> int:
+    """Side of the smallest square around the middle with this fraction of the absolute gradient (3, H, W)."""
+    share = gradient.abs().sum(0)
+    share = share / share.sum()  # (H, W)
+    rows = (torch.arange(share.shape[0]) - share.shape[0] // 2).abs()
+    columns = (torch.arange(share.shape[1]) - share.shape[1] // 2).abs()
+    distance = torch.maximum(rows[:, None], columns)  # (H, W)
+    radius = 0
+    while share[distance <= radius].sum() < fraction - 1e-6:
+        radius += 1
+    return 2 * radius + 1
+
+
+# %% [markdown] kind="predict"
+# **Predict.** This U-Net of four stages has a theoretical field of 96 x 96 pixels. How large is the square that holds
+# half of what a fresh network uses? And does training make it larger or smaller?
+
+# %%
+side_holding = lessons.use("unet.side_holding", side_holding)
+
+large = torch.stack(
+    [torch.from_numpy(normalize(synthesize(seed, 128).image)).permute(2, 0, 1) for seed in range(200, 208)]
+)  # (8, 3, 128, 128): larger than the field
+
+
+def middle_gradient(model: nn.Module, images: Tensor) -> Tensor:
+    """Mean absolute gradient of the middle logit, (3, H, W)."""
+    x = images.clone().requires_grad_()
+    logits = model(x)[:, 0, images.shape[2] // 2, images.shape[3] // 2]
+    return torch.autograd.grad(logits.sum(), x)[0].abs().mean(0)
+
+
+fig, axes = plt.subplots(1, 2, figsize=(5.5, 2.6))
+for ax, (name, model) in zip(axes, {"fresh": fresh, "trained": network}.items(), strict=True):
+    gradient = middle_gradient(model, large)
+    half, most = side_holding(gradient, 0.5), side_holding(gradient, 0.95)
+    same = receptive_field(model, large).side(0.95)
+    print(f"{name:8} half of it in {half} x {half}, 95 % in {most} x {most} (the package says {same}), "
+          f"of {unet_field(4)} x {unet_field(4)}")  # fmt: skip
+    ax.imshow(gradient.sum(0).clamp(min=1e-9).log10(), vmin=float(gradient.sum(0).max().log10()) - 4)
+    for side, color in ((half, "white"), (most, "tab:orange"), (unet_field(4), "tab:red")):
+        ax.add_patch(plt.Rectangle((64 - side / 2, 64 - side / 2), side, side, fill=False, edgecolor=color))
+    ax.set(title=f"{name}: half, 95 %, theory", xticks=[], yticks=[])
+plt.show()
+
+# %% [markdown]
+# A fresh network uses a square of 9 x 9 out of 96 x 96. There are many ways through the layers from the pixel in the
+# middle and only one from the corner, so the weights pile up into a bell. Training pulls the bell apart, to 59 x 59:
+# the network has learned that the surroundings matter. Even so its square has little more than a third of the area
+# that theory allows. Read a theoretical field as a limit, never as a description.
+#
+# ## How much do channels repeat each other?
+#
+# The paper's other complaint: "due to the over-parameterization of U-Net, there is a large amount of redundancy
+# between the deeper feature channels, learning similar features" (section 3.4). Measure it.
+
+
+# %% exercise="unet.likeness"
+def likeness(features: Tensor) -> Tensor:
+    """Mean absolute correlation of two different channels of (B, H, W, C)."""
+    x = features.flatten(0, 2)  # (B H W, C)
+    x = x - x.mean(0)
+    x = x / x.norm(dim=0)
+    r = x.T @ x  # (C, C)
+    channels = r.shape[0]
+    return (r.abs().sum() - channels) / (channels * (channels - 1))
+
+
+# %% [markdown]
+# A number alone says nothing. Three to compare: the trained network, the **fresh** one (what the architecture does by
+# itself), and a **floor**: the trained maps with each channel's places shuffled, so that nothing is in common.
+
+# %% kind="control"
+likeness = lessons.use("unet.likeness", likeness)
+
+
+def shuffled(features: Tensor) -> Tensor:
+    """Each channel at random places of its own."""
+    line = features.flatten(0, 2)  # (B H W, C)
+    return torch.stack([c[torch.randperm(len(c))] for c in line.T], dim=1).view_as(features)
+
+
+def living(features: Tensor) -> Tensor:
+    """Without channels that are constant (a ReLU that never opens)."""
+    return features[..., features.flatten(0, 2).std(0) > 1e-6]
+
+
+maps, fresh_maps = feature_maps(network, images[TRAIN:]), feature_maps(fresh, images[TRAIN:])
+names = [name for name in maps if name.startswith(("encoder", "decoder"))]
+table = {
+    name: (likeness(living(maps[name])), likeness(living(fresh_maps[name])), likeness(shuffled(living(maps[name]))))
+    for name in names
+}
+print(f"{'':12} trained  fresh  floor   rank / channels, trained")
+for name, (trained, untrained, floor) in table.items():
+    found = redundancy(name, maps[name])
+    print(f"{name:12} {trained:.2f}     {untrained:.2f}   {floor:.2f}    {found.effective_rank:.1f} / {found.channels}")
+fig, ax = plt.subplots(figsize=(6.5, 2.2))
+for i, label in enumerate(("trained", "fresh", "floor")):
+    ax.bar(
+        [k + 0.27 * (i - 1) for k in range(len(names))], [float(row[i]) for row in table.values()], 0.25, label=label
+    )
+ax.set_xticks(range(len(names)), names, fontsize=7)
+ax.set(ylabel="mean |r| of two channels", ylim=(0, 1))
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Training makes channels *more* alike in every stage. The floor is near 0, so this is no accident of counting. But
+# look where it is worst: not in the deepest stage, as the sentence suggests, but in the last ones. `decoder.2` has 8
+# channels and the variety of 1.7. There all must say one thing, lesion or not. The deepest stage, `encoder.3`, has a
+# moderate likeness and yet the variety of only 8.4 channels out of 64. So "redundant" depends on the measure; say
+# which. (The rank is that of lesson 12: how many unrelated channels would be as varied.)
+#
+# ## The experiment: near and far
+#
+# Back to the flags. Two U-Nets: with **two** stages (18 pixels across, so 9 to each side) and with **three** (44, 22
+# to each side). Two tasks. A pixel of the disk is at most 4 pixels from its middle, so a flag at 16 begins at least 10
+# pixels from it.
+
+# %% [markdown] kind="predict"
+# **Predict** for each of the four pairs how many pictures are answered right. What is the score of a coin?
+
+# %% kind="signature"
+FLAG_STEPS = 15 if lessons.FAST else 150
+
+
+def right(model: nn.Module, picture: Tensor, bright: Tensor, middle: Tensor) -> float:
+    """Share of pictures whose disk's middle is called what it is."""
+    with torch.no_grad():
+        logits = model(picture)[torch.arange(len(picture)), 0, middle[:, 0], middle[:, 1]]
+    return float(((logits > 0) == bright).float().mean())
+
+
+def train_flags(stages: int, distance: int) -> nn.Module:
+    torch.manual_seed(0)
+    model = UNet(stages, channels=2)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    for step in range(FLAG_STEPS):
+        picture, lesion, _, _ = flag_batch(16, distance, seed=step)
+        weight = 1 + 30 * (picture[:, 0] > 0.5)  # pixels of the disk, of which there are few, count more
+        loss = F.binary_cross_entropy_with_logits(model(picture)[:, 0], lesion, weight=weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+trained = {(stages, distance): train_flags(stages, distance) for distance in (NEAR, FAR) for stages in (2, 3)}
+tests = {distance: flag_batch(400, distance, seed=10_000) for distance in (NEAR, FAR)}
+fig, axes = plt.subplots(1, 5, figsize=(11, 2.5), width_ratios=[1, 1, 1, 1, 1.5])
+for ax, ((stages, distance), model) in zip(axes, trained.items(), strict=False):
+    picture, _, bright, middle = tests[distance]
+    score = right(model, picture, bright, middle)
+    lesion = int(bright.nonzero()[0])
+    with torch.no_grad():
+        probability = model(picture[lesion : lesion + 1])[0, 0].sigmoid()
+    ax.imshow(picture[lesion, 1], cmap="gray", vmin=-2, vmax=2)
+    ax.contour(probability, levels=[0.25, 0.5], colors=["tab:cyan", "tab:orange"])
+    row, column = middle[lesion].tolist()
+    reach = unet_field(stages) // 2
+    ax.add_patch(plt.Rectangle((column - reach, row - reach), 2 * reach, 2 * reach, fill=False, edgecolor="tab:red"))
+    ax.set(title=f"{stages} stages, flag at {distance}", xticks=[], yticks=[], xlim=(-0.5, 39.5), ylim=(39.5, -0.5))
+    axes[4].bar(f"{stages} stages\nat {distance}", 100 * score, color="tab:blue" if stages == 2 else "tab:orange")
+    print(f"{stages} stages, flag at {distance}: {100 * score:.1f} % right")
+axes[4].axhline(50, color="0.4", linestyle=":")
+axes[4].tick_params("x", labelsize=7)
+axes[4].set(ylim=(0, 105), title="% right (dotted: a coin)")
+plt.show()
+
+# %% [markdown]
+# Red is what the middle of the disk can see; cyan is a probability of 0.25, orange of 0.5. TEXT_FLAGS
+#
+# ### Control: hide what is far
+#
+# Does the large network really use the flag, and from where? Hide everything further than $r$ from the disk's middle.
+
+
+# %% exercise="unet.hide_far"
+def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
+    """A copy of image (C, H, W) with zeros outside the square of this radius around at."""
+    row, column = at
+    rows, columns = slice(max(0, row - radius), row + radius + 1), slice(max(0, column - radius), column + radius + 1)
+    kept = torch.zeros_like(image)
+    kept[:, rows, columns] = image[:, rows, columns]
+    return kept
+
+
+# %% [markdown] kind="predict"
+# **Predict** at which radius each of the four curves leaves one half.
+
+# %% kind="control"
+hide_far = lessons.use("unet.hide_far", hide_far)
+fig, ax = plt.subplots(figsize=(5.5, 2.5))
+radii = range(3, 21)
+for (stages, distance), model in trained.items():
+    picture, _, bright, middle = (part[:200] for part in tests[distance])
+    curve = []
+    for radius in radii:
+        hidden = torch.stack([hide_far(p, tuple(m), radius) for p, m in zip(picture, middle.tolist(), strict=True)])
+        curve.append(right(model, hidden, bright, middle))
+    style = ("tab:blue" if stages == 2 else "tab:orange", "-" if distance == NEAR else "--")
+    ax.plot(radii, curve, color=style[0], linestyle=style[1], label=f"{stages} stages, flag at {distance}")
+    first = next((r for r, value in zip(radii, curve, strict=True) if value > 0.9), None)
+    print(f"{stages} stages, flag at {distance}: above 90 % right from radius {first}")
+ax.set(xlabel="radius that is left", ylabel="share right", ylim=(0.3, 1.03))
+ax.legend(fontsize=7)
+plt.show()
+
+# %% [markdown]
+# TEXT_HIDE
+#
+# ### Play
+#
+# Take the large network that was trained on far flags, and move the flag. Where does it still understand it?
+
+# %% kind="play"
+import ipywidgets
+
+
+def move(distance: int = 12) -> None:
+    """How often the network of three stages, trained on far flags, is right with the flag elsewhere."""
+    picture, _, bright, middle = flag_batch(200, distance, seed=77)
+    print(f"flag at {distance}: {100 * right(trained[3, FAR], picture, bright, middle):.0f} % right")
+
+
+_ = ipywidgets.interact(move, distance=(6, 17))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - The flag task is made so that the answer lies far away. Whether the border of a real lesion needs far context is
+#   another question. A U-Net does well on ISIC, so much of the answer must be near.
+# - One stage more was enough here. "Convolutions cannot see far" is too strong; "they must be deep to see far, and use
+#   less than they could" is what we measured.
+# - A correlation between channels is not a proof of waste: channels that agree on most pixels can differ where it
+#   matters, at the border.
+# - All networks are small, trained for seconds, once each. The picture of the field is of one place, the middle, and a
+#   gradient sees small changes only.
+# - Whether state spaces do better is not shown here. Lesson 5 measures their field with the same ruler.
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. Why does pooling enlarge the field of all later layers?
+# - [ ] it makes their kernels larger :: The kernels stay 3 x 3.
+# - [x] their neighbors lie further apart in the image :: Each stride multiplies the step.
+# - [ ] it removes noise :: That has nothing to do with reach.
+#
+# 2. What are the skips good for?
+# - [x] the fine grid that pooling lost :: Borders need it; the deep path knows what, the skip knows where.
+# - [ ] a larger field :: The field is made by the deep path.
+# - [ ] fewer parameters :: They need more: each decoder stage receives twice the channels.
+#
+# 3. The theoretical field covers the flag. Does the network use it?
+# - [ ] yes, always :: It can. Training and the bell shape decide.
+# - [x] perhaps; hide the flag and see :: Only an intervention tells.
+# - [ ] no :: The network of three stages does.
+#
+# 4. A network's channels have a mean correlation of 0.3. Is that redundant?
+# - [ ] yes :: Compared with what?
+# - [ ] no :: Compared with what?
+# - [x] compare with a fresh network and with the floor :: Without a control it is only a number.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [U-Net](https://arxiv.org/abs/1505.04597): six pages, and still the one to beat.
+# - [Understanding the effective receptive field](https://arxiv.org/abs/1701.04128): the bell, and why.
+# - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): where the complaint about redundant channels and the distillation
+#   of lesson 12 come from.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the same shape with scans in place of convolutions.

@@ -1,0 +1,525 @@
+"""Lesson 1: images, masks, normalization, agreement, augmentation, leaks."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from skinlesion.data.images import normalize
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+
+# --- normalization ---------------------------------------------------------------------------------------------------
+
+
+def _images(generator: Generator) -> list[Case]:
+    def draw(low: int, high: int, *shape: int) -> np.ndarray:
+        return torch.randint(low, high, shape, generator=generator).numpy().astype(np.uint8)
+
+    tinted = draw(40, 120, 3, 4, 3)
+    tinted[..., 0] += 100
+    return [
+        Case((draw(30, 226, 4, 5, 3),)),
+        Case((tinted,), "a red picture"),
+        Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "a picture of one value"),
+    ]
+
+
+def _per_channel(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    low, high = x.min((0, 1)), x.max((0, 1))
+    return (x - low) / np.maximum(high - low, 1e-9).astype(np.float32)
+
+
+def _unguarded(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return (x - x.min()) / (x.max() - x.min())
+
+
+def _standardized(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    return (x - x.mean()) / max(float(x.std()), 1e-9)
+
+
+def _only_divided(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(image.max())
+
+
+NORMALIZE = Exercise(
+    name="lesions.normalize",
+    lesson=1,
+    title="Min-max normalization",
+    statement=r"""
+Stretch **one image** so that its darkest value becomes 0 and its brightest 1 (A32):
+
+$$x \mapsto \frac{x - \min x}{\max x - \min x}$$
+
+`image` is a NumPy array, uint8 $(H, W, 3)$; return float32 $(H, W, 3)$. One minimum and one maximum for all three
+colors together. An image of one single value becomes all zeros.
+""",
+    solution=normalize,
+    takes="image",
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Change to float32 before you subtract: uint8 has no negative numbers, and no fractions.",
+        "`x = image.astype(np.float32)`; then x.min() and x.max() without an axis.",
+        "Where the maximum equals the minimum, return zeros before you divide.",
+    ),
+    cases=_images,
+    wrong=(
+        Wrong(
+            "each color by itself",
+            _per_channel,
+            "Each color is stretched by itself, which changes the hue: a red picture turns gray. One minimum and one "
+            "maximum for all three.",
+        ),
+        Wrong(
+            "divided by 255",
+            lambda image: image.astype(np.float32) / 255,
+            "Division by 255 does not look at the image: a dark picture stays dark.",
+        ),
+        Wrong(
+            "minimum forgotten", _only_divided, "The brightest is 1, but the darkest is not 0: subtract the minimum."
+        ),
+        Wrong(
+            "standardized",
+            _standardized,
+            "That is mean 0 and deviation 1. Here the extremes are fixed, not the moments.",
+        ),
+        Wrong(
+            "no guard",
+            _unguarded,
+            "A picture of one value gives 0 / 0. Somewhere in a data set there is a black frame.",
+        ),
+        Wrong(
+            "to 255",
+            lambda image: normalize(image, "minmax255"),
+            "That is the harness's scale, [0, 255]. Ours is [0, 1].",
+        ),
+    ),
+    after="Any affine map before it (a mean subtracted, a deviation divided by) cancels.",
+)
+
+# --- agreement -------------------------------------------------------------------------------------------------------
+
+
+def agreement(first: Tensor, second: Tensor) -> Tensor:
+    """IoU of two readings of each image, 1 where both are empty.
+
+    Args:
+        first: bool (B, H, W).
+        second: bool (B, H, W).
+
+    Returns:
+        float32 (B,).
+    """
+    both, either = (first & second).sum((1, 2)), (first | second).sum((1, 2))
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+def _readings(generator: Generator) -> list[Case]:
+    def masks(density: float, batch: int = 3) -> Tensor:
+        return torch.rand(batch, 4, 5, generator=generator) < density
+
+    empty = torch.zeros(2, 4, 5, dtype=torch.bool)
+    first = torch.cat([masks(0.5, 1), empty])
+    second = torch.cat([masks(0.5, 1), empty[:1], masks(0.4, 1)])
+    return [
+        Case((masks(0.5), masks(0.6))),
+        Case((masks(0.2), masks(0.7)), "one reads more than the other"),
+        Case((first, second), "an image without any lesion"),
+    ]
+
+
+def _no_guard(first: Tensor, second: Tensor) -> Tensor:
+    return (first & second).sum((1, 2)) / (first | second).sum((1, 2))
+
+
+AGREEMENT = Exercise(
+    name="lesions.agreement",
+    lesson=1,
+    title="Two readings of one lesion",
+    statement=r"""
+How much do two readers agree? Take the pixels that both marked and divide by those that at least one marked
+(intersection over union, **IoU**):
+
+$$\mathrm{IoU} = \frac{|A \cap B|}{|A \cup B|}$$
+
+`first` and `second` are bool $(B, H, W)$; return one number for each image, $(B)$. Where both readers found nothing
+they agree: 1.
+""",
+    solution=agreement,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "`&` is the intersection of two masks and `|` the union. Sum over which axes?",
+        "`(first & second).sum((1, 2)) / (first | second).sum((1, 2))`, and then the case 0 / 0.",
+    ),
+    cases=_readings,
+    wrong=(
+        Wrong(
+            "accuracy",
+            lambda first, second: (first == second).float().mean((1, 2)),
+            "That counts skin that both left alone: two readers of a small lesion always agree then.",
+        ),
+        Wrong(
+            "Dice",
+            lambda first, second: torch.where(
+                (first.sum((1, 2)) + second.sum((1, 2))) > 0,
+                2 * (first & second).sum((1, 2)) / (first.sum((1, 2)) + second.sum((1, 2))).clamp(min=1),
+                1.0,
+            ),
+            "That is the Dice coefficient (lesson 2): the union is asked for, not the sum of both areas.",
+        ),
+        Wrong("no guard", _no_guard, "Two empty readings give 0 / 0. They agree: 1."),
+        Wrong(
+            "empty counts as 0",
+            lambda first, second: (first & second).sum((1, 2)) / (first | second).sum((1, 2)).clamp(min=1),
+            "Two empty readings get 0, as if they disagreed altogether. They agree: 1.",
+        ),
+        Wrong(
+            "first as truth",
+            lambda first, second: torch.where(
+                (first | second).sum((1, 2)) > 0, (first & second).sum((1, 2)) / first.sum((1, 2)).clamp(min=1), 1.0
+            ),
+            "Divided by the first reading only: a reader who marks the whole picture would agree with everybody.",
+        ),
+        Wrong(
+            "batch pooled",
+            lambda first, second: (first & second).sum() / (first | second).sum(),
+            "One number for the whole batch. One for each image is asked for.",
+        ),
+        Wrong(
+            "exclusive or",
+            lambda first, second: torch.where(
+                (first | second).sum((1, 2)) > 0,
+                (first ^ second).sum((1, 2)) / (first | second).sum((1, 2)).clamp(min=1),
+                1.0,
+            ),
+            "`^` marks where they differ; `&` where both say lesion.",
+        ),
+    ),
+)
+
+# --- augmentation ----------------------------------------------------------------------------------------------------
+
+
+def turn(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Turn an image (3, H, W) and its mask (H, W) together by a random number of quarter turns, 0 to 3."""
+    quarters = int(torch.randint(4, (), generator=generator))
+    return torch.rot90(image, quarters, (1, 2)), torch.rot90(mask, quarters, (0, 1))
+
+
+def _pair() -> tuple[Tensor, Tensor]:
+    plane = torch.arange(9).reshape(3, 3)
+    return torch.stack([plane, plane + 10, plane + 20]).float(), plane > 4
+
+
+def _turned(image: Tensor) -> int | None:
+    """By how many quarters `_pair`'s image was turned; None if it was not turned but something else."""
+    original = _pair()[0]
+    return next((k for k in range(4) if torch.equal(image, torch.rot90(original, k, (1, 2)))), None)
+
+
+def _is_right_pair(function: Callable[..., tuple[Tensor, Tensor]], generator: Generator) -> str | None:
+    for _ in range(16):
+        result = function(*_pair(), generator)
+        if not isinstance(result, tuple) or len(result) != 2:
+            return "Return two things, the image and its mask."
+        image, mask = result
+        quarters = _turned(image)
+        if quarters is None:
+            return "The image is not a turned one: turn it in the plane of H and W, axes 1 and 2."
+        if not torch.equal(mask, torch.rot90(_pair()[1], quarters, (0, 1))):
+            return "The mask was not turned as its image was: draw one number and use it for both."
+    return None
+
+
+def _draws_each_time(function: Callable[..., tuple[Tensor, Tensor]], generator: Generator) -> str | None:
+    seen = [_turned(function(*_pair(), generator)[0]) for _ in range(64)]
+    if len(set(seen)) == 1:
+        return "Every call turns by the same number of quarters: draw with `generator`, inside the function."
+    if set(seen) != {0, 1, 2, 3}:
+        missing = ", ".join(str(k) for k in range(4) if k not in seen)
+        return f"Never drawn: {missing} quarters. All of 0, 1, 2 and 3 are asked for."
+    first = [_turned(function(*_pair(), torch.Generator().manual_seed(5))[0]) for _ in range(12)]
+    if len(set(first)) > 1:
+        return "The number does not come from `generator`: the same seed gives other turns, and no run can be repeated."
+    return None
+
+
+def _apart(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    first, second = torch.randint(4, (2,), generator=generator).tolist()
+    return torch.rot90(image, first, (1, 2)), torch.rot90(mask, second, (0, 1))
+
+
+def _global_draw(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    return turn(image, mask, torch.default_generator)
+
+
+def _up_to(limit: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    def function(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        quarters = int(torch.randint(limit, (), generator=generator))
+        return torch.rot90(image, quarters, (1, 2)), torch.rot90(mask, quarters, (0, 1))
+
+    return function
+
+
+TURN = Exercise(
+    name="lesions.turn",
+    lesson=1,
+    title="Turn image and mask together",
+    statement="""
+A lesion has no up. Turn an image $(3, H, W)$ and its mask $(H, W)$ by 0, 1, 2 or 3 quarter turns (`torch.rot90`), each
+as likely. Draw the number **in every call**, with `generator` (`torch.randint(4, (), generator=generator)`), and use it
+for both. Return (image, mask).
+""",
+    solution=turn,
+    difficulty=1,
+    minutes=7,
+    hints=(
+        "One number, two uses. In which axes does the image lie, and in which the mask?",
+        "`torch.rot90(image, k, (1, 2))` and `torch.rot90(mask, k, (0, 1))`.",
+    ),
+    properties=(
+        Property("image and mask stay together", _is_right_pair),
+        Property("every call draws", _draws_each_time),
+    ),
+    wrong=(
+        Wrong(
+            "mask left behind",
+            lambda image, mask, generator: (turn(image, mask, generator)[0], mask),
+            "The mask was not turned as its image was: draw one number and use it for both.",
+        ),
+        Wrong("drawn twice", _apart, "The mask was not turned as its image was: draw one number and use it for both."),
+        Wrong(
+            "colors turned",
+            lambda image, mask, generator: (torch.rot90(image, 1, (0, 1)), mask),
+            "The image is not a turned one: turn it in the plane of H and W, axes 1 and 2.",
+        ),
+        Wrong(
+            "one angle for the whole run",
+            lambda image, mask, generator: turn(image, mask, torch.Generator().manual_seed(1)),
+            "Every call turns by the same number of quarters: draw with `generator`, inside the function.",
+        ),
+        Wrong("never 3", _up_to(3), "Never drawn: 3 quarters. All of 0, 1, 2 and 3 are asked for."),
+        Wrong(
+            "somebody else's random numbers",
+            _global_draw,
+            "The number does not come from `generator`: the same seed gives other turns, and no run can be repeated.",
+        ),
+        Wrong(
+            "image only",
+            lambda image, mask, generator: turn(image, mask, generator)[0],
+            "Return two things, the image and its mask.",
+        ),
+    ),
+)
+
+# --- a predictor that only remembers ---------------------------------------------------------------------------------
+
+
+def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
+    """The mask of the training image that differs least.
+
+    Args:
+        image: (3, H, W).
+        images: of the training part, (n, 3, H, W).
+        masks: theirs, bool (n, H, W).
+
+    Returns:
+        bool (H, W).
+    """
+    return masks[(images - image).square().sum((1, 2, 3)).argmin()]
+
+
+def _memory(generator: Generator) -> list[Case]:
+    cases = []
+    for n, label in ((4, ""), (7, "more images")):
+        images = torch.randn(n, 3, 4, 4, generator=generator)
+        image = images[n // 2] + 0.3 * torch.randn(3, 4, 4, generator=generator)
+        cases.append(Case((image, images, torch.rand(n, 4, 4, generator=generator) < 0.5), label))
+    images = torch.randn(5, 3, 4, 4, generator=generator)
+    images[3] += 5
+    opposite = torch.tensor([2.0, 0.1, -3.0, 1.0, 4.0])[:, None, None, None] * torch.ones(5, 3, 4, 4)
+    masks = torch.rand(5, 4, 4, generator=generator) < 0.5
+    cases.append(Case((images[1] * 0.9, images, masks), "one very bright image"))
+    cases.append(Case((torch.full((3, 4, 4), 0.3), opposite, masks), "images of one gray"))
+    return cases
+
+
+REMEMBER = Exercise(
+    name="lesions.remember",
+    lesson=1,
+    title="A program that only remembers",
+    statement=r"""
+Write the worst segmentation program that can still get a good score. It has learned nothing: it looks for the training
+image with the smallest squared difference to `image`, summed over all colors and pixels, and hands back *that image's*
+mask.
+
+`image` $(3, H, W)$, `images` $(n, 3, H, W)$, `masks` bool $(n, H, W)$ -> bool $(H, W)$.
+""",
+    solution=remember,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "images - image broadcasts over the first axis. Square, and sum over everything but the first.",
+        "`.argmin()` gives the place of the smallest; index `masks` with it.",
+    ),
+    cases=_memory,
+    wrong=(
+        Wrong(
+            "the most different",
+            lambda image, images, masks: masks[(images - image).square().sum((1, 2, 3)).argmax()],
+            "argmax picks the image that differs most.",
+        ),
+        Wrong(
+            "not squared",
+            lambda image, images, masks: masks[(images - image).sum((1, 2, 3)).argmin()],
+            "Without the square, positive and negative differences cancel, and the darkest image wins.",
+        ),
+        Wrong(
+            "largest product",
+            lambda image, images, masks: masks[(images * image).sum((1, 2, 3)).argmax()],
+            "The largest product is not the smallest difference: a very bright image wins against all.",
+        ),
+        Wrong(
+            "mean of all masks",
+            lambda image, images, masks: masks.float().mean(0) > 0.5,
+            "That is the average mask, whatever the image. Look at the image.",
+        ),
+        Wrong(
+            "image for mask",
+            lambda image, images, masks: images[(images - image).square().sum((1, 2, 3)).argmin()],
+            "You hand back the training image. Its mask is asked for.",
+        ),
+        Wrong(
+            "always the first",
+            lambda image, images, masks: masks[0],
+            "The first mask, whatever the image.",
+        ),
+    ),
+)
+
+# --- a split that keeps lesions whole --------------------------------------------------------------------------------
+
+
+def whole_lesions(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
+    """Split images so that all images of a lesion are on one side.
+
+    Args:
+        lesion: which lesion each image shows.
+        fraction: of the lesions that is to be tested on.
+        generator: draws the lesions.
+
+    Returns:
+        Places of the training images and of the test images, each in rising order.
+    """
+    names = sorted(set(lesion))
+    order = torch.randperm(len(names), generator=generator).tolist()
+    chosen = {names[i] for i in order[: round(fraction * len(names))]}
+    train = [i for i, name in enumerate(lesion) if name not in chosen]
+    return train, [i for i, name in enumerate(lesion) if name in chosen]
+
+
+_LESION = [0, 1, 2, 2, 3, 4, 5, 5, 5, 6, 7, 8, 9, 9, 1, 0]
+
+
+def _is_a_split(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
+    train, test = function(list(_LESION), 0.3, generator)
+    if not set(train) | set(test) <= set(range(len(_LESION))):
+        return "Return places of images (0 to n - 1), not names of lesions."
+    if sorted([*train, *test]) != list(range(len(_LESION))):
+        return "Some image is lost, or on both sides: every image belongs to exactly one part."
+    return None
+
+
+def _keeps_whole(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
+    for _ in range(8):
+        train, test = function(list(_LESION), 0.3, generator)
+        if {_LESION[i] for i in train} & {_LESION[i] for i in test}:
+            return "A lesion is on both sides: draw lesions, not images."
+        count = len({_LESION[i] for i in test})
+        if count == 7:
+            return "The parts are swapped: training first, and `fraction` is the part to be tested on."
+        if count != 3:
+            return f"{count} of 10 lesions are tested on where 0.3 of them, 3, are asked for."
+    return None
+
+
+def _is_drawn(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
+    parts = {tuple(sorted(function(list(_LESION), 0.3, generator)[1])) for _ in range(8)}
+    if len(parts) == 1:
+        return "The test part is always the same: draw it with `generator`."
+    same = {tuple(sorted(function(list(_LESION), 0.3, torch.Generator().manual_seed(1))[1])) for _ in range(4)}
+    return None if len(same) == 1 else "The same seed gives different parts: draw with `generator` only."
+
+
+def _by_image(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
+    order = torch.randperm(len(lesion), generator=generator).tolist()
+    cut = round(fraction * len(lesion))
+    return sorted(order[cut:]), sorted(order[:cut])
+
+
+def _last_lesions(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
+    chosen = sorted(set(lesion))[-round(fraction * len(set(lesion))) :]
+    return [i for i, n in enumerate(lesion) if n not in chosen], [i for i, n in enumerate(lesion) if n in chosen]
+
+
+def _one_image_each(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
+    train, test = whole_lesions(lesion, fraction, generator)
+    return train, [i for k, i in enumerate(test) if lesion[i] not in [lesion[j] for j in test[:k]]]
+
+
+def _names(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
+    train, test = whole_lesions(lesion, fraction, generator)
+    return [100 + lesion[i] for i in train], [100 + lesion[i] for i in test]
+
+
+SPLIT = Exercise(
+    name="lesions.whole_lesions",
+    lesson=1,
+    title="The control: a split that keeps lesions whole",
+    statement="""
+Several images may show one lesion. Write a split that puts all of them on the same side. `lesion` lists, for each
+image, the number of its lesion. Draw `round(fraction * n)` of the n different **lesions** for the test part,
+with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of places: training images, test images.
+""",
+    solution=whole_lesions,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "Draw from `sorted(set(lesion))`, not from the images.",
+        "Then an image's place goes where its lesion went: `[i for i, name in enumerate(lesion) if name in chosen]`.",
+    ),
+    properties=(
+        Property("every image has one place", _is_a_split),
+        Property("no lesion on both sides", _keeps_whole),
+        Property("drawn by seed", _is_drawn),
+    ),
+    wrong=(
+        Wrong("images drawn", _by_image, "A lesion is on both sides: draw lesions, not images."),
+        Wrong(
+            "parts swapped",
+            lambda lesion, fraction, generator: whole_lesions(lesion, fraction, generator)[::-1],
+            "The parts are swapped: training first, and `fraction` is the part to be tested on.",
+        ),
+        Wrong("the last ones", _last_lesions, "The test part is always the same: draw it with `generator`."),
+        Wrong(
+            "one image a lesion",
+            _one_image_each,
+            "Some image is lost, or on both sides: every image belongs to exactly one part.",
+        ),
+        Wrong("names for places", _names, "Return places of images (0 to n - 1), not names of lesions."),
+        Wrong(
+            "half of them",
+            lambda lesion, fraction, generator: whole_lesions(lesion, 0.5, generator),
+            "5 of 10 lesions are tested on where 0.3 of them, 3, are asked for.",
+        ),
+    ),
+    after="The package does the same, with hashes in place of random numbers: skinlesion.data.splits.",
+)
+
+EXERCISES = (NORMALIZE, AGREEMENT, TURN, REMEMBER, SPLIT)

@@ -1,0 +1,538 @@
+"""Lesson 3: a U-Net, how far it sees, and how much its channels repeat each other."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from skinlesion.lessons.bank.inputs import normal, randomized, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Wrong
+
+# --- the theoretical field -------------------------------------------------------------------------------------------
+
+
+def field(layers: Sequence[tuple[int, int]]) -> int:
+    """Side, in pixels, of the square that one output can depend on.
+
+    Args:
+        layers: (side of the kernel, stride) of each layer, from the image on.
+    """
+    side, step = 1, 1
+    for kernel, stride in layers:
+        side += (kernel - 1) * step
+        step *= stride
+    return side
+
+
+def _stacks(generator: Generator) -> list[Case]:
+    return [
+        Case(([(3, 1), (3, 1)],), "two convolutions"),
+        Case(([(3, 1), (3, 1), (2, 2), (3, 1), (3, 1)],), "with a pooling"),
+        Case(([(4, 4), (3, 2), (5, 1)],), "other kernels"),
+        Case(([(3, 1), (2, 2), (3, 1), (2, 2), (3, 1)],), "two poolings"),
+        Case(([(1, 1)],), "a kernel of one pixel"),
+    ]
+
+
+def _walk(grow: Callable[[int, int, int, int], int], early: bool = False) -> Callable[[Sequence[tuple[int, int]]], int]:
+    def function(layers: Sequence[tuple[int, int]]) -> int:
+        side, step = 1, 1
+        for kernel, stride in layers:
+            step *= stride if early else 1
+            side = grow(side, kernel, stride, step)
+            step *= 1 if early else stride
+        return side
+
+    return function
+
+
+def _additive_step(layers: Sequence[tuple[int, int]]) -> int:
+    side, step = 1, 1
+    for kernel, stride in layers:
+        side += (kernel - 1) * step
+        step += stride - 1
+    return side
+
+
+FIELD = Exercise(
+    name="unet.field",
+    lesson=3,
+    title="How far can it see?",
+    statement=r"""
+Each layer has a kernel of side $k$ and a stride $s$. An output of one layer sees $k$ neighboring inputs; these lie one
+*step* apart in the image, and every stride multiplies the step for all layers **after** it. So, beginning with a
+side of 1 and a step of 1:
+
+$$\text{side} \leftarrow \text{side} + (k - 1)\cdot\text{step}, \qquad \text{step} \leftarrow \text{step}\cdot s$$
+
+`layers` is a list of $(k, s)$, from the image on. Return the side in pixels.
+""",
+    solution=field,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Two numbers go through the loop: the side and the step.",
+        "First the side grows by (k - 1) steps, then the step is multiplied by s.",
+    ),
+    cases=_stacks,
+    wrong=(
+        Wrong(
+            "strides forgotten",
+            _walk(lambda side, kernel, stride, step: side + kernel - 1),
+            "After a pooling, neighbors lie further apart in the image: count in steps.",
+        ),
+        Wrong(
+            "stride too early",
+            _walk(lambda side, kernel, stride, step: side + (kernel - 1) * step, early=True),
+            "A stride spreads the *outputs* of its layer: it counts for the layers after it, not for itself.",
+        ),
+        Wrong(
+            "whole kernels",
+            _walk(lambda side, kernel, stride, step: side + kernel * step),
+            "A kernel adds k - 1: its middle was there already.",
+        ),
+        Wrong("steps added", _additive_step, "Strides multiply: after two poolings the step is 4, not 3."),
+        Wrong(
+            "sides multiplied",
+            _walk(lambda side, kernel, stride, step: side * kernel),
+            "Two 3 x 3 convolutions see 5 x 5, not 9 x 9: their windows overlap.",
+        ),
+        Wrong(
+            "half the field",
+            lambda layers: (field(layers) - 1) // 2,
+            "That is the radius. The side of the whole square is asked for.",
+        ),
+    ),
+)
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+def forward(x: Tensor, encoder: Sequence[nn.Module], up: Sequence[nn.Module], decoder: Sequence[nn.Module]) -> Tensor:
+    """A U-Net between its first and its last layer.
+
+    Args:
+        x: (B, C, H, W).
+        encoder: n stages; a 2 x 2 maximum halves the grid before each but the first.
+        up: n - 1 layers that double the grid, from the deepest on.
+        decoder: n - 1 stages, from the deepest on; each takes (skip, doubled) joined along the channels.
+
+    Returns:
+        The last stage's map, (B, C', H, W).
+    """
+    skips = []
+    for i, stage in enumerate(encoder):
+        x = stage(F.max_pool2d(x, 2) if i else x)
+        skips.append(x)
+    skips.pop()
+    for enlarge, stage in zip(up, decoder, strict=True):
+        x = stage(torch.cat([skips.pop(), enlarge(x)], dim=1))
+    return x
+
+
+def _parts(generator: Generator, stages: int, dim: int = 2) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+    """Stages of one width, so that a wrong order shows in the numbers."""
+
+    def stack(count: int, make: Callable[[], nn.Module]) -> nn.ModuleList:
+        return nn.ModuleList(randomized(generator, make()) for _ in range(count))
+
+    encoder = stack(stages, lambda: nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1), nn.Tanh()))
+    up = stack(stages - 1, lambda: nn.ConvTranspose2d(dim, dim, 2, stride=2))
+    return encoder, up, stack(stages - 1, lambda: nn.Sequential(nn.Conv2d(2 * dim, dim, 3, padding=1), nn.Tanh()))
+
+
+def _networks(generator: Generator) -> list[Case]:
+    return [
+        Case((normal(generator, 2, 2, 8, 12), *_parts(generator, stages)), label, (0, 1, 2, 3))
+        for stages, label in ((2, ""), (3, "three stages"))
+    ]
+
+
+def _variant(kind: str) -> Callable[..., Tensor]:
+    """Copies of `forward` with one mistake each."""
+
+    def function(x: Tensor, encoder: nn.ModuleList, up: nn.ModuleList, decoder: nn.ModuleList) -> Tensor:
+        skips = []
+        for i, stage in enumerate(encoder):
+            if i:
+                x = F.avg_pool2d(x, 2) if kind == "mean" else F.max_pool2d(x, 2)
+                if kind == "pooled first":
+                    skips[-1] = F.interpolate(x, scale_factor=2)
+            x = stage(x)
+            skips.append(x.detach() if kind == "detached" else x)
+        skips.pop()
+        for enlarge, stage in zip(up, decoder, strict=True):
+            skip = skips.pop()
+            large = F.interpolate(x, scale_factor=2) if kind == "not learned" else enlarge(x)
+            pair = [large, skip] if kind == "swapped" else [skip, large]
+            if kind == "no skip":
+                pair = [torch.zeros_like(skip), large]
+            x = stage(torch.cat(pair, dim=1))
+        return x
+
+    return function
+
+
+FORWARD = Exercise(
+    name="unet.forward",
+    lesson=3,
+    title="A U-Net",
+    statement="""
+Down: run the stages of `encoder`; before every stage **but the first**, halve the grid with a 2 x 2 maximum
+(`F.max_pool2d(x, 2)`). Keep each stage's output: these are the skips. The deepest output is not a skip, it goes on.
+
+Up: for each pair of `up` and `decoder`, double the grid with the layer of `up`, join the skip of the same size in
+front of it along the channels (`torch.cat([skip, doubled], dim=1)`), and run the stage. Images here are (B, C, H, W).
+
+`encoder` has n stages, `up` and `decoder` n - 1 each, **from the deepest on**. Return the last map.
+""",
+    solution=forward,
+    takes="x, encoder, up, decoder",
+    difficulty=2,
+    minutes=12,
+    hints=(
+        "A list that is filled on the way down and emptied from its end on the way up.",
+        "After the way down, `skips.pop()` once: the deepest output is x itself.",
+        "`x = stage(torch.cat([skips.pop(), enlarge(x)], dim=1))`",
+    ),
+    cases=_networks,
+    wrong=(
+        Wrong("order of the pair", _variant("swapped"), "The skip comes first, the doubled map second."),
+        Wrong("mean for maximum", _variant("mean"), "The grid is halved by a maximum, not by a mean."),
+        Wrong(
+            "skips cut off",
+            _variant("detached"),
+            "The skips are detached: the encoder would learn through the deepest path only.",
+        ),
+        Wrong(
+            "no skips",
+            _variant("no skip"),
+            "Zeros stand where the skips belong: the fine grid of the encoder is lost.",
+        ),
+        Wrong(
+            "doubled without learning",
+            _variant("not learned"),
+            "The grid is doubled by copying pixels; the layers of `up` are not used.",
+        ),
+        Wrong(
+            "skip after the pooling",
+            _variant("pooled first"),
+            "The skip was taken after the pooling: its fine detail is gone. Keep the output of the stage.",
+        ),
+    ),
+)
+
+# --- the effective field ---------------------------------------------------------------------------------------------
+
+
+def side_holding(gradient: Tensor, fraction: float) -> int:
+    """Side of the smallest square around the middle that holds a fraction of the absolute gradient.
+
+    Args:
+        gradient: of the middle output with respect to the image, (3, H, W); the middle is (H // 2, W // 2).
+        fraction: in (0, 1].
+    """
+    share = gradient.abs().sum(0)
+    share = share / share.sum()  # (H, W)
+    rows = (torch.arange(share.shape[0]) - share.shape[0] // 2).abs()
+    columns = (torch.arange(share.shape[1]) - share.shape[1] // 2).abs()
+    distance = torch.maximum(rows[:, None], columns)  # (H, W)
+    radius = 0
+    while share[distance <= radius].sum() < fraction - 1e-6:
+        radius += 1
+    return 2 * radius + 1
+
+
+def _gradients(generator: Generator) -> list[Case]:
+    cases = []
+    for size, width, label in ((31, 4.0, ""), (31, 1.5, "a narrow field"), (24, 5.0, "an even side")):
+        grid = torch.arange(size) - size // 2
+        bell = torch.exp(-(grid[:, None].square() + grid.square()) / (2 * width**2))
+        cases.append(Case((bell * normal(generator, 3, size, size), 0.5 if width > 4 else 0.9), label))
+    dot = torch.zeros(3, 15, 15)
+    dot[:, 7, 12] = 1.0
+    return [*cases, Case((dot, 0.9), "everything five pixels to the right")]
+
+
+def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Callable[[Tensor, float], int]:
+    def function(gradient: Tensor, fraction: float) -> int:
+        share = weight(gradient)
+        share = share / share.sum()
+        rows = torch.arange(share.shape[0]) - share.shape[0] // 2
+        columns = torch.arange(share.shape[1]) - share.shape[1] // 2
+        if distance == "corner":
+            rows, columns = torch.arange(share.shape[0]), torch.arange(share.shape[1])
+        far = torch.maximum(rows.abs()[:, None], columns.abs())
+        for radius in range(share.shape[0]):
+            if share[far <= radius].sum() >= fraction - 1e-6:
+                return 2 * radius + 1
+        return 2 * share.shape[0] + 1
+
+    return function
+
+
+def _plain_sum(gradient: Tensor) -> Tensor:
+    return gradient.abs().sum(0)
+
+
+SIDE = Exercise(
+    name="unet.side_holding",
+    lesson=3,
+    title="The metric: how far does it really look?",
+    statement=r"""
+`gradient` $(3, H, W)$ says how much the output at the middle pixel $(H // 2, W // 2)$ changes with each number of the
+image. Take absolute values, sum over the three colors, divide by the total: each pixel's *share*. Return the side
+$2 r + 1$ of the smallest square, $r$ pixels to each side of the middle, that holds at least `fraction` of the total.
+(Allow for rounding: compare with `fraction - 1e-6`.)
+""",
+    solution=side_holding,
+    difficulty=2,
+    minutes=10,
+    hints=(
+        "A pixel lies in the square of radius r if neither its row nor its column is more than r away.",
+        "`torch.maximum(rows[:, None], columns)` with absolute distances is each pixel's radius. Then raise r from 0.",
+    ),
+    cases=_gradients,
+    wrong=(
+        Wrong(
+            "signs kept",
+            _side_of(lambda gradient: gradient.sum(0)),
+            "Positive and negative gradients cancel. Take absolute values before you sum.",
+        ),
+        Wrong(
+            "squared",
+            _side_of(lambda gradient: gradient.square().sum(0)),
+            "Squares favor the middle: absolute values are asked for.",
+        ),
+        Wrong(
+            "radius for side",
+            lambda gradient, fraction: (side_holding(gradient, fraction) - 1) // 2,
+            "That is r. The side is 2 r + 1.",
+        ),
+        Wrong(
+            "from the corner",
+            _side_of(_plain_sum, "corner"),
+            "The square grows from the corner. It must grow from the middle.",
+        ),
+        Wrong(
+            "not divided",
+            _side_of(
+                lambda gradient: (
+                    torch.nn.functional.one_hot(gradient.abs().sum(0).argmax(), gradient[0].numel())
+                    .float()
+                    .view_as(gradient[0])
+                )
+            ),
+            "That is where the largest value lies, not where the fraction is reached.",
+        ),
+        Wrong(
+            "the middle only", lambda gradient, fraction: 1, "One pixel holds everything only if nothing else counts."
+        ),
+        Wrong(
+            "the whole picture",
+            lambda gradient, fraction: gradient.shape[-1],
+            "That is the whole picture. Find the smallest square.",
+        ),
+    ),
+)
+
+# --- redundancy ------------------------------------------------------------------------------------------------------
+
+
+def likeness(features: Tensor) -> Tensor:
+    """Mean absolute correlation of two different channels.
+
+    Args:
+        features: (B, H, W, C); no channel is constant.
+
+    Returns:
+        One number in [0, 1].
+    """
+    x = features.flatten(0, 2)  # (B H W, C)
+    x = x - x.mean(0)
+    x = x / x.norm(dim=0)
+    r = x.T @ x  # (C, C)
+    channels = r.shape[0]
+    return (r.abs().sum() - channels) / (channels * (channels - 1))
+
+
+def _features(generator: Generator) -> list[Case]:
+    common = normal(generator, 2, 4, 3, 1)
+    alike = 0.6 * normal(generator, 2, 4, 3, 4) - common
+    return [
+        Case((normal(generator, 2, 3, 4, 3) + 2,), "channels of another mean"),
+        Case((alike + 3 * uniform(generator, -1, 1, 4),), "channels alike"),
+        Case((torch.cat([common, -common, normal(generator, 2, 4, 3, 1)], dim=-1),), "two channels that are opposite"),
+    ]
+
+
+def _likeness(centered: bool = True, absolute: bool = True, diagonal: bool = False, images: bool = False) -> Callable:
+    def function(features: Tensor) -> Tensor:
+        x = features.flatten(0, 2)
+        x = x - x.mean(0) if centered else x
+        x = x / x.norm(dim=0)
+        r = x.T @ x
+        r = r.abs() if absolute else r
+        n = r.shape[0]
+        return r.mean() if diagonal else (r.sum() - r.diagonal().sum()) / (n * (n - 1))
+
+    return function
+
+
+def _covariance(features: Tensor) -> Tensor:
+    x = features.flatten(0, 2)
+    x = x - x.mean(0)
+    r = (x.T @ x / len(x)).abs()
+    return (r.sum() - r.diagonal().sum()) / (len(r) * (len(r) - 1))
+
+
+def _of_pixels(features: Tensor) -> Tensor:
+    return likeness(features.flatten(0, 2).T[:, None, None, :])
+
+
+LIKENESS = Exercise(
+    name="unet.likeness",
+    lesson=3,
+    title="How much do channels repeat each other?",
+    statement=r"""
+`features` $(B, H, W, C)$. Take each channel as one long list of $B H W$ numbers. Return the mean of $|r|$ over all
+pairs of **different** channels, where $r$ is Pearson's correlation:
+
+$$r_{cd} = \frac{\tilde x_c \cdot \tilde x_d}{\|\tilde x_c\|\,\|\tilde x_d\|}, \qquad \tilde x = x - \bar x$$
+
+0: no two channels have anything in common. 1: all say the same, or the opposite. Return a tensor with one number.
+""",
+    solution=likeness,
+    difficulty=2,
+    minutes=8,
+    hints=(
+        "Subtract each channel's mean, divide by its length; then all correlations are one matrix product.",
+        "`x.T @ x` is (C, C) with ones on the diagonal: take the diagonal away, and count C (C - 1) pairs.",
+    ),
+    cases=_features,
+    wrong=(
+        Wrong("with the diagonal", _likeness(diagonal=True), "The diagonal is in it: every channel is like itself."),
+        Wrong(
+            "sign kept",
+            _likeness(absolute=False),
+            "Without absolute values, channels that are opposite cancel those that are alike. Both are repetition.",
+        ),
+        Wrong(
+            "mean kept",
+            _likeness(centered=False),
+            "The channels' means were not subtracted: any two positive channels look alike then.",
+        ),
+        Wrong(
+            "covariance", _covariance, "That is a covariance: it grows when a channel is scaled. Divide by the lengths."
+        ),
+        Wrong("pixels compared", _of_pixels, "That compares pixels over channels. Compare channels over pixels."),
+        Wrong(
+            "squared",
+            lambda features: (
+                (torch.corrcoef(features.flatten(0, 2).T).square().sum() - features.shape[-1])
+                / (features.shape[-1] * (features.shape[-1] - 1))
+            ),
+            "That is the mean of r squared. Take the absolute value.",
+        ),
+    ),
+)
+
+# --- the control: hide what is far -----------------------------------------------------------------------------------
+
+
+def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
+    """The image with zeros everywhere but in the square of a radius around a pixel.
+
+    Args:
+        image: (C, H, W).
+        at: (row, column).
+        radius: pixels that stay to each side.
+    """
+    row, column = at
+    kept = torch.zeros_like(image)
+    window = (
+        slice(None),
+        slice(max(0, row - radius), row + radius + 1),
+        slice(max(0, column - radius), column + radius + 1),
+    )
+    kept[window] = image[window]
+    return kept
+
+
+def _pictures(generator: Generator) -> list[Case]:
+    return [
+        Case((normal(generator, 2, 9, 9) + 3, (4, 4), 2)),
+        Case((normal(generator, 3, 7, 11) + 3, (3, 8), 1), "a picture that is not square"),
+        Case((normal(generator, 1, 8, 8) + 3, (1, 6), 3), "near the edge"),
+    ]
+
+
+def _window(image: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    kept = torch.zeros_like(image)
+    kept[:, top:bottom, left:right] = image[:, top:bottom, left:right]
+    return kept
+
+
+def _hide_in_place(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
+    image.copy_(hide_far(image, at, radius))
+    return image
+
+
+def _cross(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
+    rows = (torch.arange(image.shape[1]) - at[0]).abs() <= radius
+    columns = (torch.arange(image.shape[2]) - at[1]).abs() <= radius
+    return image * (rows[:, None] | columns)
+
+
+HIDE = Exercise(
+    name="unet.hide_far",
+    lesson=3,
+    title="The control: hide everything far away",
+    statement="""
+If a pixel's answer does not change when everything further than `radius` is gone, the network does not use it. Write
+that control: return a copy of `image` (C, H, W) in which all pixels are 0, except those at most `radius` rows **and**
+at most `radius` columns away from `at` = (row, column). At the picture's edge the square is cut off.
+""",
+    solution=hide_far,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Begin with zeros and copy the square into them.",
+        "A slice's end is not part of it: `row - radius : row + radius + 1`. A negative start counts from the other "
+        "end: max(0, ...).",
+    ),
+    cases=_pictures,
+    wrong=(
+        Wrong(
+            "end left out",
+            lambda image, at, radius: _window(
+                image, max(0, at[0] - radius), at[0] + radius, max(0, at[1] - radius), at[1] + radius
+            ),
+            "The last row and column are missing: a slice's end is not part of it.",
+        ),
+        Wrong(
+            "negative start",
+            lambda image, at, radius: _window(
+                image, at[0] - radius, at[0] + radius + 1, at[1] - radius, at[1] + radius + 1
+            ),
+            "Near the edge the start is negative, which counts from the other end: nothing is kept.",
+        ),
+        Wrong(
+            "near hidden",
+            lambda image, at, radius: image - hide_far(image, at, radius),
+            "You hid what is near and kept what is far.",
+        ),
+        Wrong("a cross", _cross, "Rows *or* columns near: that keeps a cross. Both must be near."),
+        Wrong(
+            "row and column swapped",
+            lambda image, at, radius: hide_far(image, (at[1], at[0]), radius),
+            "Row and column are swapped: the row counts along H, axis 1 of (C, H, W).",
+        ),
+        Wrong(
+            "in place", _hide_in_place, "Your function changes its argument `image`: whoever calls it still needs it."
+        ),
+    ),
+)
+
+EXERCISES = (FIELD, FORWARD, SIDE, LIKENESS, HIDE)
