@@ -37,3 +37,30 @@ declare(
     off=name(),
     off_other=name(),
 )
+declare(
+    "attention",
+    skip=name(),
+    pick=one_of("mean", "strongest", "channel"),
+    channel=whole(0, 0, 9999),
+    change=one_of("shift", "turn", "cover"),
+    down=whole(32, -96, 96),
+    right=whole(0, -96, 96),
+    quarters=whole(1, 1, 3),
+)
+declare(
+    "channels",
+    block=name(),
+    channel=whole(0, 0, 9999),
+    against=one_of("nothing", "image", "model"),
+    versus=name(),
+    other=name(),
+    layer=name(),
+)
+declare(
+    "scan",
+    block=name(),
+    direction=one_of("reads", "writes"),
+    reduction=one_of("norm", "contribution", "sum"),
+    py=whole(500, 0, 999),  # the place that Why asks about too
+    px=whole(500, 0, 999),
+)

@@ -21,6 +21,9 @@ from skinlesion.segmenter import Segmenter
 PAGES = {
     "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
     "Inspect": [
+        ("attention", "Cross-region attention", ":material/grid_3x3:"),
+        ("channels", "Channels", ":material/equalizer:"),
+        ("scan", "The scan", ":material/route:"),
         ("why", "Why this mask", ":material/troubleshoot:"),
         ("compare", "Compare", ":material/compare:"),
         ("errors", "Errors", ":material/rule:"),

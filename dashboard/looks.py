@@ -1,0 +1,112 @@
+"""What the views of the inside show, computed once for all visitors: by weights, picture, and what is asked."""
+
+import re
+
+import streamlit as st
+
+from dashboard.pictures import Picture
+from dashboard.weights import LOADED, Weights, load
+from skinlesion import explain
+from skinlesion.segmenter import Segmenter
+
+SMALL, LARGE = 256, 12  # results of all visitors that are remembered: of some kilobytes, of some megabytes
+
+
+def image_of(weights: Weights, picture: Picture):
+    """The picture as the network takes it, float32 (1, 3, h, w)."""
+    return load(weights).prepare([picture.full()])
+
+
+def layer_names(weights: Weights) -> list[str]:
+    """The layers of a network, in the order in which they run."""
+    return _layers(weights.digest, load(weights))
+
+
+def block_names(weights: Weights) -> list[str]:
+    """The blocks of the paper's network (E1.1, ..., D1.1), which hold the scan; none in other networks."""
+    return [name for name in layer_names(weights) if re.fullmatch(r"[ED]\d+\.\d+", name)]
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner=False)
+def _layers(digest: str, _segmenter: Segmenter) -> list[str]:
+    return list(explain.layers(_segmenter.model))
+
+
+def has(weights: Weights, part: str) -> bool:
+    """Whether a network has "cra", "se", or "cmn"."""
+    return part in explain.neutral_parts(load(weights).model)
+
+
+def gates(weights: Weights, picture: Picture) -> dict[str, explain.SkipGates]:
+    """The gates of every skip."""
+    return _gates(weights.digest, picture.key, weights, picture)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the gates …")
+def _gates(digest: str, key: str, _weights: Weights, _picture: Picture) -> dict[str, explain.SkipGates]:
+    return explain.cra_gates(load(_weights).model, image_of(_weights, _picture))
+
+
+def response(weights: Weights, picture: Picture, change: explain.Shift | explain.Rotate) -> explain.GateResponse:
+    """The gates of the picture after a change that its numbers tell."""
+    return _response(weights.digest, picture.key, change, weights, picture)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the changed image …")
+def _response(
+    digest: str, key: str, change: explain.Shift | explain.Rotate, _weights: Weights, _picture: Picture
+) -> explain.GateResponse:
+    return explain.gate_response(load(_weights).model, image_of(_weights, _picture), change)
+
+
+def covered(weights: Weights, picture: Picture, cover: explain.Cover) -> explain.GateResponse:
+    """The gates of the picture with the predicted lesion covered; the mask follows from weights and picture."""
+    return _covered(weights.digest, picture.key, weights, picture, cover)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the covered image …")
+def _covered(
+    digest: str, key: str, _weights: Weights, _picture: Picture, _cover: explain.Cover
+) -> explain.GateResponse:
+    return explain.gate_response(load(_weights).model, image_of(_weights, _picture), _cover)
+
+
+def channel_gates(weights: Weights, picture: Picture) -> dict:
+    """The gate of every channel of every block, (C,) each."""
+    return _channel_gates(weights.digest, picture.key, weights, picture)
+
+
+@st.cache_resource(max_entries=SMALL, show_spinner="Looking at the channels …")
+def _channel_gates(digest: str, key: str, _weights: Weights, _picture: Picture) -> dict:
+    return explain.se_gates(load(_weights).model, image_of(_weights, _picture))
+
+
+def excitation(weights: Weights, picture: Picture, block: str) -> explain.Excitation:
+    """One block's gates and maps."""
+    return _excitation(weights.digest, picture.key, block, weights, picture)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the maps …")
+def _excitation(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> explain.Excitation:
+    return explain.excitation(load(_weights).model, image_of(_weights, _picture), block)
+
+
+def scan(weights: Weights, picture: Picture, block: str) -> explain.ScanInputs:
+    """Everything that one block's scan was given."""
+    return _scan(weights.digest, picture.key, block, weights, picture)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the scan …")
+def _scan(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> explain.ScanInputs:
+    return explain.scan_inputs(load(_weights).model, image_of(_weights, _picture), block)
+
+
+def correlation(weights: Weights, picture: Picture, layer: str) -> explain.Redundancy:
+    """How alike the channels of one layer are."""
+    return _correlation(weights.digest, picture.key, layer, weights, picture)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Correlating the channels …")
+def _correlation(digest: str, key: str, layer: str, _weights: Weights, _picture: Picture) -> explain.Redundancy:
+    maps = explain.feature_maps(load(_weights).model, image_of(_weights, _picture))
+    return explain.redundancy(layer, maps[layer])

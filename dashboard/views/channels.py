@@ -1,0 +1,299 @@
+"""Channels: what squeeze-and-excitation lets pass in every block, channel by channel; and which repeat each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard import frame, looks, state
+from dashboard.jobs import job
+from dashboard.picker import choose_picture
+from dashboard.pictures import Picture, all_pictures, samples
+from dashboard.text import plain
+from dashboard.weights import Weights, catalogue, load
+from skinlesion import explain
+from skinlesion.plots import interactive
+
+VIEW = "channels"
+AGAINST = {"nothing": "Nothing", "image": "Another image", "model": "Other weights"}
+OPEN, SHUT = 0.75, 0.25
+
+
+def show() -> None:
+    frame.heading(
+        "Channels",
+        "does a block let some channels pass and hold others back, or treat all alike? And do the same channels pass "
+        "in every image? Gates that never change are only a constant.",
+    )
+    picture = choose_picture()
+    weights = frame.chosen()
+    if weights is None:
+        st.image(picture.image, caption=plain(picture.note))
+        return
+    if looks.has(weights, "se"):
+        _excitation(weights, picture)
+        st.divider()
+        _habits(weights)
+    else:
+        st.info(
+            f"**{plain(weights.name)} has no squeeze-and-excitation**: every channel passes as it is. Choose weights "
+            "of the paper's network in the sidebar. Redundancy, below, is measured in any network.",
+            icon=":material/info:",
+        )
+    st.divider()
+    _redundancy(weights, picture)
+
+
+@st.fragment
+def _excitation(weights: Weights, picture: Picture) -> None:
+    """All that follows the choice of block, channel and what to compare with."""
+    gates = looks.channel_gates(weights, picture)
+    block, against = _controls(gates)
+    other_name, other_gates = _other(weights, picture, against)
+    channel = state.get("channel")
+    here = gates[block]
+    if other_gates is None:
+        frame.figure(interactive.se_overview(gates), "overview")
+    else:
+        for column, name, each in zip(
+            st.columns(2, gap="large"), ("this", other_name), (gates, other_gates), strict=True
+        ):
+            with column:
+                st.markdown(f"**{plain(name)}**")
+                frame.figure(interactive.se_overview(each), f"overview-{'this' if each is gates else 'other'}")
+    left, right = st.columns(2, gap="large")
+    with left:
+        compared = _aligned(here, None if other_gates is None else other_gates.get(block), against)
+        _bars(here, block, channel, compared, other_name)
+        _table(here, block, compared if against == "image" else None)
+    with right:
+        _maps(weights, picture, block, channel)
+    state.publish(VIEW)
+
+
+def _controls(gates: dict[str, np.ndarray]) -> tuple[str, str]:
+    blocks = list(gates)
+    state.settle("block", blocks, blocks[0])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Block", blocks, key="block", width=110, help="E: encoder, D: decoder, in the order they run.")
+        block = state.get("block")
+        channels = len(gates[block])
+        state.settle("channel", range(channels), int(np.argmax(gates[block])))
+        st.number_input("Channel", 0, channels - 1, key="channel", width=130)
+        st.segmented_control("Compare with", list(AGAINST), key="against", format_func=lambda key: AGAINST[key])
+        st.button(
+            "Next block",
+            icon=":material/skip_next:",
+            shortcut="B",
+            key="next-block",
+            on_click=state.step,
+            args=("block", blocks, 1),
+        )
+        st.button(
+            "Next channel",
+            icon=":material/arrow_forward:",
+            shortcut="K",
+            key="next-se",
+            on_click=_next_open,
+            args=(gates[block],),
+            help="The next in the order of the gates.",
+        )
+    return block, state.get("against")
+
+
+def _next_open(gates: np.ndarray) -> None:
+    order = np.argsort(-gates, kind="stable").tolist()
+    st.session_state["channel"] = order[(order.index(state.get("channel")) + 1) % len(order)]
+
+
+def _other(weights: Weights, picture: Picture, against: str) -> tuple[str, dict[str, np.ndarray] | None]:
+    """What is compared with: its name, and its gates."""
+    if against == "image":
+        pictures = all_pictures()
+        ids = [id for id in pictures if id != picture.id]
+        state.settle("versus", ids, ids[0])
+        st.selectbox("Other image", ids, key="versus", format_func=lambda id: pictures[id].title, width=420)
+        other = pictures[state.get("versus")]
+        return other.title, looks.channel_gates(weights, other)
+    if against == "model":
+        found = {name: each for name, each in catalogue()[0].items() if name != weights.name}
+        found = {name: each for name, each in found.items() if looks.has(each, "se")}
+        if not found:
+            st.info("There are no other weights with squeeze-and-excitation here.")
+            return "", None
+        state.settle("other", list(found), next(iter(found)))
+        st.selectbox("Other weights", list(found), key="other", width=420)
+        name = state.get("other")
+        return name, looks.channel_gates(found[name], picture)
+    return "", None
+
+
+def _aligned(gates: np.ndarray, other: np.ndarray | None, against: str) -> np.ndarray | None:
+    """What to draw beside the bars. The channels of two networks do not correspond: theirs are paired by rank."""
+    if other is None or other.shape != gates.shape:
+        return None
+    if against == "image":
+        return other
+    paired = np.empty_like(other)
+    paired[np.argsort(-gates, kind="stable")] = -np.sort(-other)
+    return paired
+
+
+def _bars(gates: np.ndarray, block: str, channel: int, other: np.ndarray | None, other_name: str) -> None:
+    drawn = interactive.se_bars(gates, block=block, channel=channel, other=other, other_name=other_name or "other")
+    key = f"bars-{block}-{channel}"  # a new one forgets what was selected: another channel may be chosen elsewhere
+    order = np.argsort(-gates, kind="stable")
+    frame.figure(drawn, key, on_select=lambda: _take(key, order), selection_mode="points")
+    st.caption("**Click a bar** to see that channel's map.")
+
+
+def _take(key: str, order: np.ndarray) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    index = points[0].get("point_index") if points else None
+    if isinstance(index, int) and 0 <= index < len(order):
+        st.session_state["channel"] = int(order[index])
+
+
+def _table(gates: np.ndarray, block: str, other: np.ndarray | None) -> None:
+    columns: dict[str, Any] = {"channel": np.arange(len(gates)), "gate": gates}
+    if other is not None:
+        columns |= {"other": other, "difference": gates - other}
+    with st.expander(f"All {len(gates)} channels of {block} as a table", icon=":material/table:"):
+        st.dataframe(
+            columns,
+            hide_index=True,
+            height=260,
+            column_config={
+                "gate": st.column_config.ProgressColumn("gate", format="%.3f", min_value=0.0, max_value=1.0),
+                "other": st.column_config.NumberColumn("other image", format="%.3f"),
+                "difference": st.column_config.NumberColumn("this - other", format="%+.3f"),
+            },
+        )
+        st.caption("Click a heading to sort.")
+
+
+def _maps(weights: Weights, picture: Picture, block: str, channel: int) -> None:
+    found = looks.excitation(weights, picture, block)
+    maps = np.stack([found.before[..., channel], found.after[..., channel]], axis=-1)  # (H, W, 2)
+    drawn = interactive.channel_maps(
+        maps,
+        titles=["before the gate", f"after: × {found.gate[channel]:.2f}"],
+        what=f"{block}, channel {channel}",
+        columns=2,
+    )
+    drawn.update_layout(height=360)
+    frame.figure(drawn, "maps")
+    st.caption(
+        "The same map twice, on one scale: squeeze-and-excitation scales a channel as a whole, and never looks at one "
+        "place more than at another. Where, is the work of cross-region attention."
+    )
+
+
+@st.fragment
+def _habits(weights: Weights) -> None:
+    st.subheader("Which channels always or never pass", anchor=False)
+    pictures = list(samples().values())
+    found = job(
+        "habits",
+        (weights.digest, tuple(picture.key for picture in pictures)),
+        lambda tell: _look_at_all(weights, pictures, tell),
+        label=f"Look at {len(pictures)} images",
+    )
+    if found is None:
+        return
+    st.dataframe([_habit_row(each) for each in found.values()], hide_index=True, column_config=_HABITS)
+    st.caption(
+        f"Over the {len(pictures)} images that come with the package. Always: the gate is at least {OPEN} in each; "
+        f"never: at most {SHUT} in each. Moves: how far a channel's gate goes from one image to another at most, mean "
+        "over channels; near 0 the gates are a constant that has little to do with the image."
+    )
+
+
+_HABITS = {
+    name: st.column_config.NumberColumn(name, format="%.3f") for name in ("mean gate", "moves", "lowest", "highest")
+}
+
+
+def _look_at_all(
+    weights: Weights, pictures: list[Picture], tell: Callable[[float, str], None]
+) -> dict[str, explain.Habits]:
+    gates = []
+    for number, picture in enumerate(pictures, start=1):
+        gates.append(looks.channel_gates(weights, picture))
+        tell(number / len(pictures), f"{number} of {len(pictures)} images")
+    return explain.channel_habits(gates)
+
+
+def _numbers(channels: np.ndarray) -> str:
+    """The first of them; a cell has no room for more."""
+    return ", ".join(map(str, channels[:40].tolist())) + (", …" if len(channels) > 40 else "")
+
+
+def _habit_row(habits: explain.Habits) -> dict[str, Any]:
+    return {
+        "block": habits.name,
+        "channels": len(habits.mean),
+        "always": len(habits.always(OPEN)),
+        "never": len(habits.never(SHUT)),
+        "mean gate": float(habits.mean.mean()),
+        "moves": float((habits.highest - habits.lowest).mean()),
+        "lowest": float(habits.lowest.min()),
+        "highest": float(habits.highest.max()),
+        "which always": _numbers(habits.always(OPEN)),
+        "which never": _numbers(habits.never(SHUT)),
+    }
+
+
+@st.fragment
+def _redundancy(weights: Weights, picture: Picture) -> None:
+    st.subheader("How channels repeat each other, by depth", anchor=False)
+    found = job(
+        "redundancy",
+        (weights.digest, picture.key),
+        lambda tell: _measure(weights, picture, tell),
+        label="Measure every layer",
+        icon=":material/grid_on:",
+        help="Correlates the channels of every layer, over the positions of this image.",
+    )
+    if found is None:
+        return
+    names = list(found)
+    left, right = st.columns(2, gap="large")
+    with left:
+        drawn = interactive.redundancy_by_depth(names, *zip(*found.values(), strict=True))
+        drawn.update_layout(height=380, legend={"y": 1.02, "yanchor": "bottom"})  # clear of the upright names
+        frame.figure(drawn, "by-depth")
+        st.caption(
+            "Deep layers have few positions in one image, so that chance alone makes their channels look alike: "
+            "compare like with like."
+        )
+    with right:
+        state.settle("layer", names, names[0])
+        st.selectbox("Layer", names, key="layer", width=240)
+        one = looks.correlation(weights, picture, state.get("layer"))
+        drawn = interactive.redundancy(
+            one.correlation, layer=one.name, mean_absolute=one.mean_absolute, effective_rank=one.effective_rank
+        )
+        drawn.update_traces(colorbar={"y": -0.24})
+        frame.figure(drawn, "correlation")
+        st.caption(
+            f"{one.channels} channels, of which {one.dead} are constant; correlated over {one.samples:,} positions."
+        )
+    state.publish(VIEW)
+
+
+def _measure(weights: Weights, picture: Picture, tell: Callable[[float, str], None]) -> dict[str, tuple[float, float]]:
+    """Layer -> mean absolute correlation, and effective rank as a share of the channels."""
+    tell(0.0, "Running the network")
+    maps = explain.feature_maps(load(weights).model, looks.image_of(weights, picture))
+    maps = {name: features for name, features in maps.items() if features.shape[-1] > 1}
+    measured = {}
+    for number, (name, features) in enumerate(maps.items(), start=1):
+        one = explain.redundancy(name, features)
+        measured[name] = (one.mean_absolute, one.effective_rank / one.channels)
+        tell(number / len(maps), f"{plain(name)}, {number} of {len(maps)} layers")
+    return measured
+
+
+show()

@@ -1,0 +1,64 @@
+"""The scan: a token's reading, Delta, the routes, how far a network sees, and links."""
+
+import pytest
+
+from skinlesion import explain
+
+
+def button(app, label):
+    return next(button for button in app.button if button.label.startswith(label))
+
+
+def test_a_pixel_is_a_token_of_the_block(open_app, texts):
+    app = open_app("scan", weights="random", px="250", py="750", block="E1.1")
+    assert "row 12, column 4 of 16 × 16, each 4 pixels" in texts(app)
+    assert "What the token at (12, 4) (cross) reads from" in texts(app)
+    assert "Step size Delta of each token" in texts(app)
+    assert "The four routes of the scan over a 8 x 8 grid" in texts(app)
+
+
+def test_another_block_has_another_grid(open_app, texts):
+    app = open_app("scan", weights="random", px="250", py="750")
+    app.button(key="next-block").click().run()
+    assert "row 6, column 2 of 8 × 8, each 8 pixels" in texts(app)
+
+
+def test_direction_and_reduction(open_app, texts):
+    app = open_app("scan", weights="plain", direction="writes", reduction="sum")
+    assert "writes to through the scan" in texts(app)
+    assert "sum of the weights over channels" in texts(app)
+
+
+def test_the_scan_of_an_image_is_looked_at_once(open_app, monkeypatch):
+    done = []
+    look = explain.scan_inputs
+    monkeypatch.setattr(explain, "scan_inputs", lambda *given: done.append(1) or look(*given))
+    app = open_app("scan", weights="random")
+    app.segmented_control(key="direction").set_value("writes").run()
+    open_app("scan", weights="random", px="10")
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize("weights", ["random", "unet"])
+def test_how_far_a_network_sees(open_app, texts, weights):
+    app = open_app("scan", weights=weights)
+    button(app, "Measure, beside a U-Net").click().run()
+    assert not app.exception
+    assert "Effective receptive field" in texts(app)
+    other = "unet" if weights == "random" else "U-Net, untrained"
+    assert f"{other} " in texts(app).split("The square holds half of it")[1]
+
+
+def test_a_network_without_a_scan_says_so(open_app, texts):
+    app = open_app("scan", weights="unet")
+    assert "has no scan" in app.info[0].value
+    assert "The four routes" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("block", "S2"), ("block", "../x"), ("px", "1000"), ("direction", "both"), ("reduction", "max")]
+)
+def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
+    app = open_app("scan", **({"weights": "random"} | {key: text}))
+    assert "Ignored from the address" in texts(app)
+    assert app.query_params.get(key) != text
