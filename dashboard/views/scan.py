@@ -128,6 +128,11 @@ def _controls(blocks: list[str]) -> None:
 def _routes(picture: Picture) -> None:
     st.subheader("The four routes", anchor=False)
     drawn = interactive.routes(explain.route_coordinates(SHOWN, SHOWN), image=picture.image)
+    # Plotly paints the button under the pointer nearly white in any theme: dark letters on light are always read.
+    drawn.layout.updatemenus[0].update(
+        xanchor="left", showactive=False, bgcolor="#e4e8ee", font={"color": "#1a2530"}, bordercolor="#8a97a5"
+    )
+    drawn.layout.sliders[0].update(x=0.4, len=0.6)
     frame.figure(drawn, "routes")
     st.caption(
         f"Press Play. A grid of {SHOWN} × {SHOWN} is walked, so that it can be watched; a block walks all its tokens. "
