@@ -80,7 +80,7 @@ plt.show()
 # %%
 fig, axes = plt.subplots(1, 8, figsize=(11, 1.7))
 for ax, sample in zip(axes, drawn, strict=False):
-    show(ax, read_image(sample.image_path), read_mask(sample.mask_path), sample.title.split(",")[0])
+    show(ax, read_image(sample.image_path), read_mask(sample.mask_path), sample.title.split(",")[0].split(" under ")[0])
 plt.show()
 
 # %% [markdown]
@@ -147,10 +147,14 @@ for pixels in (1, 3, 5):
     wider = F.max_pool2d(masks[:, None].float(), 2 * pixels + 1, stride=1, padding=pixels)[:, 0] > 0
     both = agreement(masks, wider)
     order = area.argsort()
-    ax.plot(area[order], both[order], "o-", label=f"{pixels} pixels further out")
+    ax.plot(area[order], both[order], "o-", label=f"{pixels} px further out")
     if pixels == 3:
         print(f"3 pixels: {both[order[-1]]:.2f} for the largest lesion, {both[order[0]]:.2f} for the smallest")
 ax.set(xscale="log", xlabel="lesion, % of the picture", ylabel="IoU of both readings", ylim=(0.5, 1))
+ax.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
+ax.minorticks_off()
+ax.set_xticks([2, 5, 10, 20, 40], [2, 5, 10, 20, 40])
+ax.minorticks_off()
 ax.legend()
 plt.show()
 
