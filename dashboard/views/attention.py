@@ -122,9 +122,9 @@ def _meaning(skip: explain.SkipGates, channel: int | None) -> None:
     rows, columns = product.shape
     st.markdown(
         f"Each cell of this {rows} × {columns} grid is {skip.cell} × {skip.cell} pixels. It is multiplied by its "
-        f"**row's gate times its column's gate**: here by {product.min():.2f} to {product.max():.2f}. A product of "
-        "rows and columns makes crosses and bands; it can never outline a lesion, or choose one of two that share "
-        "neither row nor column without lighting up the corners between them."
+        f"**row's gate times its column's gate**: here by {product.min():.2f} to {product.max():.2f}. One channel's "
+        "product of rows and columns makes crosses and bands: it cannot outline a lesion, nor light up two places in "
+        "different rows and columns without lighting up the other two corners between them."
     )
     if channel is not None:
         st.caption(f"The channel that attends most sharply in {skip.name} is {skip.strongest}.")

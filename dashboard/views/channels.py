@@ -57,7 +57,10 @@ def _excitation(weights: Weights, picture: Picture) -> None:
         frame.figure(interactive.se_overview(gates), "overview")
     else:
         for column, name, each in zip(
-            st.columns(2, gap="large"), ("this", other_name), (gates, other_gates), strict=True
+            st.columns(2, gap="large"),
+            (_this(weights, picture, against), other_name),
+            (gates, other_gates),
+            strict=True,
         ):
             with column:
                 st.markdown(f"**{plain(name)}**")
@@ -65,7 +68,8 @@ def _excitation(weights: Weights, picture: Picture) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         compared = _aligned(here, None if other_gates is None else other_gates.get(block), against)
-        _bars(here, block, channel, compared, other_name)
+        ranked = f"{other_name}, sorted by itself" if against == "model" else other_name
+        _bars(here, block, channel, compared, ranked, by_rank=against == "model" and compared is not None)
         _table(here, block, compared if against == "image" else None)
     with right:
         _maps(weights, picture, block, channel)
@@ -129,6 +133,10 @@ def _other(weights: Weights, picture: Picture, against: str) -> tuple[str, dict[
     return "", None
 
 
+def _this(weights: Weights, picture: Picture, against: str) -> str:
+    return weights.name if against == "model" else picture.title
+
+
 def _aligned(gates: np.ndarray, other: np.ndarray | None, against: str) -> np.ndarray | None:
     """What to draw beside the bars. The channels of two networks do not correspond: theirs are paired by rank."""
     if other is None or other.shape != gates.shape:
@@ -140,12 +148,15 @@ def _aligned(gates: np.ndarray, other: np.ndarray | None, against: str) -> np.nd
     return paired
 
 
-def _bars(gates: np.ndarray, block: str, channel: int, other: np.ndarray | None, other_name: str) -> None:
+def _bars(
+    gates: np.ndarray, block: str, channel: int, other: np.ndarray | None, other_name: str, *, by_rank: bool
+) -> None:
     drawn = interactive.se_bars(gates, block=block, channel=channel, other=other, other_name=other_name or "other")
     key = f"bars-{block}-{channel}"  # a new one forgets what was selected: another channel may be chosen elsewhere
     order = np.argsort(-gates, kind="stable")
     frame.figure(drawn, key, on_select=lambda: _take(key, order), selection_mode="points")
-    st.caption("**Click a bar** to see that channel's map.")
+    said = " Two networks' channels do not correspond: their gates are paired by rank." if by_rank else ""
+    st.caption(f"**Click a bar** to see that channel's map.{said}")
 
 
 def _take(key: str, order: np.ndarray) -> None:

@@ -23,7 +23,7 @@ VIEW = "scan"
 SHOWN = 8  # rows and columns of the grid whose routes are animated
 DIRECTIONS = {"reads": "It reads from", "writes": "It writes to"}
 REDUCTIONS = {"norm": "Strength", "contribution": "What is passed on", "sum": "With signs"}
-BARE = "U-Net, untrained"
+BARE = "untrained U-Net"
 
 
 def show() -> None:
@@ -150,7 +150,7 @@ def _field(weights: Weights, picture: Picture) -> None:
             "field",
             (weights.digest, other.digest if other else None, picture.key, place),
             lambda tell: _measure(weights, other, picture, place, tell),
-            label=f"Measure, beside a U-Net ({plain(name)})",
+            label=f"Measure, beside: {plain(name)}",
             icon=":material/radar:",
             help="The gradient of the logit at the marked pixel with respect to every pixel of the image.",
         )

@@ -1,10 +1,23 @@
 """Channels: gates and maps of a chosen channel, two images, two networks, habits, redundancy, and links."""
 
+import shutil
+
 import numpy as np
 import pytest
+import torch
 
 from skinlesion import explain
+from skinlesion.checkpoint import save_checkpoint
 from skinlesion.segmenter import Segmenter
+from skinlesion.zoo import create_model
+
+CARD = {
+    "preprocessing": {"size": [64, 64], "normalize": "minmax"},
+    "threshold": 0.5,
+    "data": {"dataset": "folder", "split": "random", "manifest": "0" * 64},
+    "command": "skinlesion train --preset tiny",
+    "metrics": {"val": {"iou": 0.5}},
+}
 
 
 def excitation(weights_folder, block, id="ISIC_0012434"):
@@ -60,6 +73,19 @@ def test_another_image(view, weights_folder):
 def test_other_weights_must_have_gates_too(view):
     app = view(against="model")
     assert "no other weights with squeeze-and-excitation" in app.info[0].value
+
+
+def test_channels_of_two_networks_are_paired_by_rank(open_app, texts, weights_folder, tmp_path, monkeypatch):
+    torch.manual_seed(4)
+    small = {"dim": 8, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
+    save_checkpoint(tmp_path / "second.safetensors", create_model("tiny", **small), {**CARD, "seed": 2})
+    shutil.copy(weights_folder / "random.safetensors", tmp_path)
+    monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))
+    app = open_app("channels", weights="random", against="model", sample="ISIC_0012434")
+    assert app.selectbox(key="other").value == "second"
+    assert "second, sorted by itself" in texts(app)
+    # Channel by channel they do not correspond: no difference of theirs is shown.
+    assert all("difference" not in frame.value for frame in app.dataframe)
 
 
 def test_which_channels_always_pass(view, texts):

@@ -152,7 +152,10 @@ def step_maps(image: np.ndarray, maps: Array, *, names: Sequence[str] = ROUTES) 
     """How much each token writes; arguments as `skinlesion.plots.static.step_maps`, of four routes."""
     size = image.shape[:2]
     figure, places = _one_large(["mean", *names])
-    scale: dict[str, Any] = {"colorscale": HEAT, "zmin": float(maps.min()), "zmax": float(maps.max()), "opacity": 0.85}
+    # Not by its name: Streamlit takes inferno's first color, #000004, for a placeholder and paints it red.
+    colors = root_scale(HEAT, 1)
+    scale: dict[str, Any] = {"colorscale": colors, "zmin": float(maps.min()), "zmax": float(maps.max())}
+    scale["opacity"] = 0.85
     for place, values in zip(places, [maps.mean(0), *maps], strict=True):
         figure.add_trace(image_trace(gray(image)), **place)
         figure.add_trace(heat_trace(values, size, "Delta", showscale=place is places[0], **scale), **place)
