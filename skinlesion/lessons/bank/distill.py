@@ -433,8 +433,7 @@ is detached (A24).
 
 
 def redundancy(x: Tensor) -> Tensor:
-    """Mean absolute correlation of all pairs of different channels, over images and pixels; (B, H, W, C) -> a "
-    "scalar."""
+    """Mean absolute correlation of different channels, over images and pixels: (B, H, W, C) -> a scalar."""
     rows = x.reshape(-1, x.shape[-1])  # (B H W, C)
     rows = rows - rows.mean(0)
     rows = rows / rows.norm(dim=0).clamp_min(1e-12)
