@@ -13,7 +13,7 @@ from dashboard.pictures import Picture, all_pictures, samples
 from dashboard.text import plain
 from dashboard.weights import Weights, catalogue, load
 from skinlesion import explain
-from skinlesion.plots import interactive
+from skinlesion.plots import caption, interactive
 
 VIEW = "channels"
 AGAINST = {"nothing": "Nothing", "image": "Another image", "model": "Other weights"}
@@ -152,6 +152,10 @@ def _bars(
     gates: np.ndarray, block: str, channel: int, other: np.ndarray | None, other_name: str, *, by_rank: bool
 ) -> None:
     drawn = interactive.se_bars(gates, block=block, channel=channel, other=other, other_name=other_name or "other")
+    if by_rank:
+        same = f"Dots: the same channels, {other_name}."
+        drawn.layout.meta["caption"] = caption(drawn).replace(same, f"Dots: {other_name}.")
+        drawn.data[1].update(hovertemplate="gate %{y:.3f}<extra></extra>")  # of no channel of this network
     key = f"bars-{block}-{channel}"  # a new one forgets what was selected: another channel may be chosen elsewhere
     order = np.argsort(-gates, kind="stable")
     frame.figure(drawn, key, on_select=lambda: _take(key, order), selection_mode="points")

@@ -83,7 +83,7 @@ def test_channels_of_two_networks_are_paired_by_rank(open_app, texts, weights_fo
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))
     app = open_app("channels", weights="random", against="model", sample="ISIC_0012434")
     assert app.selectbox(key="other").value == "second"
-    assert "second, sorted by itself" in texts(app)
+    assert "Dots: second, sorted by itself." in texts(app)
     # Channel by channel they do not correspond: no difference of theirs is shown.
     assert all("difference" not in frame.value for frame in app.dataframe)
 
