@@ -166,7 +166,7 @@ print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
 # 96 drawn lesions of 64 x 64 pixels, 24 others to test on. Half a minute at most.
 
 # %%
-TRAIN, TEST, STEPS = (24, 8, 10) if lessons.FAST else (96, 24, 100)
+TRAIN, TEST, STEPS = (24, 8, 5) if lessons.FAST else (96, 24, 100)
 samples = [synthesize(seed, 64) for seed in range(TRAIN + TEST)]
 images = torch.stack([torch.from_numpy(normalize(s.image)).permute(2, 0, 1) for s in samples])  # (n, 3, 64, 64)
 masks = torch.stack([torch.from_numpy(s.mask.copy()) for s in samples])  # (n, 64, 64)
@@ -334,7 +334,7 @@ plt.show()
 # **Predict** for each of the four pairs how many pictures are answered right. What is the score of a coin?
 
 # %% kind="signature"
-FLAG_STEPS = 15 if lessons.FAST else 150
+FLAG_STEPS = 8 if lessons.FAST else 150
 
 
 def right(model: nn.Module, picture: Tensor, bright: Tensor, middle: Tensor) -> float:
@@ -407,9 +407,9 @@ def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
 # %% kind="control"
 hide_far = lessons.use("unet.hide_far", hide_far)
 fig, ax = plt.subplots(figsize=(5.5, 2.5))
-radii = range(3, 21)
+radii, SHOWN = range(3, 19), 20 if lessons.FAST else 120
 for (stages, distance), model in trained.items():
-    picture, _, bright, middle = (part[:200] for part in tests[distance])
+    picture, _, bright, middle = (part[:SHOWN] for part in tests[distance])
     curve = []
     for radius in radii:
         hidden = torch.stack([hide_far(p, tuple(m), radius) for p, m in zip(picture, middle.tolist(), strict=True)])

@@ -153,7 +153,7 @@ def _variant(kind: str) -> Callable[..., Tensor]:
     """Copies of `forward` with one mistake each."""
 
     def function(x: Tensor, encoder: nn.ModuleList, up: nn.ModuleList, decoder: nn.ModuleList) -> Tensor:
-        skips = []
+        skips: list[Tensor] = []
         for i, stage in enumerate(encoder):
             if i:
                 x = F.avg_pool2d(x, 2) if kind == "mean" else F.max_pool2d(x, 2)
