@@ -115,7 +115,7 @@ def redundancy_by_depth(mean_absolute: Sequence[float]) -> str:
 def routes(height: int, width: int) -> str:
     """Of the four scan routes."""
     return (
-        f"The four routes of the scan over a {height} x {width} grid of tokens, dark (first) to light (last). The "
+        f"The four routes of the scan over a {height} x {width} grid of tokens. The "
         "state that a token finds was written by the tokens before it on its route."
     )
 
