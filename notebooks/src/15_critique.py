@@ -342,7 +342,7 @@ for table in values["tables"].values():
 
 # %% [markdown]
 # The numbers of the two columns must not be compared with each other: networks of a sixth of the paper's width, 96 x
-# 96 pixels, 12 epochs, another split. What can be compared are the **differences** inside a column: do the same
+# 96 pixels, 8 epochs, another split. What can be compared are the **differences** inside a column: do the same
 # modules help? And the ± (one standard deviation over seeds) is what the paper's column lacks.
 
 # %%
