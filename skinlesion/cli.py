@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("skinlesion.commands.predict:predict", "segment your own images"),
     "evaluate": ("skinlesion.commands.evaluate:evaluate", "measure weights on images with masks"),
     "train": ("skinlesion.commands.train:train", "train a network"),
+    "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
     "reproduce": ("skinlesion.commands.reproduce:reproduce", "run the paper's comparison, or report on it"),
     "benchmark scan": ("skinlesion.commands.benchmark:scan", "time the scan's engines and their peers"),

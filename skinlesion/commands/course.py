@@ -1,0 +1,74 @@
+"""`skinlesion course`."""
+
+import json as json_module
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from skinlesion.lessons import LESSONS, exercises, progress
+
+_FOLDER = "notebooks"
+
+
+def course(*, lesson: int | None = None, reset: bool = False, json: bool = False) -> None:
+    """List the lessons of the course and which exercises you have passed.
+
+    Progress is noted when a check passes in a notebook, in a small file of your own (SKINLESION_PROGRESS names
+    another, or `off`).
+
+    Args:
+        lesson: Show this lesson's exercises only.
+        reset: Forget what was passed, in all lessons or in --lesson.
+        json: Print JSON instead.
+    """
+    names = None if lesson is None else [exercise.name for exercise in exercises(lesson)]
+    if reset:
+        count = progress.reset(names)
+        print(f"Forgot {count} passed exercise{'' if count == 1 else 's'}.")
+        return
+    found = [row for row in _rows() if lesson in (None, row["lesson"])]
+    if json:
+        print(json_module.dumps(found, indent=1))
+    elif lesson is None:
+        _overview(found)
+    else:
+        _one(found[0])
+
+
+def _rows() -> list[dict[str, Any]]:
+    done = progress.passed()
+    return [
+        {
+            "lesson": lesson.number,
+            "title": lesson.title,
+            "notebook": f"{_FOLDER}/{lesson.file}",
+            "minutes": lesson.minutes,
+            "needs": list(lesson.needs),
+            "exercises": {each.name: done.get(each.name) for each in exercises(lesson.number)},
+        }
+        for lesson in LESSONS
+    ]
+
+
+def _overview(rows: list[dict[str, Any]]) -> None:
+    table = Table("lesson", "title", "minutes", "passed", box=None, pad_edge=False)
+    following = None
+    for row in rows:
+        answers = row["exercises"].values()
+        count = sum(when is not None for when in answers)
+        if following is None and count < len(answers):
+            following = row
+        mark = " ✓" if answers and count == len(answers) else ""
+        table.add_row(str(row["lesson"]), row["title"], str(row["minutes"]), f"{count} of {len(answers)}{mark}")
+    Console(highlight=False).print(table)
+    if following is None:
+        print("Every exercise is passed.")
+    else:
+        print(f"Next: {following['notebook']} ({following['title']}). `make lab` opens JupyterLab.")
+
+
+def _one(row: dict[str, Any]) -> None:
+    print(f"Lesson {row['lesson']}. {row['title']} ({row['minutes']} min): {row['notebook']}")
+    for name, when in row["exercises"].items():
+        print(f"  {'✓' if when else '·'} {name}" + (f"  passed {when[:10]}" if when else ""))
