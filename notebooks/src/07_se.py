@@ -68,7 +68,7 @@ def gate(mean: Tensor, squeeze: Tensor, excite: Tensor) -> Tensor:
     return torch.sigmoid(hidden @ excite.T)  # (B, C)
 
 
-# %% exercise="se.squeeze_excitation"
+# %% exercise="se.forward"
 def squeeze_excitation(x: Tensor, squeeze: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
     """Scaled x (B, H, W, C) and the gate (B, C)."""
     mean = x.mean(dim=(1, 2))  # (B, C)
@@ -98,7 +98,7 @@ def parameters(dim: int, ratio: int) -> int:
 # Plug yours in, and count.
 
 # %%
-squeeze_excitation = lessons.use("se.squeeze_excitation", squeeze_excitation)
+squeeze_excitation = lessons.use("se.forward", squeeze_excitation)
 parameters = lessons.use("se.parameters", parameters)
 
 torch.manual_seed(0)

@@ -141,7 +141,7 @@ def at_any_size(network, image: Tensor, multiple: int) -> Tensor:
 run_u, at_any_size = lessons.use("network.run_u", run_u), lessons.use("network.at_any_size", at_any_size)
 
 scan = lessons.use("ss2d.cross_selective_scan", None)
-squeeze_excitation = lessons.use("se.squeeze_excitation", None)
+squeeze_excitation = lessons.use("se.forward", None)
 channel_mixing = lessons.use("cmn.channel_mixing", None)
 gates, apply_gates = lessons.use("cra.gates", None), lessons.use("cra.apply_gates", None)
 

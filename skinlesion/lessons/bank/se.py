@@ -170,7 +170,7 @@ def _wrong_gate(x: Tensor, squeeze_: Tensor, excite: Tensor) -> tuple[Tensor, Te
 
 
 FORWARD = Exercise(
-    name="se.squeeze_excitation",
+    name="se.forward",
     lesson=7,
     title="Squeeze-and-excitation, whole",
     statement=r"""
