@@ -125,7 +125,8 @@ def test_what_is_shipped_scores_as_the_table_says(finished, base):
 
 
 def test_a_run_can_start_from_weights_and_its_card_says_from_which(finished, base, tmp_path):
-    config = dataclasses.replace(base, out=tmp_path / "run", epochs=1, lr=1e-9, min_lr=1e-9, seed=7, start_from=str(finished.folder))
+    still = {"epochs": 1, "lr": 1e-9, "min_lr": 1e-9, "seed": 7}
+    config = dataclasses.replace(base, out=tmp_path / "run", start_from=str(finished.folder), **still)
     second = train(config)
     assert second.selected["val_iou"] == pytest.approx(finished.selected["val_iou"], abs=2e-3)
     _, card = load_checkpoint(second.best)
