@@ -45,6 +45,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(3, "unet", "A U-Net and its weaknesses", 70, 1100, (2,), "sections 1 and 2.1", "unet"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
     Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
+    Lesson(6, "fast_scan", "Making the scan fast", 75, 1200, (4, 5), "section 2.2", "fast_scan"),
     Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),
     Lesson(8, "cmn", "The channel-mixing network", 55, 900, (7,), "section 3.2", "cmn"),
     Lesson(9, "block", "The CM-SSM block", 75, 1300, (5, 7, 8), "section 3.2, Figure 2", "block"),

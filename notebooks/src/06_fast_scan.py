@@ -1,0 +1,617 @@
+# %% [markdown] kind="claim"
+# **Claim.** A scan is slow for reasons that can be named and removed one by one: a gradient that writes whole tensors
+# of zeros (quadratic), one Python step a token, and states that are all stored. We show each by measuring how time
+# and memory *grow* with the length, and by checking every faster scan against the slow one in float64. The controls:
+# the same loop without slicing, whose gradient must grow in proportion, and the slicing loop without its gradient.
+
+# %% [markdown] kind="objectives"
+# After this lesson you can
+#
+# - measure growth, so that the answer does not depend on the machine;
+# - say why the gradient of an innocent `x[:, t]` in a loop is quadratic, and repair it in one word;
+# - write the parallel prefix, which needs about $\log_2 L$ rounds instead of $L$ steps, and say what it costs;
+# - trade memory for a second computation, with chunks, a carried state and a checkpoint;
+# - explain what a fused kernel does that no sequence of tensor operations can;
+# - put a scan of your own into the network and prove that it is the same scan.
+
+# %%
+import time
+import weakref
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from skinlesion import create_model, lessons
+from skinlesion.data.synthetic import synthesize
+from skinlesion.scan import cross_selective_scan as package_scan
+from skinlesion.scan.reference import four_routes
+
+lessons.setup()
+
+# %% [markdown]
+# ## Twice the tokens, four times the wait
+#
+# The paper's first stage scans 4096 tokens along four routes, in every block, at every training step. Here is the
+# loop that most people write first. It works on $a_t = e^{\Delta_t A}$ (what is kept) and $b_t = \Delta_t B_t u_t$
+# (what is written), both $(B, L, D, N)$, and finds all states:
+#
+# $$h_t = a_t\, h_{t-1} + b_t .$$
+
+# %%
+CHANNELS, STATES = 32, 16
+LENGTHS = (64, 128, 256) if lessons.FAST else (128, 256, 512, 1024, 2048)
+
+
+def sliced(a: Tensor, b: Tensor) -> Tensor:
+    """All states, (B, L, D, N); takes slice after slice."""
+    h, states = torch.zeros_like(a[:, 0]), []
+    for t in range(a.shape[1]):
+        h = a[:, t] * h + b[:, t]  # (B, D, N)
+        states.append(h)
+    return torch.stack(states, dim=1)
+
+
+def steps(length: int) -> tuple[Tensor, Tensor]:
+    """Random a and b, (1, L, D, N), that want gradients."""
+    generator = torch.Generator().manual_seed(length)
+    a = torch.rand(1, length, CHANNELS, STATES, generator=generator)
+    return a.requires_grad_(), torch.randn(a.shape, generator=generator).requires_grad_()
+
+
+def timed(run) -> float:
+    """Seconds of the fastest of up to three runs, as few as fit into half a second."""
+    fastest, begin = float("inf"), time.perf_counter()
+    for _ in range(3):
+        start = time.perf_counter()
+        run()
+        fastest = min(fastest, time.perf_counter() - start)
+        if time.perf_counter() - begin > 0.5:
+            break
+    return fastest
+
+
+def seconds(states, length: int) -> tuple[float, float]:
+    """Forward and backward of one way to find all states."""
+    a, b = steps(length)
+    h = states(a, b)
+    forward = timed(lambda: states(a, b))
+    backward = timed(lambda: torch.autograd.grad(h, (a, b), torch.ones_like(h), retain_graph=True))
+    return forward, backward
+
+
+seconds(sliced, 16)  # the first run of anything is slow: not counted
+print("tokens   forward (ms)   backward (ms)")
+loop = {length: seconds(sliced, length) for length in LENGTHS}
+for length, (forward, backward) in loop.items():
+    print(f"{length:6} {1e3 * forward:14.1f} {1e3 * backward:15.1f}")
+
+# %% [markdown]
+# Your numbers will differ: another machine, another minute. Do not remember them. Look how they *grow*. The forward
+# column about doubles from row to row. The backward column does worse: in the last rows each doubling costs clearly
+# more than twice.
+#
+# So the first tool is a measure of growth without a unit: the exponent $p$ in seconds $= c\,L^p$.
+
+
+# %% exercise="fast_scan.growth"
+def growth(lengths: Tensor, seconds: Tensor) -> float:
+    """The slope of log(seconds) over log(lengths), by least squares; both (n,)."""
+    x, y = lengths.log(), seconds.log()
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / (x * x).sum())
+
+
+# %%
+growth = lessons.use("fast_scan.growth", growth)
+
+
+def exponent(measured: dict[int, float]) -> float:
+    """Growth over the three longest lengths, where fixed costs no longer matter."""
+    last = sorted(measured)[-3:]
+    return growth(torch.tensor(last, dtype=torch.double), torch.tensor([measured[n] for n in last]).double())
+
+
+for i, name in enumerate(("forward", "backward")):
+    print(f"{name:9} seconds grow like the length to the power {exponent({n: s[i] for n, s in loop.items()}):.2f}")
+
+# %% [markdown]
+# ## Zeros, by the gigabyte
+#
+# What is the gradient of *one* slice with respect to the whole tensor? Ask autograd.
+
+# %%
+x = torch.ones(6, requires_grad=True)
+(gradient,) = torch.autograd.grad(x[3], x)
+print(gradient)
+
+# %% [markdown]
+# A tensor as long as `x`, all zeros but for one place. PyTorch really makes it, for **every** step of the loop, and
+# adds it to the one before. $L$ steps, each with a tensor of $L$ rows: $L^2$.
+#
+# The cure is a word. `x.unbind(1)` cuts the tensor into all its slices in *one* operation, and the gradient of that is
+# one `stack`.
+
+# %%
+
+
+def unbound(a: Tensor, b: Tensor) -> Tensor:
+    """All states, (B, L, D, N); cuts a and b once."""
+    h, states = torch.zeros_like(a[:, 0]), []
+    for a_t, b_t in zip(a.unbind(1), b.unbind(1), strict=True):
+        h = a_t * h + b_t  # (B, D, N)
+        states.append(h)
+    return torch.stack(states, dim=1)
+
+
+# %% [markdown] kind="predict"
+# **Predict.** From one length to twice that length, by which factor will the memory that the backward pass *asks for*
+# grow: with slices, and with `unbind`? And in the forward pass, where nothing has to be filled with zeros?
+
+# %% [markdown]
+# ### Control: count, do not time
+#
+# Seconds are noisy. So here is a meter that sits below PyTorch and counts, for every operation, the memory of the new
+# tensors that it makes. Its counts do not depend on how fast or how busy a machine is. If the explanation is right, the sliced backward
+# must grow fourfold, and the three where the effect is absent must grow twofold: `unbind`'s backward, and both
+# forwards. (The meter also follows what is alive at the same time. We need that later.)
+
+
+# %% kind="control"
+class Meter(TorchDispatchMode):
+    """Counts PyTorch's operations, the bytes of new tensors, and the most bytes alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.made = self.alive = self.peak = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        self.calls += 1
+        old = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in old:  # not a view
+                storage = tensor.untyped_storage()
+                self.made += storage.nbytes()
+                self.alive += storage.nbytes()
+                self.peak = max(self.peak, self.alive)
+                weakref.finalize(storage, self.freed, storage.nbytes())
+        return result
+
+    def freed(self, size: int) -> None:
+        self.alive -= size
+
+
+def counted(states, length: int) -> tuple[int, int]:
+    """Bytes of new tensors: forward and backward."""
+    a, b = steps(length)
+    with Meter() as forward:
+        h = states(a, b)
+    with Meter() as backward:
+        torch.autograd.grad(h, (a, b), torch.ones_like(h))
+    return forward.made, backward.made
+
+
+for name, states in (("slices", sliced), ("unbind", unbound)):
+    rows = {length: counted(states, length) for length in LENGTHS}
+    for i, part in enumerate(("forward", "backward")):
+        megabytes = {length: row[i] / 2**20 for length, row in rows.items()}
+        line = " ".join(f"{value:9.1f}" for value in megabytes.values())
+        print(f"{name}, {part:9} MB: {line}   exponent {exponent(megabytes):.2f}")
+
+# %% [markdown]
+# Exponent 2 in one row, and 1 in the three others. One word was the difference. `split` and `chunk` are as good as
+# `unbind`; `x[:, t]`, `x.narrow` and `x.select` in a loop are as bad as each other. You meet this wherever a network
+# walks through a sequence.
+#
+# ## Steps that need not wait
+#
+# `unbound` grows in proportion, and is still slow: a few tiny operations for each token, one after the other, each
+# with the overhead of a call from Python. It looks as if that must be so, since $h_t$ needs $h_{t-1}$. It need not.
+#
+# Think of a step as a *map*, $h \mapsto a h + b$. Two maps in a row are a map of the same kind. Which?
+
+
+# %% exercise="fast_scan.combine"
+def combine(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The pair (a, b) of both steps together; a step is the pair (a, b) of h -> a h + b."""
+    a1, b1 = first
+    a2, b2 = second
+    return a1 * a2, a2 * b1 + b2
+
+
+# %% [markdown]
+# The order matters (first, then second) but the brackets do not. So the four steps 0 1 2 3 may be done as ((0 1) 2) 3,
+# which is the loop, or as (0 1) (2 3), in which the two inner ones can be done *at the same time*. The **parallel
+# prefix** uses that to the end: in each round every place combines with the one `reach` places before, and `reach`
+# doubles.
+#
+# | round | reach | place 5 stands for the steps |
+# |---|---|---|
+# | start | 1 | 5 |
+# | 1 | 2 | 4, 5 |
+# | 2 | 4 | 2, 3, 4, 5 |
+# | 3 | 8 | 0, 1, 2, 3, 4, 5 |
+
+
+# %% exercise="fast_scan.prefix"
+def prefix(combine, a: Tensor, b: Tensor) -> Tensor:
+    """All states of a, b (B, L, ...), from h = 0, in about log2(L) rounds."""
+    reach = 1
+    while reach < a.shape[1]:
+        new_a, new_b = combine((a[:, :-reach], b[:, :-reach]), (a[:, reach:], b[:, reach:]))
+        a = torch.cat([a[:, :reach], new_a], dim=1)
+        b = torch.cat([b[:, :reach], new_b], dim=1)
+        reach *= 2
+    return b
+
+
+# %% [markdown] kind="predict"
+# **Predict.** For 1024 tokens: how many rounds? And how many multiplications for each state, compared with the loop:
+# fewer, as many, or more?
+
+# %%
+combine, prefix = (lessons.use(f"fast_scan.{f.__name__}", f) for f in (combine, prefix))
+
+
+def rounds(a: Tensor, b: Tensor) -> Tensor:
+    """All states by the parallel prefix, (B, L, D, N)."""
+    return prefix(combine, a, b)
+
+
+multiplied = 0
+
+
+def counting_combine(first, second):
+    global multiplied
+    multiplied += 2 * first[0].shape[1]
+    return combine(first, second)
+
+
+a, b = (t.detach() for t in steps(1024))
+largest = float((prefix(counting_combine, a, b) - unbound(a, b)).abs().max())
+print(f"largest difference to the loop: {largest:.1e}")
+print(f"multiplications a state: loop 1, prefix {multiplied / 1024:.1f}")
+for name, states in (("loop", unbound), ("prefix", rounds)):
+    with Meter() as meter:
+        states(a, b)
+    print(f"{name:6}: {meter.calls:5} operations, {meter.made / 2**20:6.1f} MB of new tensors")
+
+# %% [markdown]
+# Ten rounds instead of 1024 steps: far fewer operations, and much more work in them. (There is a prefix that needs
+# only about twice the loop's work, by going up and down a tree. It has twice as many rounds.) So the parallel prefix
+# is made for a machine with thousands of idle units, a GPU. On a CPU it pays as long as the calls cost more than the
+# work: short sequences, few channels.
+#
+# Where did `mamba` go from here? Not to longer prefixes, but to *chunks*.
+#
+# ## Memory: keep little, compute it twice
+#
+# Backward needs the states. For the first stage at the paper's size ($L = 4096$, $D = 192$, $N = 16$, 4 routes) one
+# tensor $(L, D, N)$ for each route makes 201 MB for *one* picture in *one* block, and autograd keeps several. But a
+# state can be had again: it follows from an earlier one. So
+#
+# - cut the sequence into chunks and keep only the state **between** chunks;
+# - in the backward pass, take the last chunk, run it forward again from its kept state, and walk back through it.
+#
+# `torch.utils.checkpoint` does the second part for any function.
+
+
+# %% exercise="fast_scan.chunked"
+def chunked(part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, size: int) -> Tensor:
+    """y (B, L, D), chunk by chunk, each recomputed in the backward pass; part(h, u, delta, A, B, C) -> y, h."""
+    from torch.utils.checkpoint import checkpoint
+
+    h = u.new_zeros(u.shape[0], u.shape[2], A.shape[1])  # (B, D, N)
+    outputs = []
+    for u_c, delta_c, B_c, C_c in zip(*(t.split(size, dim=1) for t in (u, delta, B, C)), strict=True):
+        y, h = checkpoint(part, h, u_c, delta_c, A, B_c, C_c, use_reentrant=False)
+        outputs.append(y)
+    return torch.cat(outputs, dim=1)
+
+
+# %% [markdown]
+# Inside a chunk anything goes, as long as it begins with the state that is handed in. We fold that state into the
+# first $b$, and give the rest to whichever function finds all states: the loop, or your prefix.
+#
+# Look at the `clone` below. `h[:, -1]` alone is a *view*: as long as it lives, so does the whole `h` that it looks
+# into, and the kept "state" would secretly be the whole chunk. No result would change. Only the meter tells.
+
+# %%
+chunked = lessons.use("fast_scan.chunked", chunked)
+
+
+def part_with(states):
+    """A function (h, u, delta, A, B, C) -> y, h for one chunk."""
+
+    def part(h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+        a = torch.exp(delta[..., None] * A)  # (B, L, D, N)
+        b = (delta * u)[..., None] * B[:, :, None]  # (B, L, D, N)
+        first = b[:, :1] + a[:, :1] * h[:, None]  # (B, 1, D, N): the past enters here
+        h = states(a, torch.cat([first, b[:, 1:]], dim=1))  # (B, L, D, N)
+        return (h * C[:, :, None]).sum(-1), h[:, -1].clone()  # a view would keep all of h alive
+
+    return part
+
+
+def whole(states):
+    """The scan of a whole sequence: (u, delta, A, B, C) -> y."""
+    part = part_with(states)
+    return lambda u, delta, A, B, C: part(u.new_zeros(u.shape[0], u.shape[2], A.shape[1]), u, delta, A, B, C)[0]
+
+
+def sequence(length: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """u, delta, A, B, C that want gradients."""
+    g = torch.Generator().manual_seed(length)
+    u = torch.randn(1, length, CHANNELS, generator=g)
+    delta = F.softplus(torch.randn(u.shape, generator=g) - 2)
+    A = -torch.arange(1.0, STATES + 1).repeat(CHANNELS, 1)
+    B, C = torch.randn(2, 1, length, STATES, generator=g)
+    return [t.to(dtype).requires_grad_() for t in (u, delta, A, B, C)]
+
+
+def gradients(scan, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    """y and the gradients of all five arguments, for one fixed direction."""
+    y = scan(*tensors)
+    direction = torch.sin(torch.arange(y.numel())).reshape(y.shape).to(y)
+    return y.detach(), *torch.autograd.grad(y, tensors, direction)
+
+
+# %% [markdown] kind="predict"
+# **Predict.** With chunks of one token we keep every state. With one chunk we keep none, and recompute everything at
+# once. Both are bad. Which size is best for 1024 tokens: about 1, 10, or 100? (Kept: $L / s$ states. Recomputed: a few
+# tensors for each of $s$ tokens.)
+
+# %%
+TOKENS = 256 if lessons.FAST else 1024
+tensors = sequence(TOKENS)
+sizes = [2**i for i in range(1, TOKENS.bit_length())]
+peaks, written = {}, {}
+for size in sizes:
+    with Meter() as meter:
+        gradients(lambda *t, s=size: chunked(part_with(unbound), *t, s), tensors)
+    peaks[size], written[size] = meter.peak / 2**20, meter.made
+with Meter() as meter:
+    gradients(whole(unbound), tensors)
+
+fig, ax = plt.subplots(figsize=(5, 2.6))
+ax.loglog(sizes, list(peaks.values()), "o-", base=2, label="chunks, recomputed")
+ax.axhline(meter.peak / 2**20, color="gray", linestyle="--", label="everything kept")
+ax.set(xlabel="tokens of a chunk", ylabel="most memory (MB)", title=f"forward and backward, {TOKENS} tokens")
+ax.legend(fontsize=7)
+plt.show()
+best = min(peaks, key=peaks.get)
+print(f"everything kept {meter.peak / 2**20:.1f} MB; chunks of {best}: {peaks[best]:.1f} MB")
+print(f"bytes written, compared with keeping everything: {written[best] / meter.made:.2f}")
+
+# %% [markdown]
+# The valley lies where both costs are alike: $L/s \approx c\,s$, so $s \approx \sqrt{L/c}$, and the memory there grows
+# like $\sqrt L$ (plus the inputs and outputs, which nobody can avoid). The price is one more forward pass of every
+# chunk. Memory for time: few trades in computing are as good.
+#
+# ## One kernel
+#
+# Even so, each chunk writes tensors $(s, D, N)$ to memory, and reads them back, several times. The recurrence needs
+# one multiplication and one addition for each number that is moved: the processor waits for memory. A **fused
+# kernel** does all of it in one go, and that is something that no sequence of tensor operations can do.
+# `skinlesion/scan/kernels.py` (Numba, about 250 lines, compiled on your machine) does this:
+#
+# - it takes a vector of channels and their $N$ states, about 1 kB, and keeps them in the first-level cache while it
+#   walks along the route;
+# - $a$ and $b$ are made where they are used, and never stored;
+# - forward keeps one state every 32 tokens, and backward recomputes the chunk: *your* scheme;
+# - the routes of lesson 5 are walked in place, so nothing is copied into four sequences;
+# - across channels and pictures there is nothing to wait for: that is where threads go.
+#
+# Fast is easy if it may be wrong. So before the race, all five have to agree with the plain loop in float64, in value
+# and in the gradient of every argument.
+
+# %%
+
+
+def fused(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The package's kernel on one route; it wants the step size before softplus."""
+    length, channels = u.shape[1], u.shape[2]
+    raw = delta + torch.log(-torch.expm1(-delta))  # softplus backward
+    grid = [t[:, :, None] for t in (u, raw[:, :, None], B[:, :, None], C[:, :, None])]  # (B, L, 1, ...): one column
+    zero, order = u.new_zeros(1, channels), torch.arange(length)[None]
+    y = package_scan(grid[0], grid[1], A[None], grid[2], grid[3], zero, zero, routes=order, engine="cpu")
+    return y[:, :, 0]
+
+
+SCANS = {
+    "slices": whole(sliced),
+    "unbind": whole(unbound),
+    "prefix": whole(rounds),
+    "chunks of 32, prefix": lambda *t: chunked(part_with(rounds), *t, 32),
+    "fused kernel": fused,
+}
+
+exact = gradients(whole(unbound), sequence(300, torch.float64))
+print(f"{'largest error / largest value':24} value   worst gradient")
+for name, scan in SCANS.items():
+    found = gradients(scan, sequence(300))
+    errors = [float((f.double() - e).abs().max() / e.abs().max()) for f, e in zip(found, exact, strict=True)]
+    print(f"{name:24} {errors[0]:12.1e} {max(errors[1:]):12.1e}")
+
+# %% [markdown]
+# All of them are the same function up to the rounding of float32 (which is about $10^{-7}$ for one operation). The
+# length 300 is no power of two and no multiple of 32, on purpose.
+
+# %% [markdown] kind="predict"
+# **Predict** the order of the five in the backward pass at the longest length, and which two lines will *not* be
+# parallel.
+
+# %% kind="signature"
+measured = {}
+for name, scan in SCANS.items():
+    gradients(scan, sequence(40))  # compiled and warm
+    for length in LENGTHS:
+        tensors = sequence(length)
+        y = scan(*tensors)
+        forward = timed(lambda: scan(*tensors))  # noqa: B023 - called at once
+        both = timed(lambda: gradients(scan, tensors))  # noqa: B023
+        measured[name, length] = forward, max(both - forward, 1e-6)
+
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, sharey=True)
+for i, (ax, title) in enumerate(zip(axes, ("forward", "backward"), strict=True)):
+    for name in SCANS:
+        line = {length: measured[name, length][i] for length in LENGTHS}
+        ax.loglog(list(line), list(line.values()), "o-", label=f"{name}: power {exponent(line):.1f}")
+    ax.set(xlabel="tokens", title=title, xticks=LENGTHS)
+    ax.xaxis.set_major_formatter("{x:.0f}")
+    ax.minorticks_off()
+    ax.legend(fontsize=7)
+axes[0].set(ylabel="seconds")
+plt.show()
+
+longest = LENGTHS[-1]
+for i, part in enumerate(("forward", "backward")):
+    times = {name: measured[name, longest][i] for name in SCANS}
+    ratios = ", ".join(f"{name} {value / times['fused kernel']:.0f}" for name, value in times.items())
+    print(f"{part} at {longest} tokens, in units of the fused kernel: {ratios}")
+
+# %% [markdown]
+# Read slopes and distances, not seconds. In the backward panel the sliced loop climbs more steeply than all others:
+# the longer the sequence, the more it loses. The other tensor programs climb about in proportion to the length (the
+# prefix a little more: it makes more rounds, and its tensors outgrow the cache). The kernel's line begins flat, since
+# a call has a fixed price, and bends upward as the work begins to count. It lies far below the best of the tensor
+# programs. That distance is what calls and memory traffic cost.
+#
+# And the chunks? They are no faster. They were made to save memory, and they pay for it with a second computation.
+#
+# The exponents here come from seconds, and a busy machine bends them. The counts in the control above do not bend.
+
+# %% [markdown]
+# ### In the network
+#
+# Your chunks and your prefix, in place of the engine: four routes, the weights of the network, a picture.
+
+# %%
+
+
+def my_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
+    """SS2D's scan of x (B, H, W, D) with chunks of 32 tokens."""
+    height, width = x.shape[1:3]
+    x, delta, B, C = (t.flatten(1, 2) for t in (x, delta, B, C))  # (B, L, ...)
+    y = torch.zeros_like(x)
+    for k, order in enumerate(four_routes(height, width).long()):
+        step = F.softplus(delta[:, order, k] + delta_bias[k])  # (B, L, D)
+        along = chunked(part_with(rounds), x[:, order], step, A[k], B[:, order, k], C[:, order, k], 32)
+        y = y + (along + D[k] * x[:, order])[:, torch.argsort(order)]
+    return y.unflatten(1, (height, width))  # (B, H, W, D)
+
+
+torch.manual_seed(0)
+network = create_model("tiny").eval()
+mine = lessons.plug(network, "scan", my_scan)
+image = torch.from_numpy(synthesize(3, 64).image).permute(2, 0, 1)[None] / 255  # (1, 3, 64, 64)
+answers = {"package": network(image), "yours": mine(image)}
+print("largest difference of the logits:", float((answers["package"] - answers["yours"]).detach().abs().max()))
+for answer in answers.values():
+    answer.square().mean().backward()
+pairs = zip(network.parameters(), mine.parameters(), strict=True)
+worst = max(
+    float((p.grad - q.grad).abs().max() / p.grad.abs().max().clamp(min=1e-12)) for p, q in pairs if p.grad.any()
+)
+print(f"largest difference of a gradient, of that weight's largest: {worst:.1e}")
+
+# %% [markdown]
+# A network trained with one engine runs with the other, and learns with it too. That is the whole point of
+# having *one* definition and many engines.
+#
+# ### On a GPU
+#
+# A GPU has its own versions of the same idea. `mamba-ssm` is the original CUDA kernel: a parallel prefix within a
+# chunk, a carried state between chunks, everything in the fast memory of one processor, and recomputation in the
+# backward pass. The package can also write its kernel in Triton (`skinlesion/scan/triton_kernels.py`). **Neither was
+# run on a GPU for this page**: it was made on a CPU, and it says nothing about their speed. Which engines can run on
+# your machine:
+
+# %%
+from skinlesion.scan import engines
+
+for status in engines().values():
+    print(f"{status.name:10} {'yes' if status.available else 'no'}")
+
+# %% [markdown]
+# ### Play
+#
+# How much memory do $L$ tokens need with chunks of $s$? Move both. Find the valley; then make the sequence four times
+# as long and find it again. By how much has it moved?
+
+# %% kind="play"
+import ipywidgets
+
+
+def valley(log_tokens: int = 12, tensors_a_token: int = 4) -> None:
+    """Draw kept and recomputed states over the chunk's size."""
+    length = 2**log_tokens
+    size = torch.arange(1, length + 1)
+    kept, again = length / size, tensors_a_token * size
+    _, ax = plt.subplots(figsize=(5, 2.4))
+    ax.loglog(size, kept, ":", label="kept between chunks")
+    ax.loglog(size, again, ":", label="recomputed inside one")
+    ax.loglog(size, kept + again, label="together")
+    best = int((kept + again).argmin()) + 1
+    ax.set(xlabel="tokens of a chunk", ylabel="states in memory", title=f"{length} tokens: best {best}")
+    ax.legend(fontsize=7)
+    plt.show()
+
+
+_ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
+
+# %% [markdown] kind="limits"
+# ## What this does not show
+#
+# - Seconds belong to one machine, one size ($D = 32$, $N = 16$, one picture) and one version of PyTorch. With more
+#   channels the calls matter less and the traffic more: the prefix falls behind the loop.
+# - The meter sees what PyTorch's operations make. What a kernel takes inside is invisible to it (here that is little:
+#   a chunk's scratch for each thread).
+# - Float32 rounds. Over very long sequences the prefix and the loop add in another order, so their last digits
+#   differ. Neither is the true one; both are close to it.
+# - `mamba-ssm` and Triton were not run on a GPU here. Lesson 9 counts operations; a count is no time either.
+# - A fast scan does not make a better network. It makes the experiments possible.
+
+# %% [markdown] kind="quiz"
+# ## Recap
+#
+# 1. Why is the gradient of the slicing loop quadratic?
+# - [ ] because the recurrence has L steps, each of which sees all earlier ones :: It sees only the state before. And
+#   `unbind` runs the same recurrence.
+# - [x] because each slice's gradient is a tensor as large as the whole :: L tensors of L rows, nearly all zeros.
+# - [ ] because Python is slow :: Python is slow by a factor, at every length. A factor does not change the exponent.
+#
+# 2. What makes the parallel prefix possible?
+# - [x] that two steps combine into one step, and the brackets do not matter :: Associativity.
+# - [ ] that the steps can be done in any order :: The order matters: a later decay meets an earlier input.
+# - [ ] that the decays lie between 0 and 1 :: That keeps the state small; the prefix works for any numbers.
+#
+# 3. How does the parallel prefix of this lesson compare with the loop?
+# - [ ] less work in fewer rounds :: It works on the whole sequence in every round.
+# - [x] more work in fewer rounds :: About log2(L) rounds, each over the whole sequence.
+# - [ ] the same work in fewer rounds :: No prefix has exactly the loop's work; the tree comes within a factor of two.
+#
+# 4. A sequence becomes four times as long. How should the chunks change to use the least memory?
+# - [ ] not at all :: Then four times as many states are kept.
+# - [x] twice as long :: The best size grows like the square root of L.
+# - [ ] four times as long :: Then each recomputed chunk needs four times as much.
+#
+# 5. What does recomputation cost?
+# - [x] one more forward pass :: Each chunk is run a second time, once.
+# - [ ] a forward pass for each chunk, from the start of the sequence :: From the start of the *chunk*: its state was
+#   kept.
+# - [ ] precision :: The same operations give the same numbers again.
+
+# %% [markdown] kind="links"
+# ## Further reading
+#
+# - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson on a GPU: fusion, prefix, recomputation.
+# - [Prefix sums and their applications](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf): the prefix up and down a tree.
+# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), for
+#   networks.
+# - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): chunks whose inside is a matrix product.
+# - [Training deep nets with sublinear memory cost](https://arxiv.org/abs/1604.06174): the square root.

@@ -1,0 +1,480 @@
+"""Lesson 6: making the scan fast."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint
+
+from skinlesion.lessons.bank.inputs import normal, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+
+Pair = tuple[Tensor, Tensor]
+Combine = Callable[[Pair, Pair], Pair]
+Part = Callable[..., Pair]
+
+# --- growth ----------------------------------------------------------------------------------------------------------
+
+
+def growth(lengths: Tensor, seconds: Tensor) -> float:
+    """The exponent p of seconds = constant * lengths ** p, fitted by least squares to the logarithms.
+
+    Args:
+        lengths: (n,), positive.
+        seconds: (n,), positive.
+    """
+    x, y = lengths.double().log(), seconds.double().log()
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / x.square().sum())
+
+
+def _timings(generator: Generator) -> list[Case]:
+    lengths = torch.tensor([100.0, 200.0, 400.0, 1600.0])
+    noise = uniform(generator, 0.7, 1.4, 4)
+    return [
+        Case((lengths, 1e-6 * lengths.square() * noise), "times that grow like the square"),
+        Case((lengths[:3], 3e-4 * lengths[:3] * noise[:3]), "times that grow in proportion"),
+        Case((lengths, 0.2 * noise), "times that do not grow"),
+    ]
+
+
+def _slope(x: Tensor, y: Tensor) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / x.square().sum())
+
+
+GROWTH = Exercise(
+    name="fast_scan.growth",
+    lesson=6,
+    title="The measure: how does it grow?",
+    statement=r"""
+If a program takes $s = c\, L^p$ seconds for a length $L$, then $\log s = \log c + p \log L$: a straight line of slope
+$p$. Return the slope of the least-squares line through the points $(x_i, y_i) = (\log L_i, \log s_i)$:
+
+$$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
+
+`lengths`, `seconds`: $(n)$ -> one number.
+""",
+    solution=growth,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Take both logarithms first. After that it is the slope of an ordinary line.",
+        "`x = lengths.log(); x = x - x.mean()`, the same for y, then `(x * y).sum() / (x * x).sum()`.",
+    ),
+    cases=_timings,
+    wrong=(
+        Wrong(
+            "no logarithms",
+            lambda lengths, seconds: _slope(lengths, seconds),
+            "This is the slope of seconds over length, in seconds a token. Take the logarithm of both first.",
+        ),
+        Wrong(
+            "one logarithm",
+            lambda lengths, seconds: _slope(lengths, seconds.log()),
+            "Only the seconds are in logarithms: that line is straight for exponential growth, not for a power.",
+        ),
+        Wrong(
+            "axes swapped",
+            lambda lengths, seconds: _slope(seconds.log(), lengths.log()),
+            "The axes are swapped: you fit the length as a function of the seconds.",
+        ),
+        Wrong(
+            "through the origin",
+            lambda lengths, seconds: float((lengths.log() * seconds.log()).sum() / lengths.log().square().sum()),
+            "Your line is forced through the origin, as if the constant c were one. Subtract the means first.",
+        ),
+        Wrong(
+            "first and last point",
+            lambda lengths, seconds: float((seconds[-1] / seconds[0]).log() / (lengths[-1] / lengths[0]).log()),
+            "Only the first and the last point count. One bad timing there and the answer is wrong: use all points.",
+        ),
+        Wrong(
+            "ratio of the means",
+            lambda lengths, seconds: float(seconds.log().mean() / lengths.log().mean()),
+            "The ratio of the two means is no slope: it depends on the unit of time.",
+        ),
+    ),
+    rtol=1e-3,
+    atol=1e-3,
+    after="1: twice the length, twice the time. 2: twice the length, four times the time. No unit, no machine in it.",
+)
+
+# --- combine ---------------------------------------------------------------------------------------------------------
+
+
+def combine(first: Pair, second: Pair) -> Pair:
+    """Two steps as one: h -> a_2 (a_1 h + b_1) + b_2, written as (a, b).
+
+    Args:
+        first: a_1 and b_1, of any shape.
+        second: a_2 and b_2, of the same shape.
+    """
+    return first[0] * second[0], second[0] * first[1] + second[1]
+
+
+def _steps(generator: Generator) -> list[Case]:
+    def pair(*shape: int) -> Pair:
+        return uniform(generator, 0.2, 0.9, *shape), normal(generator, *shape)
+
+    return [
+        Case((pair(3), pair(3)), "", (0, 1)),
+        Case((pair(2, 4, 3), pair(2, 4, 3)), "many steps at once", (0, 1)),
+    ]
+
+
+COMBINE = Exercise(
+    name="fast_scan.combine",
+    lesson=6,
+    title="Two steps as one",
+    statement=r"""
+A step of the scan is the map $h \mapsto a\,h + b$. It is known when $a$ and $b$ are. Do the step `first` $= (a_1,
+b_1)$, then the step `second` $= (a_2, b_2)$. Together they are again such a map. Return its $(a, b)$. All four
+tensors have one shape; everything is elementwise.
+""",
+    solution=combine,
+    difficulty=1,
+    minutes=6,
+    hints=(
+        "Put the first result into the second step: a_2 (a_1 h + b_1) + b_2. What stands before h? What is left?",
+        "`(a_1 * a_2, a_2 * b_1 + b_2)`",
+    ),
+    cases=_steps,
+    wrong=(
+        Wrong(
+            "wrong order",
+            lambda first, second: combine(second, first),
+            "The second step is done first. Only what is written by the *first* step decays in the second.",
+        ),
+        Wrong(
+            "nothing decays",
+            lambda first, second: (first[0] * second[0], first[1] + second[1]),
+            "What the first step wrote has to go through the second: it is multiplied by a_2.",
+        ),
+        Wrong(
+            "decays added",
+            lambda first, second: (first[0] + second[0], second[0] * first[1] + second[1]),
+            "The decays are added. One after the other means multiplied (their logarithms would be added).",
+        ),
+        Wrong(
+            "first decay lost",
+            lambda first, second: (second[0], second[0] * first[1] + second[1]),
+            "a_1 is lost: what came before both steps has to decay in both.",
+        ),
+        Wrong(
+            "both decays",
+            lambda first, second: (first[0] * second[0], first[0] * second[0] * first[1] + second[1]),
+            "b_1 is multiplied by a_1 as well. It is written after the first decay and meets only the second.",
+        ),
+        Wrong(
+            "new input decays",
+            lambda first, second: (first[0] * second[0], second[0] * (first[1] + second[1])),
+            "b_2 decays at once. Within a step the decay comes first, then b is added.",
+        ),
+        Wrong(
+            "order of the results",
+            lambda first, second: combine(first, second)[::-1],
+            "The decay comes first in the pair, then what is written.",
+        ),
+    ),
+    after="Associative: ((1 2) 3) = (1 (2 3)). So the brackets may be set where the machine likes them.",
+)
+
+# --- prefix ----------------------------------------------------------------------------------------------------------
+
+
+def prefix(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
+    """All states h_t = a_t h_(t-1) + b_t, from h = 0, in about log2(L) rounds.
+
+    Args:
+        combine: two steps as one.
+        a: decays, (B, L, ...).
+        b: what is written, (B, L, ...).
+
+    Returns:
+        h, (B, L, ...).
+    """
+    reach = 1
+    while reach < a.shape[1]:
+        later = combine((a[:, :-reach], b[:, :-reach]), (a[:, reach:], b[:, reach:]))
+        a, b = (torch.cat([old[:, :reach], new], dim=1) for old, new in zip((a, b), later, strict=True))
+        reach *= 2
+    return b
+
+
+def _recurrences(generator: Generator) -> list[Case]:
+    cases = []
+    for shape, label in (((1, 8, 2), ""), ((2, 11, 3), "a length that is no power of two"), ((1, 1, 2), "one token")):
+        cases.append(Case((combine, uniform(generator, 0.3, 0.9, *shape), normal(generator, *shape)), label, (1, 2)))
+    return cases
+
+
+def _prefix(combine: Combine, a: Tensor, b: Tensor, *, mistake: str) -> Tensor:
+    """The doubling scan with one mistake of a student in it."""
+    length, reach, first_a = a.shape[1], 1, a
+    if mistake == "backward":
+        return prefix(combine, a.flip(1), b.flip(1)).flip(1)
+    while (2 * reach if mistake == "early" else reach) < length:
+        if mistake == "circular":
+            a, b = combine((a.roll(reach, 1), b.roll(reach, 1)), (a, b))
+        else:
+            before, after = (a[:, :-reach], b[:, :-reach]), (a[:, reach:], b[:, reach:])
+            later = combine(after, before) if mistake == "swapped" else combine(before, after)
+            a, b = (torch.cat([old[:, :reach], new], dim=1) for old, new in zip((a, b), later, strict=True))
+        if mistake == "old decay":
+            a = first_a
+        if mistake == "one round":
+            break
+        reach = reach + 1 if mistake == "plus one" else 2 * reach
+    return b
+
+
+def _one_by_one(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
+    steps = list(zip(a.unbind(1), b.unbind(1), strict=True))
+    done = [steps[0]]
+    for step in steps[1:]:
+        done.append(combine(done[-1], step))
+    return torch.stack([h for _, h in done], dim=1)
+
+
+_LOOP = "`combine` is called about once a token: that is the loop again. Let every place take a step in each round."
+
+
+def _few_rounds(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    length, calls = 128, 0
+
+    def counted(first: Pair, second: Pair) -> Pair:
+        nonlocal calls
+        calls += 1
+        return combine(first, second)
+
+    function(counted, uniform(generator, 0.3, 0.9, 1, length, 2), normal(generator, 1, length, 2))
+    return _LOOP if calls > 4 * math.log2(length) else None
+
+
+def _mistaken_prefix(name: str, mistake: str, diagnosis: str) -> Wrong:
+    return Wrong(name, lambda combine, a, b: _prefix(combine, a, b, mistake=mistake), diagnosis)
+
+
+PREFIX = Exercise(
+    name="fast_scan.prefix",
+    lesson=6,
+    title="The parallel prefix",
+    statement=r"""
+Find all states $h_t = a_t h_{t-1} + b_t$ (from $h = 0$) in about $\log_2 L$ rounds. Let the pair at place $t$ stand
+for the last `reach` steps up to $t$. One round doubles that: **every** place $t \ge$ `reach` combines the pair at $t
+-$ `reach` (first) with its own (second). The places before already know everything and stay. Begin with `reach = 1`;
+when `reach` is $L$ or more, `b` holds the states.
+
+`combine` is yours from the last exercise; `a`, `b`: $(B, L, \dots)$, any $L$ -> $h$ of the same shape. Do not write
+into `a` or `b`: make new tensors with `torch.cat`.
+""",
+    solution=prefix,
+    difficulty=3,
+    minutes=15,
+    hints=(
+        "For L = 4: after the first round place 3 stands for steps 2 and 3. Which place stands for steps 0 and 1?",
+        "All first pairs of a round are `(a[:, :-reach], b[:, :-reach])`; all second ones `(a[:, reach:], b[:, "
+        "reach:])`.",
+        "After the combine, put the untouched beginning back: `a = torch.cat([a[:, :reach], new_a], dim=1)`, the same "
+        "for b, then `reach *= 2`.",
+    ),
+    cases=_recurrences,
+    properties=(Property("few rounds", _few_rounds),),
+    wrong=(
+        _mistaken_prefix(
+            "one round", "one round", "There is a single round: each place knows itself and one neighbor. Go on."
+        ),
+        _mistaken_prefix(
+            "stops too early", "early", "The last round is missing: the end of the sequence has not heard of its start."
+        ),
+        _mistaken_prefix(
+            "reach grows by one",
+            "plus one",
+            "`reach` grows by one. After a round each pair stands for twice as many steps, so double it; else steps "
+            "count twice.",
+        ),
+        _mistaken_prefix(
+            "wrong order", "swapped", "The later pair is combined as the first. The pair at t - reach comes first."
+        ),
+        _mistaken_prefix(
+            "circular",
+            "circular",
+            "The end of the sequence flows into its beginning (torch.roll does that). The first `reach` places stay.",
+        ),
+        _mistaken_prefix(
+            "decays not combined",
+            "old decay",
+            "Only b is renewed. A pair that stands for several steps also needs the product of their decays.",
+        ),
+        _mistaken_prefix("backward", "backward", "The scan runs from the end to the beginning."),
+        Wrong("one after the other", _one_by_one, _LOOP),
+    ),
+    after="log2(L) rounds instead of L steps. The price: each round works on the whole sequence.",
+)
+
+# --- chunked ---------------------------------------------------------------------------------------------------------
+
+
+def loop_part(h: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Pair:
+    """The selective scan of a piece of a sequence that begins with a state.
+
+    Args:
+        h: the state before the piece, (B, D, N).
+        u: (B, L, D).
+        delta: positive, (B, L, D).
+        A: (D, N).
+        B: (B, L, N).
+        C: (B, L, N).
+
+    Returns:
+        y (B, L, D), and the state after the piece (B, D, N).
+    """
+    y = []
+    for u_t, delta_t, B_t, C_t in zip(u.unbind(1), delta.unbind(1), B.unbind(1), C.unbind(1), strict=True):
+        h = torch.exp(delta_t[..., None] * A) * h + (delta_t * u_t)[..., None] * B_t[:, None]  # (B, D, N)
+        y.append((h * C_t[:, None]).sum(-1))  # (B, D)
+    return torch.stack(y, dim=1), h
+
+
+def chunked(part: Part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, size: int) -> Tensor:
+    """The selective scan, chunk by chunk; what happens inside a chunk is recomputed in the backward pass.
+
+    Args:
+        part: scans one chunk: (h, u, delta, A, B, C) -> y, h.
+        u: (B, L, D).
+        delta: positive, (B, L, D).
+        A: (D, N).
+        B: (B, L, N).
+        C: (B, L, N).
+        size: tokens of a chunk; the last one may be shorter.
+
+    Returns:
+        y, (B, L, D).
+    """
+    h = u.new_zeros(u.shape[0], u.shape[2], A.shape[1])  # (B, D, N)
+    outputs = []
+    for u_c, delta_c, B_c, C_c in zip(*(t.split(size, dim=1) for t in (u, delta, B, C)), strict=True):
+        y, h = checkpoint(part, h, u_c, delta_c, A, B_c, C_c, use_reentrant=False)
+        outputs.append(y)
+    return torch.cat(outputs, dim=1)  # (B, L, D)
+
+
+def _sequence(generator: Generator, batch: int, length: int, channels: int, states: int) -> tuple[Tensor, ...]:
+    return (
+        normal(generator, batch, length, channels),
+        uniform(generator, 0.1, 0.6, batch, length, channels),
+        -uniform(generator, 0.2, 1, channels, states),
+        normal(generator, batch, length, states),
+        normal(generator, batch, length, states),
+    )
+
+
+def _chunks(generator: Generator) -> list[Case]:
+    return [
+        Case((loop_part, *_sequence(generator, *sizes), size), label, (1, 2, 3, 4, 5))
+        for *sizes, size, label in (
+            (1, 6, 2, 3, 2, ""),
+            (2, 7, 2, 2, 3, "a last chunk that is shorter"),
+            (1, 2, 3, 2, 4, "a sequence shorter than a chunk"),
+        )
+    ]
+
+
+def _mistaken(part: Part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, size: int, mistake: str) -> Tensor:
+    """The chunked scan with one mistake of a student in it."""
+    start = h = u.new_zeros(u.shape[0], u.shape[2], A.shape[1])
+    if mistake == "one piece":
+        size = u.shape[1]
+    outputs = []
+    for pieces in zip(*(t.split(size, dim=1) for t in (u, delta, B, C)), strict=True):
+        if mistake == "remainder" and pieces[0].shape[1] < size:
+            break
+        args = (start if mistake == "forgets" else h, pieces[0], pieces[1], A, *pieces[2:])
+        y, h = part(*args) if mistake == "keeps" else checkpoint(part, *args, use_reentrant=False)
+        if mistake == "detached":
+            h = h.detach()
+        if mistake == "decays again":
+            h = torch.exp(pieces[1][:, -1, :, None] * A) * h
+        outputs.append(y)
+    if mistake == "backward":
+        outputs.reverse()
+    return torch.cat(outputs, dim=1) if outputs else u[:, :0]
+
+
+_KEEPS = "Nothing is recomputed in the backward pass: call `part` through `checkpoint(part, ..., use_reentrant=False)`."
+_PIECE = "`part` is given more tokens than `size`: the backward pass would need memory for all of them at once."
+
+
+def _recomputes(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    lengths: list[int] = []
+
+    def counted(h: Tensor, u: Tensor, *rest: Tensor) -> Pair:
+        lengths.append(u.shape[1])
+        return loop_part(h, u, *rest)
+
+    tensors = [t.requires_grad_() for t in _sequence(generator, 1, 10, 2, 2)]
+    y = function(counted, *tensors, 3)
+    if max(lengths, default=0) > 3:
+        return _PIECE
+    calls = len(lengths)
+    y.sum().backward()
+    return None if len(lengths) > calls else _KEEPS
+
+
+def _mistaken_chunks(name: str, mistake: str, diagnosis: str) -> Wrong:
+    def answer(part: Part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, size: int) -> Tensor:
+        return _mistaken(part, u, delta, A, B, C, size, mistake)
+
+    return Wrong(name, answer, diagnosis)
+
+
+CHUNKED = Exercise(
+    name="fast_scan.chunked",
+    lesson=6,
+    title="Chunks, a carried state, and recomputation",
+    statement=r"""
+Cut the sequence into chunks of `size` tokens (the last one may be shorter). Scan them in order with `y, h = part(h, u,
+delta, A, B, C)`, which begins with the state $h$ $(B, D, N)$ and gives the state after its last token. Begin with
+zeros, and carry $h$ from chunk to chunk.
+
+Call `part` through `checkpoint(part, h, ..., use_reentrant=False)`: then autograd keeps what goes *into* a chunk and
+throws away what happens inside. The backward pass runs the chunk a second time when it gets there.
+
+`u`, `delta` $(B, L, D)$, `A` $(D, N)$, `B`, `C` $(B, L, N)$ -> `y` $(B, L, D)$.
+""",
+    solution=chunked,
+    difficulty=2,
+    minutes=12,
+    hints=(
+        "`t.split(size, dim=1)` cuts a tensor and leaves a shorter rest. A has no tokens and is not cut.",
+        "A loop over the pieces of u, delta, B and C side by side (zip). Collect y, carry h.",
+        "`y, h = checkpoint(part, h, u_c, delta_c, A, B_c, C_c, use_reentrant=False)`; at the end `torch.cat(outputs, "
+        "dim=1)`.",
+    ),
+    cases=_chunks,
+    properties=(Property("recomputation", _recomputes),),
+    wrong=(
+        _mistaken_chunks(
+            "state forgotten", "forgets", "Every chunk begins with zeros: no token hears of an earlier chunk."
+        ),
+        _mistaken_chunks(
+            "state detached",
+            "detached",
+            "The values are right, but the state is detached between chunks: no gradient crosses a border.",
+        ),
+        _mistaken_chunks("rest lost", "remainder", "The last chunk is dropped when it is shorter than `size`."),
+        _mistaken_chunks(
+            "decays at the border",
+            "decays again",
+            "The state decays once more at each border. `part` does that itself, with its first token.",
+        ),
+        _mistaken_chunks("chunks in reverse", "backward", "The chunks are put together in reverse order."),
+        _mistaken_chunks("not recomputed", "keeps", _KEEPS),
+        _mistaken_chunks("one piece", "one piece", _PIECE),
+    ),
+    after="Kept: one state a chunk. Recomputed: one chunk at a time. The package's kernel does just this.",
+)
+
+EXERCISES = (GROWTH, COMBINE, PREFIX, CHUNKED)
