@@ -32,7 +32,7 @@ dashboard: $(INSTALLED)
 	$(BIN)/python -m dashboard
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks/01_lesions.ipynb
+	$(BIN)/jupyter lab notebooks/00_start.ipynb
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,0 +1,219 @@
+"""Lesson 0: what the course is like, with four short exercises around a trained network."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from skinlesion.lessons.bank.inputs import normal, randomized, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Wrong
+
+# --- a mask from a probability ---------------------------------------------------------------------------------------
+
+
+def to_mask(probability: Tensor, threshold: float) -> Tensor:
+    """True where the probability is at least the threshold: (H, W) -> bool (H, W)."""
+    return probability >= threshold
+
+
+def _probabilities(generator: Generator) -> list[Case]:
+    exact = torch.tensor([[0.25, 0.5, 0.75], [0.0, 1.0, 0.5]])
+    return [
+        Case((uniform(generator, 0, 1, 4, 5), 0.5)),
+        Case((uniform(generator, 0, 1, 4, 5), 0.2), "a threshold of 0.2"),
+        Case((exact, 0.5), "pixels that lie exactly on the threshold"),
+    ]
+
+
+TO_MASK = Exercise(
+    name="start.to_mask",
+    lesson=0,
+    title="A mask from a probability",
+    statement=r"""
+The network gives each pixel a probability of belonging to the lesion. Make the mask: `True` where the probability is
+**at least** the threshold. $(H, W) \to$ bool $(H, W)$.
+""",
+    solution=to_mask,
+    difficulty=0,
+    minutes=2,
+    hints=("A comparison of a tensor with a number gives a tensor of bools.", "`probability >= threshold`"),
+    cases=_probabilities,
+    wrong=(
+        Wrong(
+            "more than", lambda p, t: p > t, "A pixel exactly on the threshold counts as lesion: at least, not more."
+        ),
+        Wrong("inside out", lambda p, t: p < t, "This marks the skin. The lesion is where the probability is high."),
+        Wrong("always one half", lambda p, t: p >= 0.5, "The threshold is an argument; yours is always 0.5."),
+        Wrong("numbers", lambda p, t: (p >= t).float(), "Zeros and ones, but as numbers. A mask is of dtype bool."),
+        Wrong("rounded", lambda p, t: p.round().bool(), "Rounding is a threshold of 0.5 whatever was asked for."),
+        Wrong(
+            "of the maximum",
+            lambda p, t: p >= t * p.max(),
+            "The threshold is a probability, not a share of the maximum.",
+        ),
+    ),
+    after="A figure of this course will always say which threshold it was made with.",
+)
+
+# --- area ------------------------------------------------------------------------------------------------------------
+
+
+def area_fraction(mask: Tensor) -> Tensor:
+    """The share of each image that is lesion: bool (B, H, W) -> (B,), in [0, 1]."""
+    return mask.float().mean(dim=(1, 2))
+
+
+def _masks(generator: Generator) -> list[Case]:
+    shapes = (((2, 4, 4), ""), ((3, 2, 7), "images that are not square"), ((1, 1, 1), "one pixel"))
+    return [Case((uniform(generator, 0, 1, *shape) > 0.7,), label) for shape, label in shapes]
+
+
+AREA = Exercise(
+    name="start.area_fraction",
+    lesson=0,
+    title="How much of the image is lesion",
+    statement=r"""
+The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each in $[0, 1]$.
+""",
+    solution=area_fraction,
+    difficulty=0,
+    minutes=3,
+    hints=("The mean of zeros and ones is the share of ones.", "`mask.float().mean(dim=(1, 2))`"),
+    cases=_masks,
+    wrong=(
+        Wrong("pixels", lambda m: m.sum(dim=(1, 2)).float(), "A number of pixels. Divide it by how many there are."),
+        Wrong("one for all", lambda m: m.float().mean(), "One number for the batch. Each image has its own."),
+        Wrong("the skin", lambda m: (~m).float().mean(dim=(1, 2)), "This is the share of the skin around the lesion."),
+        Wrong(
+            "a square is assumed",
+            lambda m: m.sum(dim=(1, 2)) / m.shape[1] ** 2,
+            "You divide by the height squared: right for square images alone.",
+        ),
+        Wrong("by rows", lambda m: m.float().mean(dim=2), "A share for each row. The mean is over rows and columns."),
+        Wrong(
+            "whole division",
+            lambda m: (m.sum(dim=(1, 2)) // m[0].numel()).float(),
+            "Whole-number division: everything that does not fill the image becomes 0.",
+        ),
+    ),
+)
+
+# --- the mirror ------------------------------------------------------------------------------------------------------
+
+
+def seen_in_mirror(network: nn.Module, x: Tensor) -> Tensor:
+    """The network's answer for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
+    return network(x.flip(-1)).flip(-1)
+
+
+def _mirror_cases(generator: Generator) -> list[Case]:
+    network = randomized(generator, nn.Conv2d(3, 1, 3, padding=1)).requires_grad_(False)
+    return [
+        Case((network, normal(generator, 2, 3, 4, 5))),
+        Case((network, normal(generator, 1, 3, 3, 3)), "as many channels as rows and columns"),
+    ]
+
+
+def _up_down(network: nn.Module, x: Tensor) -> Tensor:
+    return network(x.flip(-2)).flip(-2)
+
+
+def _quarter_turn(network: nn.Module, x: Tensor) -> Tensor:
+    return network(x.transpose(-1, -2)).transpose(-1, -2)
+
+
+MIRROR = Exercise(
+    name="start.seen_in_mirror",
+    lesson=0,
+    title="Ask the network again, through a mirror",
+    statement=r"""
+Mirror the images left to right, let the network answer, and mirror the answer back, so that it can be laid over the
+network's first answer. `network` takes $(B, 3, H, W)$ and gives $(B, 1, H, W)$.
+""",
+    solution=seen_in_mirror,
+    difficulty=1,
+    minutes=4,
+    hints=("The columns are the last axis. `x.flip(-1)` reverses them.", "`network(x.flip(-1)).flip(-1)`"),
+    cases=_mirror_cases,
+    wrong=(
+        Wrong(
+            "not mirrored back", lambda network, x: network(x.flip(-1)), "The answer is still mirrored: flip it back."
+        ),
+        Wrong("not mirrored at all", lambda network, x: network(x), "This is the network's first answer again."),
+        Wrong(
+            "only the answer", lambda network, x: network(x).flip(-1), "The images must be mirrored before the network."
+        ),
+        Wrong("upside down", _up_down, "You mirrored top to bottom: axis -2 holds the rows."),
+        Wrong(
+            "channels reversed",
+            lambda network, x: network(x.flip(1)),
+            "Axis 1 holds the colors: red and blue are swapped.",
+        ),
+        Wrong("transposed", _quarter_turn, "Rows and columns are exchanged. That is not a mirror."),
+    ),
+    after="The mean of both answers is called test-time augmentation. The dashboard's switch for it uses four flips.",
+)
+
+# --- the control -----------------------------------------------------------------------------------------------------
+
+
+def cover(image: Tensor, mask: Tensor) -> Tensor:
+    """The image with the masked pixels painted in the mean color of the others: (H, W, 3), bool (H, W) -> (H, W, 3)."""
+    return torch.where(mask[..., None], image[~mask].mean(dim=0), image)
+
+
+def _pictures(generator: Generator) -> list[Case]:
+    cases = []
+    for height, width, label in ((4, 5, ""), (3, 3, "as many channels as rows and columns")):
+        mask = torch.zeros(height, width, dtype=torch.bool)
+        mask[1:3, 1:3] = True
+        cases.append(Case((uniform(generator, 0, 255, height, width, 3), mask), label))
+    return cases
+
+
+def _paint(image: Tensor, mask: Tensor, color: Tensor | float) -> Tensor:
+    return torch.where(mask[..., None], torch.as_tensor(color), image)
+
+
+COVER = Exercise(
+    name="start.cover",
+    lesson=0,
+    title="The control: take the lesion away",
+    statement=r"""
+Paint the lesion over. Every pixel of the mask gets the **mean color of the pixels outside it**; the others stay as they
+are. `image` $(H, W, 3)$ of floats, `mask` bool $(H, W)$ -> $(H, W, 3)$. Do not change the image that was handed in.
+""",
+    solution=cover,
+    difficulty=2,
+    minutes=6,
+    hints=(
+        "`image[~mask]` is a table of the pixels outside, one row of three colors each.",
+        "Make a new image with `torch.where(mask[..., None], color, image)`, or `image.clone()` and write into that.",
+    ),
+    cases=_pictures,
+    wrong=(
+        Wrong("black", lambda image, mask: _paint(image, mask, 0.0), "Black: a very dark lesion, and so no control."),
+        Wrong(
+            "the lesion's own color",
+            lambda image, mask: _paint(image, mask, image[mask].mean(dim=0)),
+            "This is the mean color of the lesion. The skin is outside: `~mask`.",
+        ),
+        Wrong(
+            "mean of everything",
+            lambda image, mask: _paint(image, mask, image.mean(dim=(0, 1))),
+            "The mean of the whole image has the lesion in it: a pale shadow stays.",
+        ),
+        Wrong(
+            "gray",
+            lambda image, mask: _paint(image, mask, image[~mask].mean()),
+            "One number for all three colors gives gray. Average over the pixels alone, `dim=0`.",
+        ),
+        Wrong(
+            "the skin painted",
+            lambda image, mask: _paint(image, ~mask, image[~mask].mean(dim=0)),
+            "You painted the skin and left the lesion.",
+        ),
+        Wrong("unchanged", lambda image, mask: image.clone(), "Nothing was painted."),
+    ),
+    after="A control asks: does the effect go away when its cause does? Every lesson has one.",
+)
+
+EXERCISES = (TO_MASK, AREA, MIRROR, COVER)
