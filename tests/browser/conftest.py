@@ -228,8 +228,9 @@ class Visit:
         return self.page.get_by_text("scan engine").last.inner_text()
 
     def source(self, key: str = "wipe", part: str = ".after") -> str:
-        """A picture's data URI."""
-        return self.at(key).locator(f"img{part}").get_attribute("src", timeout=PATIENCE)
+        """A picture's data URI, as soon as there is one."""
+        image = self.at(key).locator(f"img{part}")
+        return self.until(lambda: image.get_attribute("src", timeout=PATIENCE), f"the picture {key}")
 
     def picture(self, key: str = "wipe", part: str = ".after") -> np.ndarray:
         """A picture's pixels, uint8 (H, W, 3)."""
@@ -242,6 +243,10 @@ class Visit:
 
         expect(self.at(key).locator(f"img{part}")).not_to_have_attribute("src", old)
         return self.source(key, part)
+
+    def chosen(self, key: str) -> str:
+        """What a menu shows."""
+        return self.at(key).locator("input").input_value()
 
     def press(self, key: str) -> None:
         """A shortcut: pressed while no field has the focus."""

@@ -1,0 +1,211 @@
+"""What a visitor does, in a real browser: sliders, keys, files in and out, links, clicks into pictures."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinlesion.data.synthetic import synthesize
+from skinlesion.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """A lesion that is no sample."""
+    return synthesize(seed=4711, size=(120, 160)).image
+
+
+def test_the_threshold_changes_the_picture_and_runs_no_network(visitor, server):
+    visit = visitor().open()
+    runs = len(server.noted("run"))
+    before, old = visit.picture(), visit.source()
+    visit.slide("threshold", 30)
+    visit.until_query("threshold", "0.8")
+    visit.changed(old)
+    assert (np.abs(visit.picture().astype(int) - before).max(-1) > 40).sum() > 100
+    old = visit.source()
+    visit.slide("opacity", 8)
+    visit.until_query("opacity", "75")
+    visit.changed(old)
+    assert len(server.noted("run")) == runs
+
+
+def test_keys_step_through_the_images_and_a_known_image_is_not_run_again(visitor, server):
+    visit = visitor().open()
+    first, old = visit.chosen("sample"), visit.source(part=".before")
+    visit.press("n")
+    second = visit.changed(old, part=".before")
+    visit.until(lambda: "sample" in visit.query(), "the address names the sample")
+    assert visit.chosen("sample") != first
+    visit.press("p")
+    assert visit.changed(second, part=".before") == old
+    visit.ready()
+    visit.until(lambda: "remembered, not run again" in visit.footer(), "the footer")
+    runs = len(server.noted("run"))
+    visit.press("n")
+    assert visit.changed(old, part=".before") == second
+    visit.until(lambda: "remembered, not run again" in visit.footer(), "the footer")
+    assert len(server.noted("run")) == runs
+
+
+def test_a_key_hides_and_shows_the_overlay(visitor):
+    visit = visitor().open()
+    shown = visit.source()
+    assert shown != visit.source(part=".before")
+    visit.press("o")
+    assert visit.changed(shown) == visit.source(part=".before")
+    visit.until_query("overlay", "0")
+    visit.press("o")
+    assert visit.changed(visit.source(part=".before")) == shown
+
+
+def test_a_file_is_segmented_and_its_name_is_only_text(visitor, photo, png):
+    visit = visitor().open()
+    old = visit.source(part=".before")
+    visit.upload(("<b>bold<img src=x onerror=alert(1)>.png", png(photo)))
+    visit.changed(old, part=".before")
+    visit.ready()
+    assert "Your image, 160 x 120 pixels" in visit.said()
+    assert "bold" in visit.chosen("sample")
+    found = Segmenter.from_pretrained("small").segment(photo)
+    assert f"{100 * found.area_fraction:.1f} %" in visit.said()
+    assert visit.page.locator("b", has_text="bold").count() == 0
+    assert visit.page.locator('img[src="x"]').count() == 0
+
+
+def test_a_bad_file_is_one_message_and_the_app_goes_on(visitor, photo, png):
+    visit = visitor().open()
+    old = visit.source(part=".before")
+    visit.upload(("<b>page.png", b"<html>no image</html>"))
+    alert = visit.page.locator('[data-testid="stAlert"]')
+    alert.wait_for()
+    assert "not an image" in alert.inner_text()
+    assert "page.png" in alert.inner_text()
+    assert alert.locator("b").count() == 0
+    assert visit.source(part=".before") == old
+    visit.upload(("good.png", png(photo)))
+    visit.changed(old, part=".before")
+    visit.until(lambda: not alert.count(), "the message is gone")
+
+
+def test_downloads_are_the_mask_the_overlay_and_the_numbers(visitor, photo, png):
+    visit = visitor().open(threshold="0.4")
+    old = visit.source(part=".before")
+    visit.upload(("photo.png", png(photo)))
+    visit.changed(old, part=".before")
+    visit.ready()
+    found = Segmenter.from_pretrained("small").segment(photo, threshold=0.4)
+    mask = np.asarray(Image.open(io.BytesIO(visit.download("get-Mask"))))
+    assert np.array_equal(mask, 255 * found.mask.astype(np.uint8))
+    overlay = np.asarray(Image.open(io.BytesIO(visit.download("get-Overlay"))))
+    assert overlay.shape == photo.shape
+    assert not np.array_equal(overlay, photo)
+    (row,) = csv.DictReader(io.StringIO(visit.download("get-Numbers").decode()))
+    assert int(row["lesion_pixels"]) == found.mask.sum()
+    assert (row["image"], row["threshold"], row["weights"]) == ("photo.png", "0.4", "small")
+
+
+def test_a_link_shows_another_visitor_the_same(visitor):
+    visit = visitor().open(sample="synthetic-016", show="Contour")
+    old = visit.source()
+    visit.slide("threshold", -17)
+    visit.until_query("threshold", "0.33")
+    visit.changed(old)
+    other = visitor()
+    other.page.goto(visit.page.url)
+    other.ready()
+    visit.until(lambda: other.source() == visit.source(), "the same picture")
+    same = {"sample": "synthetic-016", "show": "Contour", "threshold": "0.33", "weights": "small"}
+    assert other.query() == visit.query() == same
+
+
+def test_a_hostile_address_is_ignored_and_said(visitor):
+    script = "<script>alert(1)</script>"
+    visit = visitor().open(sample="../../etc/passwd", threshold="9e9", show=script, nonsense="1")
+    note = visit.page.get_by_text("Ignored from the address").first.inner_text()
+    for what in ("sample", "threshold", "show", "1 unknown parameter"):
+        assert what in visit.said()
+    assert script not in note + visit.said()
+    assert "passwd" not in visit.said()
+    visit.until(lambda: visit.query().keys() == {"sample", "weights"}, "a clean address")
+    assert visit.query()["sample"] in visit.chosen("sample")
+    visit.slide("threshold", 1)
+    visit.until_query("threshold", "0.51")
+
+
+def test_choices_outlive_a_change_of_view(visitor):
+    visit = visitor().open(sample="synthetic-016")
+    visit.slide("threshold", 7)
+    visit.until_query("threshold", "0.57")
+    visit.page.get_by_role("link", name="Channels").click()
+    visit.page.wait_for_url("**/channels?**")
+    visit.at("overview").wait_for()
+    visit.ready()
+    assert visit.query()["sample"] == "synthetic-016"
+    assert "threshold" not in visit.query()  # only what this view shows
+    visit.page.get_by_role("link", name="Segment", exact=True).click()
+    visit.at("wipe").wait_for()
+    visit.ready()
+    visit.until_query("threshold", "0.57")
+    assert visit.at("threshold").get_by_role("slider").get_attribute("aria-valuenow") == "0.57"
+
+
+def _click(visit, key: str, row: float, column: float) -> None:
+    """Click into a picture, at parts of its height and width."""
+    stage = visit.at(key).locator(".stage")
+    box = stage.bounding_box()
+    stage.click(position={"x": column * box["width"], "y": row * box["height"]})
+
+
+def _shot(visit, key: str) -> bytes:
+    return visit.at(key).screenshot(timeout=120_000, animations="disabled")
+
+
+def test_a_click_asks_the_scan_about_a_pixel(visitor):
+    visit = visitor().open("scan")
+    assert "row 16, column 16" in visit.said()
+    before = _shot(visit, "implicit")
+    _click(visit, "scan-spot", 0.2, 0.8)
+    visit.until(lambda: {"py", "px"} <= visit.query().keys(), "the pixel in the address")
+    assert abs(int(visit.query()["py"]) - 200) < 10
+    assert abs(int(visit.query()["px"]) - 800) < 10
+    visit.until(lambda: "row 6, column 25" in visit.said(), "the token in the caption")
+    visit.until(lambda: _shot(visit, "implicit") != before, "another picture")
+    visit.at("scan-spot").locator(".stage").press("ArrowDown")
+    visit.until(lambda: "row 7, column 25" in visit.said(), "the token below")
+
+
+def test_a_click_in_why_asks_about_a_pixel_and_the_work_can_be_stopped(visitor):
+    visit = visitor().open("why")
+    before = _shot(visit, "why-spot")
+    assert "mean logit over the predicted mask" in visit.said()
+    _click(visit, "why-spot", 0.5, 0.5)
+    visit.until_query("ask", "pixel")
+    visit.until(lambda: "logit of the pixel" in visit.said(), "the question")
+    visit.until(lambda: _shot(visit, "why-spot") != before, "the mark")
+    visit.ready()
+    visit.page.get_by_role("button", name="Explain").click()
+    stop = visit.at("stop-why").get_by_role("button")
+    stop.wait_for()
+    visit.page.get_by_role("progressbar").first.wait_for()
+    stop.click()
+    visit.until(lambda: not stop.count(), "it has stopped")
+    visit.ready()
+    visit.page.get_by_role("button", name=re.compile("Explain")).wait_for()
+
+
+def test_a_click_on_a_bar_shows_that_channel(visitor):
+    visit = visitor().open("channels", block="E2.1")
+    title = visit.at("maps").locator("xpath=following::*[@data-testid='stCaptionContainer'][1]")
+    before, said = _shot(visit, "maps"), title.inner_text()
+    bar = visit.page.locator('[class*="st-key-bars-"] .barlayer .point').nth(3)
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
+    visit.until(lambda: "channel" in visit.query(), "the channel in the address")
+    visit.until(lambda: f"channel {visit.query()['channel']}:" in title.inner_text(), "the channel in the caption")
+    assert title.inner_text() != said
+    visit.until(lambda: _shot(visit, "maps") != before, "another picture")
