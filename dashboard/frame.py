@@ -58,6 +58,8 @@ def main() -> None:
         if views
     }
     page = st.navigation(pages)
+    view = page.url_path or "segment"
+    state.enter(view)
     with st.sidebar:
         chosen = weights.choose()
     st.session_state["_chosen"] = chosen
@@ -65,7 +67,6 @@ def main() -> None:
         page.run()
     except SkinlesionError as error:
         st.error(plain(error), icon=":material/error:")
-    view = page.url_path or "segment"
     for what in state.ignored():
         st.toast(f"Ignored from the address: {plain(what)}", icon=":material/link_off:")
     if state.ignored():

@@ -16,6 +16,7 @@ _KEPT = "_kept"
 _WRITTEN = "_written"
 _IGNORED = "_ignored"
 _ADOPTED = "_adopted"
+_VIEW = "_view"
 
 Value = str | int | float | bool
 
@@ -117,6 +118,15 @@ def begin() -> None:
     st.session_state[_IGNORED] = []
     if _query() != st.session_state.get(_WRITTEN, {}):
         _adopt()
+
+
+def enter(view: str) -> None:
+    """Before any widget of a view. To Streamlit a widget with the same key is a new one in another view, and would
+    start with its default: a value that is written down before it is drawn counts."""
+    if st.session_state.get(_VIEW, view) != view:
+        for key in CHOICES:
+            st.session_state[key] = get(key)
+    st.session_state[_VIEW] = view
 
 
 def _query() -> dict[str, str]:
