@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import frame, state
 from dashboard.components.wipe import wipe
@@ -103,37 +104,41 @@ def _names(a: Weights, b: Weights) -> tuple[str, str]:
     return (f"A: {a.name}", f"B: {b.name}")
 
 
-@st.fragment
 def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
-    """What follows the threshold: only this is drawn anew when it moves."""
     pair = (predict(a, picture), predict(b, picture))
-    enlarged = enlarge(picture.image)
-    size = enlarged.shape[:2]
-    truth = None if picture.truth is None else resize_mask(picture.truth, size)
     left, right = st.columns(2, gap="large")
-    with left:
-        threshold = st.slider("Threshold", 0.01, 0.99, step=0.01, key="threshold", help="For both.")
-        masks = [found.at(size) >= threshold for found in pair]
-        drawn = [masked(enlarged, mask, truth, 0.35, "fill") for mask in masks]
-        wipe(*drawn, labels=_names(a, b), key="compare-wipe")
-        known = "" if truth is None else " Green line: the true border."
-        st.caption(
-            f"The masks of A (left of the handle, {100 * masks[0].mean():.1f} % of the image) and B (right, "
-            f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag to wipe. {plain(picture.note)}"
-        )
+    table, agreement = st.empty(), st.empty()
     with right:
-        small = picture.image.shape[:2]
-        maps = [found.at(small) for found in pair]
+        maps = [found.at(picture.image.shape[:2]) for found in pair]
         frame.figure(
             interactive.difference(picture.image, *maps, names=("A", "B"), over_image=True),
             "compare-difference",
             tall=True,
         )
+    with left:
+        _masks(picture, a, b, table, agreement)
+
+
+@st.fragment
+def _masks(picture: Picture, a: Weights, b: Weights, table: DeltaGenerator, agreement: DeltaGenerator) -> None:
+    """What follows the threshold: only this, and what it puts into the two places, is drawn anew when it moves."""
+    enlarged = enlarge(picture.image)
+    size = enlarged.shape[:2]
+    truth = None if picture.truth is None else resize_mask(picture.truth, size)
+    threshold = st.slider("Threshold", 0.01, 0.99, step=0.01, key="threshold", help="For both.")
+    masks = [predict(weights, picture).at(size) >= threshold for weights in (a, b)]
+    drawn = [masked(enlarged, mask, truth, 0.35, "fill") for mask in masks]
+    wipe(*drawn, labels=_names(a, b), key="compare-wipe")
+    known = "" if truth is None else " Green line: the true border."
+    st.caption(
+        f"The masks of A (left of the handle, {100 * masks[0].mean():.1f} % of the image) and B (right, "
+        f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag to wipe. {plain(picture.note)}"
+    )
     both = int((masks[0] & masks[1]).sum())
     total = int(masks[0].sum() + masks[1].sum())
     rows = [_row(name, weights, picture, threshold) for name, weights in zip(_names(a, b), (a, b), strict=True)]
-    st.dataframe(rows, hide_index=True, column_config=_FORMATS)
-    st.caption(
+    table.dataframe(rows, hide_index=True, column_config=_FORMATS)
+    agreement.caption(
         f"The two masks agree with each other by DSC {2 * both / total if total else 1:.3f}. IoU, DSC and the distance "
         "between the outlines, in the image's own pixels, where the truth is known; ms is one run of the network on "
         "this machine."

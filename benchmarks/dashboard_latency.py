@@ -1,0 +1,226 @@
+"""How long the dashboard takes, in a real browser: every view, first and again, and the moves of its sliders.
+
+    python benchmarks/dashboard_latency.py
+
+Needs Playwright and Chromium. Starts the app by itself, and writes benchmarks/results/dashboard.json and dashboard.md.
+
+A view's time goes from the address to the complete page: footer, charts and pictures. First: nobody has opened it since
+the app was started. Again: the same page loaded again. By a click: from another view, in the sidebar. A slider's time
+goes from the key that moves it to the next frame after the picture has changed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+RESULTS = ROOT / "benchmarks" / "results"
+PATIENCE = 180_000  # milliseconds
+REPAINT, OPENING = 200, 5000  # milliseconds: the aims
+SLIDERS = (("segment", "threshold", "wipe"), ("segment", "opacity", "wipe"), ("compare", "threshold", "compare-wipe"))
+
+_READY = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
+    && [...document.querySelectorAll('[data-testid="stCaptionContainer"]')].some(e => e.textContent.includes('torch'))
+    && !document.querySelector('[data-testid="stMain"] [data-testid="stSkeleton"]')"""
+# `moved` resolves with the milliseconds from the key to the frame after the new picture.
+_WATCH = """(key) => {
+    const find = (root) => [...root.querySelectorAll('*')]
+        .flatMap(e => [...(e.matches('img.after') ? [e] : []), ...(e.shadowRoot ? find(e.shadowRoot) : [])]);
+    const [image] = find(document.querySelector(`.st-key-${key}`));
+    window.moved = new Promise((resolve) => {
+        let pressed;
+        document.addEventListener('keydown', (event) => { pressed = event.timeStamp; }, { capture: true, once: true });
+        const observer = new MutationObserver(() => {
+            observer.disconnect();
+            image.decode().then(() => requestAnimationFrame(() => requestAnimationFrame(() =>
+                resolve(performance.now() - pressed))));
+        });
+        observer.observe(image, { attributes: true, attributeFilter: ['src'] });
+    });
+}"""
+
+
+@contextmanager
+def app() -> Iterator[str]:
+    """The dashboard with the weights that come with the package; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SKINLESION_")}
+    words = ["-m", "dashboard", "--server.headless=true", "--server.fileWatcherType=none", f"--server.port={port}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=env, **quiet)
+    try:
+        for _ in range(400):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            raise SystemExit("The dashboard has not started: see `python -m dashboard`.")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def address(url: str, view: str) -> str:
+    """Of a view."""
+    return f"{url}/" if view == "segment" else f"{url}/{view}"
+
+
+def load(page: Any, url: str, view: str) -> float:
+    """Milliseconds until a view that is loaded anew is complete."""
+    started = time.perf_counter()
+    page.goto(address(url, view), timeout=PATIENCE, wait_until="commit")
+    page.wait_for_function(_READY, timeout=PATIENCE)
+    return 1000 * (time.perf_counter() - started)
+
+
+def first_prediction(page: Any, url: str) -> float:
+    """Milliseconds from the address to the first picture with a mask."""
+    started = time.perf_counter()
+    page.goto(url, timeout=PATIENCE, wait_until="commit")
+    page.locator(".st-key-wipe img.after[src]").wait_for(timeout=PATIENCE)
+    return 1000 * (time.perf_counter() - started)
+
+
+def click(page: Any, title: str) -> float:
+    """Milliseconds until a view is complete that was asked for in the sidebar."""
+    heading = page.locator('[data-testid="stMain"] h1', has_text=title)
+    link = page.get_by_role("link", name=title, exact=True)
+    started = time.perf_counter()
+    link.click(timeout=PATIENCE)
+    heading.wait_for(timeout=PATIENCE)
+    page.wait_for_function(_READY, timeout=PATIENCE)
+    return 1000 * (time.perf_counter() - started)
+
+
+def move(page: Any, key: str, picture: str, right: bool) -> float:
+    """One step of a slider: milliseconds from the key to the frame after the picture has changed."""
+    page.evaluate(_WATCH, picture)
+    page.locator(f".st-key-{key}").get_by_role("slider").press("ArrowRight" if right else "ArrowLeft")
+    repaint = page.evaluate("window.moved")
+    page.wait_for_function(_READY, timeout=PATIENCE)
+    return repaint
+
+
+def measure(chromium: str, repeats: int) -> dict[str, Any]:
+    """All of it."""
+    from playwright.sync_api import sync_playwright
+
+    from dashboard.frame import PAGES
+
+    titles = {name: title for views in PAGES.values() for name, title, _ in views}
+    found: dict[str, Any] = {"views": {}, "sliders": {}}
+    with app() as url, sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        found["first_prediction_ms"] = first_prediction(page, url)
+        page.wait_for_function(_READY, timeout=PATIENCE)
+        for view in titles:
+            times = {"first_ms": load(page, url, view)}
+            times["again_ms"] = statistics.median(load(page, url, view) for _ in range(repeats))
+            found["views"][view] = times
+        clicks: dict[str, list[float]] = {view: [] for view in titles}
+        for _ in range(repeats):
+            for view in [*list(titles)[1:], *list(titles)[:1]]:
+                clicks[view].append(click(page, titles[view]))
+        for view, times in clicks.items():
+            found["views"][view]["click_ms"] = statistics.median(times)
+        for view, key, picture in SLIDERS:
+            load(page, url, view)
+            page.locator(f".st-key-{picture} img.after[src]").wait_for(timeout=PATIENCE)
+            moves = [move(page, key, picture, right=True) for _ in range(2 * repeats)]
+            moves += [move(page, key, picture, right=False) for _ in range(2 * repeats)]
+            found["sliders"][f"{view}, {key}"] = {
+                "repaint_ms": statistics.median(moves),
+                "worst_ms": max(moves),
+                "moves": len(moves),
+            }
+        browser.close()
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """As Markdown."""
+    machine = found["machine"]
+    lines = [
+        "# The dashboard's latency",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores, load average {machine['load'][0]:.1f} at the start and "
+        f"{machine['load'][1]:.1f} at the end: **the machine was shared with other work**, so that these are upper "
+        "bounds. Chromium without a graphics card, app and browser on the same machine; medians of "
+        f"{found['repeats']} after the first. Written by `python benchmarks/dashboard_latency.py`.",
+        "",
+        f"From the address to the first mask, in an app that was just started: "
+        f"**{found['first_prediction_ms'] / 1000:.1f} s** (aim: {OPENING / 1000:.0f} s).",
+        "",
+        "| view | first (s) | loaded again (s) | by a click (s) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {view} | {times['first_ms'] / 1000:.1f} | {times['again_ms'] / 1000:.1f} | {times['click_ms'] / 1000:.1f} |"
+        for view, times in found["views"].items()
+    ]
+    lines += [
+        "",
+        "A view is complete when its footer, charts and pictures are there. Segment's first time is the one above.",
+        "",
+        f"| slider | repaint (ms; aim: {REPAINT}) | slowest (ms) | moves |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {name} | {slider['repaint_ms']:.0f} | {slider['worst_ms']:.0f} | {slider['moves']} |"
+        for name, slider in found["sliders"].items()
+    ]
+    lines += [
+        "",
+        "Repaint: from the key to the frame after the picture has changed. No network runs.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for dashboard.json and dashboard.md")
+    options = parser.parse_args()
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = os.environ.get("SKINLESION_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        raise SystemExit("Chromium is missing: apt install chromium, or SKINLESION_CHROMIUM=PATH.")
+    before = os.getloadavg()[0]
+    found = measure(chromium, options.repeats)
+    machine = {"processor": _processor(), "cores": os.cpu_count(), "load": [before, os.getloadavg()[0]]}
+    found = {"machine": machine, "repeats": options.repeats, **found}
+    for name, text in (("dashboard.json", json.dumps(found, indent=2) + "\n"), ("dashboard.md", table(found))):
+        temporary = options.out / f".{name}"
+        temporary.write_text(text)
+        os.replace(temporary, options.out / name)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
