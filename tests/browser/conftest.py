@@ -263,6 +263,7 @@ class Visit:
     def upload(self, *files: tuple[str, bytes]) -> None:
         """Hand over files of one's own."""
         chooser = self.page.locator('input[type="file"]')
+        self.ready()  # a field that was just used is being replaced
         if not chooser.count():
             self.page.get_by_role("button", name="Your own images").click(timeout=PATIENCE)
         chooser.set_input_files(

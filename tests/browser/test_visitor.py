@@ -209,3 +209,31 @@ def test_a_click_on_a_bar_shows_that_channel(visitor):
     visit.until(lambda: f"channel {visit.query()['channel']}:" in title.inner_text(), "the channel in the caption")
     assert title.inner_text() != said
     visit.until(lambda: _shot(visit, "maps") != before, "another picture")
+
+
+def test_the_threshold_of_compare_moves_masks_and_table_and_leaves_the_map(visitor, server):
+    visit = visitor().open("compare", other="small", off_other="SE even")
+    agreement = visit.page.get_by_text("The two masks agree with each other by DSC")
+    old, said, runs = visit.source("compare-wipe", ".before"), agreement.inner_text(), len(server.noted("run"))
+    chart, tables = visit.at("compare-difference").locator(".js-plotly-plot"), visit.page.locator(".stDataFrame")
+    there = tables.count()
+    visit.slide("threshold", 20)
+    visit.until_query("threshold", "0.7")
+    visit.changed(old, "compare-wipe", ".before")
+    visit.until(lambda: agreement.inner_text() != said, "another agreement")
+    visit.ready()
+    assert (agreement.count(), chart.count(), tables.count()) == (1, 1, there)
+    assert len(server.noted("run")) == runs
+
+
+def test_a_set_is_evaluated_and_a_click_shows_an_image_closely(visitor):
+    visit = visitor().open("errors")
+    visit.page.get_by_role("button", name=re.compile("Evaluate")).click()
+    tiles = visit.at("errors-tiles").get_by_role("button")
+    tiles.first.wait_for()
+    visit.ready()
+    old = visit.source("errors-wipe")
+    tiles.nth(2).click()
+    visit.until(lambda: visit.query().get("case") == tiles.nth(2).get_attribute("data-id"), "the case in the address")
+    visit.changed(old, "errors-wipe")
+    assert tiles.nth(2).get_attribute("aria-pressed") == "true"
