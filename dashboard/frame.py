@@ -51,12 +51,20 @@ def main() -> None:
     state.begin()
     pages = {
         group: [
-            st.Page(f"views/{name}.py", title=title, icon=icon, url_path=name, default=name == "segment")
+            st.Page(
+                f"views/{name}.py",
+                title=title,
+                icon=icon,
+                url_path="start" if name == "segment" else name,
+                default=name == "segment",
+            )
             for name, title, icon in views
         ]
         for group, views in PAGES.items()
         if views
     }
+    # The first view's address is empty; whoever writes its name finds it as well.
+    pages["Demo"].append(st.Page("views/segment.py", url_path="segment", title="Segment", visibility="hidden"))
     page = st.navigation(pages)
     view = page.url_path or "segment"
     state.enter(view)

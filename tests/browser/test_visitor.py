@@ -237,3 +237,16 @@ def test_a_set_is_evaluated_and_a_click_shows_an_image_closely(visitor):
     visit.until(lambda: visit.query().get("case") == tiles.nth(2).get_attribute("data-id"), "the case in the address")
     visit.changed(old, "errors-wipe")
     assert tiles.nth(2).get_attribute("aria-pressed") == "true"
+
+
+def test_the_first_view_is_found_by_its_name_too(visitor):
+    visit = visitor()
+    visit.page.goto(f"{visit.url}/segment?threshold=0.4")
+    visit.ready()
+    assert visit.page.get_by_role("dialog").count() == 0
+    assert visit.at("threshold").get_by_role("slider").input_value() == "0.4"
+    visit.page.get_by_role("link", name="Why this mask").click()
+    visit.page.wait_for_url("**/why?**")
+    visit.page.get_by_role("link", name="Segment", exact=True).click()
+    visit.at("wipe").wait_for()
+    visit.until_query("threshold", "0.4")
