@@ -7,22 +7,19 @@ executed. A solved notebook is executed again only where its source changed.
 import argparse
 import copy
 import json
-import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
-from skinlesion.lessons import progress
 from skinlesion.lessons.catalog import LESSONS, Lesson
+from skinlesion.lessons.execution import execute
 from skinlesion.lessons.lint import problems
 from skinlesion.lessons.notebook import dump, make_notebook, read_source
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MOST_BYTES = 1_500_000
-_PEAK = "import resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 
 
 def generate(lesson: Lesson, root: Path = NOTEBOOKS) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -47,32 +44,6 @@ def bare(notebook: dict[str, Any]) -> dict[str, Any]:
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}
     return notebook
-
-
-def execute(notebook: dict[str, Any], folder: Path, *, fast: bool = False) -> dict[str, Any]:
-    """Run a notebook in a fresh kernel; the result has outputs and, in its metadata, seconds and peak memory (MB).
-
-    Raises:
-        nbclient.exceptions.CellExecutionError: a cell failed.
-    """
-    import nbformat
-    from nbclient import NotebookClient
-
-    node = nbformat.from_dict(notebook)
-    for cell in node.cells:
-        cell.source = "".join(cell.source)
-    node.cells.append(nbformat.v4.new_code_cell(_PEAK))
-    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    env |= {progress.VARIABLE: progress.OFF, "SKINLESION_FAST": "1" if fast else ""}
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(node, timeout=900, record_timing=False, resources=resources)
-    start = time.perf_counter()
-    client.execute(env=env)
-    seconds = time.perf_counter() - start
-    peak = int(node.cells.pop().outputs[0].text)
-    done = json.loads(nbformat.writes(node))
-    done["metadata"] = notebook["metadata"] | {"measured": {"seconds": round(seconds), "peak_mb": peak}}
-    return done
 
 
 def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:

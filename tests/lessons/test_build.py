@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from skinlesion.lessons.build import execute, generate, output_problems, stale
+from skinlesion.lessons.build import generate, output_problems, stale
 from skinlesion.lessons.catalog import LESSONS, Lesson
+from skinlesion.lessons.execution import execute
 
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.slug)
 
