@@ -64,3 +64,5 @@ declare(
     py=whole(500, 0, 999),  # the place that Why asks about too
     px=whole(500, 0, 999),
 )
+declare("runs", run=name(), beside=name())
+declare("about", part=name(), side=whole(256, 64, 512))

@@ -28,7 +28,10 @@ PAGES = {
         ("compare", "Compare", ":material/compare:"),
         ("errors", "Errors", ":material/rule:"),
     ],
-    "Learn": [],
+    "Learn": [
+        ("runs", "Training runs", ":material/show_chart:"),
+        ("about", "How it works", ":material/school:"),
+    ],
 }
 TALL = 540  # pixels
 _PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}

@@ -56,21 +56,17 @@ def export(
     card["evaluations"] = reports or card.get("evaluations", [])
     save_checkpoint(out, model, card, half=half or was_half)
     path = out.with_suffix(".md")
-    write_model_card(path, read_card(out), name=out.stem, digest=tensors_hash(out))
+    write_text(path, model_card(read_card(out), name=out.stem, digest=tensors_hash(out)))
     return out, path
 
 
-def write_model_card(path: str | Path, card: dict[str, Any], *, name: str, digest: str) -> None:
-    """Write the Markdown page of a checkpoint from its card.
+def model_card(card: dict[str, Any], *, name: str, digest: str) -> str:
+    """The Markdown page of a checkpoint from its card.
 
     Args:
-        path: the .md file.
-        card: as in `skinlesion.checkpoint`, with "evaluations" from `skinlesion evaluate`.
+        card: as in `skinlesion.checkpoint`, with "evaluations" from `skinlesion evaluate` where there are some.
         name: what the checkpoint is called.
         digest: SHA-256 of its tensors.
-
-    Raises:
-        SkinlesionError: it cannot be written.
     """
     parts = [
         f"# Model card: {name}",
@@ -85,7 +81,7 @@ def write_model_card(path: str | Path, card: dict[str, Any], *, name: str, diges
         "## How it was trained",
         *_training(card),
     ]
-    write_text(path, "\n\n".join(part for part in parts if part) + "\n")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _facts(card: dict[str, Any], digest: str) -> list[tuple[str, Any]]:

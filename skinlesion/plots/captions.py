@@ -220,3 +220,11 @@ def architecture(parameters: int) -> str:
         f"The network with the sizes of this model: height x width x channels, and parameters, {parameters:,} in all. "
         "Down the left: encoder; up the right: decoder; between: skips."
     )
+
+
+def compared_runs(names: Sequence[str]) -> str:
+    """Of several runs."""
+    return (
+        f"Validation IoU, validation loss, training loss and learning rate over epochs of {len(names)} runs: "
+        f"{', '.join(names)}."
+    )

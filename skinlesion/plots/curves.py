@@ -28,6 +28,14 @@ PANELS: dict[str, Panel] = {
     "learning rate": Panel({"lr": "learning rate"}),
 }
 
+# What several runs are compared by: column -> title.
+COMPARED = {
+    "val_iou": "validation IoU",
+    "val_loss": "validation loss",
+    "train_loss": "training loss",
+    "lr": "learning rate",
+}
+
 
 def present(history: Mapping[str, Sequence[float]]) -> dict[str, dict[str, str]]:
     """Panel -> column -> name, for the columns that a history has; a term that was switched off (all 0) is left out.

@@ -28,11 +28,12 @@ from skinlesion.model import set_engine
 from skinlesion.scan import choose_engine
 from skinlesion.training.checkpoint_io import SafeCheckpointIO
 from skinlesion.training.config import NOT_COMPARED, TrainConfig
+from skinlesion.training.duration import duration
 from skinlesion.training.environment import command, describe_environment
 from skinlesion.training.estimate import measure
 from skinlesion.training.figures import save_curves
 from skinlesion.training.module import SegmentationModule
-from skinlesion.training.progress import ProgressReport, duration
+from skinlesion.training.progress import ProgressReport
 from skinlesion.training.record import Row, RunRecord
 from skinlesion.zoo import create_model
 

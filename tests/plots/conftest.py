@@ -78,6 +78,7 @@ def calls(case):
         "threshold_curve": ((fraction, {"IoU": 1 - (fraction - 0.5) ** 2 - 0.25, "DSC": fraction}, 0.5), {}),
         "paired_scores": ((np.linspace(0.5, 1, 30), rng.uniform(0.5, 1, 30)), {"label": "DSC"}),
         "training_curves": ((history,), {"best_epoch": 2}),
+        "compared_runs": (({"small": history, "U-Net": history},), {}),
         "architecture": ((parts(),), {}),
     }
 

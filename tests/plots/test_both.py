@@ -39,6 +39,7 @@ SAYS = {
     "threshold_curve": "IoU is 0.750 at the threshold in use, 0.50",
     "paired_scores": "DSC of 30 images",
     "training_curves": "3 epochs. Dotted: the epoch that was kept, 2",
+    "compared_runs": "2 runs: small, U-Net",
     "architecture": "5,117 in all",
 }
 

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
+from skinlesion.training.duration import duration
 from skinlesion.training.environment import command
-from skinlesion.training.progress import duration
 
 
 def test_command_keeps_no_folder_of_the_machine(monkeypatch):

@@ -6,7 +6,7 @@ from skinlesion.plots.interactive.attribution import attribution, faithfulness, 
 from skinlesion.plots.interactive.base import add_picker
 from skinlesion.plots.interactive.channels import channel_maps, redundancy, redundancy_by_depth, se_bars, se_overview
 from skinlesion.plots.interactive.comparison import paired_scores, threshold_curve
-from skinlesion.plots.interactive.evaluation import histogram, reliability, training_curves
+from skinlesion.plots.interactive.evaluation import compared_runs, histogram, reliability, training_curves
 from skinlesion.plots.interactive.masks import difference, errors, overlay, probability, spread
 from skinlesion.plots.interactive.scan import implicit_attention, routes, step_maps
 
@@ -15,6 +15,7 @@ __all__ = [
     "architecture",
     "attribution",
     "channel_maps",
+    "compared_runs",
     "cra_gates",
     "difference",
     "errors",

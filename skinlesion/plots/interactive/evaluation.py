@@ -1,13 +1,14 @@
 """Scores over a set of images, calibration, and how a run goes."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
 
 from skinlesion.plots import captions
 from skinlesion.plots.colors import BLUE, CYCLE, GRAY, ORANGE, hexadecimal
-from skinlesion.plots.curves import PANELS, present
+from skinlesion.plots.curves import COMPARED, PANELS, present
 from skinlesion.plots.interactive.base import finish, panels
 from skinlesion.plots.rasters import Array
 
@@ -90,3 +91,25 @@ def training_curves(history: Mapping[str, Sequence[float]], *, best_epoch: int |
         at = {"x": 0.44 + 0.56 * (i % 2), "xanchor": "right", "y": 1 - 0.6 * (i // 2)}
         figure.update_layout({f"legend{i + 1}" if i else "legend": clear | at})
     return figure
+
+
+def compared_runs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> go.Figure:
+    """Several runs over one another; arguments as `skinlesion.plots.static.compared_runs`."""
+    figure = panels(2, 2, [*COMPARED.values()], horizontal_spacing=0.12, vertical_spacing=0.15)
+    for i, (column, title) in enumerate(COMPARED.items()):
+        for color, (name, history) in zip(cycle(CYCLE), histories.items(), strict=False):
+            if column not in history:
+                continue
+            trace = go.Scatter(
+                x=history["epoch"],
+                y=history[column],
+                name=name,
+                legendgroup=name,
+                showlegend=i == 0,
+                mode="lines+markers" if len(history["epoch"]) == 1 else "lines",
+                line={"color": hexadecimal(color)},
+                hovertemplate=f"epoch %{{x}}<br>{title} %{{y:.4g}}<extra></extra>",
+            )
+            figure.add_trace(trace, row=i // 2 + 1, col=i % 2 + 1)
+    legend = {"orientation": "h", "yanchor": "top", "y": -0.06, "x": 0}
+    return finish(figure, captions.compared_runs([*histories]), height=560, legend=legend)

@@ -5,7 +5,7 @@ from skinlesion.plots.static.attention import cra_gates, gate_profiles
 from skinlesion.plots.static.attribution import attribution, faithfulness, receptive_fields
 from skinlesion.plots.static.channels import channel_maps, redundancy, redundancy_by_depth, se_bars, se_overview
 from skinlesion.plots.static.comparison import paired_scores, threshold_curve
-from skinlesion.plots.static.evaluation import histogram, reliability, training_curves
+from skinlesion.plots.static.evaluation import compared_runs, histogram, reliability, training_curves
 from skinlesion.plots.static.masks import difference, errors, overlay, probability, spread
 from skinlesion.plots.static.picture import Picture
 from skinlesion.plots.static.scan import implicit_attention, routes, step_maps
@@ -15,6 +15,7 @@ __all__ = [
     "architecture",
     "attribution",
     "channel_maps",
+    "compared_runs",
     "cra_gates",
     "difference",
     "errors",

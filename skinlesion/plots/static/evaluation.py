@@ -1,12 +1,13 @@
 """Scores over a set of images, calibration, and how a run went."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
 from skinlesion.plots import captions
 from skinlesion.plots.colors import BLUE, CYCLE, GRAY, ORANGE, hexadecimal
-from skinlesion.plots.curves import PANELS, present
+from skinlesion.plots.curves import COMPARED, PANELS, present
 from skinlesion.plots.rasters import Array
 from skinlesion.plots.static.picture import Picture
 
@@ -67,4 +68,21 @@ def training_curves(history: Mapping[str, Sequence[float]], *, best_epoch: int |
             axes.axvline(best_epoch, color="0.5", linestyle=":")
         axes.set(title=title, xlabel="epoch", yscale=PANELS[title].scale)
         axes.legend(fontsize=8)
+    return picture
+
+
+def compared_runs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
+    """Several runs over one another: validation IoU, losses and learning rate.
+
+    Args:
+        histories: name of a run -> the columns of its metrics.csv; "epoch" is needed, others are drawn where they are.
+    """
+    picture = Picture(3.4 * len(COMPARED), 3, captions.compared_runs([*histories]))
+    for axes, (column, title) in zip(picture.subplots(1, len(COMPARED)).flat, COMPARED.items(), strict=True):
+        for color, (name, history) in zip(cycle(CYCLE), histories.items(), strict=False):
+            if column in history:
+                marker = "o" if len(history["epoch"]) == 1 else None
+                axes.plot(history["epoch"], history[column], label=name, color=hexadecimal(color), marker=marker)
+        axes.set(title=title, xlabel="epoch")
+    picture.axes[0].legend(fontsize=8)
     return picture

@@ -1,0 +1,159 @@
+"""How it works: the network part by part with the shapes of the one that is loaded, and its model card."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import streamlit as st
+
+from dashboard import frame, state
+from dashboard.text import plain
+from dashboard.weights import Weights, load
+from skinlesion.explain import Part, architecture
+from skinlesion.explain.looking import shared_copy
+from skinlesion.lessons.catalog import LESSONS
+from skinlesion.model import VisionStateSpaceUNet
+from skinlesion.model.cost import Cost, count_cost
+from skinlesion.model_card import model_card
+from skinlesion.plots import interactive
+
+
+class Stop(NamedTuple):
+    """A stop of the tour: what happens there, where the paper has it, which lessons build it."""
+
+    text: str
+    paper: str
+    lessons: tuple[int, ...]
+
+
+TOUR = {
+    "embedding": Stop(
+        "The image is cut into patches of 4 x 4 pixels, and each becomes a token: a vector of as many numbers as the "
+        "network has channels. From here on the network works on a grid of tokens.",
+        "section 3.1",
+        (11,),
+    ),
+    "encoder": Stop(
+        "Blocks of the state-space kind. In each, **SS2D** walks the grid along four routes with a memory, so that "
+        "every token can be told about every other at a cost that grows with their number, not its square. "
+        "**SE** then weighs the channels by what the whole picture is like, and **CMN** mixes neighbors and channels. "
+        "Before all stages but the first the grid is halved and the channels are doubled.",
+        "section 3.2, equation 1",
+        (4, 5, 6, 7, 8, 9),
+    ),
+    "skip": Stop(
+        "**Cross-region attention** weighs what the encoder hands over to the decoder: one gate for each row and one "
+        "for each column of every channel, made from means along the other side.",
+        "section 3.3, equations 2 to 7",
+        (10,),
+    ),
+    "decoder": Stop(
+        "The same blocks on the way back up. The grid is doubled, the channels are halved, and what the skip lets "
+        "through is added: where something is comes from the skip, what it is from below.",
+        "section 3.1",
+        (9, 11),
+    ),
+    "head": Stop(
+        "The grid is expanded four times to the image's own, and one number a pixel is left, the logit. Above 0 the "
+        "probability is above one half. In training the losses start here, and distillation makes early blocks "
+        "follow deep ones.",
+        "sections 3.1 and 3.4, equations 8 to 14",
+        (2, 11, 12, 13),
+    ),
+}
+
+
+def show() -> None:
+    frame.heading(
+        "How it works",
+        "how the grid gets smaller and the channels more on the way down, and how few of the parameters sit in the "
+        "skips that attention steers.",
+    )
+    weights = frame.chosen()
+    if weights is None:
+        return
+    _tour(weights)
+    _card(weights)
+
+
+def _tour(weights: Weights) -> None:
+    model = load(weights).model
+    side = st.slider("Side of the image (pixels)", 64, 512, step=32, key="side")
+    cost = _cost(weights.digest, side, weights)
+    facts = [
+        f"**{cost.parameters:,} parameters**",
+        f"**{cost.flops / 1e9:.2f} GFLOPs** for {side} x {side} pixels",
+        f"{cost.scan_flops / cost.flops:.0%} of them in the scan",
+    ]
+    st.markdown(" · ".join(facts))
+    if not isinstance(model, VisionStateSpaceUNet):
+        st.info(
+            f"The tour shows the paper's network, and these weights are of another, {plain(weights.model)}. Choose "
+            "other weights in the sidebar, or go on to the model card below.",
+            icon=":material/info:",
+        )
+        return
+    parts = _parts(weights.digest, side, weights)
+    names = [part.name for part in parts]
+    state.settle("part", names, names[0])
+    back, choose, on = st.columns([1, 4, 1], vertical_alignment="bottom")
+    back.button(":material/arrow_back: Back", on_click=state.step, args=("part", names, -1), width="stretch")
+    choose.selectbox("Part", names, key="part")
+    on.button("Next :material/arrow_forward:", on_click=state.step, args=("part", names, 1), width="stretch")
+    chosen = parts[names.index(state.get("part"))]
+    key = f"architecture-{chosen.name}"
+    drawn = interactive.architecture(parts, highlight=chosen.name)
+    frame.figure(drawn, key, on_select=lambda: _take(key, names), selection_mode="points")
+    _stop(chosen, parts)
+
+
+def _take(key: str, names: Sequence[str]) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    if points and points[0].get("customdata") in names:
+        st.session_state["part"] = points[0]["customdata"]
+
+
+def _stop(part: Part, parts: Sequence[Part]) -> None:
+    stop = TOUR[part.kind]
+    height, width, channels = part.shape
+    st.subheader(f"{part.name}: {part.kind}", anchor=False)
+    st.markdown(stop.text)
+    total = sum(each.parameters for each in parts)
+    blocks = f"{part.blocks} blocks, " if part.blocks else ""
+    st.markdown(
+        f"Here: {blocks}**{height} x {width} tokens of {channels} channels** leave it; {part.parameters:,} parameters, "
+        f"{part.parameters / total:.1%} of all."
+    )
+    built = ", ".join(f"{n} *{LESSONS[n].title}* (`notebooks/{LESSONS[n].file}`)" for n in stop.lessons)
+    st.caption(f"In the paper: {stop.paper}. Built from nothing in lesson {built}; `make lab` opens the course.")
+
+
+def _card(weights: Weights) -> None:
+    st.subheader("Model card", anchor=False)
+    st.markdown(
+        ":material/medical_information: **Intended use:** teaching and research. It is **not a medical device**, it "
+        "gives no diagnosis, and it must not decide about anyone's health.\n\n"
+        ":material/warning: **Limits:** it knows dermoscopy images of single lesions, mostly on pale skin and from a "
+        "few clinics. It outlines whatever looks like one, a drawn letter too, and cannot say that it does not know. "
+        "Scores are of one run and one split; two people's outlines of one lesion agree to an IoU of about 0.88."
+    )
+    try:
+        text = model_card(weights.card, name=weights.name, digest=weights.digest)
+    except (KeyError, TypeError, ValueError, AttributeError):  # anyone can write a header
+        st.error("The card in these weights' header is damaged: `skinlesion export` writes it anew.")
+        return
+    with st.container(border=True):
+        st.markdown(text.partition("\n")[2].replace("\n## ", "\n##### "))
+    st.caption("Written by the program from the checkpoint's own header. Results it does not name were not measured.")
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring the network …")
+def _cost(digest: str, side: int, _weights: Weights) -> Cost:
+    return count_cost(shared_copy(load(_weights).model), side, side)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring the network …")
+def _parts(digest: str, side: int, _weights: Weights) -> list[Part]:
+    return architecture(load(_weights).model, side, side)
+
+
+show()

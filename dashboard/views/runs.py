@@ -1,0 +1,144 @@
+"""Training runs: how they went, how one that is going on does, and what two of them did differently."""
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import frame, state
+from dashboard.text import plain
+from skinlesion.errors import SkinlesionError
+from skinlesion.plots import interactive
+from skinlesion.training.duration import duration
+from skinlesion.training.runs import Run, differences, find_runs, read_run
+
+RUNS = "SKINLESION_RUNS_DIR"
+ALONE = "(alone)"
+REFRESH = 5.0  # seconds between two looks at a run that is going on
+_MANY = 100  # of the runs written to last
+_STATUS = {
+    "finished": ":green-badge[:material/check: finished]",
+    "running": ":blue-badge[:material/autorenew: running]",
+    "stopped": ":orange-badge[:material/pause: stopped]",
+}
+
+
+def show() -> None:
+    frame.heading(
+        "Training runs",
+        "does the validation loss still fall when the training loss does? Do both losses of the distillation fall, or "
+        "does one grow as the features do? Where was the epoch that was kept?",
+    )
+    folders = _folders()
+    if not folders:
+        _how_to_make_one()
+        return
+    names = list(folders)
+    state.settle("run", names, names[0])
+    state.settle("beside", [ALONE, *names], ALONE)
+    left, right = st.columns(2)
+    left.selectbox("Run", names, key="run", help="The one that was written to last is the first.")
+    right.selectbox("Beside it", [ALONE, *names], key="beside")
+    chosen = [name for name in dict.fromkeys((state.get("run"), state.get("beside"))) if name != ALONE]
+    paths = {name: folders[name] for name in chosen}
+    going_on = any(run.status == "running" for run in _read(paths, say=False).values())
+    # Only a run that is going on is looked at again and again.
+    st.fragment(_draw, run_every=REFRESH if going_on else None)(paths)
+
+
+def _folders() -> dict[str, Path]:
+    root = Path(os.environ.get(RUNS) or "runs")
+    try:
+        found = find_runs(root)[:_MANY]
+    except SkinlesionError as error:
+        st.info(
+            f"{plain(error)} It is named by `{RUNS}`, or `runs` where the app was started.", icon=":material/folder:"
+        )
+        return {}
+    folders: dict[str, Path] = {}
+    for path in found:
+        name = state.tidy(path.name)
+        while name in folders or name == ALONE:
+            name = f"{name}+"
+        folders[name] = path
+    return folders
+
+
+def _how_to_make_one() -> None:
+    st.markdown(
+        "**No training run is here yet.** A small one, without a download and in about two minutes, from the folder in "
+        "which the app was started:"
+    )
+    st.code(
+        "skinlesion data synthesize --out lesions --n 200 --size 128\n"
+        "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 "
+        "--out runs/first",
+        language="console",
+    )
+    st.caption("This page shows it while it runs, epoch by epoch.")
+
+
+def _read(paths: dict[str, Path], *, say: bool) -> dict[str, Run]:
+    runs = {}
+    for name, path in paths.items():
+        try:
+            runs[name] = read_run(path)
+        except SkinlesionError as error:
+            if say:
+                st.warning(f"Left out: {plain(error)}", icon=":material/warning:")
+    return runs
+
+
+def _draw(paths: dict[str, Path]) -> None:
+    runs = _read(paths, say=True)
+    for name, run in runs.items():
+        _facts(name, run)
+    drawn = {name: run.history for name, run in runs.items() if run.history}
+    if len(drawn) > 1:
+        frame.figure(interactive.compared_runs(drawn), "compared")
+    for name, history in drawn.items():
+        with st.expander(plain(name), expanded=len(drawn) == 1, icon=":material/show_chart:"):
+            frame.figure(interactive.training_curves(history, best_epoch=runs[name].best_epoch), f"curves-{name}")
+    if len(runs) > 1:
+        _what_differs(runs)
+    for name, run in runs.items():
+        with st.expander(f"Options of {plain(name)}", icon=":material/tune:"):
+            st.dataframe(
+                [{"option": option, "value": str(value)} for option, value in run.config.items()], hide_index=True
+            )
+
+
+def _facts(name: str, run: Run) -> None:
+    said = [f"**{plain(name)}** {_STATUS[run.status]}", f"epoch {run.epochs} of {run.planned}"]
+    if run.seconds_left is not None:
+        said.append(f"about {duration(run.seconds_left)} left")
+    if run.history:
+        said.append(f"{duration(run.history['seconds'][-1])} so far")
+    if run.best_epoch is not None and "val_iou" in run.history:
+        iou = run.history["val_iou"][[int(e) for e in run.history["epoch"]].index(run.best_epoch)]
+        said.append(f"kept epoch {run.best_epoch}, validation IoU {iou:.4f}")
+    said += [f"`{file}` {size / 1e6:.1f} MB" for file, size in run.files.items()]
+    st.markdown(" · ".join(said))
+    if not run.history:
+        st.caption("Its first epoch is not over: there is no curve yet.")
+    if run.status == "stopped":
+        st.caption("Nothing was written for a while. `skinlesion train --resume --out` and its folder go on with it.")
+
+
+def _what_differs(runs: dict[str, Run]) -> None:
+    rows = differences(list(runs.values()))
+    st.subheader("What was different", anchor=False)
+    if rows:
+        st.dataframe(
+            [{"option": option} | dict(zip(runs, map(str, values), strict=True)) for option, values in rows.items()],
+            hide_index=True,
+        )
+    st.caption(
+        "Options that differ. Two runs of the same options differ too, by the order of the images and the starting "
+        "weights: a gap of a point or two of IoU may be that."
+        if rows
+        else "All options are the same."
+    )
+
+
+show()
