@@ -115,7 +115,7 @@ def _take(key: str, names: Sequence[str]) -> None:
 def _stop(part: Part, parts: Sequence[Part]) -> None:
     stop = TOUR[part.kind]
     height, width, channels = part.shape
-    st.subheader(f"{part.name}: {part.kind}", anchor=False)
+    st.subheader(part.name if part.name == part.kind else f"{part.name}: {part.kind}", anchor=False)
     st.markdown(stop.text)
     total = sum(each.parameters for each in parts)
     blocks = f"{part.blocks} blocks, " if part.blocks else ""

@@ -113,7 +113,7 @@ def _facts(name: str, run: Run) -> None:
     if run.seconds_left is not None:
         said.append(f"about {duration(run.seconds_left)} left")
     if run.history:
-        said.append(f"{duration(run.history['seconds'][-1])} so far")
+        said.append(f"{duration(run.history['seconds'][-1])} of training")
     if run.best_epoch is not None and "val_iou" in run.history:
         iou = run.history["val_iou"][[int(e) for e in run.history["epoch"]].index(run.best_epoch)]
         said.append(f"kept epoch {run.best_epoch}, validation IoU {iou:.4f}")
