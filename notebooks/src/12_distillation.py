@@ -8,10 +8,12 @@
 # After this lesson you can
 #
 # - write CFD (eq. 8) and IFD (eq. 9), and say where the paper leaves a choice (A16 to A25);
+# - measure how strongly the mask pulls at each block, in a trained and in a fresh network;
 # - derive what random channel selection does on average;
 # - measure how much channels repeat each other, against a control;
 # - say what `detach` cuts, and find out by an experiment what happens without it;
-# - tell whether a weight of 0.015 is small.
+# - tell whether a weight of 0.015 is small;
+# - say which of eight open choices change the gradient, and which only its length.
 
 # %%
 import ipywidgets
@@ -20,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skinlesion import Segmenter, lessons
+from skinlesion import Segmenter, create_model, lessons
 from skinlesion.data.images import normalize, resize_image
 from skinlesion.data.synthetic import synthesize
-from skinlesion.losses import FeatureDistillationLoss
+from skinlesion.losses import FeatureDistillationLoss, bce_dice_loss
 
 DATA = None  # or a list of RGB images, uint8 (H, W, 3), such as read_image gives for the files of ISIC 2017
 lessons.setup()
@@ -32,8 +34,66 @@ lessons.setup()
 # ## Who hears the teacher?
 #
 # The mask is compared with the last map only. All other blocks hear of it through the blocks behind them. SelfReg-UNet,
-# from which the paper takes its loss, calls this *asymmetric supervision*. It also finds that channels *repeat* each
-# other. Both can be measured. Here is the metric of the second:
+# from which the paper takes its loss, calls this *asymmetric supervision*: the encoder's blocks are said to learn less
+# from the mask. That can be measured. For each block's output $x$ take the gradient of BCE + Dice, times the size of $x$:
+#
+# $$s = \|x\|\,\big\|\partial \mathcal L / \partial x\big\|$$
+#
+# It is (at most) how much the loss changes when $x$ changes by its own size, and it does not depend on the scale of the
+# features. We ask the network that comes with this package, which *was* trained with distillation, and two networks
+# that were not trained at all.
+
+# %% [markdown] kind="predict"
+# **Predict.** From E1.1 through the bottom to D1.1: does $s$ rise toward the loss, in a network with fresh weights? And in
+# the trained one?
+
+# %% kind="control"
+lesions = [synthesize(seed, 128) for seed in range(4)]
+images = DATA or [lesion.image for lesion in lesions]
+batch = torch.stack([torch.from_numpy(normalize(resize_image(x, (128, 128)))) for x in images]).permute(0, 3, 1, 2)
+network = Segmenter.from_pretrained("small").model.eval()  # batch: (B, 3, 128, 128)
+if DATA is None:
+    truth = torch.stack([torch.from_numpy(lesion.mask).float() for lesion in lesions])[:, None]  # (B, 1, H, W)
+else:
+    with torch.no_grad():
+        truth = (network(batch) > 0).float()  # without masks: its own answer stands in
+
+
+def supervision(network: nn.Module) -> dict[str, float]:
+    """How strongly BCE + Dice pulls at each block's output."""
+    logits, features = network.forward_features(batch)
+    maps = list(features.blocks.values())
+    gradients = torch.autograd.grad(bce_dice_loss(logits, truth), maps)
+    with torch.no_grad():
+        return {name: float(x.norm() * g.norm()) for name, x, g in zip(features.blocks, maps, gradients, strict=True)}
+
+
+pulls = {"shipped": supervision(network)}
+for seed in (0, 1):
+    torch.manual_seed(seed)
+    pulls[f"fresh weights, seed {seed}"] = supervision(create_model("small").eval())
+fig, ax = plt.subplots(figsize=(7, 2.4))
+for label, pull in pulls.items():
+    ax.semilogy(list(pull), list(pull.values()), "o-", label=label)
+ax.set(ylabel="s", title="how strongly the mask pulls at each block's output")
+ax.legend(fontsize=7)
+plt.show()
+for label, pull in pulls.items():
+    encoder = sum(value for name, value in pull.items() if name[0] == "E") / 8
+    decoder = sum(value for name, value in pull.items() if name[0] == "D") / (len(pull) - 8)
+    print(
+        f"{label:22} mean of E {encoder:.4f}, of D {decoder:.4f}, D / E {decoder / encoder:.2f}; at D1.1 {pull['D1.1']:.4f}"
+    )
+
+# %% [markdown]
+# Encoder and decoder are pulled at alike: the ratio of their means is 0.95 in the shipped network and 1.00 and 1.02 in
+# fresh ones. What differs is *depth*. The curve is a U: E1.1 hears the mask about as loudly as D1.1, and the bottom hears
+# it least, in the trained network fifty times less. The skips explain it: E1's output is added to D1's input, so it is
+# one block from the loss, however early it runs. So "the encoder is supervised less" is not what we see in this network
+# with its skips; "the bottom is supervised less" is. A pull is no verdict on what is learned, though: all blocks are
+# trained by it, with an optimizer that divides each gradient by its own size.
+#
+# The other finding of SelfReg-UNet is that channels *repeat* each other. Here is the metric for it:
 
 
 # %% exercise="distill.redundancy"
@@ -47,16 +107,16 @@ def redundancy(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# We ask the network that comes with this package. It *was* trained with distillation, on real lesions. The control
-# moves the pixels of each channel to random places, each channel by itself: what is left is the agreement of chance.
+# Two controls. The first moves the pixels of each channel to random places, each channel by itself: what is left is the
+# agreement of chance. The second is a network with fresh weights, which nobody has taught to repeat anything.
 
 # %% kind="control"
 redundancy = lessons.use("distill.redundancy", redundancy)
-images = DATA or [synthesize(seed, 128).image for seed in range(4)]
-batch = torch.stack([torch.from_numpy(normalize(resize_image(x, (128, 128)))) for x in images])
-network = Segmenter.from_pretrained("small").model.eval()
+torch.manual_seed(0)
+fresh = create_model("small").eval()
 with torch.no_grad():
-    logits, features = network.forward_features(batch.permute(0, 3, 1, 2))  # (B, 3, 128, 128)
+    logits, features = network.forward_features(batch)
+    _, untrained = fresh.forward_features(batch)
 
 
 def torn(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -71,13 +131,17 @@ fig, ax = plt.subplots(figsize=(7, 2.4))
 names = list(features.blocks)
 ax.plot(names, [float(redundancy(x)) for x in features.blocks.values()], "o-", label="as they are")
 ax.plot(names, [float(redundancy(torn(x, generator))) for x in features.blocks.values()], "o:", label="pixels shuffled")
+ax.plot(names, [float(redundancy(x)) for x in untrained.blocks.values()], "o-", color="0.6", label="fresh weights")
 ax.set(ylabel="mean |r|", ylim=(0, 1), title="how much channels repeat each other, block by block")
 ax.legend()
 plt.show()
 
 # %% [markdown]
 # Compare with the dotted line, not with zero. In the deepest stages there are few pixels (16 an image), and chance alone
-# makes channels look alike.
+# makes channels look alike. The gray
+# line says more: fresh weights repeat themselves about as much as trained ones in most blocks, without having learned
+# anything. D1.1 is the exception: 0.8, where fresh weights have 0.1. Its channels are about to be summed up into one
+# mask. That one block is CFD's teacher.
 #
 # ## CFD: every map learns from the last
 #
@@ -168,6 +232,52 @@ print(f"shipped network: CFD {float(parts.cfd):.2f}, IFD {float(parts.ifd):.2f};
 # %% [markdown]
 # Late in the training of this network CFD was about 10: 0.16 after weighting, against 0.13 of BCE + Dice. The "small"
 # term was the larger one.
+#
+# ## Eight choices, and what each is worth
+#
+# The paper's text leaves them open (A16 to A25). For each we change that one, with the shipped network and four
+# images, and look at the two losses and at the *direction* of the gradient with respect to all weights: its cosine with
+# that of our choice. 1 means that the choice is a matter of scale; 0 that it is another loss.
+
+# %%
+OTHER = {
+    "ours": {},
+    "teacher after the x4 expansion (A16)": {"teacher": "expanded"},
+    "one-sided selection (A18)": {"rcs": "one_sided"},
+    "another draw of the channels (A18)": {"seed": 1},
+    "sum, not mean (A20)": {"norm": "sum"},
+    "SelfReg's grouping (A21)": {"grouping": "selfreg"},
+    "teacher not detached (A22)": {"detach_teacher": False},
+    "halves by index (A23)": {"halves": "index"},
+    "shallow half detached (A24)": {"detach_shallow": True},
+}
+
+
+def direction(options: dict) -> tuple[float, float, Tensor]:
+    """CFD, IFD and the gradient of their weighted sum, as one long vector."""
+    network.zero_grad()
+    _, features = network.forward_features(batch)
+    parts = FeatureDistillationLoss(**options)(*features)
+    parts.total.backward()
+    pieces = [p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in network.parameters()]
+    network.zero_grad()
+    return float(parts.cfd.detach()), float(parts.ifd.detach()), torch.cat(pieces)
+
+
+_, _, ours = direction({})
+print(f"{'':38}      CFD       IFD   cosine   length")
+for name, options in OTHER.items():
+    one, two, gradient = direction(options)
+    cosine = float(F.cosine_similarity(gradient, ours, dim=0))
+    print(f"{name:38} {one:8.4g} {two:9.4g} {cosine:8.3f} {float(gradient.norm() / ours.norm()):8.3g}")
+
+# %% [markdown]
+# Most lines are a matter of taste: SelfReg's grouping, halves by index and a detached half point the same way (0.98 and
+# more), and a sum differs from a mean by a factor of thousands that the weight must absorb. Three lines are not. The
+# teacher's place (0.09) and its `detach` (0.07, and twenty times the length) make another loss. And the third is the
+# surprise: **another draw of the channels gives a gradient at a right angle to the first** (-0.06), although the loss is
+# the same to one percent. One step of CFD is almost all noise; what it teaches is what is left after averaging over
+# steps, the expectation from above.
 #
 # ## An experiment: four networks
 #
@@ -298,7 +408,7 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 #
 # - The chain has no normalization, and one seed was run. It shows that the loop *can* run away, not that it must.
 # - That the shipped network's channels repeat each other proves nothing about the cause: there is no twin here that was
-#   trained without distillation.
+#   trained without distillation. Four drawn lesions and one trained network are few.
 # - A correlation sees linear repetition only, and copies can be useful: they average noise away.
 # - Whether distillation helps on lesions needs several seeds with and without. The paper has one run each (Table 5);
 #   lesson 15 weighs that.

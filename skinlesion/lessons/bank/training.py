@@ -1,11 +1,16 @@
 """Lesson 13: training."""
 
+import copy
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Generator, Tensor
+import torch
+from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal
-from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.bank.inputs import normal, randomized, uniform
+from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.losses import bce_dice_loss
 
 
 def cosine(progress: float, period: float, high: float, low: float) -> float:
@@ -92,4 +97,309 @@ def _weights(generator: Generator) -> list[Case]:
     return [Case((normal(generator, 3, 2), normal(generator, 3, 2), decay)) for decay in (0.9, 0.998)]
 
 
-EXERCISES = (COSINE, AT_END, EMA)
+# --- the loop --------------------------------------------------------------------------------------------------------
+
+Batch = tuple[Tensor, Tensor]
+
+
+def bare_loop(
+    new_network: Callable[[], nn.Module], batches: Sequence[Batch], rates: Sequence[float], decay: float
+) -> list[float]:
+    """Train a network with AdamW, one step a batch.
+
+    Args:
+        new_network: makes the network.
+        batches: images (B, 3, H, W) and masks (B, 1, H, W).
+        rates: learning rate of each step.
+        decay: weight decay.
+
+    Returns:
+        The loss of each step, as numbers.
+    """
+    network = new_network().train()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=decay)
+    losses = []
+    for (images, masks), rate in zip(batches, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = bce_dice_loss(network(images), masks)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _varied(
+    *,
+    train: bool = True,
+    zero: bool = True,
+    clip: bool = True,
+    coupled: bool = False,
+    constant: bool = False,
+    sigmoid: bool = False,
+) -> Callable[..., list[float]]:
+    """The loop with one of its lines wrong."""
+
+    def loop(
+        new_network: Callable[[], nn.Module], batches: Sequence[Batch], rates: Sequence[float], decay: float
+    ) -> list[float]:
+        network = new_network()
+        if train:
+            network.train()
+        kind = torch.optim.Adam if coupled else torch.optim.AdamW
+        optimizer = kind(network.parameters(), lr=rates[0], weight_decay=decay)
+        losses = []
+        for (images, masks), rate in zip(batches, rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rates[0] if constant else rate
+            logits = network(images)
+            loss = bce_dice_loss(logits.sigmoid() if sigmoid else logits, masks)
+            if zero:
+                optimizer.zero_grad()
+            loss.backward()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    return loop
+
+
+def _small_network(generator: Generator) -> Callable[[], nn.Module]:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    network = randomized(generator, layers, scale=6.0).eval()
+    return lambda: copy.deepcopy(network)
+
+
+def _loops(generator: Generator) -> list[Case]:
+    cases = []
+    for steps, decay, label in ((5, 0.01, ""), (6, 5.0, "much weight decay")):
+        batches = [
+            (normal(generator, 3, 3, 4, 4), (uniform(generator, 0, 1, 3, 1, 4, 4) > 0.5).float()) for _ in range(steps)
+        ]
+        rates = [0.02 * (1 + step) for step in range(steps)]
+        cases.append(Case((_small_network(generator), batches, rates, decay), label))
+    return cases
+
+
+LOOP = Exercise(
+    name="training.bare_loop",
+    lesson=13,
+    title="The loop",
+    statement=r"""
+Train a network, one step a batch, and return the losses as Python numbers. `new_network()` makes it, in evaluation
+mode. Use `torch.optim.AdamW` with `decay`, set each step's rate from `rates` (`group["lr"]` of
+`optimizer.param_groups`), the loss `bce_dice_loss(logits, masks)`, and clip the gradient's norm to 1 before the step.
+""",
+    solution=bare_loop,
+    difficulty=3,
+    minutes=12,
+    hints=(
+        "Six lines for a batch: rate, loss, zero_grad, backward, clip, step. And one line before them all.",
+        "`new_network().train()`; `torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)` after backward.",
+        "Collect `loss.item()`, not `loss`: a tensor keeps its whole graph in memory.",
+    ),
+    cases=_loops,
+    wrong=(
+        Wrong("no zero_grad", _varied(zero=False), "Gradients are never set to zero: each step uses the sum of all."),
+        Wrong(
+            "evaluation mode", _varied(train=False), "The network is in evaluation mode: BatchNorm and dropout differ."
+        ),
+        Wrong(
+            "no clipping, or after the step",
+            _varied(clip=False),
+            "The gradient that the optimizer sees is not clipped to norm 1: clip after backward and before step.",
+        ),
+        Wrong("Adam", _varied(coupled=True), "Adam's weight decay goes through the moments. AdamW's does not."),
+        Wrong("one rate", _varied(constant=True), "The rate stays what it was at the first step."),
+        Wrong("sigmoid twice", _varied(sigmoid=True), "The loss takes logits and applies the sigmoid itself."),
+    ),
+    after="All the rest of a trainer is comfort: progress, logs, checkpoints, several devices.",
+)
+
+# --- the score -------------------------------------------------------------------------------------------------------
+
+
+def held_out_iou(network: nn.Module, images: Tensor, masks: Tensor) -> float:
+    """Pooled IoU of a network on images that it was not trained on; images (B, 3, H, W), masks (B, 1, H, W)."""
+    network.eval()
+    with torch.no_grad():
+        found = network(images) > 0
+    truth = masks > 0.5
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+def _scored(
+    network: nn.Module, images: Tensor, masks: Tensor, score: Callable[[Tensor, Tensor], Tensor], level: float = 0.0
+) -> float:
+    network.eval()
+    with torch.no_grad():
+        return float(score(network(images) > level, masks > 0.5))
+
+
+def _per_image(found: Tensor, truth: Tensor) -> Tensor:
+    return ((found & truth).flatten(1).sum(1) / (found | truth).flatten(1).sum(1)).mean()
+
+
+def _in_training_mode(network: nn.Module, images: Tensor, masks: Tensor) -> float:
+    twin = copy.deepcopy(network).train()
+    with torch.no_grad():
+        found = twin(images) > 0
+    return float((found & (masks > 0.5)).sum() / (found | (masks > 0.5)).sum())
+
+
+def _iou(found: Tensor, truth: Tensor) -> Tensor:
+    return (found & truth).sum() / (found | truth).sum()
+
+
+def _dice(found: Tensor, truth: Tensor) -> Tensor:
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def _held_out(generator: Generator) -> list[Case]:
+    cases = []
+    for batch, height, width in ((4, 5, 6), (2, 4, 4)):
+        masks = uniform(generator, 0, 1, batch, 1, height, width) < uniform(generator, 0.2, 0.9, batch, 1, 1, 1)
+        cases.append(
+            Case((_small_network(generator)().train(), normal(generator, batch, 3, height, width), masks.float()))
+        )
+    return cases
+
+
+SCORE = Exercise(
+    name="training.held_out_iou",
+    lesson=13,
+    title="The metric: IoU on what it never saw",
+    statement=r"""
+The IoU of the network's masks with the true ones, **pooled** over all pixels of all images, as a number. The network
+gives logits and may be in training mode when you get it. No gradient is needed.
+""",
+    solution=held_out_iou,
+    difficulty=2,
+    minutes=6,
+    hints=(
+        "Mode first. Then, where is a logit's probability above one half?",
+        "`network.eval()`, `network(images) > 0`.",
+    ),
+    cases=_held_out,
+    wrong=(
+        Wrong("training mode", _in_training_mode, "The network is in training mode: its answer depends on the batch."),
+        Wrong(
+            "one half of a logit",
+            lambda network, images, masks: _scored(network, images, masks, _iou, 0.5),
+            "The outputs are logits: one half of probability is a logit of 0.",
+        ),
+        Wrong(
+            "mean over images",
+            lambda network, images, masks: _scored(network, images, masks, _per_image),
+            "That is the mean of the images' own IoUs. Pooled: one intersection and one union of all pixels.",
+        ),
+        Wrong("Dice", lambda network, images, masks: _scored(network, images, masks, _dice), "That is the Dice score."),
+        Wrong(
+            "accuracy",
+            lambda network, images, masks: _scored(network, images, masks, lambda f, t: (f == t).float().mean()),
+            "That is the accuracy: the skin that was rightly left out counts too.",
+        ),
+        Wrong(
+            "of the truth",
+            lambda network, images, masks: _scored(network, images, masks, lambda f, t: (f & t).sum() / t.sum()),
+            "You divide by the truth alone. Divide by the union.",
+        ),
+    ),
+)
+
+# --- stop and go on --------------------------------------------------------------------------------------------------
+
+
+def snapshot(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """All that a run needs to go on: {"network", "optimizer", "random"}."""
+    state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
+    return copy.deepcopy(state)
+
+
+_KEYS = ("network", "optimizer", "random")
+_LIVE = "What you kept went on changing with the run: state_dict() gives the tensors themselves. Copy them."
+_NO_KEYS = "It must be a dictionary with the keys network, optimizer and random."
+_NO_BUFFERS = "The network's state is not complete: BatchNorm's running means are buffers, not parameters."
+_NO_OPTIMIZER = "The optimizer's state is not all there: AdamW would start again with empty moments."
+_NO_RANDOM = "The state of the random numbers is not that of this moment (`torch.get_rng_state()`)."
+
+
+def _goes_on(answer: Callable[..., Any], generator: Generator) -> str | None:
+    """Take a snapshot in the middle of a run, let the run go on, and look at what was kept."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(1000, (), generator=generator)))
+        network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+        _steps(network, optimizer)
+        right = snapshot(network, optimizer)
+        kept = answer(network, optimizer)
+        if not isinstance(kept, dict) or set(kept) != set(_KEYS):
+            return _NO_KEYS
+        early = copy.deepcopy(kept)
+        _steps(network, optimizer)
+    if not _same(kept, early):
+        return _LIVE
+    complaints = {"network": _NO_BUFFERS, "optimizer": _NO_OPTIMIZER, "random": _NO_RANDOM}
+    return next((complaints[key] for key in _KEYS if not _same(kept[key], right[key])), None)
+
+
+def _steps(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(torch.randn(8, 3)).square().mean().backward()
+        optimizer.step()
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+SNAPSHOT = Exercise(
+    name="training.snapshot",
+    lesson=13,
+    title="The control: what a stopped run needs to go on",
+    statement=r"""
+Return `{"network": ..., "optimizer": ..., "random": ...}`: all that a run on one processor needs to go on as if it had
+never stopped. It must stay what it is while the run goes on.
+""",
+    solution=snapshot,
+    difficulty=2,
+    minutes=6,
+    hints=(
+        "Both have a `state_dict()`. The random numbers (dropout, the order of images) have `torch.get_rng_state()`.",
+        "`state_dict()` does not copy. `copy.deepcopy` does.",
+    ),
+    properties=(Property("the run could go on from it", _goes_on),),
+    wrong=(
+        Wrong(
+            "not copied",
+            lambda n, o: {"network": n.state_dict(), "optimizer": o.state_dict(), "random": torch.get_rng_state()},
+            _LIVE,
+        ),
+        Wrong("weights alone", lambda n, o: copy.deepcopy(n.state_dict()), _NO_KEYS),
+        Wrong(
+            "parameters, no buffers",
+            lambda n, o: snapshot(n, o) | {"network": copy.deepcopy(dict(n.named_parameters()))},
+            _NO_BUFFERS,
+        ),
+        Wrong(
+            "no moments",
+            lambda n, o: snapshot(n, o) | {"optimizer": copy.deepcopy(o.state_dict()["param_groups"])},
+            _NO_OPTIMIZER,
+        ),
+        Wrong("a seed", lambda n, o: snapshot(n, o) | {"random": torch.initial_seed()}, _NO_RANDOM),
+        Wrong("a generator anew", lambda n, o: snapshot(n, o) | {"random": Generator().get_state()}, _NO_RANDOM),
+    ),
+)
+
+EXERCISES = (COSINE, AT_END, LOOP, SCORE, EMA, SNAPSHOT)
