@@ -40,6 +40,9 @@ _STYLE = """
 [data-testid="stMainBlockContainer"] { padding: 3.2rem 2.2rem 2rem; max-width: 1500px; }
 [data-testid="stMainBlockContainer"] h1 { font-size: 1.9rem; padding: 0; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
+/* A model card's tables and hashes on a telephone. */
+[data-testid="stMarkdownContainer"] table { display: block; max-width: 100%; overflow-x: auto; }
+[data-testid="stMarkdownContainer"] :is(code, td) { overflow-wrap: anywhere; }
 /* A job's start button, which the browser keeps, faded, below Stop until the job is done. */
 [data-stale="true"][class*="st-key-start-"] { display: none; }
 </style>

@@ -1,0 +1,74 @@
+"""Photograph every view of the dashboard in a real browser: python docs/views.py  (writes docs/dashboard-views.png)."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).parent
+PORT = 8765
+BASE = f"http://127.0.0.1:{PORT}"
+# view, its address, and the button that starts what it computes
+VIEWS = (
+    ("segment", "sample=ISIC_0014723", ""),
+    ("attention", "sample=ISIC_0012246&pick=strongest", ""),
+    ("channels", "sample=ISIC_0012246", ""),
+    ("scan", "sample=ISIC_0012246&py=420&px=420", ""),
+    ("why", "sample=ISIC_0012246", "Explain"),
+    ("compare", "sample=ISIC_0014642&off=CRA", ""),
+    ("errors", "", "Evaluate"),
+    ("runs", "", ""),
+    ("about", "part=E3", ""),
+)
+COLUMNS, WIDTH, HEIGHT, SCALE = 3, 1280, 860, 0.4
+
+
+def photograph(page: Page, view: str, query: str, button: str) -> Image.Image:
+    """One view once it stands still."""
+    page.goto(f"{BASE}/{view}?{query}")
+    page.get_by_text("Not a medical device").first.wait_for(timeout=120_000)
+    if button:
+        page.get_by_role("button", name=button).first.click()
+    page.wait_for_timeout(2000)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="hidden", timeout=300_000)
+    page.wait_for_timeout(2500)
+    return Image.open(BytesIO(page.screenshot())).convert("RGB")
+
+
+def main() -> None:
+    """Start the app, visit each view, and lay the pictures out."""
+    words = [sys.executable, "-m", "dashboard", "--server.port", str(PORT), "--server.headless", "true"]
+    server = subprocess.Popen(words, cwd=HERE.parent, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{BASE}/_stcore/health", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.5)
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        with sync_playwright() as run:
+            browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            pictures = [photograph(page, *view) for view in VIEWS]
+            browser.close()
+    finally:
+        server.terminate()
+    size = round(WIDTH * SCALE), round(HEIGHT * SCALE)
+    rows = -(-len(pictures) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (size[0] + 8) - 8, rows * (size[1] + 8) - 8), "#888888")
+    for i, picture in enumerate(pictures):
+        small = picture.resize(size, Image.Resampling.LANCZOS)
+        sheet.paste(small, (i % COLUMNS * (size[0] + 8), i // COLUMNS * (size[1] + 8)))
+    sheet.quantize(128).save(HERE / "dashboard-views.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
