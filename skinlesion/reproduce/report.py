@@ -181,7 +181,8 @@ def _claims_text(claims: list[dict[str, Any]]) -> str:
             here = f"{claim['difference']:+.2f} | {claim['low']:+.2f} to {claim['high']:+.2f} | {claim['p']:.4f}"
         else:
             here = " | | "
-        lines.append(f"| {claim['text']} | {claim['source']} | {paper} | {here} | {claim['seeds']} | {claim['word']} |")
+        word = f"{claim['word']} (one seed)" if claim["seeds"] == 1 else claim["word"]
+        lines.append(f"| {claim['text']} | {claim['source']} | {paper} | {here} | {claim['seeds']} | {word} |")
     return "\n".join(lines)
 
 
