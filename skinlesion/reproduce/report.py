@@ -169,8 +169,8 @@ def _claims_text(claims: list[dict[str, Any]]) -> str:
         "## Which claims hold here",
         "",
         "Difference of pooled lesion IoU in points; the interval (95 %) is over seeds and test images; p is a paired "
-        "permutation test on per-image IoU. A claim holds if the whole interval is above zero. Where there is one seed, the "
-        "interval is over test images alone: it is about these two runs, and another seed may turn it round.",
+        "permutation test on per-image IoU. A claim holds if the whole interval is above zero. Where there is one "
+        "seed, the interval is over test images alone: it is about these two runs, and another may turn it round.",
         "",
         "| claim | source | paper | here | interval | p | seeds | verdict |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
