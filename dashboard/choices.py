@@ -41,7 +41,7 @@ declare(
     "attention",
     skip=name(),
     pick=one_of("mean", "strongest", "channel"),
-    channel=whole(0, 0, 9999),
+    channel=whole(-1, 0, 9999),  # -1 is no channel: the view takes the one to begin with
     change=one_of("shift", "turn", "cover"),
     down=whole(32, -96, 96),
     right=whole(0, -96, 96),
@@ -50,7 +50,7 @@ declare(
 declare(
     "channels",
     block=name(),
-    channel=whole(0, 0, 9999),
+    channel=whole(-1, 0, 9999),  # -1 is no channel: the view takes the one to begin with
     against=one_of("nothing", "image", "model"),
     versus=name(),
     other=name(),

@@ -77,7 +77,8 @@ def _controls(found: dict[str, explain.SkipGates]) -> tuple[explain.SkipGates, i
         )
         skip = found[state.get("skip")]
         channels = skip.gate_h.shape[1]
-        state.settle("channel", range(channels), skip.strongest)
+        if state.get("pick") == "channel" or state.get("channel") >= 0:
+            state.settle("channel", range(channels), skip.strongest)
         if state.get("pick") == "channel":
             st.number_input("Channel", 0, channels - 1, key="channel", width=130)
         st.button(
@@ -94,16 +95,17 @@ def _controls(found: dict[str, explain.SkipGates]) -> tuple[explain.SkipGates, i
             shortcut="K",
             key="next-channel",
             on_click=_next_channel,
-            args=(channels,),
+            args=(channels, skip.strongest),
         )
     if state.get("pick") == "mean":
         return skip, None
     return skip, skip.strongest if state.get("pick") == "strongest" else state.get("channel")
 
 
-def _next_channel(channels: int) -> None:
+def _next_channel(channels: int, first: int) -> None:
+    going_on = st.session_state["pick"] == "channel"
+    st.session_state["channel"] = (state.get("channel") + 1) % channels if going_on else first
     st.session_state["pick"] = "channel"
-    st.session_state["channel"] = (state.get("channel") + 1) % channels
 
 
 def _before_after(skip: explain.SkipGates, channel: int | None) -> None:

@@ -126,3 +126,9 @@ def test_a_hostile_parameter_is_ignored_and_said(view, texts, key, text):
     app = view(**{key: text})
     assert "Ignored from the address" in texts(app)
     assert app.query_params.get(key) != text
+
+
+def test_it_begins_with_the_channel_that_is_most_open(view, weights_folder):
+    app = view(block="E2.1")
+    gates = excitation(weights_folder, "E2.1").gate
+    assert app.number_input(key="channel").value == int(gates.argmax())
