@@ -52,7 +52,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(9, "block", "The CM-SSM block", 75, 1300, (5, 7, 8), "section 3.2, Figure 2", "block"),
     Lesson(10, "cra", "Cross-region attention", 60, 900, (7,), "section 3.3, eqs 1-7", "cra"),
     Lesson(11, "network", "The whole network", 75, 1300, (9, 10), "section 3.1, Figure 1", "network"),
-    Lesson(12, "distillation", "Feature distillation", 75, 1200, (2,), "section 3.4, eqs 8-10", "distill"),
+    Lesson(12, "distillation", "Feature distillation", 85, 1600, (2,), "section 3.4, eqs 8-10", "distill"),
     Lesson(13, "training", "Training", 70, 1300, (2, 11, 12), "section 4.3", "training"),
     Lesson(14, "looking_inside", "Looking inside", 70, 1100, (7, 10, 11), "sections 3.2 and 3.3", "looking"),
     Lesson(
