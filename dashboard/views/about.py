@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import frame, state
 from dashboard.text import plain
 from dashboard.weights import Weights, load
-from skinlesion.explain import Part, architecture
+from skinlesion.explain import LayerSize, Part, architecture, layer_sizes
 from skinlesion.explain.looking import shared_copy
 from skinlesion.lessons.catalog import LESSONS
 from skinlesion.model import VisionStateSpaceUNet
@@ -87,10 +87,11 @@ def _tour(weights: Weights) -> None:
     st.markdown(" · ".join(facts))
     if not isinstance(model, VisionStateSpaceUNet):
         st.info(
-            f"The tour shows the paper's network, and these weights are of another, {plain(weights.model)}. Choose "
-            "other weights in the sidebar, or go on to the model card below.",
+            f"The tour shows the paper's network, and these weights are of another, {plain(weights.model)}. Its own "
+            "layers are listed here, without a section of the paper. Choose other weights in the sidebar for the tour.",
             icon=":material/info:",
         )
+        _list(_sizes(weights.digest, side, weights))
         return
     parts = _parts(weights.digest, side, weights)
     names = [part.name for part in parts]
@@ -104,6 +105,16 @@ def _tour(weights: Weights) -> None:
     drawn = interactive.architecture(parts, highlight=chosen.name)
     frame.figure(drawn, key, on_select=lambda: _take(key, names), selection_mode="points")
     _stop(chosen, parts)
+
+
+def _list(sizes: Sequence[LayerSize]) -> None:
+    rows = []
+    for size in sizes:
+        height, width, channels = size.shape
+        grid = f"{height} x {width}"
+        rows.append({"layer": size.name, "grid": grid, "channels": channels, "parameters": size.parameters})
+    st.dataframe(rows, hide_index=True)
+    st.caption("What leaves each layer, in the order in which they run, and the parameters in it.")
 
 
 def _take(key: str, names: Sequence[str]) -> None:
@@ -121,7 +132,7 @@ def _stop(part: Part, parts: Sequence[Part]) -> None:
     blocks = f"{part.blocks} blocks, " if part.blocks else ""
     st.markdown(
         f"Here: {blocks}**{height} x {width} tokens of {channels} channels** leave it; {part.parameters:,} parameters, "
-        f"{part.parameters / total:.1%} of all."
+        f"{part.parameters / total:{'.1%' if part.parameters > 0.01 * total else '.2%'}} of all."
     )
     built = ", ".join(f"{n} *{LESSONS[n].title}* (`notebooks/{LESSONS[n].file}`)" for n in stop.lessons)
     st.caption(f"In the paper: {stop.paper}. Built from nothing in lesson {built}; `make lab` opens the course.")
@@ -154,6 +165,11 @@ def _cost(digest: str, side: int, _weights: Weights) -> Cost:
 @st.cache_resource(max_entries=64, show_spinner="Measuring the network …")
 def _parts(digest: str, side: int, _weights: Weights) -> list[Part]:
     return architecture(load(_weights).model, side, side)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring the network …")
+def _sizes(digest: str, side: int, _weights: Weights) -> list[LayerSize]:
+    return layer_sizes(load(_weights).model, side, side)
 
 
 show()

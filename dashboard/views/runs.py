@@ -10,12 +10,13 @@ from dashboard.text import plain
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import interactive
 from skinlesion.training.duration import duration
-from skinlesion.training.runs import Run, differences, find_runs, read_run
+from skinlesion.training.runs import Run, differences, find_runs, other_folders, read_run
 
 RUNS = "SKINLESION_RUNS_DIR"
 ALONE = "(alone)"
 REFRESH = 5.0  # seconds between two looks at a run that is going on
 _MANY = 100  # of the runs written to last
+_NAMED = 5  # of the folders that are left out
 _STATUS = {
     "finished": ":green-badge[:material/check: finished]",
     "running": ":blue-badge[:material/autorenew: running]",
@@ -29,7 +30,9 @@ def show() -> None:
         "does the validation loss still fall when the training loss does? Do both losses of the distillation fall, or "
         "does one grow as the features do? Where was the epoch that was kept?",
     )
-    folders = _folders()
+    root = Path(os.environ.get(RUNS) or "runs")
+    folders = _folders(root)
+    _left_out(other_folders(root))
     if not folders:
         _how_to_make_one()
         return
@@ -46,8 +49,7 @@ def show() -> None:
     st.fragment(_draw, run_every=REFRESH if going_on else None)(paths)
 
 
-def _folders() -> dict[str, Path]:
-    root = Path(os.environ.get(RUNS) or "runs")
+def _folders(root: Path) -> dict[str, Path]:
     try:
         found = find_runs(root)[:_MANY]
     except SkinlesionError as error:
@@ -62,6 +64,12 @@ def _folders() -> dict[str, Path]:
             name = f"{name}+"
         folders[name] = path
     return folders
+
+
+def _left_out(names: list[str]) -> None:
+    if names:
+        shown = ", ".join(plain(name, 40) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        st.caption(f":material/folder_off: Left out, without a config.json and so no training runs: {shown}.")
 
 
 def _how_to_make_one() -> None:

@@ -335,7 +335,7 @@ for label, values in list(heard.items())[1:]:
 # have settled where *their* gradient is small.
 
 # %%
-MANY = 16 if lessons.FAST else 64
+MANY = 4 if lessons.FAST else 64
 Choice = Callable[[Features], Tensor]  # from a network's features to a loss
 passes = {"shipped": (network, features), "fresh": (fresh, fresh.forward_features(batch)[1])}
 

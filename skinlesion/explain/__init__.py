@@ -6,7 +6,7 @@
 >>> explain.cra_gates(segmenter.model, image)["S2"].product()           # doctest: +SKIP
 """
 
-from skinlesion.explain.architecture import Part, architecture
+from skinlesion.explain.architecture import LayerSize, Part, architecture, layer_sizes
 from skinlesion.explain.attention import SkipGates, cra_gates
 from skinlesion.explain.attribution import (
     Attribution,
@@ -60,6 +60,7 @@ __all__ = [
     "Habits",
     "ImplicitAttention",
     "Layer",
+    "LayerSize",
     "Part",
     "ReceptiveField",
     "Redundancy",
@@ -81,6 +82,7 @@ __all__ = [
     "gate_differences",
     "gate_response",
     "implicit_attention",
+    "layer_sizes",
     "layers",
     "look",
     "neutral_copy",

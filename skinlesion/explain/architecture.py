@@ -1,4 +1,4 @@
-"""The parts of the paper's network with the sizes that they have in a given model."""
+"""The parts of a network with the sizes that they have in a given model."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.layers import feature_maps
+from skinlesion.explain.layers import feature_maps, layers
 from skinlesion.explain.looking import model_name
 from skinlesion.model import VisionStateSpaceUNet
 
@@ -29,6 +29,40 @@ class Part(NamedTuple):
     shape: tuple[int, int, int]
     blocks: int
     parameters: int
+
+
+class LayerSize(NamedTuple):
+    """A layer of any model.
+
+    Attributes:
+        name: as `skinlesion.explain.layers` has it.
+        shape: (H, W, C) of what leaves it.
+        parameters: trainable numbers in it.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    parameters: int
+
+
+def layer_sizes(model: nn.Module, height: int = 256, width: int = 256) -> list[LayerSize]:
+    """Every layer of any model whose output is a map, in the order in which they run, with live shapes.
+
+    Args:
+        model: any model of the kit; it is left as it was.
+        height: of the image.
+        width: of the image.
+    """
+    channels = getattr(getattr(model, "config", None), "in_channels", 3)
+    first = next(model.parameters())
+    blank = torch.zeros(1, channels, height, width, dtype=first.dtype, device=first.device)
+    maps, known = feature_maps(model, blank), layers(model)
+    sizes = []
+    for name, found in maps.items():
+        _, h, w, c = found.shape  # (1, h, w, C)
+        count = sum(p.numel() for p in model.get_submodule(known[name].path).parameters())
+        sizes.append(LayerSize(name, (h, w, c), count))
+    return sizes
 
 
 def architecture(model: nn.Module, height: int = 256, width: int = 256) -> list[Part]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from statistics import median
 from typing import Any, Literal
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.plots.curves import present
 
 Status = Literal["finished", "running", "stopped"]
 _QUIET = 3.0  # epochs without a sign of life after which a run counts as stopped
@@ -70,6 +72,15 @@ def _none(root: Path) -> list[Path]:
     return []
 
 
+def other_folders(root: str | Path) -> list[str]:
+    """Names of the folders directly below a folder that are no runs: without a config.json, and not hidden."""
+    try:
+        below = [path for path in Path(root).iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(path.name for path in below if not (path / "config.json").exists())
+    except OSError:  # `find_runs` says what is wrong with such a root
+        return []
+
+
 def read_run(folder: str | Path, *, now: float | None = None) -> Run:
     """Read a run folder. A run may be writing into it: each of its files is replaced as a whole.
 
@@ -82,7 +93,8 @@ def read_run(folder: str | Path, *, now: float | None = None) -> Run:
     """
     folder = Path(folder)
     config = _json(folder / "config.json")
-    if not isinstance(config.get("epochs"), int):
+    epochs = config.get("epochs")
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise SkinlesionError(f"{folder.name}/config.json is not of a training run: it has no epochs.")
     history = _history(folder / "metrics.csv")
     lengths = [b - a for a, b in zip([0.0, *history["seconds"]], history["seconds"], strict=False)] if history else []
@@ -95,11 +107,10 @@ def read_run(folder: str | Path, *, now: float | None = None) -> Run:
     left = None
     if status == "running" and epoch is not None:
         left = epoch * max(0, config["epochs"] - len(history["epoch"]))
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in (folder / "best.safetensors", folder / "checkpoints" / "last.ckpt")
-        if path.exists()
-    }
+    files = {}
+    for name in ("best.safetensors", "checkpoints/last.ckpt"):
+        if (found := _stat(folder / name)) is not None:
+            files[name] = found.st_size
     return Run(folder.name, config, history, status, _best(config, history), left, files)
 
 
@@ -113,7 +124,14 @@ def differences(runs: list[Run]) -> dict[str, list[Any]]:
 def _touched(folder: Path) -> float:
     """When something in the folder was last written."""
     paths = (folder / name for name in ("config.json", "metrics.csv", "checkpoints/last.ckpt"))
-    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+    return max((found.st_mtime for path in paths if (found := _stat(path)) is not None), default=0.0)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # not there, or no longer: someone may be deleting the run
+        return None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -121,7 +139,7 @@ def _json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SkinlesionError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SkinlesionError(f"{path.parent.name}/{path.name} is damaged: it is not JSON.") from error
     if not isinstance(value, dict):
         raise SkinlesionError(f"{path.parent.name}/{path.name} is not of a training run.")
@@ -134,10 +152,19 @@ def _history(path: Path) -> dict[str, list[float]]:
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
         history = {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged.") from error
     if history and not {"epoch", "seconds"} <= history.keys():
         raise SkinlesionError(f"{path.parent.name}/metrics.csv is not of a training run: it has no epochs.")
+    if history:
+        if not all(value.is_integer() and value >= 1 for value in history["epoch"]):
+            raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged: an epoch is no whole number from 1.")
+        if not all(math.isfinite(value) and value >= 0 for value in history["seconds"]):
+            raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged: its times are no numbers of seconds.")
+        try:
+            present(history)
+        except ValueError as error:
+            raise SkinlesionError(f"{path.parent.name}/metrics.csv has no curve to draw.") from error
     return history
 
 

@@ -46,12 +46,18 @@ def test_next_walks_through_every_part_and_names_its_lesson(open_app, texts):
     assert all(LESSONS[number].file in texts(app) for number in (2, 11, 12, 13))
 
 
-def test_another_network_has_a_card_and_no_tour(open_app, texts):
+def test_another_network_has_a_card_and_its_own_layers(open_app, texts):
     app = open_app("about", weights="unet")
     said = texts(app)
     assert "these weights are of another, unet" in said
     assert "not a medical device" in said
     assert "| network | unet |" in said
+    table = app.dataframe[0].value
+    row = table[table["layer"] == "encoder.2"].iloc[0]
+    assert (row["grid"], row["channels"]) == ("64 x 64", 16)
+    app.slider(key="side").set_value(128).run()
+    assert not app.exception
+    assert app.dataframe[0].value.loc[row.name, "grid"] == "32 x 32"
     assert f"{sum(p.numel() for p in create_model('unet', dim=4).parameters()):,} parameters" in said
 
 

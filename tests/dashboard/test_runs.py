@@ -99,6 +99,33 @@ def test_damaged_folders_are_left_out_with_a_word(open_app, root, texts):
     assert plots(app) == 1
 
 
+@pytest.mark.parametrize("row", ["nan,1,1,1,1,0,0,1,0.5,0.7,60\n", "1,1,1,1,1,0,0,1,0.5,0.7,inf\n"])
+def test_numbers_that_are_none_are_said_and_the_page_stays(open_app, root, texts, row):
+    (write_run(root, "odd") / "metrics.csv").write_text(HEAD + row)
+    app = open_app("runs")
+    assert not app.exception
+    assert "Left out: odd/metrics.csv is damaged" in texts(app)
+    assert app.selectbox(key="run").value == "odd"
+
+
+def test_a_diverged_run_is_drawn(open_app, root, texts):
+    (write_run(root, "diverged") / "metrics.csv").write_text(HEAD + "1,1,nan,nan,inf,0,0,nan,nan,nan,60\n")
+    app = open_app("runs")
+    assert not app.exception
+    assert plots(app) == 1
+    assert "kept epoch" not in texts(app)
+
+
+def test_folders_that_are_no_runs_are_named(open_app, root, texts):
+    write_run(root, "good")
+    (root / "<i>empty").mkdir()
+    app = open_app("runs")
+    said = texts(app)
+    assert "Left out, without a config.json" in said
+    assert "empty" in said
+    assert "<i>" not in "".join(str(element.value) for element in (*app.markdown, *app.caption))
+
+
 def test_a_name_is_text(open_app, root, texts):
     write_run(root, "<b>bold</b>".replace("/", "_"))
     app = open_app("runs")

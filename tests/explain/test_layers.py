@@ -117,3 +117,14 @@ def test_the_picture_accounts_for_every_parameter(model):
     assert not [part for part in plain if part.kind == "skip"]
     with pytest.raises(SkinlesionError, match="unet is another"):
         explain.architecture(create_model("unet", dim=4))
+
+
+@pytest.mark.parametrize(("name", "options"), [("unet", {"dim": 4}), ("vmunet", {"dim": 8, "d_state": 2})])
+def test_any_network_has_a_list_of_its_layers(name, options):
+    model = create_model(name, **options)
+    sizes = explain.layer_sizes(model, 64, 96)
+    assert [size.name for size in sizes] == list(explain.layers(model))
+    for size in sizes:
+        layer = explain.layers(model)[size.name]
+        assert size.shape[:2] == (64 // layer.cell, 96 // layer.cell)
+        assert 0 < size.parameters < sum(p.numel() for p in model.parameters())

@@ -9,7 +9,7 @@ import pytest
 
 from skinlesion import SkinlesionError
 from skinlesion.training import train
-from skinlesion.training.runs import differences, find_runs, read_run
+from skinlesion.training.runs import differences, find_runs, other_folders, read_run
 
 HEAD = "epoch,lr,train_loss,val_loss,val_iou,seconds\n"
 ROWS = ("1,0.001,0.9,0.8,0.4,100\n", "2,0.002,0.7,0.6,0.7,200\n", "3,0.001,0.5,0.65,0.6,300\n")
@@ -79,8 +79,17 @@ def test_a_real_run_is_read(base, tmp_path):
         ("config.json", "{", "run/config.json is damaged"),
         ("config.json", "[1]", "run/config.json is not of a training run"),
         ("config.json", "{}", "it has no epochs"),
+        ("config.json", '{"epochs": true}', "it has no epochs"),
+        ("config.json", '{"epochs": -5}', "it has no epochs"),
+        ("config.json", "[" * 100_000, "run/config.json is damaged"),
         ("metrics.csv", HEAD + "1,0.001", "run/metrics.csv is damaged"),
         ("metrics.csv", HEAD + "a,b,c,d,e,f\n", "run/metrics.csv is damaged"),
+        ("metrics.csv", HEAD + "nan,1,1,1,1,60\n", "an epoch is no whole number"),
+        ("metrics.csv", HEAD + "inf,1,1,1,1,60\n", "an epoch is no whole number"),
+        ("metrics.csv", HEAD + "1,1,1,1,1,nan\n", "no numbers of seconds"),
+        ("metrics.csv", HEAD + "1,1,1,1,1,inf\n", "no numbers of seconds"),
+        ("metrics.csv", "epoch,seconds\n1,60\n", "has no curve to draw"),
+        ("metrics.csv", "a" * 200_000 + "\n1\n", "run/metrics.csv is damaged"),
         ("metrics.csv", "x,y\n1,2\n", "is not of a training run"),
         ("metrics.csv", HEAD + "\xff", "run/metrics.csv is damaged"),
     ],
@@ -103,6 +112,10 @@ def test_runs_are_found_the_latest_first(tmp_path):
         for path in folder.iterdir():
             os.utime(path, (1e9 - age, 1e9 - age))
     (tmp_path / "other").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert other_folders(tmp_path) == ["other"]
+    assert other_folders(tmp_path / "nowhere") == []
     assert [path.name for path in find_runs(tmp_path)] == ["new", "old"]
     assert find_runs(tmp_path / "other") == []
     with pytest.raises(SkinlesionError, match="There is no folder nowhere"):
