@@ -200,12 +200,13 @@ def test_a_click_in_why_asks_about_a_pixel_and_the_work_can_be_stopped(visitor):
 def test_a_click_on_a_bar_shows_that_channel(visitor):
     visit = visitor().open("channels", block="E2.1")
     title = visit.at("maps").locator("xpath=following::*[@data-testid='stCaptionContainer'][1]")
-    before, said = _shot(visit, "maps"), title.inner_text()
+    visit.until(lambda: "channel" in visit.query(), "the channel to begin with")
+    before, said, first = _shot(visit, "maps"), title.inner_text(), visit.query()["channel"]
     bar = visit.page.locator('[class*="st-key-bars-"] .barlayer .point').nth(3)
     bar.scroll_into_view_if_needed()
     box = bar.bounding_box()
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
-    visit.until(lambda: "channel" in visit.query(), "the channel in the address")
+    visit.until(lambda: visit.query()["channel"] != first, "another channel in the address")
     visit.until(lambda: f"channel {visit.query()['channel']}:" in title.inner_text(), "the channel in the caption")
     assert title.inner_text() != said
     visit.until(lambda: _shot(visit, "maps") != before, "another picture")
