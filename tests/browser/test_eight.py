@@ -89,19 +89,18 @@ def _gates(visits: list, photos: list[np.ndarray], network: Segmenter) -> None:
 
 
 def _channels(visits: list, photos: list[np.ndarray], network: Segmenter) -> None:
-    """The gate of the first channel, then of the one that is next in the order of the gates."""
+    """The gate of the channel that is most open, then of the next in the order of the gates."""
     for visit in visits:
         visit.page.get_by_role("link", name="Channels").click()
     gates = [next(iter(explain.se_gates(network.model, network.prepare([photo])).values())) for photo in photos]
     for visit, gate in zip(visits, gates, strict=True):
-        _until_shown(visit, gate[0])
+        _until_shown(visit, gate.max())
         visit.ready()
     for visit in visits:
         visit.press("k")
     for visit, gate in zip(visits, gates, strict=True):
-        order = np.argsort(-gate, kind="stable").tolist()
-        following = order[(order.index(0) + 1) % len(order)]
-        visit.until_query("channel", str(following) if following else None)
+        following = int(np.argsort(-gate, kind="stable")[1])
+        visit.until_query("channel", str(following))
         _until_shown(visit, gate[following])
 
 

@@ -121,6 +121,7 @@ def _run_all(browser, address: str):
             page.goto(address, timeout=120_000)
             page.locator(".jp-CodeCell").first.wait_for(timeout=120_000)
             page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=30_000)
+            page.wait_for_timeout(4000)  # it connects twice; what is run between the two is lost, and nothing shows it
             page.get_by_role("menuitem", name="Run", exact=True).click()
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             page.locator(".jp-OutputArea-output").filter(has_text="not solved yet").first.wait_for(timeout=90_000)
