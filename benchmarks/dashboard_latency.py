@@ -164,8 +164,8 @@ def table(found: dict[str, Any]) -> str:
         "# The dashboard's latency",
         "",
         f"{machine['processor']}, {machine['cores']} cores, load average {machine['load'][0]:.1f} at the start and "
-        f"{machine['load'][1]:.1f} at the end: **the machine was shared with other work**, so that a quiet one "
-        "is faster. Chromium without a graphics card, app and browser on the same machine; medians of "
+        f"{machine['load'][1]:.1f} at the end: above the number of cores the machine was shared with other work, and a "
+        "quiet one is faster. Chromium without a graphics card, app and browser on the same machine; medians of "
         f"{found['repeats']} after the first. Written by `python benchmarks/dashboard_latency.py`.",
         "",
         f"From the address to the first mask, in an app that was just started: "

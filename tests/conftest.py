@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share: a small checkpoint and a small dataset, made once a process."""
 
+import io
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -7,12 +8,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import skinlesion  # noqa: F401, I001  before torch: it sets how torch's threads wait
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from skinlesion.checkpoint import save_checkpoint
 from skinlesion.cli import main
@@ -74,3 +77,15 @@ def cli(capsys: pytest.CaptureFixture[str]):
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def png() -> Callable[[np.ndarray], bytes]:
+    """png(image): a file of it."""
+
+    def write(image: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return write

@@ -59,17 +59,13 @@ def find_runs(root: str | Path) -> list[Path]:
     Raises:
         SkinlesionError: there is no such folder, or it cannot be listed.
     """
-    try:
-        folders = [path.parent for path in Path(root).glob("*/config.json")]
-        return sorted(folders, key=_touched, reverse=True) if folders else _none(Path(root))
-    except OSError as error:
-        raise SkinlesionError(f"Cannot look into {Path(root).name}: {error.strerror}.") from error
-
-
-def _none(root: Path) -> list[Path]:
+    root = Path(root)
     if not root.is_dir():
         raise SkinlesionError(f"There is no folder {root.name}.")
-    return []
+    try:
+        return sorted((path.parent for path in root.glob("*/config.json")), key=_touched, reverse=True)
+    except OSError as error:
+        raise SkinlesionError(f"Cannot look into {root.name}: {error.strerror}.") from error
 
 
 def other_folders(root: str | Path) -> list[str]:

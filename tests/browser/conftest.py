@@ -301,15 +301,3 @@ def visitor(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
     finally:
         for visit in visits:
             visit.page.context.close()
-
-
-@pytest.fixture
-def png() -> Callable[[np.ndarray], bytes]:
-    """png(image): a file of it."""
-
-    def write(image: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return write

@@ -1,6 +1,5 @@
 """A folder of small checkpoints for the app, and the app itself without a browser."""
 
-import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
-from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinlesion import checkpoint
@@ -77,18 +75,6 @@ def open_app() -> Callable[..., AppTest]:
 def photo_file(photo: np.ndarray, png: Callable[[np.ndarray], bytes]) -> bytes:
     """A PNG that no sample is."""
     return png(photo)
-
-
-@pytest.fixture
-def png() -> Callable[[np.ndarray], bytes]:
-    """png(image): a file of it."""
-
-    def write(image: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        return buffer.getvalue()
-
-    return write
 
 
 @pytest.fixture
