@@ -233,9 +233,11 @@ class Watched(nn.Module):
         self.network.train()
 
 
-def run(period: float, masks: Tensor, high: float = 4e-3, epochs: int = EPOCHS) -> tuple[Watched, list[float]]:
+def run(
+    period: float, masks: Tensor, high: float = 4e-3, epochs: int = EPOCHS, seed: int = 0
+) -> tuple[Watched, list[float]]:
     """One run of the loop: the network, and the mean loss of each epoch."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = create_model("tiny", depths=(1, 1, 1), decoder_depths=(1, 1, 1), drop_path=0.0)  # one grid less
     watched = Watched(network)
     rates = [cosine(step / STEPS, period, high, 1e-5) for step in range(epochs * STEPS)]
@@ -273,8 +275,8 @@ for name, (watched, losses) in runs.items():
     )
 
 # %% [markdown]
-# Both end far above Otsu's 0.50, and a hundredth apart. So the schedule does not matter? Here is the same cell with other
-# random numbers:
+# Both end far above Otsu's 0.50, and a hundredth apart. So the schedule does not matter? `run(..., seed=1)`
+# and `seed=2` gave:
 #
 # | seed | one fall | T = a sixth | gap |
 # | --- | ---: | ---: | ---: |
