@@ -6,6 +6,8 @@ from typing import Annotated
 import tyro
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.files import make_folder
+from skinlesion.reproduce.expense import measure_expense
 from skinlesion.reproduce.plan import SCALES, load_plan
 from skinlesion.reproduce.report import write_report
 from skinlesion.reproduce.results import Results
@@ -24,13 +26,15 @@ def reproduce(
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
-    """Run the paper's comparison, or what is missing of it: table1 .. table5, questions; `report` writes the page.
+    """Run the paper's comparison, or what is missing of it: table1 .. table5, questions.
+
+    `expense` measures seconds and memory of every system, all in one go; `report` writes the page.
 
     A finished run is never run again; one that was stopped goes on. `--scale paper` is the paper's own setting and
     needs GPUs; nobody has run it yet.
 
     Args:
-        tables: Tables of the plan, or "report".
+        tables: Tables of the plan, or "expense", or "report".
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one of each name.
         split: Which split of the data; one for all runs of a results folder.
@@ -42,11 +46,16 @@ def reproduce(
     """
     plan = load_plan(scale if scale in SCALES else Path(scale))
     out = out if out is not None else Path("results") / plan.name
+    results = Results(out, plan)
     if tables == ("report",):
-        print(f"Wrote {write_report(Results(out, plan), out)}")
+        print(f"Wrote {write_report(results, out)}")
         return 0
-    if not tables or "report" in tables:
-        raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or report alone.")
+    if tables == ("expense",):
+        make_folder(out)
+        print(f"Measured {len(measure_expense(results, scale)['cells'])} systems.")
+        return 0
+    if not tables or {"report", "expense"} & set(tables):
+        raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or expense or report alone.")
     if root is None:
         raise SkinlesionError("--root is needed: the folder that holds the data.")
     runs = runs if runs is not None else Path("runs") / f"reproduce-{plan.name}"

@@ -94,10 +94,9 @@ class Plan:
         changes["model"] = tuple(changes.get("model", ()))
         return TrainConfig(**changes, data=dataset, seed=seed, **others)
 
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the recipe and the cells: what decides the numbers."""
-        content = {"recipe": self.recipe, "cells": {name: cell.changes for name, cell in self.cells.items()}}
+    def hash(self, cell: str) -> str:
+        """SHA-256 of the recipe and one cell: what decides its numbers."""
+        content = {"recipe": self.recipe, "cell": self.cells[cell].changes}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

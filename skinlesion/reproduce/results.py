@@ -1,6 +1,7 @@
 """Where results are kept: one JSON a run, in a folder that knows its plan, manifest and version."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,8 +51,13 @@ class Results:
         self.folder = folder
         self.plan = plan
 
-    def claim(self, dataset: str, manifest: str) -> None:
-        """Make the folder this plan's, or refuse it.
+    def claim(self, dataset: str, manifest: str, cells: Sequence[str]) -> None:
+        """Make the folder this plan's, or refuse it. A plan may gain cells and tables; those that were run stay.
+
+        Args:
+            dataset: the data of the cells.
+            manifest: hash of their split.
+            cells: names of the cells to be run.
 
         Raises:
             SkinlesionError: it holds results of another plan, manifest or version; the message says what differs.
@@ -59,9 +65,9 @@ class Results:
         path = self.folder / "protocol.json"
         ours = {
             "plan": self.plan.name,
-            "plan_sha256": self.plan.hash,
             "version": __version__,
             f"manifest_{dataset}": manifest,
+            **{f"cell_{cell}": self.plan.hash(cell) for cell in cells},
         }
         theirs = json.loads(path.read_text("utf-8")) if path.exists() else {}
         differing = [

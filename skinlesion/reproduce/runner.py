@@ -69,7 +69,9 @@ class _Campaign:
                 child.send_signal(signal.SIGTERM)
 
     def _threads(self) -> int:
-        return max(1, (os.cpu_count() or 1) // self.jobs)
+        """A run's share of the processors that this process may use."""
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, usable // self.jobs)
 
 
 def reproduce(
@@ -137,7 +139,8 @@ def _run_missing(
     keys = wanted(results.plan, tables, seeds)
     for dataset in dict.fromkeys(key.dataset for key in keys):
         samples = find_samples(dataset_root(root, dataset), dataset)
-        results.claim(dataset, load_split(samples, dataset, split).hash)
+        cells = sorted({key.cell for key in keys if key.dataset == dataset})
+        results.claim(dataset, load_split(samples, dataset, split).hash, cells)
     missing = [key for key in keys if not results.path(key).exists()]
     print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
     deadline = time.monotonic() + 3600 * budget_hours if budget_hours is not None else float("inf")

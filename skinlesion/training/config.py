@@ -60,14 +60,18 @@ class TrainConfig:
     """Passes over the training part."""
     batch_size: int = 32
     """Images in one step, over all devices together."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw, as in the paper; muon: Muon for the linear layers' weights, AdamW for the rest, which learns faster."""
     lr: float = 1e-3
-    """Highest learning rate of AdamW."""
+    """Highest learning rate of AdamW; Muon's is 2.5 times that."""
     min_lr: float = 1e-5
     """Lowest learning rate."""
     weight_decay: float = 1e-2
-    """AdamW's weight decay, on all weights (A30)."""
+    """Decoupled weight decay, on all weights (A30)."""
     schedule: Schedule = "cosine"
-    """cosine: once down over the run; paper: T_max = 50, which swings back up (A29); onecycle: up, then down."""
+    """cosine: once down over the run; paper: down and up again all --t-max epochs (A29); onecycle: up, then down."""
+    t_max: float = 50
+    """Epochs of half a swing of --schedule paper."""
     warmup_epochs: float = 0
     """Length of a linear rise of the learning rate."""
     clip: float | None = None
@@ -132,6 +136,8 @@ class TrainConfig:
             raise SkinlesionError(f"--warmup-epochs {self.warmup_epochs} must be less than --epochs {self.epochs}.")
         if self.min_lr > self.lr:
             raise SkinlesionError(f"--min-lr {self.min_lr} must not be above --lr {self.lr}.")
+        if self.optimizer == "muon" and self.precision == "16-mixed":
+            raise SkinlesionError("--optimizer muon does not go with --precision 16-mixed; use 32 or bf16-mixed.")
         processes = self.devices * self.num_nodes
         if self.batch_size % processes:
             raise SkinlesionError(
@@ -267,7 +273,7 @@ def _check_ranges(config: TrainConfig) -> None:
         value = getattr(config, name)
         if value is not None and not value >= least:
             raise SkinlesionError(f"{_flag(name)} must be at least {least}; got {value}.")
-    for name in ("lr", "clip"):
+    for name in ("lr", "clip", "t_max"):
         value = getattr(config, name)
         if value is not None and not value > 0:
             raise SkinlesionError(f"{_flag(name)} must be above 0; got {value}.")

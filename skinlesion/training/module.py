@@ -17,6 +17,7 @@ from skinlesion.metrics import SegmentationScores
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.diagnose import first_nonfinite_layer, last_nonfinite_gradient
 from skinlesion.training.ema import WeightAverage
+from skinlesion.training.muon import Muon
 from skinlesion.training.schedule import learning_rate
 
 
@@ -93,8 +94,10 @@ class SegmentationModule(pl.LightningModule):
         return {"loss": loss, "bce": bce, "dice": dice, "cfd": cfd, "ifd": ifd}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW on all weights alike (A30)."""
+        """AdamW on all weights alike (A30), or Muon."""
         config = self.config
+        if config.optimizer == "muon":
+            return Muon(self.model, lr=config.lr, weight_decay=config.weight_decay)
         # One pass over the weights instead of six: a tenth of the paper's step on a CPU. Where gradients are scaled,
         # Lightning cannot clip for it.
         fused = config.precision != "16-mixed"
@@ -112,9 +115,10 @@ class SegmentationModule(pl.LightningModule):
             lr=config.lr,
             min_lr=config.min_lr,
             warmup_epochs=config.warmup_epochs,
+            t_max=config.t_max,
         )
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("ratio", 1.0)
         if batch_idx == 0:
             self.log("lr", rate, batch_size=1)
         self._seed_step()

@@ -5,7 +5,7 @@ from typing import Literal
 
 Schedule = Literal["cosine", "paper", "onecycle"]
 
-PAPER_PERIOD = 50  # T_max of VM-UNet's harness, in epochs
+_LEVELS = 50  # VM-UNet's harness has T_max = 50 and changes the rate once an epoch
 _RISE = 0.3  # share of a one-cycle run that climbs to the peak
 _START = 25  # a one-cycle run starts at lr / _START
 
@@ -18,6 +18,7 @@ def learning_rate(
     lr: float = 1e-3,
     min_lr: float = 1e-5,
     warmup_epochs: float = 0,
+    t_max: float = 50,
 ) -> float:
     """The learning rate of a step.
 
@@ -25,13 +26,14 @@ def learning_rate(
         progress: epochs done so far, in [0, epochs]; 2.5 is the middle of the third epoch.
         epochs: of the whole run.
         schedule: "cosine": one half cosine from `lr` to `min_lr` over the run (our reading of "50 cycles", A29).
-            "paper": what VM-UNet's harness does, T_max = 50: constant within an epoch, down to `min_lr` at epochs 50,
-            150, 250 and back up to `lr` at 100, 200, 300, where such a run ends. "onecycle": a half cosine up from
+            "paper": what VM-UNet's harness does: constant within an epoch, down to `min_lr` at epochs 50, 150, 250 and
+            back up to `lr` at 100, 200, 300, where such a run ends. "onecycle": a half cosine up from
             `lr` / 25 over the first 30 % and one down to `min_lr` over the rest (Smith and Topin, arXiv 1708.07120,
             without its momentum cycle).
         lr: the highest rate.
         min_lr: the lowest rate.
         warmup_epochs: length of a linear rise from 0 that multiplies "cosine" and "paper".
+        t_max: epochs of half a swing of "paper"; a sixth of `epochs` gives a short run the shape of the harness's 300.
     """
     if schedule == "onecycle":
         peak = _RISE * epochs
@@ -39,7 +41,7 @@ def learning_rate(
             return _half_cosine(lr / _START, lr, progress / peak)
         return _half_cosine(lr, min_lr, (progress - peak) / (epochs - peak))
     if schedule == "paper":
-        rate = _half_cosine(lr, min_lr, math.floor(progress) / PAPER_PERIOD)
+        rate = _half_cosine(lr, min_lr, math.floor(_LEVELS * progress / t_max) / _LEVELS)
     else:
         rate = _half_cosine(lr, min_lr, progress / epochs)
     return rate * min(1.0, progress / warmup_epochs) if warmup_epochs else rate

@@ -16,8 +16,9 @@ from PIL import Image
 from skinlesion.cli import main
 from skinlesion.data.synthetic import synthesize
 from skinlesion.errors import SkinlesionError
+from skinlesion.reproduce.claims import Scatter, compare, scatter_of
 from skinlesion.reproduce.plan import load_plan
-from skinlesion.reproduce.report import compare, summary, write_report
+from skinlesion.reproduce.report import summary, write_report
 from skinlesion.reproduce.results import Key, Results, wanted
 
 PLAN = """
@@ -100,9 +101,13 @@ def run(*words):
     return main([str(word) for word in words])
 
 
-def test_the_papers_own_setting_is_declared_with_every_table():
+@pytest.mark.parametrize("scale", ["cpu", "paper"])
+def test_every_table_of_the_paper_is_declared(scale):
+    assert {"table1", "table2", "table3", "table4", "table5"} <= set(load_plan(scale).tables)
+
+
+def test_the_papers_own_setting_is_declared():
     plan = load_plan("paper")
-    assert {"table1", "table2", "table3", "table4", "table5"} <= set(plan.tables)
     config = plan.config("full", dataset="isic2016", seed=0)
     assert (config.size, config.epochs, config.batch_size, config.preset) == (256, 300, 32, "paper")
 
@@ -211,16 +216,79 @@ def test_the_comparison_sees_a_difference_and_does_not_invent_one():
     better = base.copy()
     better[..., 0] += 10
     better[..., 2] -= 10
-    assert compare(better, base).word == "holds"
-    assert compare(base, better).word == "contradicted"
-    same = compare(base, base[::-1])
+    quiet = Scatter(0.3, 20)
+    assert compare(better, base, quiet).word == "holds"
+    assert compare(base, better, quiet).word == "contradicted"
+    same = compare(base, base[::-1], quiet)
     assert same.word == "not distinguishable"
     assert same.low < 0 < same.high
+
+
+def test_a_difference_within_the_scatter_of_the_seeds_is_none_of_the_method():
+    """One run a side: the images alone call it a difference, the scatter of all cells takes that back."""
+    truth = np.full(200, 300)
+    worse = np.stack([truth - 40, truth * 0 + 20, truth * 0 + 40, truth * 0 + 700], axis=1)[None]
+    better = worse + np.array([6, 0, -6, 0])
+    alone = compare(better, worse, Scatter(float("nan"), 0))
+    assert alone.word == "holds"
+    assert np.isnan(alone.wide_low)
+    known = compare(better, worse, Scatter(2.0, 10))
+    assert known.word == "not distinguishable"
+    assert known.wide_low < 0 < known.low <= known.high < known.wide_high
+
+
+def test_the_scatter_is_pooled_around_each_systems_own_mean():
+    assert scatter_of([[70.0, 72.0], [80.0, 82.0], [75.0], []]) == pytest.approx((2**0.5, 2))
+    assert scatter_of([[70.0], [80.0]]).freedom == 0
+
+
+def test_the_wider_interval_holds_what_it_promises():
+    """Two systems that are equally good, three runs each, drawn again and again: 95 % of the intervals hold zero."""
+    rng = np.random.default_rng(1)
+    deviation, missed = 1.0, 0
+    for _ in range(200):
+        scores = rng.normal(75, deviation, (2, 3))
+        scatter = scatter_of(rng.normal(75, deviation, (10, 3)).tolist())
+        # every image alike, so that all luck is the runs'
+        tp = np.round(scores[..., None] * 100).astype(int) + np.zeros(4, int)
+        counts = np.stack([tp, 10_000 - tp, tp * 0, tp * 0], axis=-1)
+        found = compare(*counts, scatter)
+        missed += found.wide_low > 0 or found.wide_high < 0
+    assert 2 <= missed <= 20  # 10 expected; outside this range by luck in one of 300 worlds
+
+
+def test_seconds_and_memory_are_measured_and_reported(plan_file, root, tmp_path):
+    out = tmp_path / "out"
+    assert run("reproduce", "expense", "--scale", plan_file, "--out", out) == 0
+    measured = json.loads((out / "expense.json").read_text())
+    assert set(measured["cells"]) == {"full", "none", "broken"}
+    for cell in measured["cells"].values():
+        assert cell["step_seconds"] > 0
+        assert cell["inference_seconds"] > 0
+        assert sys.platform != "linux" or cell["step_peak_bytes"] > 0
+    page = write_report(Results(out, load_plan(plan_file)), out).read_text()
+    assert "| full |" in page.partition("## What each system costs")[2]
+
+
+def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
+    plan_file = tmp_path / "mini.toml"
+    plan_file.write_text(PLAN.format(epochs=1))
+    words = arguments(plan_file, root, tmp_path, "table4")
+    assert run(*words) == 0
+    grown = PLAN.format(epochs=1).replace("[tables.table4]", '[cells.wide]\nmodel = ["dim=16"]\n[tables.table4]')
+    plan_file.write_text(grown)
+    assert run(*words) == 0
+    assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
+    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
+    assert run(*words) == 2
+    assert "another protocol (cell_none" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_unknown_tables_and_missing_data(plan_file, tmp_path, capsys):
     assert run("reproduce", "table9", "--scale", plan_file, "--root", tmp_path) == 2
     assert "Unknown table table9; the plan has: table4, trouble" in capsys.readouterr().err
+    assert run("reproduce", "table4", "report", "--scale", plan_file, "--root", tmp_path) == 2
+    assert "expense or report alone" in capsys.readouterr().err
     assert run("reproduce", "table4", "--scale", plan_file) == 2
     assert "--root is needed" in capsys.readouterr().err
     assert run("reproduce", "table4", "--scale", Path("none.toml"), "--root", tmp_path) == 2
