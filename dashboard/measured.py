@@ -31,8 +31,8 @@ def show_measured() -> None:
         return
     st.markdown(
         "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
-        "reproduce`). A claim holds if the whole 95 % interval of its difference, over seeds and test images, is above "
-        "0."
+        "reproduce`). A claim holds if two 95 % intervals of its difference are above 0: one resamples seeds and test "
+        "images, the wider one takes the scatter of seeds from all networks together."
     )
     claims = [
         {
@@ -41,18 +41,21 @@ def show_measured() -> None:
             "here": _number(claim["difference"]),
             "from": _number(claim["low"]),
             "to": _number(claim["high"]),
+            "wider from": _number(claim["wide_low"]),
+            "wider to": _number(claim["wide_high"]),
             "seeds": claim["seeds"],
             "verdict": claim["word"],
         }
         for claim in summary["claims"]
     ]
-    points = ("paper", "here", "from", "to")
+    points = ("paper", "here", "from", "to", "wider from", "wider to")
     st.dataframe(
         claims,
         hide_index=True,
         column_config={name: st.column_config.NumberColumn(name, format="%+.2f") for name in points},
     )
     st.caption("Differences of pooled lesion IoU, in points; the paper's own beside them.")
+    expense = summary["expense"]["cells"] if summary["expense"] else {}
     for table in summary["tables"].values():
         with st.expander(plain(table["title"]), icon=":material/table_chart:"):
             st.dataframe(
@@ -65,6 +68,7 @@ def show_measured() -> None:
                         "DSC": row["mean"]["dsc"],
                         "runs": f"{row['seeds']} of {row['wanted']}",
                         "parameters": row["cost"]["parameters"] if row["cost"] else None,
+                        **_expense(expense.get(row["cell"])),
                     }
                     for row in table["rows"]
                 ],
@@ -75,11 +79,28 @@ def show_measured() -> None:
                         for name in ("paper IoU", "IoU", "std over seeds", "DSC")
                     },
                     "parameters": st.column_config.NumberColumn("parameters", format="localized"),
+                    **{name: st.column_config.NumberColumn(name, format="%.1f") for name in ("step ms", "image ms")},
+                    "step MB": st.column_config.NumberColumn("step MB", format="%.0f"),
                 },
             )
-            st.caption("Pooled scores of the test part, in percent; the mean over the runs that are done.")
+            st.caption(
+                "Pooled scores of the test part, in percent; the mean over the runs that are done. Of an image, on one "
+                "thread: its share of a training step, and inference. MB: what a training step of a batch adds."
+            )
     with st.expander("Under which protocol", icon=":material/gavel:"):
         st.markdown(plain(summary["protocol"], 4000))
+
+
+def _expense(found: dict[str, Any] | None) -> dict[str, float | None]:
+    """Seconds and memory of a network; nothing where they were not measured."""
+    if found is None:
+        return {}
+    peak = found["step_peak_bytes"]
+    return {
+        "step ms": 1000 * found["step_seconds"],
+        "image ms": 1000 * found["inference_seconds"],
+        "step MB": None if peak is None else peak / 1e6,
+    }
 
 
 def _number(value: float) -> float | None:
@@ -102,4 +123,4 @@ def _summary(path: Path) -> dict[str, Any] | None:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _read(path: str, modified: int) -> dict[str, Any]:
     values = json.loads(Path(path).read_text("utf-8"))
-    return {name: values[name] for name in ("claims", "tables", "protocol")}
+    return {name: values[name] for name in ("claims", "tables", "protocol", "expense")}

@@ -1,5 +1,6 @@
 """What README.md tells a newcomer to type, typed."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 from skinlesion.checkpoint import available_weights
 from skinlesion.cli import COMMANDS
 from skinlesion.demo import NEXT
+from skinlesion.reproduce.report import claims_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,3 +98,9 @@ def test_make_targets_folders_and_links_exist() -> None:
         assert anchor in headings
     for path in re.findall(r"`(skinlesion/[\w/.]+)`", README):
         assert (ROOT / path).exists(), path
+
+
+def test_the_claims_are_those_of_the_results() -> None:
+    """`python docs/results.py` brings the README up to date."""
+    summary = json.loads((ROOT / "benchmarks/results/reproduce/cpu/summary.json").read_text("utf-8"))
+    assert claims_table(summary["claims"]) in README

@@ -573,9 +573,10 @@ if SCORES.exists():
     for claim in results["claims"]:
         if claim["source"] == "Table 5" and claim["seeds"]:
             print(
-                f"{claim['text']:42} {claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f}), ", end=""
+                f"{claim['text']:40} {claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f}, with all "
+                f"cells' scatter {claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}), {claim['seeds']} runs each; "
+                f"paper {claim['paper']:+.2f}: {claim['word']}"
             )
-            print(f"{claim['seeds']} run(s) each; paper {claim['paper']:+.2f}")
 else:
     print("No results in this clone; lesson 15 says how they are made.")
 

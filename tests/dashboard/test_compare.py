@@ -157,6 +157,10 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
         cost = {"parameters": 12345, "product_flops": 1e9, "flops": 2e9}
         report = {"pooled": pooled, "per_image": {"iou": {"mean": 0.8}}}
         results.save(Key("isic2017", cell, 0), counts, {"report": report, "cost": cost, "seconds": 60})
+    spent = {"step_seconds": 0.025, "inference_seconds": 0.008, "step_peak_bytes": 120e6}
+    machine = {"processor": "a", "cores": 2, "torch": "2"}
+    expense = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
+    (summary.parent / "expense.json").write_text(json.dumps(expense))
     write_report(results, summary.parent)
     app = open_app("compare")
     claims = next(frame.value for frame in app.dataframe if "verdict" in frame.value).set_index("claim")
@@ -166,7 +170,10 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
     assert first["here"] == pytest.approx(expected["The full method beats VM-UNet"]["difference"])
     assert claims.loc["SE improves on none", "verdict"] == "not run"
     assert np.isnan(claims.loc["SE improves on none", "here"])
-    assert len([frame for frame in app.dataframe if "paper IoU" in frame.value]) == len(plan.tables)
+    tables = [frame.value for frame in app.dataframe if "paper IoU" in frame.value]
+    assert len(tables) == len(plan.tables)
+    full = tables[0].set_index("network").loc["SE + CMN + CRA"]
+    assert full[["step ms", "image ms", "step MB"]].tolist() == pytest.approx([25, 8, 120])
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"plan": "cpu"}', "[]"])

@@ -173,6 +173,23 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
     assert len(begun) > 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_that_fills_fails_the_run_and_a_later_campaign_makes_up_for_it(plan_file, root, tmp_path, capsys):
+    """A limit on the size of a file is a full disk that needs no privileges; every checkpoint is larger than it."""
+    words = [str(word) for word in arguments(plan_file, root, tmp_path, "table4")]
+    code = (
+        "import resource, sys; from skinlesion.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); sys.exit(main(sys.argv[1:]))"
+    )
+    full = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert full.returncode == 2
+    results = Results(tmp_path / "out", load_plan(plan_file))
+    assert "File too large" in results.error(Key("isic2017", "full", 0))
+    assert run(*words) == 0
+    assert "2 done, 0 failed" in capsys.readouterr().out.replace("\n", " ")
+    assert results.error(Key("isic2017", "full", 0)) is None
+
+
 def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_path, capsys):
     words = arguments(plan_file, root, tmp_path, "table4")
     out = tmp_path / "out"

@@ -152,6 +152,16 @@ def test_killed_and_resumed_ends_as_if_nothing_had_happened(finished, base, tmp_
     assert len(json.loads((config.folder / "environment.json").read_text())) == 2
 
 
+def test_muon_too_goes_on_bit_by_bit(base, tmp_path):
+    config = dataclasses.replace(base, optimizer="muon", out=tmp_path / "whole")
+    whole = train(config)
+    killed = dataclasses.replace(config, out=tmp_path / "killed")
+    command = [sys.executable, "-c", DYING_RUN, json.dumps(killed.to_json()), "5"]
+    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    train(dataclasses.replace(killed, resume=True))
+    assert_same_run(whole.folder, killed.folder)
+
+
 def test_killed_before_the_first_checkpoint_starts_again(finished, base, tmp_path, capsys):
     config = dataclasses.replace(base, out=tmp_path / "run", resume=True, estimate=True)
     config.folder.mkdir()

@@ -26,6 +26,13 @@ def test_paper_schedule_is_torchs_cosine_annealing_stepped_by_epoch():
         reference.step()
 
 
+def test_a_short_run_can_swing_like_the_long_one():
+    for share in (0, 0.125, 1 / 3, 0.5, 0.8, 0.99):
+        long = learning_rate(300 * share, epochs=300, schedule="paper")
+        short = learning_rate(8 * share, epochs=8, schedule="paper", t_max=8 / 6)
+        assert short == pytest.approx(long, abs=1e-5)
+
+
 def test_cosine_goes_down_once_over_the_whole_run():
     trace = [learning_rate(epoch / 10, epochs=40) for epoch in range(401)]
     assert trace[0] == pytest.approx(1e-3)

@@ -1,0 +1,22 @@
+"""Bring the README's table and figures of the comparison up to date: `python docs/results.py`."""
+
+import json
+import re
+from pathlib import Path
+
+from skinlesion.reproduce.report import claims_table
+
+ROOT = Path(__file__).parents[1]
+SUMMARY = ROOT / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
+PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(\n<!-- end of claims -->)", re.DOTALL)
+
+
+def updated(readme: str) -> str:
+    """The README with its table of claims as the report has it."""
+    table = claims_table(json.loads(SUMMARY.read_text("utf-8"))["claims"])
+    return PLACE.sub(lambda found: found[1] + table + found[2], readme)
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text("utf-8")), "utf-8")
