@@ -11,6 +11,7 @@ from skinlesion.reproduce.expense import measure_expense
 from skinlesion.reproduce.plan import SCALES, load_plan
 from skinlesion.reproduce.report import write_report
 from skinlesion.reproduce.results import Results
+from skinlesion.reproduce.runner import Setting, usable_processors
 from skinlesion.reproduce.runner import reproduce as run_missing
 
 
@@ -19,10 +20,11 @@ def reproduce(
     *,
     scale: str = "cpu",
     root: Path | None = None,
-    split: str = "paper",
+    split: str | None = None,
     seeds: int | None = None,
     budget: float | None = None,
     jobs: int = 1,
+    devices: int = 1,
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
@@ -37,10 +39,11 @@ def reproduce(
         tables: Tables of the plan, or "expense", or "report".
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one of each name.
-        split: Which split of the data; one for all runs of a results folder.
+        split: Which split of the data; default the plan's.
         seeds: Runs of each row; default the plan's.
         budget: Hours after which to stop.
         jobs: Runs at a time, which share the processor's threads.
+        devices: GPUs (or processes on the CPU) of each run.
         out: Results folder; default results/SCALE.
         runs: Where unfinished runs are kept; default runs/reproduce-SCALE.
     """
@@ -58,19 +61,16 @@ def reproduce(
         raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or expense or report alone.")
     if root is None:
         raise SkinlesionError("--root is needed: the folder that holds the data.")
-    runs = runs if runs is not None else Path("runs") / f"reproduce-{plan.name}"
-    outcomes = run_missing(
-        plan,
-        tables,
+    setting = Setting(
         scale=scale,
         root=root,
-        split=split,
+        split=split if split is not None else plan.split,
         out=out,
-        runs=runs,
-        seeds=seeds,
-        budget_hours=budget,
-        jobs=jobs,
+        runs=runs if runs is not None else Path("runs") / f"reproduce-{plan.name}",
+        devices=devices,
+        threads=max(1, usable_processors() // (jobs * devices)),
     )
+    outcomes = run_missing(plan, tables, setting, seeds=seeds, budget_hours=budget, jobs=jobs)
     print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print(f"Next: skinlesion reproduce report --scale {scale} --out {out}")
     return 2 if outcomes["failed"] else 0

@@ -1,10 +1,13 @@
-"""One run of a plan in a process of its own: `python -m skinlesion.reproduce.cell ...` (started by `runner`)."""
+"""One run of a plan in a process of its own: `python -m skinlesion.reproduce.cell FILE` (started by `runner`)."""
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
 import torch
+import torch.distributed
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import load_split
@@ -13,24 +16,37 @@ from skinlesion.evaluation import evaluate
 from skinlesion.model.cost import count_cost
 from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.results import Key, Results
-from skinlesion.reproduce.runner import dataset_root
+from skinlesion.reproduce.runner import Setting
 from skinlesion.segmenter import Segmenter
 from skinlesion.training.run import train
 
 
-def run_cell(scale: str, key: Key, root: Path, split: str, out: Path, runs: Path, threads: int) -> None:
+def run_cell(key: Key, setting: Setting) -> None:
     """Train, choose the epoch on the validation part, measure once on the test part, write the result."""
-    plan = load_plan(scale)
-    root = dataset_root(root, key.dataset)
-    folder = runs / str(key)
-    started = (folder / "config.json").exists()
-    others = {"root": root, "out": folder, "split": split, "threads": threads, "resume": started, "estimate": False}
-    config = plan.config(key.cell, dataset=key.dataset, seed=key.seed, **others)
+    plan = load_plan(setting.scale)
+    root = setting.root_of(key.dataset)
+    folder = setting.runs / str(key)
+    config = plan.config(
+        key.cell,
+        dataset=key.dataset,
+        seed=key.seed,
+        root=root,
+        out=folder,
+        split=setting.split,
+        threads=setting.threads,
+        devices=setting.devices,
+        resume=(folder / "config.json").exists(),
+        estimate=False,
+    )
     result = train(config)
+    if torch.distributed.is_initialized():  # with several devices: from here on there is one process
+        torch.distributed.destroy_process_group()
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return
     samples = {sample.id: sample for sample in find_samples(root, key.dataset)}
-    manifest = load_split(list(samples.values()), key.dataset, split)
+    manifest = load_split(list(samples.values()), key.dataset, setting.split)
     segmenter = Segmenter.from_pretrained(result.best)
-    protocol = {"dataset": key.dataset, "split": split, "manifest": manifest.hash, "part": "test"}
+    protocol = {"dataset": key.dataset, "split": setting.split, "manifest": manifest.hash, "part": "test"}
     test = [samples[id] for id in manifest.parts["test"]]
     evaluation = evaluate(segmenter, test, truth_size=config.truth_size, protocol=protocol)
     data = {
@@ -47,15 +63,16 @@ def run_cell(scale: str, key: Key, root: Path, split: str, out: Path, runs: Path
             if name not in ("root", "out", "cache_dir", "resume")
         },
     }
-    Results(out, plan).save(key, evaluation.table.counts, data)
+    Results(setting.out, plan).save(key, evaluation.table.counts, data)
 
 
-def main(arguments: list[str]) -> int:
-    """Arguments: scale dataset cell seed root split out runs threads."""
-    scale, dataset, cell, seed, root, split, out, runs, threads = arguments
-    torch.set_num_threads(int(threads))
+def main(path: Path) -> int:
+    """The process: the file is a JSON object with the key and the setting."""
+    told = json.loads(path.read_text("utf-8"))
+    setting = Setting.from_json(told["setting"])
+    torch.set_num_threads(setting.threads)
     try:
-        run_cell(scale, Key(dataset, cell, int(seed)), Path(root), split, Path(out), Path(runs), int(threads))
+        run_cell(Key(*told["key"]), setting)
     except SkinlesionError as error:
         print(error, file=sys.stderr)
         return 2
@@ -63,4 +80,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,7 +1,8 @@
 """What is to be run: a plan, read from a TOML file, written down before the runs.
 
-A plan has a protocol in words, a recipe (fields of `TrainConfig`, the same for every run), cells (what differs from run
-to run), tables (which cells, beside the paper's figures) and claims (which cell should beat which).
+A plan has a protocol in words, a split of the data, a recipe (fields of `TrainConfig`, the same for every run), cells
+(what differs from run to run), tables (which cells, beside the paper's figures) and claims (which cell should beat
+which).
 """
 
 import dataclasses
@@ -17,7 +18,11 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.training.config import TrainConfig
 
 SCALES = ("cpu", "paper")
-_NOT_IN_A_PLAN = ("data", "root", "split", "split_seed", "seed", "out", "resume", "estimate", "cache_dir")
+# Said for all runs together, or by the machine at hand.
+_NOT_IN_A_PLAN = {
+    *("data", "root", "split", "split_seed", "seed", "out", "resume", "estimate", "cache_dir"),
+    *("devices", "num_nodes", "threads"),
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Plan:
 
     name: str
     protocol: str
+    split: str
     recipe: dict[str, Any]
     cells: dict[str, Cell]
     tables: dict[str, Table]
@@ -139,15 +145,16 @@ def _check_cell(plan: Plan, cell: str, dataset: str, where: str) -> None:
 
 
 def _parse(values: dict[str, Any], where: str) -> Plan:
-    _check_keys(values, {"name", "protocol", "recipe", "cells", "tables", "claims"}, where)
-    options = {field.name for field in dataclasses.fields(TrainConfig)} - set(_NOT_IN_A_PLAN)
+    _check_keys(values, {"name", "protocol", "split", "recipe", "cells", "tables", "claims"}, where)
+    options = {field.name for field in dataclasses.fields(TrainConfig)} - _NOT_IN_A_PLAN
     cells = {name: Cell(name, changes) for name, changes in values["cells"].items()}
     _check_keys(values["recipe"], options, f"{where}, recipe")
     for name, cell in cells.items():
         _check_keys(cell.changes, options, f"{where}, cell {name}")
     tables = {name: _parse_table(name, table, cells, where) for name, table in values["tables"].items()}
     claims = tuple(_parse_claim(claim, tables, cells, where) for claim in values.get("claims", []))
-    return Plan(values["name"], values["protocol"].strip(), values["recipe"], cells, tables, claims)
+    protocol, split = values["protocol"].strip(), values.get("split", "paper")
+    return Plan(values["name"], protocol, split, values["recipe"], cells, tables, claims)
 
 
 def _parse_table(name: str, values: dict[str, Any], cells: dict[str, Cell], where: str) -> Table:

@@ -173,6 +173,37 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
     assert len(begun) > 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_ends_the_campaign_and_blames_no_run(root, tmp_path):
+    plan_file = tmp_path / "mini.toml"
+    plan_file.write_text(PLAN.format(epochs=500))
+    words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "skinlesion", *words], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    begun = tmp_path / "runs" / "isic2017" / "full" / "seed-0" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    assert child.wait(60) == 130
+    assert not list((tmp_path / "out").rglob("*.error.json"))
+    assert not (tmp_path / "runs" / "isic2017" / "none").exists()  # no other run was begun
+
+
+@pytest.mark.slow
+def test_a_run_on_several_devices_writes_one_result(plan_file, root, tmp_path, capsys):
+    plan_file.write_text(PLAN.format(epochs=1).replace('"none", label = "none", iou', '"full", label = "again", iou'))
+    assert run(*arguments(plan_file, root, tmp_path, "table4"), "--devices", 2) == 0
+    assert "1 done, 0 failed" in capsys.readouterr().out.replace("\n", " ")
+    result = Results(tmp_path / "out", load_plan(plan_file)).load(Key("isic2017", "full", 0))
+    assert result.data["config"]["devices"] == 2
+    log = (tmp_path / "runs" / "isic2017-full-seed-0.log").read_text()
+    assert log.count("epoch 1/1") == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_a_disk_that_fills_fails_the_run_and_a_later_campaign_makes_up_for_it(plan_file, root, tmp_path, capsys):
     """A limit on the size of a file is a full disk that needs no privileges; every checkpoint is larger than it."""
