@@ -13,7 +13,7 @@ import torch
 
 from dashboard import state
 from dashboard.text import plain
-from skinlesion.checkpoint import WEIGHTS, available_weights, read_card, tensors_hash
+from skinlesion.checkpoint import DEFAULT_WEIGHTS, WEIGHTS, available_weights, read_card, tensors_hash
 from skinlesion.errors import SkinlesionError
 from skinlesion.explain import neutral_copy
 from skinlesion.segmenter import Segmenter
@@ -65,8 +65,9 @@ def _describe(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str
 
 
 def catalogue() -> tuple[dict[str, Weights], list[str]]:
-    """All checkpoints by name, the shipped ones first; and a sentence for each file that cannot be used."""
-    places = [(WEIGHTS / f"{name}.safetensors", True) for name in available_weights()]
+    """All checkpoints by name, the default and the shipped ones first; and a sentence for each that cannot be used."""
+    names = sorted(available_weights(), key=lambda name: name != DEFAULT_WEIGHTS)
+    places = [(WEIGHTS / f"{name}.safetensors", True) for name in names]
     problems: list[str] = []
     folder = os.environ.get(FOLDER)
     if folder and not Path(folder).is_dir():

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from skinlesion import Segmenter
+from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.data.images import normalize, read_image, read_mask, resize_image
 from skinlesion.data.samples import bundled_samples
 from skinlesion.model import Trace
@@ -31,7 +32,7 @@ def look_inside(segmenter: Segmenter, image: np.ndarray) -> Trace:
 
 def main() -> None:
     """Three real samples, one a row."""
-    segmenter = Segmenter.from_pretrained("small")
+    segmenter = Segmenter.from_pretrained(DEFAULT_WEIGHTS)
     samples = [sample for sample in bundled_samples() if sample.kind == "real"][:3]
     figure = Figure(figsize=(11, 6.6), layout="constrained")
     grid = figure.subplots(len(samples), len(TITLES))

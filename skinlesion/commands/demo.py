@@ -8,6 +8,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.demo import NEXT, Demonstration, run_demo
 from skinlesion.segmenter import Segmenter
 
@@ -15,7 +16,7 @@ from skinlesion.segmenter import Segmenter
 def demo(
     *,
     out: Path = Path("demo"),
-    weights: str = "small",
+    weights: str = DEFAULT_WEIGHTS,
     tta: bool = False,
     device: str = "cpu",
     engine: str = "auto",

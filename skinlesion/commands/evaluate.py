@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
@@ -20,7 +21,7 @@ def evaluate(
     *,
     data: str,
     root: Path,
-    weights: str = "small",
+    weights: str = DEFAULT_WEIGHTS,
     part: Literal["train", "val", "test", "all"] = "test",
     split: str | None = None,
     split_seed: int | None = None,

@@ -7,6 +7,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.prediction import expand_inputs, predict_files
 from skinlesion.segmenter import Segmenter
 
@@ -15,7 +16,7 @@ def predict(
     images: tyro.conf.Positional[tuple[Path, ...]],
     *,
     out: Path,
-    weights: str = "small",
+    weights: str = DEFAULT_WEIGHTS,
     threshold: float | None = None,
     tta: bool = False,
     overwrite: bool = False,

@@ -29,8 +29,8 @@ class TrainConfig:
     """
 
     preset: str = "paper"
-    """The network: paper, small, tiny, vmunet, or one that the paper compares with: unet, attention_unet, unetpp, lvunet,
-    utnetv2, transfuse, malunet, medmamba, hcmamba (these with --w-cfd 0 --w-ifd 0)."""
+    """The network: paper, small, tiny, vmunet, or one that the paper compares with, trained with --w-cfd 0 --w-ifd 0:
+    unet, attention_unet, unetpp, lvunet, utnetv2, transfuse, malunet, medmamba, hcmamba."""
     model: tuple[str, ...] = ()
     """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
     start_from: str | None = None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.data.synthetic import synthesize
 from skinlesion.segmenter import Segmenter
 
@@ -70,7 +71,7 @@ def test_a_file_is_segmented_and_its_name_is_only_text(visitor, photo, png):
     visit.ready()
     assert "Your image, 160 x 120 pixels" in visit.said()
     assert "bold" in visit.chosen("sample")
-    found = Segmenter.from_pretrained("small").segment(photo)
+    found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo)
     assert f"{100 * found.area_fraction:.1f} %" in visit.said()
     assert visit.page.locator("b", has_text="bold").count() == 0
     assert visit.page.locator('img[src="x"]').count() == 0
@@ -97,7 +98,7 @@ def test_downloads_are_the_mask_the_overlay_and_the_numbers(visitor, photo, png)
     visit.upload(("photo.png", png(photo)))
     visit.changed(old, part=".before")
     visit.ready()
-    found = Segmenter.from_pretrained("small").segment(photo, threshold=0.4)
+    found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo, threshold=0.4)
     mask = np.asarray(Image.open(io.BytesIO(visit.download("get-Mask"))))
     assert np.array_equal(mask, 255 * found.mask.astype(np.uint8))
     overlay = np.asarray(Image.open(io.BytesIO(visit.download("get-Overlay"))))
@@ -105,7 +106,7 @@ def test_downloads_are_the_mask_the_overlay_and_the_numbers(visitor, photo, png)
     assert not np.array_equal(overlay, photo)
     (row,) = csv.DictReader(io.StringIO(visit.download("get-Numbers").decode()))
     assert int(row["lesion_pixels"]) == found.mask.sum()
-    assert (row["image"], row["threshold"], row["weights"]) == ("photo.png", "0.4", "small")
+    assert (row["image"], row["threshold"], row["weights"]) == ("photo.png", "0.4", DEFAULT_WEIGHTS)
 
 
 def test_a_link_shows_another_visitor_the_same(visitor):
@@ -118,7 +119,7 @@ def test_a_link_shows_another_visitor_the_same(visitor):
     other.page.goto(visit.page.url)
     other.ready()
     visit.until(lambda: other.source() == visit.source(), "the same picture")
-    same = {"sample": "synthetic-016", "show": "Contour", "threshold": "0.33", "weights": "small"}
+    same = {"sample": "synthetic-016", "show": "Contour", "threshold": "0.33", "weights": DEFAULT_WEIGHTS}
     assert other.query() == visit.query() == same
 
 
@@ -213,7 +214,7 @@ def test_a_click_on_a_bar_shows_that_channel(visitor):
 
 
 def test_the_threshold_of_compare_moves_masks_and_table_and_leaves_the_map(visitor, server):
-    visit = visitor().open("compare", other="small", off_other="SE even")
+    visit = visitor().open("compare", other=DEFAULT_WEIGHTS, off_other="SE even")
     agreement = visit.page.get_by_text("The two masks agree with each other by DSC")
     old, said, runs = visit.source("compare-wipe", ".before"), agreement.inner_text(), len(server.noted("run"))
     chart, tables = visit.at("compare-difference").locator(".js-plotly-plot"), visit.page.locator(".stDataFrame")
