@@ -4,17 +4,18 @@ import json
 import re
 from pathlib import Path
 
-from skinlesion.reproduce.report import claims_table
+from skinlesion.reproduce.report import claims_table, count_verdicts
 
 ROOT = Path(__file__).parents[1]
 SUMMARY = ROOT / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
-PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(\n<!-- end of claims -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(<!-- end of claims -->)", re.DOTALL)
 
 
 def updated(readme: str) -> str:
     """The README with its table of claims as the report has it."""
-    table = claims_table(json.loads(SUMMARY.read_text("utf-8"))["claims"])
-    return PLACE.sub(lambda found: found[1] + table + found[2], readme)
+    claims = json.loads(SUMMARY.read_text("utf-8"))["claims"]
+    text = f"{count_verdicts(claims)}\n\n{claims_table(claims)}"
+    return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", readme)
 
 
 if __name__ == "__main__":

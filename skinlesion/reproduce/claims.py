@@ -12,6 +12,7 @@ from skinlesion.reproduce.plan import Claim
 from skinlesion.reproduce.results import Key, Result, Results
 
 RESAMPLES = 4000
+VERDICTS = ("holds", "contradicted", "not distinguishable")
 
 
 class Scatter(NamedTuple):
@@ -30,7 +31,7 @@ class Verdict(NamedTuple):
     """How a claim fares.
 
     Attributes:
-        word: "holds", "contradicted", "not distinguishable" or "not run".
+        word: one of `VERDICTS`, or "not run".
         difference: pooled IoU of the better cell less the worse one's, in points; mean over seeds.
         low: lower end of its 95 % interval over seeds and images, by resampling both.
         high: upper end.

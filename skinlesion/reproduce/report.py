@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skinlesion.files import write_text
-from skinlesion.reproduce.claims import dataset_scatter, runs_of, verdict
+from skinlesion.reproduce.claims import VERDICTS, dataset_scatter, runs_of, verdict
 from skinlesion.reproduce.expense import load_expense
 from skinlesion.reproduce.pictures import draw_claims, draw_table
 from skinlesion.reproduce.plan import Table
@@ -82,7 +82,8 @@ def write_report(results: Results, folder: Path) -> Path:
     parts = [
         f"# The paper's comparison at scale `{values['plan']}`",
         values["protocol"],
-        f"## Which claims hold here\n\n{_how_judged(values['scatter'])}\n\n{claims_table(values['claims'])}",
+        f"## Which claims hold here\n\n{count_verdicts(values['claims'])}\n\n{_how_judged(values['scatter'])}",
+        claims_table(values["claims"]),
     ]
     if any(claim["seeds"] for claim in values["claims"]):
         draw_claims(values["claims"], folder / "claims.png")
@@ -113,9 +114,16 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
         "and one shows none, so the second takes the scatter of all cells together (Student's t). A claim holds if "
         "both intervals are above zero, and is contradicted if both are below. p is a paired permutation test on "
         "per-image IoU averaged over seeds: about these runs, not about others. No correction is made for the number "
-        "of claims: of ten true zeros, one would be missed in two such pages."
+        "of claims: with ten, one interval in two such pages misses a true zero."
         + (f"\n\nMeasured: {known}." if known else "")
     )
+
+
+def count_verdicts(claims: list[dict[str, Any]]) -> str:
+    """How many claims hold, in one sentence."""
+    words = [claim["word"] for claim in claims]
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys((*VERDICTS, *words))]
+    return f"Of {len(words)} claims: {', '.join(counts)}."
 
 
 def claims_table(claims: list[dict[str, Any]]) -> str:
