@@ -9,14 +9,12 @@ import time
 from pathlib import Path
 
 import filelock
-import numpy as np
 import pytest
 from PIL import Image
 
 from skinlesion.cli import main
 from skinlesion.data.synthetic import synthesize
 from skinlesion.errors import SkinlesionError
-from skinlesion.reproduce.claims import Scatter, compare, scatter_of
 from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.report import summary, write_report
 from skinlesion.reproduce.results import Key, Results, wanted
@@ -249,60 +247,6 @@ def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):
     with pytest.raises(SkinlesionError) as error:
         load_plan(path)
     assert message in str(error.value)
-
-
-def test_the_comparison_sees_a_difference_and_does_not_invent_one():
-    rng = np.random.default_rng(0)
-
-    def counts(shift):
-        truth = rng.integers(200, 400, (3, 100))
-        hit = np.clip(truth - rng.integers(20, 60, (3, 100)) + shift, 0, truth)
-        wrong = rng.integers(10, 40, (3, 100))
-        return np.stack([hit, wrong, truth - hit, 1000 - truth - wrong], axis=2)
-
-    base = counts(0)
-    better = base.copy()
-    better[..., 0] += 10
-    better[..., 2] -= 10
-    quiet = Scatter(0.3, 20)
-    assert compare(better, base, quiet).word == "holds"
-    assert compare(base, better, quiet).word == "contradicted"
-    same = compare(base, base[::-1], quiet)
-    assert same.word == "not distinguishable"
-    assert same.low < 0 < same.high
-
-
-def test_a_difference_within_the_scatter_of_the_seeds_is_none_of_the_method():
-    """One run a side: the images alone call it a difference, the scatter of all cells takes that back."""
-    truth = np.full(200, 300)
-    worse = np.stack([truth - 40, truth * 0 + 20, truth * 0 + 40, truth * 0 + 700], axis=1)[None]
-    better = worse + np.array([6, 0, -6, 0])
-    alone = compare(better, worse, Scatter(float("nan"), 0))
-    assert alone.word == "holds"
-    assert np.isnan(alone.wide_low)
-    known = compare(better, worse, Scatter(2.0, 10))
-    assert known.word == "not distinguishable"
-    assert known.wide_low < 0 < known.low <= known.high < known.wide_high
-
-
-def test_the_scatter_is_pooled_around_each_systems_own_mean():
-    assert scatter_of([[70.0, 72.0], [80.0, 82.0], [75.0], []]) == pytest.approx((2**0.5, 2))
-    assert scatter_of([[70.0], [80.0]]).freedom == 0
-
-
-def test_the_wider_interval_holds_what_it_promises():
-    """Two systems that are equally good, three runs each, drawn again and again: 95 % of the intervals hold zero."""
-    rng = np.random.default_rng(1)
-    deviation, missed = 1.0, 0
-    for _ in range(200):
-        scores = rng.normal(75, deviation, (2, 3))
-        scatter = scatter_of(rng.normal(75, deviation, (10, 3)).tolist())
-        # every image alike, so that all luck is the runs'
-        tp = np.round(scores[..., None] * 100).astype(int) + np.zeros(4, int)
-        counts = np.stack([tp, 10_000 - tp, tp * 0, tp * 0], axis=-1)
-        found = compare(*counts, scatter)
-        missed += found.wide_low > 0 or found.wide_high < 0
-    assert 2 <= missed <= 20  # 10 expected; outside this range by luck in one of 300 worlds
 
 
 def test_seconds_and_memory_are_measured_and_reported(plan_file, root, tmp_path):
