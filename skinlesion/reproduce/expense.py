@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skinlesion.benchmark.timing import machine, peak_bytes, threads
 from skinlesion.files import write_text
-from skinlesion.reproduce.plan import load_plan
+from skinlesion.reproduce.plan import Plan
 from skinlesion.reproduce.results import Results
 from skinlesion.zoo import create_model
 
@@ -24,8 +24,9 @@ ROUNDS = 7
 _STEP = """
 import torch
 from skinlesion.reproduce.expense import TrainingStep
+from skinlesion.reproduce.plan import load_plan
 torch.set_num_threads(1)
-step = TrainingStep({scale!r}, {cell!r})
+step = TrainingStep(load_plan({scale!r}), {cell!r})
 """
 
 
@@ -33,15 +34,15 @@ class TrainingStep:
     """One optimizer step of a cell on made-up images, at the recipe's size and batch.
 
     Args:
-        scale: the plan, as `load_plan` takes it.
+        plan: what is declared.
         cell: a name of it.
     """
 
-    def __init__(self, scale: str, cell: str) -> None:
+    def __init__(self, plan: Plan, cell: str) -> None:
         # Lightning takes seconds to import: those who only read results must not pay for it.
         from skinlesion.training.module import Batch, SegmentationModule
 
-        config = load_plan(scale).config(cell, dataset="isic2017", seed=0)
+        config = plan.config(cell, dataset="isic2017", seed=0)
         self.module = SegmentationModule(create_model(config.preset, **config.model_options()), config)
         self.module.train()
         self.optimizer = self.module.configure_optimizers()
@@ -83,7 +84,7 @@ def measure_expense(results: Results, scale: str, *, rounds: int = ROUNDS) -> di
         "step_peak_bytes" of a batch (None anywhere but on Linux).
     """
     with threads(1):
-        steps = {cell: TrainingStep(scale, cell) for cell in results.plan.cells}
+        steps = {cell: TrainingStep(results.plan, cell) for cell in results.plan.cells}
         for step in steps.values():
             step()
         turns = [{cell: _turn(step) for cell, step in steps.items()} for _ in range(rounds)]

@@ -125,23 +125,26 @@ def load_plan(scale: str | Path = "cpu") -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SkinlesionError(f"The plan {scale} is not valid TOML: {error}.") from error
     plan = _parse(values, str(scale))
-    for table in plan.tables.values():
-        for row in table.rows:
-            _check_cell(plan, row.cell, table.dataset, str(scale))
+    _check_cells(plan, str(scale))
     return plan
 
 
-def _check_cell(plan: Plan, cell: str, dataset: str, where: str) -> None:
+def _check_cells(plan: Plan, where: str) -> None:
+    """Every cell's options, and that its network can be built."""
+    import torch
+
     from skinlesion.zoo import create_model
 
-    try:
-        config = plan.config(cell, dataset=dataset, seed=0)
-        import torch
-
-        with torch.device("meta"):
-            create_model(config.preset, **config.model_options())
-    except SkinlesionError as error:
-        raise SkinlesionError(f"Plan {where}, cell {cell}: {error}") from error
+    built = set()
+    for cell in plan.cells:
+        try:
+            config = plan.config(cell, dataset="synthetic", seed=0)
+            if (config.preset, config.model) not in built:
+                with torch.device("meta"):
+                    create_model(config.preset, **config.model_options())
+                built.add((config.preset, config.model))
+        except SkinlesionError as error:
+            raise SkinlesionError(f"Plan {where}, cell {cell}: {error}") from error
 
 
 def _parse(values: dict[str, Any], where: str) -> Plan:
