@@ -33,7 +33,7 @@ from skinlesion.zoo import create_model
 
 FORMAT = 1
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_WEIGHTS = "small"  # what a command or the app takes where nobody chooses
+DEFAULT_WEIGHTS = "accurate"  # what a command or the app takes where nobody chooses
 MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
 MAX_WEIGHTS = 250_000_000  # five times the paper's network
 MAX_BLOCKS = 256
