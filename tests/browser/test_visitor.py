@@ -166,7 +166,7 @@ def _shot(visit, key: str) -> bytes:
 
 
 def test_a_click_asks_the_scan_about_a_pixel(visitor):
-    visit = visitor().open("scan")
+    visit = visitor().open("scan", weights="small")  # whose grid is 32 x 32
     assert "row 16, column 16" in visit.said()
     before = _shot(visit, "implicit")
     _click(visit, "scan-spot", 0.2, 0.8)
