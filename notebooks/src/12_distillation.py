@@ -581,11 +581,10 @@ else:
     print("No results in this clone; lesson 15 says how they are made.")
 
 # %% [markdown]
-# Two things, as far as the runs of this writing go. In the full network every row with distillation is above the row
-# without, as in the paper, with one run each: the intervals are over test images alone, and another seed may turn them
-# round. In VM-UNet, with two runs each, the same two terms *take away* points: both runs with them are below both
-# runs without. A loss that helps one network and hurts another is not a property of the loss. The paper
-# has no such row: it does not say whether its Table 4 was trained with distillation (A39).
+# Two things. In the full network all three runs with both terms are above all three without, as in the paper; how sure
+# that is, and what each term does alone, the verdicts say. In VM-UNet the same two terms *take away* about two points:
+# all three runs with them are below all three without. A loss that helps one network and hurts another is not a property
+# of the loss. The paper has no such row: it does not say whether its Table 4 was trained with distillation (A39).
 
 # %% [markdown]
 # ### Play

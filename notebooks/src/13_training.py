@@ -526,7 +526,7 @@ _ = ipywidgets.interact(draw, period=(10, 300, 10), epochs=(50, 300, 50))
 SCORES = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
 for row in json.loads(SCORES.read_text())["tables"]["optimizer"]["rows"] if SCORES.exists() else []:
     scores = ", ".join(f"{value:.2f}" for value in row["values"]["iou"])
-    print(f"{row['label']:28} pooled IoU {scores or 'not run yet'}")
+    print(f"{row['label']:8} pooled IoU {scores or 'not run yet'}")
 
 # %% [markdown]
 # One run of each, and seeds scatter by about a point (lesson 15).
