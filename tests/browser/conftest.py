@@ -208,8 +208,8 @@ class Visit:
         return found
 
     def at(self, key: str) -> Any:
-        """The element that a Streamlit key names."""
-        return self.page.locator(f".st-key-{key}")
+        """The element that a Streamlit key names, and not what a rerun leaves standing beside it for a moment."""
+        return self.page.locator(f'.st-key-{key}:not([data-retained="true"])')
 
     def query(self) -> dict[str, str]:
         """What the address says."""

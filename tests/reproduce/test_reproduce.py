@@ -149,6 +149,16 @@ def test_a_run_that_fails_is_written_down_and_the_others_go_on(plan_file, root, 
     assert rows[1]["seeds"] == 1
 
 
+def begun(command: list[str], folder: Path) -> subprocess.Popen:
+    """A campaign in a process group of its own, whose run in this folder has saved its first checkpoint."""
+    child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return child
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
@@ -156,19 +166,15 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
     plan_file.write_text(PLAN.format(epochs=6))
     words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
     command = [sys.executable, "-m", "skinlesion", *words]
-    child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     folder = tmp_path / "runs" / "isic2017" / "full" / "seed-0"
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / "last.ckpt").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    child = begun(command, folder)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    begun = (folder / "metrics.csv").read_text().splitlines()
+    epochs = (folder / "metrics.csv").read_text().splitlines()
     assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
     result = json.loads((tmp_path / "out" / "isic2017" / "full" / "seed-0.json").read_text())
     assert result["config"]["epochs"] == 6
-    assert len(begun) > 1
+    assert len(epochs) > 1
 
 
 @pytest.mark.slow
@@ -177,14 +183,7 @@ def test_ctrl_c_ends_the_campaign_and_blames_no_run(root, tmp_path):
     plan_file = tmp_path / "mini.toml"
     plan_file.write_text(PLAN.format(epochs=500))
     words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "skinlesion", *words], start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    begun = tmp_path / "runs" / "isic2017" / "full" / "seed-0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not begun.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    child = begun([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does
     assert child.wait(60) == 130
     assert not list((tmp_path / "out").rglob("*.error.json"))
