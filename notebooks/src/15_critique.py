@@ -315,9 +315,10 @@ print(f"eight equal systems, seeds of 0.5 points: best less worst is {zigzag:.2f
 #
 # ## What was run here
 #
-# The repository declares its own runs in a plan, before any of them: every cell, the number of seeds, and the claims
-# that will be judged, with the rule. A claim **holds** if the whole 95 % interval, over runs *and* images, is above
-# zero. What follows reads the results that are in your clone.
+# The repository declares its own runs in a plan: every cell, the number of seeds, and the claims that are judged, with
+# the rule. Each claim has two 95 % intervals over runs *and* images. One resamples the runs of its own two systems; but
+# three runs that are drawn anew understate their scatter, so the other takes the scatter of all systems together. A claim
+# **holds** if both are above zero. What follows reads the results that are in your clone.
 
 # %%
 FOLDER = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu"
@@ -331,14 +332,14 @@ if not done:
 
 # %%
 for table in values["tables"].values():
-    print(f"\n{table['title']}\n{'':42} paper IoU   here IoU            runs")
+    print(f"\n{table['title']}\n{'':52} paper IoU   here IoU       runs")
     for row in table["rows"]:
         paper = f"{row['paper']['iou']:.2f}" if "iou" in row["paper"] else "-"
         here = "not run yet"
         if row["seeds"]:
             deviation = row["deviation"]["iou"]
             here = f"{row['mean']['iou']:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
-        print(f"{row['label']:42} {paper:>9}   {here:17} {row['seeds']} of {row['wanted']}")
+        print(f"{row['label']:52} {paper:>9}   {here:12}   {row['seeds']} of {row['wanted']}")
 
 # %% [markdown]
 # The numbers of the two columns must not be compared with each other: networks of a sixth of the paper's width, 96 x
@@ -347,12 +348,15 @@ for table in values["tables"].values():
 
 # %%
 judged = [claim for claim in values["claims"] if claim["seeds"]]
-print(f"{'claim':42} paper    here   resampled        all cells' scatter  runs   verdict")
+print(f"{'claim':39} paper   here   resampled     all scatter  runs verdict")
 for claim in values["claims"]:
     said = "-" if claim["paper"] is None else f"{claim['paper']:+.2f}"
-    here = f"{claim['difference']:+6.2f}  {claim['low']:+5.2f} to {claim['high']:+5.2f}" if claim["seeds"] else ""
-    wide = f"{claim['wide_low']:+5.2f} to {claim['wide_high']:+5.2f}" if claim["seeds"] else ""
-    print(f"{claim['text']:42} {said:>5}  {here:23} {wide:18} {claim['seeds']:3d}   {claim['word']}")
+    here = f"{claim['difference']:+.2f}" if claim["seeds"] else ""
+    narrow, wide = (
+        f"{claim[low]:+.1f} to {claim[high]:+.1f}" if claim["seeds"] else ""
+        for low, high in (("low", "high"), ("wide_low", "wide_high"))
+    )
+    print(f"{claim['text']:39} {said:>5}  {here:>5}  {narrow:12}  {wide:12} {claim['seeds']:2d}   {claim['word']}")
 
 if judged:
     fig, ax = plt.subplots(figsize=(6.5, 0.35 * len(judged) + 0.9))

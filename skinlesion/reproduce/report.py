@@ -120,10 +120,10 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
 
 
 def count_verdicts(claims: list[dict[str, Any]]) -> str:
-    """How many claims hold, in one sentence."""
+    """How many claims have which verdict, in one sentence."""
     words = [claim["word"] for claim in claims]
-    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys((*VERDICTS, *words))]
-    return f"Of {len(words)} claims: {', '.join(counts)}."
+    counts = [f"{words.count(word)} x {word}" for word in dict.fromkeys((*VERDICTS, *words))]
+    return f"Verdicts on {len(words)} claims: {', '.join(counts)}."
 
 
 def claims_table(claims: list[dict[str, Any]]) -> str:
