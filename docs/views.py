@@ -37,6 +37,7 @@ def photograph(page: Page, view: str, query: str, button: str) -> Image.Image:
     if button:
         page.get_by_role("button", name=button).first.click()
     page.wait_for_timeout(2000)
+    page.get_by_role("button", name="Stop").wait_for(state="hidden", timeout=600_000)  # until all of it is computed
     page.locator("[data-testid=stStatusWidget]").wait_for(state="hidden", timeout=300_000)
     page.wait_for_timeout(2500)
     return Image.open(BytesIO(page.screenshot())).convert("RGB")
