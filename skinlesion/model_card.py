@@ -9,6 +9,7 @@ from typing import Any
 from skinlesion.checkpoint import find_weights, load_checkpoint, read_card, save_checkpoint, tensors_hash
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
+from skinlesion.segmenter import check_threshold
 
 _SCORES = {
     "iou": "IoU of the lesion",
@@ -21,7 +22,12 @@ _SCORES = {
 
 
 def export(
-    weights: str | Path, out: str | Path, *, half: bool = False, results: Sequence[str | Path] = ()
+    weights: str | Path,
+    out: str | Path,
+    *,
+    half: bool = False,
+    threshold: float | None = None,
+    results: Sequence[str | Path] = (),
 ) -> tuple[Path, Path]:
     """Write a checkpoint with results in its header, and its model card.
 
@@ -30,6 +36,7 @@ def export(
         out: the .safetensors file; the card goes beside it, with the ending .md. Both are replaced if they exist.
         half: store the weights in 16 bits. Results must be measured on the file with 16 bits then: export first,
             evaluate that file, and export once more with the results.
+        threshold: least probability that counts as lesion from now on, in (0, 1); by default what it was.
         results: files of `skinlesion evaluate --json`.
 
     Returns:
@@ -54,6 +61,8 @@ def export(
         if report["protocol"].get("weights_sha256") != tensors_hash(source):
             raise SkinlesionError(f"{path} was measured on other weights than {source}; evaluate these and try again.")
     card["evaluations"] = reports or card.get("evaluations", [])
+    if threshold is not None:
+        card["threshold"] = check_threshold(threshold)
     save_checkpoint(out, model, card, half=half or was_half)
     path = out.with_suffix(".md")
     write_text(path, model_card(read_card(out), name=out.stem, digest=tensors_hash(out)))
@@ -119,13 +128,13 @@ def _results(report: dict[str, Any]) -> str:
         pool = _score(pooled.get(key), intervals["pooled"].get(key))
         mean = _score(means.get(key, {}).get("mean"), intervals["per_image"].get(key))
         rows.append((label, pool, mean))
-    tta = protocol.get("tta")
     level = f"{100 * intervals['level']:.0f} %"
     size = protocol.get("truth_size")
     where = f"{protocol.get('dataset', 'unknown data')}, split {protocol.get('split')}, part {protocol.get('part')}"
+    threshold, flips = _span(protocol.get("threshold", "unknown")), "with" if protocol.get("tta") else "without"
     head = (
-        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, "
-        f"{'with' if tta else 'without'} test-time augmentation; {level} bootstrap intervals over images."
+        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, threshold {threshold}, {flips} test-time "
+        f"augmentation; {level} bootstrap intervals over images."
     )
     table = _table(("score", "pooled over all pixels", "mean over images"), rows)
     command = protocol.get("environment", {}).get("command", "unknown")

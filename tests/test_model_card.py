@@ -42,6 +42,22 @@ def test_results_and_their_intervals_are_in_the_header_and_on_the_card(
     assert load_checkpoint(weights)[1]["stored_bits"] == 16
 
 
+def test_a_threshold_goes_with_the_weights_and_each_result_says_its_own(
+    small_checkpoint: Path, lesions: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "mine.safetensors"
+    export(small_checkpoint, weights)
+    measure(weights, lesions, tmp_path / "half.json")
+    _, page = export(weights, weights, threshold=0.25, results=[tmp_path / "half.json"])
+    text = page.read_text(encoding="utf-8")
+    assert ", threshold 0.5, without" in text
+    assert "| threshold | 0.25 |" in text
+    assert Segmenter.from_pretrained(weights).threshold == 0.25
+    assert measure(weights, lesions, tmp_path / "quarter.json")["protocol"]["threshold"] == 0.25
+    with pytest.raises(SkinlesionError, match="between 0 and 1, not 25"):
+        export(weights, tmp_path / "other.safetensors", threshold=25)
+
+
 def test_results_of_other_weights_are_refused(small_checkpoint: Path, lesions: Path, tmp_path: Path) -> None:
     measure(small_checkpoint, lesions, tmp_path / "full.json")
     with pytest.raises(SkinlesionError, match="not of its 16-bit copy"):
