@@ -1,7 +1,6 @@
 """The paper's comparison as `skinlesion reproduce` has measured it, if it has."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,16 @@ def show_measured() -> None:
     st.subheader("What was measured", anchor=False)
     try:
         summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
-    except (ValueError, KeyError, TypeError):
-        st.error("The measured results cannot be read. Write them anew: `skinlesion reproduce report`.")
+        claims = [_claim(claim) for claim in summary["claims"]] if summary else []
+        expense = summary["expense"]["cells"] if summary and summary["expense"] else {}
+        tables = {
+            table["title"]: [_row(row, expense.get(row["cell"])) for row in table["rows"]]
+            for table in (summary["tables"].values() if summary else ())
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        st.error(
+            "The measured results cannot be read. Write them anew: `skinlesion reproduce report --out` their folder."
+        )
         return
     if summary is None:
         st.info(
@@ -32,63 +39,63 @@ def show_measured() -> None:
     st.markdown(
         "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
         "reproduce`). A claim holds if two 95 % intervals of its difference are above 0: one resamples seeds and test "
-        "images, the wider one takes the scatter of seeds from all networks together."
+        "images, the wider one takes the scatter of seeds from all networks together. The corrected p (Holm) heeds "
+        "how many claims there are."
     )
-    claims = [
-        {
-            "claim": claim["text"],
-            "paper": claim["paper"],
-            "here": _number(claim["difference"]),
-            "from": _number(claim["low"]),
-            "to": _number(claim["high"]),
-            "wider from": _number(claim["wide_low"]),
-            "wider to": _number(claim["wide_high"]),
-            "seeds": claim["seeds"],
-            "verdict": claim["word"],
-        }
-        for claim in summary["claims"]
-    ]
     points = ("paper", "here", "from", "to", "wider from", "wider to")
-    st.dataframe(
-        claims,
-        hide_index=True,
-        column_config={name: st.column_config.NumberColumn(name, format="%+.2f") for name in points},
-    )
+    formats = {**dict.fromkeys(points, "%+.2f"), "corrected p": "%.3f"}
+    st.dataframe(claims, hide_index=True, column_config=_columns(formats))
     st.caption("Differences of pooled lesion IoU, in points; the paper's own beside them.")
-    expense = summary["expense"]["cells"] if summary["expense"] else {}
-    for table in summary["tables"].values():
-        with st.expander(plain(table["title"]), icon=":material/table_chart:"):
-            st.dataframe(
-                [
-                    {
-                        "network": row["label"],
-                        "paper IoU": row["paper"].get("iou"),
-                        "IoU": row["mean"]["iou"],
-                        "std over seeds": row["deviation"]["iou"],
-                        "DSC": row["mean"]["dsc"],
-                        "runs": f"{row['seeds']} of {row['wanted']}",
-                        "parameters": row["cost"]["parameters"] if row["cost"] else None,
-                        **_expense(expense.get(row["cell"])),
-                    }
-                    for row in table["rows"]
-                ],
-                hide_index=True,
-                column_config={
-                    **{
-                        name: st.column_config.NumberColumn(name, format="%.2f")
-                        for name in ("paper IoU", "IoU", "std over seeds", "DSC")
-                    },
-                    "parameters": st.column_config.NumberColumn("parameters", format="localized"),
-                    **{name: st.column_config.NumberColumn(name, format="%.1f") for name in ("step ms", "image ms")},
-                    "step MB": st.column_config.NumberColumn("step MB", format="%.0f"),
-                },
-            )
+    formats = {
+        **dict.fromkeys(("paper IoU", "IoU", "std over seeds", "DSC"), "%.2f"),
+        **dict.fromkeys(("step ms", "image ms"), "%.1f"),
+        "parameters": "localized",
+        "step MB": "%.0f",
+    }
+    for title, rows in tables.items():
+        with st.expander(plain(title), icon=":material/table_chart:"):
+            st.dataframe(rows, hide_index=True, column_config=_columns(formats))
             st.caption(
                 "Pooled scores of the test part, in percent; the mean over the runs that are done. Of an image, on one "
                 "thread: its share of a training step, and inference. MB: what a training step of a batch adds."
             )
     with st.expander("Under which protocol", icon=":material/gavel:"):
         st.markdown(plain(summary["protocol"], 4000))
+
+
+def _columns(formats: dict[str, str]) -> dict[str, Any]:
+    return {name: st.column_config.NumberColumn(name, format=form) for name, form in formats.items()}
+
+
+def _claim(claim: dict[str, Any]) -> dict[str, Any]:
+    """A line of the first table."""
+    return {
+        "claim": claim["text"],
+        "source": claim["source"],
+        "paper": claim["paper"],
+        "here": claim["difference"],
+        "from": claim["low"],
+        "to": claim["high"],
+        "wider from": claim["wide_low"],
+        "wider to": claim["wide_high"],
+        "corrected p": claim["corrected_p"],
+        "seeds": claim["seeds"],
+        "verdict": claim["word"],
+    }
+
+
+def _row(row: dict[str, Any], expense: dict[str, Any] | None) -> dict[str, Any]:
+    """A line of one of the paper's tables."""
+    return {
+        "network": row["label"],
+        "paper IoU": row["paper"].get("iou"),
+        "IoU": row["mean"]["iou"],
+        "std over seeds": row["deviation"]["iou"],
+        "DSC": row["mean"]["dsc"],
+        "runs": f"{row['seeds']} of {row['wanted']}" if row["seeds"] < row["wanted"] else str(row["seeds"]),
+        "parameters": row["cost"]["parameters"] if row["cost"] else None,
+        **_expense(expense),
+    }
 
 
 def _expense(found: dict[str, Any] | None) -> dict[str, float | None]:
@@ -101,10 +108,6 @@ def _expense(found: dict[str, Any] | None) -> dict[str, float | None]:
         "image ms": 1000 * found["inference_seconds"],
         "step MB": None if peak is None else peak / 1e6,
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # a claim that was not run
 
 
 def _summary(path: Path) -> dict[str, Any] | None:

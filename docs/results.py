@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from skinlesion.reproduce.report import claims_table, count_verdicts
+from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
 ROOT = Path(__file__).parents[1]
 SUMMARY = ROOT / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
@@ -14,7 +14,7 @@ PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(<!-- end of clai
 def updated(readme: str) -> str:
     """The README with its table of claims as the report has it."""
     claims = json.loads(SUMMARY.read_text("utf-8"))["claims"]
-    text = f"{count_verdicts(claims)}\n\n{claims_table(claims)}"
+    text = f"{count_verdicts(claims)}\n\n{claims_table(claims, SHORT)}"
     return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", readme)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from skinlesion.checkpoint import available_weights
 from skinlesion.cli import COMMANDS
 from skinlesion.demo import NEXT
-from skinlesion.reproduce.report import claims_table
+from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,4 +103,5 @@ def test_make_targets_folders_and_links_exist() -> None:
 def test_the_claims_are_those_of_the_results() -> None:
     """`python docs/results.py` brings the README up to date."""
     summary = json.loads((ROOT / "benchmarks/results/reproduce/cpu/summary.json").read_text("utf-8"))
-    assert claims_table(summary["claims"]) in README
+    assert count_verdicts(summary["claims"]) in README
+    assert claims_table(summary["claims"], SHORT) in README

@@ -40,13 +40,18 @@ def reproduce(
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one of each name.
         split: Which split of the data; default the plan's.
-        seeds: Runs of each row; default the plan's.
+        seeds: Runs of each row, at least 1; default the plan's.
         budget: Hours after which to stop.
-        jobs: Runs at a time, which share the processor's threads.
+        jobs: Runs at a time, which share the processor's threads. On GPUs leave it at 1: all would take the first one.
         devices: GPUs (or processes on the CPU) of each run.
         out: Results folder; default results/SCALE.
-        runs: Where unfinished runs are kept; default runs/reproduce-SCALE.
+        runs: Where unfinished runs are kept; default OUT/runs.
     """
+    for name, value in (("seeds", seeds), ("jobs", jobs), ("devices", devices)):
+        if value is not None and value < 1:
+            raise SkinlesionError(f"--{name} must be at least 1, not {value}.")
+    if budget is not None and budget <= 0:
+        raise SkinlesionError(f"--budget must be more than 0 hours, not {budget}.")
     plan = load_plan(scale if scale in SCALES else Path(scale))
     out = out if out is not None else Path("results") / plan.name
     results = Results(out, plan)
@@ -66,7 +71,7 @@ def reproduce(
         root=root,
         split=split if split is not None else plan.split,
         out=out,
-        runs=runs if runs is not None else Path("runs") / f"reproduce-{plan.name}",
+        runs=runs if runs is not None else out / "runs",
         devices=devices,
         threads=max(1, usable_processors() // (jobs * devices)),
     )

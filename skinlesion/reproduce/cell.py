@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import torch
@@ -66,8 +70,24 @@ def run_cell(key: Key, setting: Setting) -> None:
     Results(setting.out, plan).save(key, evaluation.table.counts, data)
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that ended: a later campaign must find the run folder free.
+
+    Where a child is not handed to another parent (Windows), nothing happens.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(path: Path) -> int:
     """The process: the file is a JSON object with the key and the setting."""
+    _end_with_parent()
     told = json.loads(path.read_text("utf-8"))
     setting = Setting.from_json(told["setting"])
     torch.set_num_threads(setting.threads)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from skinlesion.metrics import paired_permutation, ratios
 from skinlesion.reproduce.plan import Claim
-from skinlesion.reproduce.results import Key, Result, Results
+from skinlesion.reproduce.results import Result, Results
 
 RESAMPLES = 4000
 VERDICTS = ("holds", "contradicted", "not distinguishable")
@@ -38,8 +38,9 @@ class Verdict(NamedTuple):
         wide_low: lower end of the interval whose scatter of seeds is that of all cells together; NaN if no cell has
             been run twice.
         wide_high: upper end.
-        p: paired permutation test of the per-image IoU, averaged over seeds.
-        seeds: runs of each side.
+        wide_p: of the second interval: how often equal systems would lie so far apart.
+        p: paired permutation test of the per-image IoU, averaged over seeds: about these runs, not about others.
+        seeds: runs of the side that has fewer.
     """
 
     word: str
@@ -48,6 +49,7 @@ class Verdict(NamedTuple):
     high: float = float("nan")
     wide_low: float = float("nan")
     wide_high: float = float("nan")
+    wide_p: float = float("nan")
     p: float = float("nan")
     seeds: int = 0
 
@@ -78,27 +80,22 @@ def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, see
 
     Args:
         a: (seeds, images, 4).
-        b: (seeds, images, 4), the same images.
+        b: (seeds, images, 4), the same images; the numbers of seeds may differ.
         scatter: of seeds, from all cells under the same protocol.
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
-    images = a.shape[1]
-    weights = rng.multinomial(images, np.full(images, 1 / images), RESAMPLES)  # (R, images)
-
-    def pooled(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        return 100 * np.stack([ratios(weights @ run)["iou"] for run in counts], axis=1)  # (R, seeds)
+    weights = _image_draws(a.shape[1], rng)
 
     def drawn(scores: NDArray[np.float64]) -> NDArray[np.float64]:
         runs = rng.integers(0, scores.shape[1], scores.shape)
         return np.take_along_axis(scores, runs, axis=1).mean(1)
 
-    of_a, of_b = pooled(a), pooled(b)
+    of_a, of_b = _resampled(a, weights), _resampled(b, weights)
     low, high = np.percentile(drawn(of_a) - drawn(of_b), [2.5, 97.5])
     difference = 100 * float(ratios(a.sum(1))["iou"].mean() - ratios(b.sum(1))["iou"].mean())
-    by_images = (of_a.mean(1) - of_b.mean(1)).std()
-    by_runs = scatter.deviation * (1 / len(a) + 1 / len(b)) ** 0.5
-    reach = float(stats.t.ppf(0.975, scatter.freedom) * np.hypot(by_images, by_runs)) if scatter.freedom else np.nan
+    error = _standard_error(of_a.mean(1) - of_b.mean(1), 1 / len(a) + 1 / len(b), scatter)
+    reach = float(stats.t.ppf(0.975, scatter.freedom)) * error
     word = "not distinguishable"
     if np.nanmin([low, difference - reach]) > 0:
         word = "holds"
@@ -111,30 +108,59 @@ def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, see
         high=float(high),
         wide_low=difference - reach,
         wide_high=difference + reach,
+        wide_p=float(2 * stats.t.sf(abs(difference) / error, scatter.freedom)),
         p=float(paired_permutation(ratios(a)["iou"].mean(0), ratios(b)["iou"].mean(0)).p_value),
         seeds=min(len(a), len(b)),
     )
 
 
-def runs_of(results: Results, dataset: str, cell: str) -> list[Result]:
-    """All finished runs of a cell on a dataset, of any seed."""
-    folder = results.folder / dataset / cell
-    seeds = sorted(int(path.stem.split("-")[1]) for path in folder.glob("seed-*.json") if "error" not in path.name)
-    found = (results.load(Key(dataset, cell, seed)) for seed in seeds)
-    return [result for result in found if result is not None]
+def mean_reach(counts: NDArray[np.int64], scatter: Scatter, *, seed: int = 0) -> float:
+    """Half the width of the 95 % interval of a system's mean pooled IoU, in points, with the scatter of all cells.
+
+    Args:
+        counts: (seeds, images, 4).
+        scatter: of seeds, from all cells under the same protocol.
+        seed: of the resampling of images.
+    """
+    weights = _image_draws(counts.shape[1], np.random.default_rng(seed))
+    error = _standard_error(_resampled(counts, weights).mean(1), 1 / len(counts), scatter)
+    return float(stats.t.ppf(0.975, scatter.freedom)) * error
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction: p-values that keep their meaning when the smallest of several are picked; NaN stays NaN."""
+    corrected = [float("nan")] * len(p_values)
+    order = sorted((i for i, p in enumerate(p_values) if p == p), key=lambda i: p_values[i])
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _image_draws(images: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each image is in each resample, (R, images)."""
+    return rng.multinomial(images, np.full(images, 1 / images), RESAMPLES)
+
+
+def _resampled(counts: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Pooled IoU of each run in each resample of the images, in points: (seeds, images, 4) -> (R, seeds)."""
+    return 100 * np.stack([ratios(weights @ run)["iou"] for run in counts], axis=1)
+
+
+def _standard_error(by_images: NDArray[np.float64], runs: float, scatter: Scatter) -> float:
+    """Of images (their resamples, (R,)) and runs (the sum of 1 / n) together; NaN where the scatter is not known."""
+    return float(np.hypot(by_images.std(), scatter.deviation * runs**0.5)) if scatter.freedom else float("nan")
 
 
 def dataset_scatter(results: Results, dataset: str) -> Scatter:
     """The common scatter of seeds over all cells that were run on a dataset."""
-    groups = [
-        [100 * r.data["report"]["pooled"]["iou"] for r in runs_of(results, dataset, c)] for c in results.plan.cells
-    ]
+    groups = [[100 * r.data["report"]["pooled"]["iou"] for r in results.all_of(dataset, c)] for c in results.plan.cells]
     return scatter_of(groups)
 
 
 def verdict(results: Results, claim: Claim, scatter: Scatter) -> Verdict:
-    """A claim against the results: equal numbers of seeds on both sides."""
+    """A claim against the results, with all runs of both sides."""
     dataset = results.plan.tables[claim.table].dataset
-    better, worse = runs_of(results, dataset, claim.better), runs_of(results, dataset, claim.worse)
-    count = min(len(better), len(worse))
-    return compare(stacked(better[:count]), stacked(worse[:count]), scatter) if count else Verdict("not run")
+    better, worse = (results.all_of(dataset, cell) for cell in (claim.better, claim.worse))
+    return compare(stacked(better), stacked(worse), scatter) if better and worse else Verdict("not run")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skinlesion.benchmark.timing import machine, peak_bytes, threads
 from skinlesion.files import write_text
+from skinlesion.model.cost import count_cost
 from skinlesion.reproduce.plan import Plan
 from skinlesion.reproduce.results import Results
 from skinlesion.zoo import create_model
@@ -80,8 +81,8 @@ def measure_expense(results: Results, scale: str, *, rounds: int = ROUNDS) -> di
         rounds: how often each system takes its turn; medians are kept.
 
     Returns:
-        What was written: the machine and, for each cell, "step_seconds" and "inference_seconds" of one image and
-        "step_peak_bytes" of a batch (None anywhere but on Linux).
+        What was written: the machine and, for each cell, "step_seconds" and "inference_seconds" of one image,
+        "step_peak_bytes" of a batch (None anywhere but on Linux), and "cost" as `count_cost` has it.
     """
     with threads(1):
         steps = {cell: TrainingStep(results.plan, cell) for cell in results.plan.cells}
@@ -93,6 +94,7 @@ def measure_expense(results: Results, scale: str, *, rounds: int = ROUNDS) -> di
             "step_seconds": statistics.median(turn[cell][0] for turn in turns) / len(step.batch["id"]),
             "inference_seconds": statistics.median(turn[cell][1] for turn in turns),
             "step_peak_bytes": peak_bytes(_STEP.format(scale=scale, cell=cell), "step()"),
+            "cost": count_cost(step.module.model, *step.batch["image"].shape[2:]).to_dict(),
         }
         for cell, step in steps.items()
     }

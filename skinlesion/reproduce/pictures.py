@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -49,8 +48,9 @@ def draw_claims(claims: list[dict[str, Any]], path: Path) -> None:
     figure, axes = _axes(len(shown))
     axes.axvline(0, color="black", lw=0.8)
     for y, claim in enumerate(shown):
-        low = np.nanmin([claim["low"], claim["wide_low"]])
-        high = np.nanmax([claim["high"], claim["wide_high"]])
+        low, high = claim["low"], claim["high"]
+        if claim["wide_low"] is not None:
+            low, high = min(low, claim["wide_low"]), max(high, claim["wide_high"])
         color = _VERDICTS.get(claim["word"], "#777777")
         axes.plot([low, high], [y, y], color=color, lw=2)
         axes.plot(claim["difference"], y, "o", color=color)

@@ -9,11 +9,13 @@ import dataclasses
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from skinlesion.data.layouts import DATASETS
 from skinlesion.errors import SkinlesionError
 from skinlesion.training.config import TrainConfig
 
@@ -113,7 +115,8 @@ def load_plan(scale: str | Path = "cpu") -> Plan:
         scale: "cpu" or "paper" for the ones that come with the package, or a TOML file.
 
     Raises:
-        SkinlesionError: the file cannot be read, or a key, cell, table or training option is unknown.
+        SkinlesionError: the file cannot be read; a key, cell, table or training option is unknown; or something is
+            missing or of the wrong type.
     """
     source: Any = files("skinlesion.reproduce") / "plans" / f"{scale}.toml" if scale in SCALES else Path(scale)
     try:
@@ -143,45 +146,61 @@ def _check_cells(plan: Plan, where: str) -> None:
                 with torch.device("meta"):
                     create_model(config.preset, **config.model_options())
                 built.add((config.preset, config.model))
-        except SkinlesionError as error:
+        except (SkinlesionError, TypeError, ValueError) as error:
             raise SkinlesionError(f"Plan {where}, cell {cell}: {error}") from error
 
 
 def _parse(values: dict[str, Any], where: str) -> Plan:
-    _check_keys(values, {"name", "protocol", "split", "recipe", "cells", "tables", "claims"}, where)
-    options = {field.name for field in dataclasses.fields(TrainConfig)} - _NOT_IN_A_PLAN
+    required = {"name": str, "protocol": str, "recipe": dict, "cells": dict, "tables": dict}
+    _check_keys(values, required, {"split": str, "claims": list}, where)
+    options = {field.name: object for field in dataclasses.fields(TrainConfig) if field.name not in _NOT_IN_A_PLAN}
+    options["model"] = list
+    _check_keys(values["recipe"], {}, options, f"{where}, recipe")
+    for name, changes in values["cells"].items():
+        _check_keys(changes, {}, options, f"{where}, cell {name}")
     cells = {name: Cell(name, changes) for name, changes in values["cells"].items()}
-    _check_keys(values["recipe"], options, f"{where}, recipe")
-    for name, cell in cells.items():
-        _check_keys(cell.changes, options, f"{where}, cell {name}")
     tables = {name: _parse_table(name, table, cells, where) for name, table in values["tables"].items()}
     claims = tuple(_parse_claim(claim, tables, cells, where) for claim in values.get("claims", []))
     protocol, split = values["protocol"].strip(), values.get("split", "paper")
     return Plan(values["name"], protocol, split, values["recipe"], cells, tables, claims)
 
 
-def _parse_table(name: str, values: dict[str, Any], cells: dict[str, Cell], where: str) -> Table:
-    _check_keys(values, {"title", "dataset", "seeds", "rows"}, f"{where}, table {name}")
+def _parse_table(name: str, values: Any, cells: dict[str, Cell], where: str) -> Table:
+    where = f"{where}, table {name}"
+    _check_keys(values, {"title": str, "dataset": str, "seeds": int, "rows": list}, {}, where)
+    if values["seeds"] < 1:
+        raise SkinlesionError(f"Plan {where}: seeds must be at least 1.")
+    _check_known(values["dataset"], dict.fromkeys(DATASETS), where)
+    scores = dict.fromkeys(("iou", "dsc", "accuracy"), float)
     rows = []
     for row in values["rows"]:
-        _check_keys(row, {"cell", "label", "iou", "dsc", "accuracy"}, f"{where}, table {name}")
-        _check_known(row["cell"], cells, f"{where}, table {name}")
-        paper = {score: row[score] for score in ("iou", "dsc", "accuracy") if score in row}
-        rows.append(Row(row["cell"], row["label"], paper))
+        _check_keys(row, {"cell": str, "label": str}, scores, where)
+        _check_known(row["cell"], cells, where)
+        rows.append(Row(row["cell"], row["label"], {score: row[score] for score in scores if score in row}))
     return Table(name, values["title"], values["dataset"], values["seeds"], tuple(rows))
 
 
-def _parse_claim(values: dict[str, Any], tables: dict[str, Table], cells: dict[str, Cell], where: str) -> Claim:
-    _check_keys(values, {"text", "source", "table", "better", "worse", "paper"}, f"{where}, claims")
-    _check_known(values["table"], tables, f"{where}, claims")
+def _parse_claim(values: Any, tables: dict[str, Table], cells: dict[str, Cell], where: str) -> Claim:
+    where = f"{where}, claims"
+    _check_keys(values, dict.fromkeys(("text", "source", "table", "better", "worse"), str), {"paper": float}, where)
+    _check_known(values["table"], tables, where)
     for side in ("better", "worse"):
-        _check_known(values[side], cells, f"{where}, claims")
+        _check_known(values[side], cells, where)
     return Claim(**{"paper": None, **values})
 
 
-def _check_keys(values: dict[str, Any], valid: set[str], where: str) -> None:
-    if unknown := sorted(set(values) - valid):
-        raise SkinlesionError(f"Plan {where}: unknown key {', '.join(unknown)}; valid are: {', '.join(sorted(valid))}.")
+def _check_keys(values: Any, required: Mapping[str, type], optional: Mapping[str, type], where: str) -> None:
+    """A table of TOML has what it must have, nothing that nobody knows, and values of the right types."""
+    if not isinstance(values, dict):
+        raise SkinlesionError(f"Plan {where}: a table is wanted here, not {values!r}.")
+    types = {**required, **optional}
+    if unknown := sorted(set(values) - set(types)):
+        raise SkinlesionError(f"Plan {where}: unknown key {', '.join(unknown)}; valid are: {', '.join(sorted(types))}.")
+    if missing := [key for key in required if key not in values]:
+        raise SkinlesionError(f"Plan {where}: {', '.join(missing)} missing.")
+    for key, value in values.items():
+        if not isinstance(value, (int, float) if types[key] is float else types[key]):
+            raise SkinlesionError(f"Plan {where}: {key} must be of type {types[key].__name__}, not {value!r}.")
 
 
 def _check_known(name: str, valid: dict[str, Any], where: str) -> None:

@@ -4,19 +4,21 @@ Everything on the page is computed here from the results folder; nothing is type
 """
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skinlesion.files import write_text
-from skinlesion.reproduce.claims import VERDICTS, dataset_scatter, runs_of, verdict
+from skinlesion.reproduce.claims import VERDICTS, Scatter, dataset_scatter, holm, mean_reach, stacked, verdict
 from skinlesion.reproduce.expense import load_expense
 from skinlesion.reproduce.pictures import draw_claims, draw_table
 from skinlesion.reproduce.plan import Table
 from skinlesion.reproduce.results import Key, Results
 
 SCORES = ("iou", "dsc", "accuracy")
+LEVEL = 0.05  # below it a corrected p outlasts the number of claims
 UNIT_CELL = "full"  # what costs are quoted as multiples of
 
 
@@ -25,24 +27,27 @@ def summary(results: Results) -> dict[str, Any]:
     plan = results.plan
     datasets = dict.fromkeys(table.dataset for table in plan.tables.values())
     scatter = {dataset: dataset_scatter(results, dataset) for dataset in datasets}
+    verdicts = [verdict(results, claim, scatter[plan.tables[claim.table].dataset]) for claim in plan.claims]
+    corrected = holm([found.wide_p for found in verdicts])
     return {
         "plan": plan.name,
         "protocol": plan.protocol,
         "scatter": {dataset: found._asdict() for dataset, found in scatter.items() if found.freedom},
-        "tables": {name: _table_values(results, table) for name, table in plan.tables.items()},
+        "tables": {name: _table_values(results, table, scatter[table.dataset]) for name, table in plan.tables.items()},
         "claims": [
             {"text": c.text, "source": c.source, "better": c.better, "worse": c.worse, "paper": c.paper}
-            | verdict(results, c, scatter[plan.tables[c.table].dataset])._asdict()
-            for c in plan.claims
+            | {name: None if value != value else value for name, value in found._asdict().items()}
+            | {"corrected_p": None if p != p else p}
+            for c, found, p in zip(plan.claims, verdicts, corrected, strict=True)
         ],
         "expense": load_expense(results),
     }
 
 
-def _table_values(results: Results, table: Table) -> dict[str, Any]:
+def _table_values(results: Results, table: Table, scatter: Scatter) -> dict[str, Any]:
     rows = []
     for row in table.rows:
-        runs = runs_of(results, table.dataset, row.cell)
+        runs = results.all_of(table.dataset, row.cell)
         scores = {name: [100 * run.data["report"]["pooled"][name] for run in runs] for name in SCORES}
         errors = [error for seed in range(table.seeds) if (error := results.error(Key(table.dataset, row.cell, seed)))]
         rows.append(
@@ -57,6 +62,7 @@ def _table_values(results: Results, table: Table) -> dict[str, Any]:
                 "deviation": {
                     name: float(np.std(values, ddof=1)) if len(values) > 1 else None for name, values in scores.items()
                 },
+                "reach": mean_reach(stacked(runs), scatter) if runs and scatter.freedom else None,
                 "values": scores,
                 "per_image_iou": float(np.mean([r.data["report"]["per_image"]["iou"]["mean"] for r in runs]))
                 if runs
@@ -76,7 +82,11 @@ def write_report(results: Results, folder: Path) -> Path:
 
     Returns:
         The page.
+
+    Raises:
+        SkinlesionError: there are no results, one is damaged, or they are another plan's.
     """
+    results.check()
     values = summary(results)
     write_text(folder / "summary.json", json.dumps(values, indent=1) + "\n")
     parts = [
@@ -88,9 +98,10 @@ def write_report(results: Results, folder: Path) -> Path:
     if any(claim["seeds"] for claim in values["claims"]):
         draw_claims(values["claims"], folder / "claims.png")
         parts.append("![Each claim: the difference here with its wider interval, the paper's as a cross](claims.png)")
+    parts.append(_HOW_READ)
     for name, table in values["tables"].items():
         if not any(row["seeds"] or row["errors"] for row in table["rows"]):
-            parts.append(f"## {table['title']}\n\nNot run: its data are {table['dataset']}.")
+            parts.append(f"## {table['title']}\n\nNot run here. Its data are {table['dataset']}.")
             continue
         parts.append(f"## {table['title']}\n\n{_table_text(table)}")
         draw_table(table, folder / f"{name}.png")
@@ -111,37 +122,64 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
     return (
         "Difference of pooled lesion IoU in points, with two 95 % intervals over seeds and test images. The first "
         "resamples both; it was declared before the runs. Three runs that are drawn anew understate their own scatter, "
-        "and one shows none, so the second takes the scatter of all cells together (Student's t). A claim holds if "
-        "both intervals are above zero, and is contradicted if both are below. p is a paired permutation test on "
-        "per-image IoU averaged over seeds: about these runs, not about others. No correction is made for the number "
-        "of claims: with ten, one interval in two such pages misses a true zero."
-        + (f"\n\nMeasured: {known}." if known else "")
+        "and one shows none, so the second takes the scatter of all cells together (Student's t). It was added after "
+        "the first results were seen, and can only take a verdict away: a claim holds if both intervals are above "
+        "zero, and is contradicted if both are below. The corrected p is that of the second interval, after Holm's "
+        "correction for the number of claims. The permutation p is of a paired test on per-image IoU averaged over "
+        "seeds: it is about these runs, not about others. Seeds: the fewer of the two sides; all runs are used. Claims "
+        "that say so were added after the results were seen." + (f"\n\nMeasured: {known}." if known else "")
     )
 
 
+_HOW_READ = (
+    "In the tables below ± is the standard deviation over runs, and the interval is that of the mean, over test images "
+    "and seeds (with the scatter of all cells)."
+)
+
+
 def count_verdicts(claims: list[dict[str, Any]]) -> str:
-    """How many claims have which verdict, in one sentence."""
+    """How many claims have which verdict, and which verdicts outlast the correction for their number."""
     words = [claim["word"] for claim in claims]
     counts = [f"{words.count(word)} x {word}" for word in dict.fromkeys((*VERDICTS, *words))]
-    return f"Verdicts on {len(words)} claims: {', '.join(counts)}."
-
-
-def claims_table(claims: list[dict[str, Any]]) -> str:
-    """The claims as a Markdown table."""
-    lines = [
-        "| claim | source | paper | here | interval | with all cells' scatter | p | seeds | verdict |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    firm = [
+        f"{claim['text']} ({claim['word']})"
+        for claim in claims
+        if claim["word"] in VERDICTS[:2] and claim["corrected_p"] is not None and claim["corrected_p"] < LEVEL
     ]
-    for claim in claims:
-        paper = "" if claim["paper"] is None else f"{claim['paper']:+.2f}"
-        here = " | | | "
-        if claim["seeds"]:
-            wide = f"{claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}" if np.isfinite(claim["wide_low"]) else ""
-            interval = f"{claim['low']:+.2f} to {claim['high']:+.2f}"
-            here = f"{claim['difference']:+.2f} | {interval} | {wide} | {claim['p']:.4f}"
-        word = f"{claim['word']} (one seed)" if claim["seeds"] == 1 else claim["word"]
-        lines.append(f"| {claim['text']} | {claim['source']} | {paper} | {here} | {claim['seeds']} | {word} |")
-    return "\n".join(lines)
+    return f"Verdicts on {len(words)} claims: {', '.join(counts)}. Corrected for the number of claims (Holm), " + (
+        f"these remain: {'; '.join(firm)}." if firm else "none remains."
+    )
+
+
+def _between(claim: dict[str, Any], low: str, high: str) -> str:
+    return "" if claim[low] is None else f"{claim[low]:+.2f} to {claim[high]:+.2f}"
+
+
+def _or_nothing(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "claim": lambda claim: claim["text"],
+    "source": lambda claim: claim["source"],
+    "paper": lambda claim: _or_nothing(claim["paper"], "+.2f"),
+    "here": lambda claim: _or_nothing(claim["difference"], "+.2f"),
+    "interval": lambda claim: _between(claim, "low", "high"),
+    "with all cells' scatter": lambda claim: _between(claim, "wide_low", "wide_high"),
+    "corrected p": lambda claim: _or_nothing(claim["corrected_p"], ".3f"),
+    "permutation p": lambda claim: _or_nothing(claim["p"], ".4f"),
+    "seeds": lambda claim: str(claim["seeds"]),
+    "verdict": lambda claim: f"{claim['word']} (one seed)" if claim["seeds"] == 1 else claim["word"],
+}
+SHORT = ("claim", "source", "paper", "here", "with all cells' scatter", "verdict")
+
+
+def claims_table(claims: list[dict[str, Any]], columns: Sequence[str] = tuple(_COLUMNS)) -> str:
+    """The claims as a Markdown table of some columns."""
+    words = {"claim", "source", "verdict"}
+    lines = [columns, ["---" if name in words else "---:" for name in columns]]
+    lines += [[_COLUMNS[name](claim) for name in columns] for claim in claims]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _score_text(row: dict[str, Any], score: str) -> str:
@@ -151,24 +189,32 @@ def _score_text(row: dict[str, Any], score: str) -> str:
     return f"{row['mean'][score]:.2f}{spread}"
 
 
+def _runs_text(row: dict[str, Any]) -> str:
+    done, wanted = row["seeds"], row["wanted"]
+    counted = f"{done} of {wanted}" if done < wanted else f"{done}"
+    return counted + (f", failed: {row['errors'][0]}" if row["errors"] else "")
+
+
+def _cost_text(cost: dict[str, Any] | None) -> str:
+    if cost is None:
+        return " | "
+    return f"{cost['parameters'] / 1e6:.2f} | {cost['product_flops'] / 1e9:.2f} / {cost['flops'] / 1e9:.2f}"
+
+
 def _table_text(table: dict[str, Any]) -> str:
     lines = [
-        "| system | paper IoU / DSC | IoU here | DSC here | accuracy here | per-image IoU | runs | parameters (M) "
-        "| GFLOPs without / with scan |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| system | paper IoU / DSC / accuracy | IoU here | 95 % interval | DSC here | accuracy here | per-image IoU "
+        "| runs | parameters (M) | GFLOPs without / with scan |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in table["rows"]:
-        paper = " / ".join(f"{row['paper'][s]:.2f}" for s in ("iou", "dsc") if s in row["paper"])
-        runs = f"{row['seeds']} of {row['wanted']}" + (f", failed: {row['errors'][0]}" if row["errors"] else "")
-        cost = row["cost"]
-        sizes = (
-            f"{cost['parameters'] / 1e6:.2f} | {cost['product_flops'] / 1e9:.2f} / {cost['flops'] / 1e9:.2f}"
-            if cost
-            else " | "
-        )
+        paper = " / ".join(f"{row['paper'][score]:.2f}" for score in SCORES if score in row["paper"])
         image = "" if row["per_image_iou"] is None else f"{100 * row['per_image_iou']:.2f}"
-        scores = " | ".join(_score_text(row, score) for score in SCORES)
-        lines.append(f"| {row['label']} | {paper} | {scores} | {image} | {runs} | {sizes} |")
+        iou, *others = (_score_text(row, score) for score in SCORES)
+        mean, reach = row["mean"]["iou"], row["reach"]
+        interval = "" if reach is None else f"{mean - reach:.1f} to {mean + reach:.1f}"
+        cells = (row["label"], paper, iou, interval, *others, image, _runs_text(row), _cost_text(row["cost"]))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -186,8 +232,9 @@ def _expense_text(values: dict[str, Any]) -> str:
         "step's as a share of its batch; its memory is the whole batch's (what it adds to the process). In brackets: "
         "multiples of the paper's network.",
         "",
-        "| system | training step, ms | inference, ms | memory of a step, MB |",
-        "| --- | ---: | ---: | ---: |",
+        "| system | training step, ms | inference, ms | memory of a step, MB | parameters (M) "
+        "| GFLOPs without / with scan |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for cell, found in cells.items():
         times = " | ".join(
@@ -195,5 +242,5 @@ def _expense_text(values: dict[str, Any]) -> str:
             for name in ("step_seconds", "inference_seconds")
         )
         memory = "" if found["step_peak_bytes"] is None else f"{found['step_peak_bytes'] / 1e6:.0f}"
-        lines.append(f"| {labels.get(cell, cell)} | {times} | {memory} |")
+        lines.append(f"| {labels.get(cell, cell)} | {times} | {memory} | {_cost_text(found['cost'])} |")
     return "\n".join(lines)

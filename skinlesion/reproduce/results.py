@@ -1,6 +1,7 @@
 """Where results are kept: one JSON a run, in a folder that knows its plan, manifest and version."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +53,9 @@ class Results:
         self.plan = plan
 
     def claim(self, dataset: str, manifest: str, cells: Sequence[str]) -> None:
-        """Make the folder this plan's, or refuse it. A plan may gain cells and tables; those that were run stay.
+        """Make the folder this plan's, or refuse it.
+
+        A plan may gain cells and tables, and a cell without a result may be mended; one that was run must stay.
 
         Args:
             dataset: the data of the cells.
@@ -62,16 +65,46 @@ class Results:
         Raises:
             SkinlesionError: it holds results of another plan, manifest or version; the message says what differs.
         """
-        path = self.folder / "protocol.json"
         ours = {
             "plan": self.plan.name,
             "version": __version__,
             f"manifest_{dataset}": manifest,
             **{f"cell_{cell}": self.plan.hash(cell) for cell in cells},
         }
-        theirs = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        theirs = self._declared()
+        self._refuse(ours, theirs)
+        make_folder(self.folder)
+        write_text(self._protocol, json.dumps({**theirs, **ours}, indent=1) + "\n")
+
+    def check(self) -> None:
+        """Refuse a folder whose results are not those of this plan.
+
+        Raises:
+            SkinlesionError: they are another plan's, nobody knows whose they are, or there is no such folder.
+        """
+        if not self.folder.is_dir():
+            raise SkinlesionError(f"There are no results in {self.folder}.")
+        theirs = self._declared()
+        ours = {f"cell_{cell}": self.plan.hash(cell) for cell in self.plan.cells if self._has(cell)}
+        if not ours.keys() <= theirs.keys():
+            raise SkinlesionError(f"{self._protocol} does not say how all the results were made: give another --out.")
+        self._refuse({"plan": self.plan.name, **ours}, theirs)
+
+    @property
+    def _protocol(self) -> Path:
+        return self.folder / "protocol.json"
+
+    def _declared(self) -> dict[str, str]:
+        """What the results that are there were made by."""
+        theirs: dict[str, str] = _read(self._protocol) if self._protocol.exists() else {}
+        return {name: value for name, value in theirs.items() if not name.startswith("cell_") or self._has(name[5:])}
+
+    def _has(self, cell: str) -> bool:
+        return any(path.is_file() for path in self.folder.glob(f"*/{cell}/seed-*.json") if "error" not in path.name)
+
+    def _refuse(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
         differing = [
-            f"{name} {theirs[name]} there, {value} now"
+            f"the options of {name}" if name.startswith("cell_") else f"{name} {theirs[name]} there, {value} now"
             for name, value in ours.items()
             if theirs.get(name, value) != value
         ]
@@ -79,8 +112,6 @@ class Results:
             raise SkinlesionError(
                 f"{self.folder} holds results of another protocol ({'; '.join(differing)}): give another --out."
             )
-        make_folder(self.folder)
-        write_text(path, json.dumps({**theirs, **ours}, indent=1) + "\n")
 
     def path(self, key: Key) -> Path:
         """The JSON of a finished run."""
@@ -106,22 +137,45 @@ class Results:
         """A finished run; None if it is not there."""
         if not self.path(key).exists():
             return None
-        data = json.loads(self.path(key).read_text("utf-8"))
-        columns = data.pop("counts")
-        counts = np.array([columns[name] for name in ("tp", "fp", "fn", "tn")], dtype=np.int64).T
+        data = _read(self.path(key))
+        try:
+            columns = data.pop("counts")
+            counts = np.array([columns[name] for name in ("tp", "fp", "fn", "tn")], dtype=np.int64).T
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.path(key)) from error
         return Result(key, counts, data)
+
+    def all_of(self, dataset: str, cell: str) -> list[Result]:
+        """The finished runs of a cell on a dataset, of any seed."""
+        names = (re.fullmatch(r"seed-(\d+)\.json", path.name) for path in (self.folder / dataset / cell).glob("*"))
+        seeds = sorted(int(name[1]) for name in names if name)
+        return [found for seed in seeds if (found := self.load(Key(dataset, cell, seed)))]
 
     def error(self, key: Key) -> str | None:
         """Why a run failed; None if it did not."""
         path = self.error_path(key)
-        return json.loads(path.read_text("utf-8"))["error"] if path.exists() else None
+        return str(_read(path).get("error")) if path.exists() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise _damaged(path) from error
+    if not isinstance(values, dict):
+        raise _damaged(path)
+    return values
+
+
+def _damaged(path: Path) -> SkinlesionError:
+    return SkinlesionError(f"{path} is damaged: move it away, and the run is made again.")
 
 
 def wanted(plan: Plan, tables: list[str], seeds: int | None) -> list[Key]:
     """The runs that tables need, each once; first seeds first, so that a broken-off campaign has every row once."""
     keys: dict[Key, None] = {}
     chosen = [plan.tables[name] for name in tables]
-    for seed in range(seeds or max(table.seeds for table in chosen)):
+    for seed in range(max(seeds or table.seeds for table in chosen)):
         for table in chosen:
             if seed < (seeds or table.seeds):
                 keys.update({Key(table.dataset, row.cell, seed): None for row in table.rows})

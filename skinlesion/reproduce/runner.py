@@ -83,7 +83,7 @@ class _Campaign:
             return "not done"
         setting = self.setting
         name = str(key).replace("/", "-")
-        assignment, log = (make_folder(setting.runs).absolute() / f"{name}.{kind}" for kind in ("json", "log"))
+        assignment, log = (setting.runs.absolute() / f"{name}.{kind}" for kind in ("json", "log"))
         write_text(assignment, json.dumps({"key": key, "setting": setting.to_json()}))
         environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads)}
         with log.open("w", encoding="utf-8") as output:
@@ -139,22 +139,24 @@ def reproduce(
         How many runs are "done", "failed" and "not done".
 
     Raises:
-        SkinlesionError: a table is unknown, the data are not there, or another process works on `setting.out`.
+        SkinlesionError: a table is unknown, the data are not there, or another process works in the same folders.
         KeyboardInterrupt: Ctrl-C; what was begun goes on the next time.
     """
     if unknown := [name for name in tables if name not in plan.tables]:
         raise SkinlesionError(f"Unknown table {', '.join(unknown)}; the plan has: {', '.join(plan.tables)}.")
     results = Results(make_folder(setting.out), plan)
     keys = wanted(plan, list(tables), seeds)
+    runs = make_folder(setting.runs)
     try:
-        with filelock.FileLock(setting.out / ".lock", timeout=0):
+        with filelock.FileLock(setting.out / ".lock", timeout=0), filelock.FileLock(runs / ".lock", timeout=0):
             _claim(results, keys, setting)
             missing = [key for key in keys if not results.path(key).exists()]
             print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
             outcomes = _run(missing, results, setting, budget_hours, jobs)
     except filelock.Timeout as error:
         raise SkinlesionError(
-            f"Another process is working on {setting.out}: wait until it ends, or give another --out."
+            f"Another process is working on {Path(error.lock_file).parent}: wait until it ends, or give another --out "
+            "(and --runs)."
         ) from error
     return {**outcomes, "done": outcomes["done"] + len(keys) - len(missing)}
 

@@ -149,6 +149,7 @@ def test_without_measured_results_it_says_so(open_app):
 def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summary):
     plan = load_plan("cpu")
     results = Results(summary.parent, plan)
+    results.claim("isic2017", "0" * 64, ["full", "vmunet"])
     rng = np.random.default_rng(0)
     truth = rng.integers(50, 400, 12)
     for cell, missed in (("full", 5), ("vmunet", 30)):
@@ -157,7 +158,7 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
         cost = {"parameters": 12345, "product_flops": 1e9, "flops": 2e9}
         report = {"pooled": pooled, "per_image": {"iou": {"mean": 0.8}}}
         results.save(Key("isic2017", cell, 0), counts, {"report": report, "cost": cost, "seconds": 60})
-    spent = {"step_seconds": 0.025, "inference_seconds": 0.008, "step_peak_bytes": 120e6}
+    spent = {"step_seconds": 0.025, "inference_seconds": 0.008, "step_peak_bytes": 120e6, "cost": cost}
     machine = {"processor": "a", "cores": 2, "torch": "2"}
     expense = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
     (summary.parent / "expense.json").write_text(json.dumps(expense))
@@ -176,7 +177,9 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
     assert full[["step ms", "image ms", "step MB"]].tolist() == pytest.approx([25, 8, 120])
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"plan": "cpu"}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"plan": "cpu"}', "[]", '{"claims": [{}], "tables": {}, "protocol": "", "expense": null}']
+)
 def test_damaged_results_are_said(open_app, summary, text):
     summary.parent.mkdir()
     summary.write_text(text)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinlesion.reproduce.claims import Scatter, compare, scatter_of
+from skinlesion.reproduce.claims import Scatter, compare, holm, mean_reach, scatter_of
 
 
 def test_the_comparison_sees_a_difference_and_does_not_invent_one():
@@ -38,6 +38,42 @@ def test_a_difference_within_the_scatter_of_the_seeds_is_none_of_the_method():
     known = compare(better, worse, Scatter(2.0, 10))
     assert known.word == "not distinguishable"
     assert known.wide_low < 0 < known.low <= known.high < known.wide_high
+
+
+def test_all_runs_count_also_where_one_side_has_more():
+    counts = np.tile(np.array([70, 15, 15, 900]), (3, 50, 1))
+    counts[2, :, 0] = 80  # a third run that is better
+    few, many = counts[:2], counts
+    assert compare(many, few, Scatter(0.5, 10)).difference == pytest.approx(100 * (70 / 100 + 80 / 110 - 2 * 0.7) / 3)
+    assert compare(many, few, Scatter(0.5, 10)).seeds == 2
+
+
+def test_the_interval_of_a_mean_has_both_kinds_of_luck():
+    alike = np.tile(np.array([70, 15, 15, 900]), (4, 50, 1))
+    # no luck of images: Student's t with 10 degrees of freedom, 2.228, times 0.5 / sqrt(4)
+    assert mean_reach(alike, Scatter(0.5, 10)) == pytest.approx(2.228 * 0.25, rel=1e-3)
+    uneven = alike.copy()
+    uneven[:, ::2, 0] = 30
+    assert mean_reach(uneven, Scatter(0.5, 10)) > 2 * mean_reach(alike, Scatter(0.5, 10))
+    assert np.isnan(mean_reach(alike, Scatter(float("nan"), 0)))
+
+
+def test_the_correction_is_holms():
+    nan = float("nan")
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.02, nan, 0.9]) == pytest.approx([0.04, nan, 0.9], nan_ok=True)
+    assert holm([]) == []
+
+
+def test_p_and_interval_tell_the_same_story():
+    rng = np.random.default_rng(3)
+    for shift in (0, 1, 2, 3, 4, 6):
+        a = np.stack(
+            [rng.integers(60, 80, (2, 80)) + shift, *rng.integers(10, 20, (2, 2, 80)), np.full((2, 80), 900)], -1
+        )
+        b = np.stack([rng.integers(60, 80, (2, 80)), *rng.integers(10, 20, (2, 2, 80)), np.full((2, 80), 900)], -1)
+        found = compare(a, b, Scatter(0.8, 12))
+        assert (found.wide_p < 0.05) == (found.wide_low > 0 or found.wide_high < 0)
 
 
 def test_the_scatter_is_pooled_around_each_systems_own_mean():

@@ -1,11 +1,15 @@
 """Declared experiments: plans, runs that survive, and a report that says what it knows."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
@@ -170,11 +174,41 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
     child = begun(command, folder)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    epochs = (folder / "metrics.csv").read_text().splitlines()
+    done = len((folder / "metrics.csv").read_text().splitlines()) - 1
     assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
-    result = json.loads((tmp_path / "out" / "isic2017" / "full" / "seed-0.json").read_text())
-    assert result["config"]["epochs"] == 6
-    assert len(epochs) > 1
+    assert (tmp_path / "out" / "isic2017" / "full" / "seed-0.json").exists()
+    told = re.findall(r"^epoch (\d)/6", (tmp_path / "runs" / "isic2017-full-seed-0.log").read_text(), re.MULTILINE)
+    assert 1 < int(told[0]) <= done + 1  # no epoch that was saved is run again
+    assert told[-1] == "6"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_run_does_not_outlive_its_campaign(root, tmp_path):
+    """Whoever kills the campaign alone leaves a run folder that another campaign may go on with."""
+    plan_file = tmp_path / "mini.toml"
+    plan_file.write_text(PLAN.format(epochs=500))
+    words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
+    child = begun([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
+    assignment = str(tmp_path / "runs" / "isic2017-full-seed-0.json").encode()
+
+    def training() -> bool:
+        return any(assignment in command for command in _commands())
+
+    assert training()
+    child.kill()
+    child.wait()
+    deadline = time.monotonic() + 60
+    while training():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _commands() -> Iterator[bytes]:
+    """The command lines of all processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended since
+            yield path.read_bytes()
 
 
 @pytest.mark.slow
@@ -228,6 +262,13 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
     (out / "protocol.json").write_text(json.dumps({"plan": "mini", "manifest_isic2017": "0" * 64}))
     assert run(*words) == 2
     assert "manifest_isic2017 0000" in capsys.readouterr().err
+    (out / "protocol.json").write_text(json.dumps({"plan": "mini", "version": "0.0.1"}))
+    assert run(*words) == 2
+    assert "version 0.0.1 there" in capsys.readouterr().err.replace("\n", " ")
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    with filelock.FileLock(tmp_path / "runs" / ".lock"):
+        assert run(*words) == 2
+    assert "Another process is working on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -238,6 +279,15 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
         ('"dim=8", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
         ('worse = "none"', 'worse = "nothing"', "unknown name 'nothing'; valid are: full, none, broken"),
         ("[recipe]", "[recipe", "not valid TOML"),
+        ('name = "mini"', "", "name missing"),
+        ('label = "full", iou', "iou", "table table4: label missing"),
+        ('text = "full beats none"', "", "claims: text missing"),
+        ("epochs = 2", 'epochs = "two"', "cell full: "),
+        ("seeds = 1", 'seeds = "1"', "seeds must be of type int, not '1'"),
+        ("seeds = 1", "seeds = 0", "seeds must be at least 1"),
+        ('model = ["dim=8", "d_state=2"]\n[cells.none]', 'model = "dim=8"\n[cells.none]', "model must be of type list"),
+        ('dataset = "isic2017"', 'dataset = "isic2071"', "unknown name 'isic2071'; valid are: isic2016"),
+        ("[cells.full]\n", "[cells]\nfull = 1\n[cells.other]\n", "cell full: a table is wanted here, not 1"),
     ],
 )
 def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):
@@ -272,7 +322,45 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
     plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
     assert run(*words) == 2
-    assert "another protocol (cell_none" in capsys.readouterr().err.replace("\n", " ")
+    assert "another protocol (the options of cell_none)" in " ".join(capsys.readouterr().err.split())
+    assert run("reproduce", "report", "--scale", plan_file, "--out", tmp_path / "out") == 2
+    assert "another protocol (the options of cell_none)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cell_that_failed_may_be_mended(plan_file, root, tmp_path, capsys):
+    words = arguments(plan_file, root, tmp_path, "trouble")
+    assert run(*words) == 2
+    plan_file.write_text(PLAN.format(epochs=2).replace("lr = 1e30", "lr = 1e-3"))
+    shutil.rmtree(tmp_path / "runs")
+    assert run(*words) == 0
+    assert "2 done, 0 failed" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_results_that_cannot_be_trusted_are_not_reported(plan_file, root, tmp_path, capsys):
+    out = tmp_path / "out"
+    report = ("reproduce", "report", "--scale", plan_file, "--out", out)
+    assert run(*report) == 2
+    assert "There are no results in" in capsys.readouterr().err
+    plan_file.write_text(PLAN.format(epochs=1))
+    assert run(*arguments(plan_file, root, tmp_path, "table4")) == 0
+    result = out / "isic2017" / "full" / "seed-0.json"
+    (out / "isic2017" / "full" / "seed-0 (copy).json").write_text(result.read_text())
+    assert run(*report) == 0  # a copy is no run
+    result.write_text("{")
+    assert run(*report) == 2
+    assert "seed-0.json is damaged" in " ".join(capsys.readouterr().err.split()).replace("- ", "-")
+    result.unlink()
+    (out / "protocol.json").unlink()
+    assert run(*report) == 2
+    assert "does not say how all the results were made" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seeds", 0), ("--jobs", 0), ("--devices", -1), ("--budget", 0), ("--budget", -2)]
+)
+def test_numbers_that_make_no_sense_are_refused(plan_file, tmp_path, capsys, option, value):
+    assert run("reproduce", "table4", "--scale", plan_file, "--root", tmp_path, option, value) == 2
+    assert f"{option} must be" in capsys.readouterr().err
 
 
 def test_unknown_tables_and_missing_data(plan_file, tmp_path, capsys):

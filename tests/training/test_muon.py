@@ -12,8 +12,8 @@ def test_all_directions_of_a_matrix_are_evened_out():
     generator = torch.Generator().manual_seed(0)
     for shape in ((3, 40, 20), (2, 16, 16), (1, 8, 64)):
         values = torch.linalg.svdvals(orthogonalize(torch.randn(shape, generator=generator)))
-        assert values.min() > 0.5
-        assert values.max() < 1.3
+        assert values.min() > 0.65  # 0.68 to 1.2 in exact arithmetic, for what these matrices have
+        assert values.max() < 1.25
     assert not orthogonalize(torch.zeros(1, 8, 9)).any()
 
 
