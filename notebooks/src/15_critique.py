@@ -339,7 +339,7 @@ for table in values["tables"].values():
         if row["seeds"]:
             deviation = row["deviation"]["iou"]
             here = f"{row['mean']['iou']:.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
-        print(f"{row['label']:52} {paper:>9}   {here:12}   {row['seeds']} of {row['wanted']}")
+        print(f"{row['label']:52} {paper:>9}   {here:12}   {row['seeds']}")
 
 # %% [markdown]
 # The numbers of the two columns must not be compared with each other: networks of a sixth of the paper's width, 96 x
@@ -366,9 +366,9 @@ if judged:
     for place, claim in enumerate(judged[::-1]):
         ax.plot([claim["wide_low"], claim["wide_high"]], [place, place], color="tab:gray", linewidth=0.8)
         ax.plot([claim["low"], claim["high"]], [place, place], color="tab:blue")
-        ax.plot(claim["difference"], place, "o", color="tab:blue", label="here" if not place else None)
+        ax.plot(claim["difference"], place, "o", color="tab:blue", label="here" if claim is judged[0] else None)
         if claim["paper"] is not None:
-            ax.plot(claim["paper"], place, "x", color="tab:orange", label="paper" if not place else None)
+            ax.plot(claim["paper"], place, "x", color="tab:orange", label="paper" if claim is judged[0] else None)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_yticks(range(len(judged)), [claim["text"] for claim in judged[::-1]])
     ax.set(xlabel="difference of pooled IoU, points")

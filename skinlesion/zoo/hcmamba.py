@@ -1,7 +1,8 @@
 """HC-Mamba (Xu, arXiv 2405.05007): a VM-UNet whose blocks also convolve, depthwise-separable and dilated.
 
-- Original: no public code was found, so no license; written here from the paper's abstract and a review of it.
-- Published size: none that could be checked; 12,255,577 parameters at the defaults by our count.
+- Original: no public code was found, so no license; written here from the paper's abstract and a summary of it
+  (themoonlight.io, "HC-Mamba"); the paper's own text, figures and table of sizes could not be consulted.
+- Size: 12,255,577 parameters at the defaults by our count.
 - Described there: U-shaped like VM-UNet; dilated convolutions for a larger view, with rates chosen so that no pixel
   between the taps is skipped; depthwise-separable convolutions for fewer parameters; a block that joins these with
   the 2D selective scan.

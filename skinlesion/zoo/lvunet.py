@@ -5,8 +5,8 @@
   that of the corrected one.
 - The original starts from ImageNet weights. **This one has no pretrained weights**: it learns from scratch, which
   costs accuracy that cannot be told from the architecture's.
-- Size at the defaults: 931,569 parameters by our count, 0.51 M of which would be left after fusing. The paper's table
-  could not be consulted, so no published figure is compared.
+- Size at the defaults: 931,569 parameters, of which 0.51 M would be left after fusing, both by our count. The
+  paper's table could not be consulted, so no published figure is compared.
 - Deviations: "deep training" (the ReLU between a block's two 1 x 1 convolutions fades to the identity, and the two are
   then fused for deployment) is left out: it belongs to the training recipe and needs a schedule, and the original
   can be trained without it too. Biases that batch normalization takes out again are left out.

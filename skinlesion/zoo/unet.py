@@ -1,10 +1,11 @@
 """U-Net (Ronneberger et al., arXiv 1505.04597) with batch normalization and padded convolutions.
 
-The original was published with Caffe code; written here from the paper. Its 31.0 M parameters are those of width 64
-without normalization and with unpadded convolutions; padding keeps the size, and batch normalization is what every
-later comparison trains with. The skin-lesion tables list a U-Net of 7.77 M parameters: width 32, the default here
-(7,763,041 by our count; 31,037,633 at width 64). A gray image instead of color is the original's; ours takes three
-channels.
+- Original: published with Caffe code, whose license is not known to us; written here from the paper alone.
+- Size: 31,037,633 parameters at width 64, the original's width, where it has 31.0 M. The default is width 32 with
+  7,763,041 by our count, the U-Net of 7.77 M that tables of skin-lesion segmentation list (MALUNet's, arXiv
+  2211.01784, is one).
+- Deviations: padding keeps the size; batch normalization is what every later comparison trains with; three input
+  channels where the original has a gray image.
 """
 
 from dataclasses import dataclass
