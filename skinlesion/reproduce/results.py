@@ -71,8 +71,7 @@ class Results:
             f"manifest_{dataset}": manifest,
             **{f"cell_{cell}": self.plan.hash(cell) for cell in cells},
         }
-        theirs = self._declared()
-        self._refuse(ours, theirs)
+        theirs = self._refuse(ours)
         make_folder(self.folder)
         write_text(self._protocol, json.dumps({**theirs, **ours}, indent=1) + "\n")
 
@@ -84,34 +83,31 @@ class Results:
         """
         if not self.folder.is_dir():
             raise SkinlesionError(f"There are no results in {self.folder}.")
-        theirs = self._declared()
-        ours = {f"cell_{cell}": self.plan.hash(cell) for cell in self.plan.cells if self._has(cell)}
-        if not ours.keys() <= theirs.keys():
-            raise SkinlesionError(f"{self._protocol} does not say how all the results were made: give another --out.")
-        self._refuse({"plan": self.plan.name, **ours}, theirs)
+        cells = {f"cell_{cell}": self.plan.hash(cell) for cell in self.plan.cells if self._has(cell)}
+        self._refuse({"plan": self.plan.name, **cells})
 
     @property
     def _protocol(self) -> Path:
         return self.folder / "protocol.json"
 
-    def _declared(self) -> dict[str, str]:
-        """What the results that are there were made by."""
-        theirs: dict[str, str] = _read(self._protocol) if self._protocol.exists() else {}
-        return {name: value for name, value in theirs.items() if not name.startswith("cell_") or self._has(name[5:])}
-
     def _has(self, cell: str) -> bool:
-        return any(path.is_file() for path in self.folder.glob(f"*/{cell}/seed-*.json") if "error" not in path.name)
+        return any("error" not in path.name for path in self.folder.glob(f"*/{cell}/seed-*.json"))
 
-    def _refuse(self, ours: dict[str, str], theirs: dict[str, str]) -> None:
-        differing = [
-            f"the options of {name}" if name.startswith("cell_") else f"{name} {theirs[name]} there, {value} now"
-            for name, value in ours.items()
-            if theirs.get(name, value) != value
-        ]
+    def _refuse(self, ours: dict[str, str]) -> dict[str, str]:
+        """What the results that are there were made by, if that does not differ from ours; cells without one may."""
+        theirs: dict[str, str] = _read(self._protocol) if self._protocol.exists() else {}
+        differing = []
+        for name, value in ours.items():
+            cell = name.removeprefix("cell_")
+            if cell == name and theirs.get(name, value) != value:
+                differing.append(f"{name} {theirs[name]} there, {value} now")
+            elif cell != name and theirs.get(name) != value and self._has(cell):
+                differing.append(f"the options of {cell}")
         if differing:
             raise SkinlesionError(
                 f"{self.folder} holds results of another protocol ({'; '.join(differing)}): give another --out."
             )
+        return theirs
 
     def path(self, key: Key) -> Path:
         """The JSON of a finished run."""
