@@ -1,15 +1,19 @@
 """Fixtures that several folders of tests share: a small checkpoint and a small dataset, made once a process."""
 
+import importlib.util
 import io
 import os
+import shutil
+import signal
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import skinlesion  # noqa: F401, I001  before torch: it sets how torch's threads wait
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +30,11 @@ from skinlesion.zoo import create_model
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("ci")
 
+# A shell that starts the tests in its background has Ctrl-C ignored, and processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
 CARD = {
     "preprocessing": {"size": [32, 48], "normalize": "minmax"},
     "threshold": 0.5,
@@ -40,6 +49,27 @@ CARD = {
 def card() -> dict:
     """What a small checkpoint says of itself."""
     return {**CARD, "preprocessing": dict(CARD["preprocessing"])}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The browser, one for all tests of a process: Playwright cannot be started twice in it.
+
+    It knows no other machine: what is not served here cannot be had.
+    """
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("Playwright is missing: pip install playwright")
+    path = os.environ.get("SKINLESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("Chromium is missing: apt install chromium, or SKINLESION_CHROMIUM=PATH")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=120_000)  # milliseconds: the machine may be busy
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=path, args=["--no-sandbox", offline])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,8 @@ Needs Playwright (`pip install -e '.[dev]'`) and Chromium (`apt install chromium
 them these tests are skipped.
 """
 
-import importlib.util
 import io
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,8 +27,6 @@ from skinlesion.zoo import create_model
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-PATIENCE = 120_000  # milliseconds for anything: the machine may be busy
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CARD = {
     "preprocessing": {"size": [64, 64], "normalize": "minmax"},
     "threshold": 0.5,
@@ -39,6 +35,7 @@ CARD = {
     "command": "skinlesion train --preset tiny",
     "metrics": {"val": {"iou": 0.5}},
 }
+PATIENCE = 120_000  # milliseconds for anything: the machine may be busy
 WIDE, PHONE = (1400, 1000), (400, 850)
 # Streamlit itself asks for these beside the page's path before it asks at the root: not the app's errors.
 _PROBES = ("/_stcore/health", "/_stcore/host-config")
@@ -82,24 +79,6 @@ class Server:
             if line.startswith("VmRSS:")
         ]
         return 1024 * int(line.split()[1])
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """The browser. It knows no other machine: what is not served here cannot be had."""
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("Playwright is missing: pip install playwright")
-    path = os.environ.get("SKINLESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("Chromium is missing: apt install chromium, or SKINLESION_CHROMIUM=PATH")
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=PATIENCE)
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    with sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=path, args=["--no-sandbox", offline])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

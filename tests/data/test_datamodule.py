@@ -101,6 +101,7 @@ def test_an_image_is_augmented_differently_in_each_epoch(make):
     assert len(pictures) == 5
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on a machine with one core
 def test_workers_give_the_same_batches_in_every_epoch(make):
     data = make(num_workers=2)
     loader = data.train_dataloader()
