@@ -323,6 +323,10 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
     assert run(*words) == 2
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())
+    plan_file.write_text(PLAN.format(epochs=2))  # the recipe is part of every cell
+    assert run(*words) == 2
+    assert "another protocol (the options of full; the options of none)" in " ".join(capsys.readouterr().err.split())
+    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
     assert run("reproduce", "report", "--scale", plan_file, "--out", tmp_path / "out") == 2
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())
 
