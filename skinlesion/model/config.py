@@ -86,6 +86,8 @@ class ModelConfig(Config):
         cmn_residual: t + DWConv(t) rather than DWConv(t) (A8).
         cra: cross-region attention on the skips (A12).
         cra_ratio: channels over squeezed channels (A13).
+        conv_init: start the pointwise layers of CMN and CRA as PyTorch starts a 1 x 1 convolution, as their ancestors
+            do, instead of with truncated normal weights of standard deviation 0.02 and zero biases (A40).
         drop_path: largest stochastic-depth rate (A30).
     """
 
@@ -104,6 +106,7 @@ class ModelConfig(Config):
     cmn_residual: bool = True
     cra: bool = True
     cra_ratio: int = 32
+    conv_init: bool = False
     drop_path: float = 0.2
 
     def __post_init__(self) -> None:

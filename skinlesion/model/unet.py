@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skinlesion.model.block import CMSSMBlock
+from skinlesion.model.cmn import ChannelMixing
 from skinlesion.model.config import ModelConfig
 from skinlesion.model.cra import CrossRegionAttention
 from skinlesion.model.patches import PatchEmbedding, PatchExpanding, PatchMerging
@@ -37,6 +38,15 @@ def _initialize(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _initialize_as_convolutions(network: nn.Module) -> None:
+    """Give the pointwise layers of CMN and CRA PyTorch's default for a convolution, which a Linear layer shares (A40)."""
+    for module in network.modules():
+        if isinstance(module, ChannelMixing | CrossRegionAttention):
+            for layer in module.children():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
 
 
 class VisionStateSpaceUNet(nn.Module):
@@ -77,6 +87,8 @@ class VisionStateSpaceUNet(nn.Module):
             dim=config.dim, out_dim=config.dim // config.patch_size, factor=config.patch_size
         )
         self.apply(_initialize)
+        if config.conv_init:
+            _initialize_as_convolutions(self)
         self.classifier = nn.Conv2d(config.dim // config.patch_size, 1, 1)
 
     def _stage(self, width: int, depth: int, rates: list[float]) -> nn.ModuleList:
