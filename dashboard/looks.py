@@ -34,7 +34,7 @@ def _layers(digest: str, _segmenter: Segmenter) -> list[str]:
 
 def has(weights: Weights, part: str) -> bool:
     """Whether a network has "cra", "se", or "cmn"."""
-    return part in explain.neutral_parts(load(weights).model)
+    return part in explain.ablatable_parts(load(weights).model)
 
 
 def gates(weights: Weights, picture: Picture) -> dict[str, explain.SkipGates]:

@@ -15,7 +15,7 @@ from dashboard import state
 from dashboard.text import plain
 from skinlesion.checkpoint import DEFAULT_WEIGHTS, WEIGHTS, available_weights, read_card, tensors_hash
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain import neutral_copy
+from skinlesion.explain import ablated_model
 from skinlesion.segmenter import Segmenter
 
 FOLDER = "SKINLESION_WEIGHTS_DIR"
@@ -34,7 +34,7 @@ class Weights:
         digest: of its tensors and its card; caches know it by this.
         shipped: whether it comes with the package.
         base: the checkpoint whose modules were made neutral; None for a file as it is.
-        neutral: those modules, see `skinlesion.explain.neutral_copy`.
+        neutral: those modules, see `skinlesion.explain.ablated_model`.
     """
 
     name: str
@@ -117,7 +117,7 @@ def neutral(weights: Weights, parts: tuple[str, ...], name: str) -> Weights:
 
 @st.cache_resource(max_entries=LOADED, show_spinner=False)
 def _neutral(digest: str, parts: tuple[str, ...], _segmenter: Segmenter) -> Segmenter:
-    copy = neutral_copy(_segmenter.model, parts)  # around the same weights
+    copy = ablated_model(_segmenter.model, parts)  # around the same weights
     return Segmenter(copy, _segmenter.card, device=_segmenter.device)
 
 

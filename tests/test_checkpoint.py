@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from skinlesion import SkinlesionError, create_model, load_checkpoint, save_checkpoint
 from skinlesion.checkpoint import available_weights, find_weights, read_card, tensors_hash
 
-SMALL = {"dim": 4, "depths": (1, 1), "decoder_depths": (1, 1), "d_state": 2}
+SMALL = {"dim": 16, "depths": (1, 1), "decoder_depths": (1, 1), "d_state": 2}
 
 
 def rewrite(source: Path, target: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
@@ -82,8 +82,8 @@ def test_weights_that_cannot_be_stored_leave_the_old_file(tmp_path: Path, card: 
     path.write_bytes(b"before")
     model = create_model("tiny", **SMALL)
     with torch.no_grad():
-        model.classifier.weight.fill_(value)
-    with pytest.raises(SkinlesionError, match=r"classifier\.weight"):
+        model.head.weight.fill_(value)
+    with pytest.raises(SkinlesionError, match=r"head\.weight"):
         save_checkpoint(path, model, card, half=half)
     assert path.read_bytes() == b"before"
     assert len(list(tmp_path.iterdir())) == 1
@@ -240,8 +240,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, card: dict) -> 
 
 
 def test_a_newer_format_says_so(small_checkpoint: Path, tmp_path: Path) -> None:
-    path = rewrite(small_checkpoint, tmp_path / "x.safetensors", lambda _, card: card.update(format=2))
-    with pytest.raises(SkinlesionError, match=r"format 2.*update"):
+    path = rewrite(small_checkpoint, tmp_path / "x.safetensors", lambda _, card: card.update(format=3))
+    with pytest.raises(SkinlesionError, match=r"format 3.*update"):
         load_checkpoint(path)
 
 

@@ -218,7 +218,7 @@ def test_python_m_works_and_a_closed_pipe_is_no_error(lesions: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="another kind of Ctrl-C")
 def test_ctrl_c_stops_training_quietly_and_it_can_go_on(lesions: Path, tmp_path: Path) -> None:
     words = [
-        *("train", "--preset", "tiny", "--model", "dim=4", "depths=1,1", "decoder_depths=1,1", "--size", "32"),
+        *("train", "--preset", "tiny", "--model", "dim=16", "depths=1,1", "decoder_depths=1,1", "--size", "32"),
         *("--data", "folder", "--root", str(lesions), "--batch-size", "4", "--epochs", "4000"),
         *("--cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "run")),
     ]
@@ -245,7 +245,7 @@ def test_resume_needs_no_more_than_the_folder(cli, lesions: Path, tmp_path: Path
     assert code == 2
     assert f"{run / 'config.json'} cannot be read" in err
     code, out, err = cli(
-        *("train", "--preset", "tiny", "--model", "dim=4", "depths=1,1", "decoder_depths=1,1", "--size", 32),
+        *("train", "--preset", "tiny", "--model", "dim=16", "depths=1,1", "decoder_depths=1,1", "--size", 32),
         *("--data", "folder", "--root", lesions, "--batch-size", 4, "--epochs", 1),
         *("--cache-dir", tmp_path / "cache", "--out", run),
     )

@@ -9,9 +9,9 @@ from dashboard import frame, state
 from dashboard.text import plain
 from dashboard.weights import Weights, load
 from skinlesion.explain import LayerSize, Part, architecture, layer_sizes
-from skinlesion.explain.looking import shared_copy
+from skinlesion.explain.common import shared_copy
 from skinlesion.lessons.catalog import LESSONS
-from skinlesion.model import VisionStateSpaceUNet
+from skinlesion.model import CMSSMUNet
 from skinlesion.model.cost import Cost, count_cost
 from skinlesion.model_card import model_card
 from skinlesion.plots import interactive
@@ -85,7 +85,7 @@ def _tour(weights: Weights) -> None:
         f"{cost.scan_flops / cost.flops:.0%} of them in the scan",
     ]
     st.markdown(" · ".join(facts))
-    if not isinstance(model, VisionStateSpaceUNet):
+    if not isinstance(model, CMSSMUNet):
         st.info(
             f"The tour shows the paper's network, and these weights are of another, {plain(weights.model)}. Its own "
             "layers are listed here, without a section of the paper. Choose other weights in the sidebar for the tour.",

@@ -232,12 +232,12 @@ _HABITS = {
 
 def _look_at_all(
     weights: Weights, pictures: list[Picture], tell: Callable[[float, str], None]
-) -> dict[str, explain.Habits]:
+) -> dict[str, explain.GateRange]:
     gates = []
     for number, picture in enumerate(pictures, start=1):
         gates.append(looks.channel_gates(weights, picture))
         tell(number / len(pictures), f"{number} of {len(pictures)} images")
-    return explain.channel_habits(gates)
+    return explain.gate_ranges(gates)
 
 
 def _numbers(channels: np.ndarray) -> str:
@@ -245,7 +245,7 @@ def _numbers(channels: np.ndarray) -> str:
     return ", ".join(map(str, channels[:40].tolist())) + (", …" if len(channels) > 40 else "")
 
 
-def _habit_row(habits: explain.Habits) -> dict[str, Any]:
+def _habit_row(habits: explain.GateRange) -> dict[str, Any]:
     return {
         "block": habits.name,
         "channels": len(habits.mean),

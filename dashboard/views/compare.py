@@ -21,7 +21,7 @@ from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights, catalogue, load, neutral
 from skinlesion.data.images import resize_mask
-from skinlesion.explain import neutral_parts
+from skinlesion.explain import ablatable_parts
 from skinlesion.metrics import average_surface_distance, paired_bootstrap, paired_permutation, ratios
 from skinlesion.plots import interactive
 from skinlesion.plots.rasters import masked
@@ -90,7 +90,7 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
 
 def _variant(weights: Weights, key: str, label: str, default: str) -> Weights:
     """The weights, or their copy with modules made neutral."""
-    has = neutral_parts(load(weights).model)
+    has = ablatable_parts(load(weights).model)
     options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
     state.settle(key, options, default if default in options else WHOLE)
     lacking = len(options) == 1

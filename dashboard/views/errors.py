@@ -19,7 +19,7 @@ from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights
 from skinlesion.data.images import resize_mask
-from skinlesion.explain.cases import Case, pooled_calibration
+from skinlesion.explain.image_scores import Case, pooled_calibration
 from skinlesion.explain.thresholds import THRESHOLDS
 from skinlesion.metrics import bootstrap_intervals, ratios
 from skinlesion.plots import captions, interactive

@@ -145,10 +145,10 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(double(a, b) for a, b in zip([channels, *widths], widths, strict=False))
         self.upsampling = nn.ModuleList(nn.ConvTranspose2d(w, w // 2, 2, stride=2) for w in widths[:0:-1])
         self.decoder = nn.ModuleList(double(w, w // 2) for w in widths[:0:-1])
-        self.classifier = nn.Conv2d(dim, 1, 1)
+        self.head = nn.Conv2d(dim, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(forward(x, self.encoder, self.upsampling, self.decoder))
+        return self.head(forward(x, self.encoder, self.upsampling, self.decoder))
 
 
 torch.manual_seed(0)

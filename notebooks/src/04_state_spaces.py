@@ -185,7 +185,7 @@ class Memory(nn.Module):
         self.selective, self.states = selective, states
         self.embed = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, dim))
         self.choose = nn.Linear(dim, dim + 2 * states)  # delta, B, C
-        self.A_log = nn.Parameter(torch.log(torch.arange(1.0, states + 1)).repeat(dim, 1))
+        self.A_logs = nn.Parameter(torch.log(torch.arange(1.0, states + 1)).repeat(dim, 1))
         self.answer = nn.Sequential(nn.Linear(2 * dim, 32), nn.SiLU(), nn.Linear(32, 1))
 
     def steps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,7 +197,7 @@ class Memory(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embed(tokens)
         delta, B, C = self.steps(x)
-        y = selective_scan(x, delta, -torch.exp(self.A_log), B, C)
+        y = selective_scan(x, delta, -torch.exp(self.A_logs), B, C)
         return self.answer(torch.cat([x, y], dim=-1))[..., 0]
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skinlesion import create_model, lessons
-from skinlesion.model import SS2D
+from skinlesion.model import SS2D, ModelConfig
 from skinlesion.scan import cross_selective_scan as fast_scan
 from skinlesion.scan.reference import selective_scan
 
@@ -259,12 +259,11 @@ class Convolutions(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-def one_route(dim: int) -> SS2D:
+def one_route(dim: int) -> nn.Module:
     """SS2D whose four scans all walk route 0."""
-    layer = SS2D(dim=dim, d_state=4, se=False)
+    layer = SS2D(dim=dim, config=ModelConfig(d_state=4, se=False))
     table = four_routes(SIDE, SIDE)[[0, 0, 0, 0]]
-    layer.scan = lambda *tensors, engine: fast_scan(*tensors, routes=table, engine=engine)
-    return layer
+    return lessons.plug(layer, "scan", lambda *tensors: fast_scan(*tensors, routes=table))
 
 
 class Echo(nn.Module):
@@ -305,7 +304,7 @@ accuracy, trained = {}, {}
 for name, make, rate in (
     ("three 3 x 3 convolutions", Convolutions, 3e-3),
     ("one route", one_route, 1e-2),
-    ("SS2D: four routes", lambda dim: SS2D(dim=dim, d_state=4, se=False), 1e-2),
+    ("SS2D: four routes", lambda dim: SS2D(dim=dim, config=ModelConfig(d_state=4, se=False)), 1e-2),
 ):
     torch.manual_seed(0)
     trained[name] = Echo(make(16))
@@ -338,12 +337,10 @@ plt.show()
 def accuracy_with(table: Tensor) -> float:
     """Accuracy of the trained SS2D when it walks other routes."""
     model = trained["SS2D: four routes"]
-    kept = model.mix.scan
-    model.mix.scan = lambda *tensors, engine: fast_scan(*tensors, routes=table, engine=engine)
     x, sign, _ = echo_batch(500, torch.Generator().manual_seed(5))
-    with torch.no_grad():
+    other_routes = {"scan": lambda *tensors: fast_scan(*tensors, routes=table)}
+    with torch.no_grad(), lessons.plugged(model.mix, other_routes):
         right = ((model(x) > 0) == (sign[:, None, None] > 0.5)).float().mean()
-    model.mix.scan = kept
     return float(right)
 
 
@@ -392,11 +389,11 @@ def look(model: nn.Module, grid: Tensor, row: int, column: int) -> tuple[Tensor,
     """Where one pixel reads from, and the mean step size of each token: two maps (SIDE, SIDE)."""
     layer = model.mix
     with torch.no_grad():
-        x, _ = layer.in_projection(model.embed(grid)).chunk(2, dim=-1)
-        x = F.silu(layer.convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-        raw, B, C = (t.flatten(1, 2)[0] for t in layer.selection(x))  # (L, K, ...)
-        step = F.softplus(raw + layer.step_bias)  # (L, K, D)
-        A = -torch.exp(layer.A_log)
+        x, _ = layer.in_proj(model.embed(grid)).chunk(2, dim=-1)
+        x = F.silu(layer.conv2d(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        raw, B, C = (t.flatten(1, 2)[0] for t in layer.scan_parameters(x))  # (L, K, ...)
+        step = F.softplus(raw + layer.dt_projs_bias)  # (L, K, D)
+        A = -torch.exp(layer.A_logs)
         reads = torch.zeros(SIDE**2)
         for k, order in enumerate(four_routes(SIDE, SIDE).long()):
             query = int((order == SIDE * row + column).nonzero())

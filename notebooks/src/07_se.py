@@ -62,17 +62,17 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 # %% exercise="se.gate"
-def gate(mean: Tensor, squeeze: Tensor, excite: Tensor) -> Tensor:
-    """Gates (B, C) in (0, 1) of means (B, C), with squeeze (C / r, C) and excite (C, C / r)."""
-    hidden = torch.relu(mean @ squeeze.T)  # (B, C / r)
-    return torch.sigmoid(hidden @ excite.T)  # (B, C)
+def gate(mean: Tensor, fc1: Tensor, fc2: Tensor) -> Tensor:
+    """Gates (B, C) in (0, 1) of means (B, C), with fc1 (C / r, C) and fc2 (C, C / r)."""
+    hidden = torch.relu(mean @ fc1.T)  # (B, C / r)
+    return torch.sigmoid(hidden @ fc2.T)  # (B, C)
 
 
 # %% exercise="se.forward"
-def squeeze_excitation(x: Tensor, squeeze: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
+def squeeze_excitation(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
     """Scaled x (B, H, W, C) and the gate (B, C)."""
     mean = x.mean(dim=(1, 2))  # (B, C)
-    s = torch.sigmoid(torch.relu(mean @ squeeze.T) @ excite.T)  # (B, C)
+    s = torch.sigmoid(torch.relu(mean @ fc1.T) @ fc2.T)  # (B, C)
     return x * s[:, None, None, :], s
 
 
@@ -153,7 +153,7 @@ class Pixelwise(nn.Module):
         """Logits, and the gate (B, C); a gate that is given replaces the network's own."""
         x = self.embed(picture)
         if self.se is not None:
-            y, own = squeeze_excitation(x, self.se.squeeze.weight, self.se.excite.weight)
+            y, own = squeeze_excitation(x, self.se.fc1.weight, self.se.fc2.weight)
             x, gate = (y, own) if gate is None else (x * gate[:, None, None], gate)
         return self.head(x)[..., 0], gate
 

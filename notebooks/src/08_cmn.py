@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from skinlesion import create_model, lessons
 from skinlesion.data.synthetic import synthesize
-from skinlesion.model import SS2D, ChannelMixing
+from skinlesion.model import SS2D, ChannelMixing, ModelConfig
 
 lessons.setup()
 
@@ -62,22 +62,22 @@ times = 192
 
 
 # %% exercise="cmn.channel_mixing"
-def channel_mixing(x: Tensor, extend: nn.Linear, convolution: nn.Conv2d, restore: nn.Linear) -> Tensor:
+def channel_mixing(x: Tensor, fc1: nn.Linear, dwconv: nn.Conv2d, fc2: nn.Linear) -> Tensor:
     """W_2 GELU(t + DWConv(t)) with t = W_1 x, for x (B, H, W, C)."""
-    t = extend(x)  # (B, H, W, r C)
+    t = fc1(x)  # (B, H, W, r C)
     local = convolution(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, r C, H, W) and back
-    return restore(F.gelu(t + local))  # (B, H, W, C)
+    return fc2(F.gelu(t + local))  # (B, H, W, C)
 
 
 # %% exercise="cmn.parameters"
 def parameters(dim: int, ratio: int) -> int:
-    """What CMN adds to a block of dim channels: LayerNorm, extend, 3 x 3 depthwise convolution, restore."""
+    """What CMN adds to a block of dim channels: LayerNorm, fc1, 3 x 3 depthwise convolution, fc2."""
     wide = ratio * dim
     norm = 2 * dim
-    extend = dim * wide + wide
+    widen = dim * wide + wide
     convolution = 9 * wide + wide
-    restore = wide * dim + dim
-    return norm + extend + convolution + restore
+    narrow = wide * dim + dim
+    return norm + widen + convolution + narrow
 
 
 # %%
@@ -142,8 +142,8 @@ linear, convolution, cmn = nn.Linear(DIM, DIM), nn.Conv2d(DIM, DIM, 3, padding=1
 modules = {
     "linear layer": linear,
     "depthwise convolution": lambda x: convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1),
-    "CMN": lambda x: channel_mixing(x, cmn.extend, cmn.convolution, cmn.restore),
-    "SS2D (without SE)": SS2D(dim=DIM, d_state=4, se=False),
+    "CMN": lambda x: channel_mixing(x, cmn.fc1, cmn.dwconv, cmn.fc2),
+    "SS2D (without SE)": SS2D(dim=DIM, config=ModelConfig(d_state=4, se=False)),
 }
 fig, axes = plt.subplots(2, 4, figsize=(8.5, 4.4))
 for (top, bottom), (name, module) in zip(axes.T, modules.items(), strict=True):
@@ -193,8 +193,8 @@ class Mixer(nn.Module):
         if self.kind == "convolution without mixing":
             return self.apart(x.permute(0, 3, 1, 2)).sum(1)
         if self.kind == "mixing without convolution":
-            return self.cmn.restore(F.gelu(self.cmn.extend(x))).sum(-1)
-        return channel_mixing(x, self.cmn.extend, self.cmn.convolution, self.cmn.restore).sum(-1)
+            return self.cmn.fc2(F.gelu(self.cmn.fc1(x))).sum(-1)
+        return channel_mixing(x, self.cmn.fc1, self.cmn.dwconv, self.cmn.fc2).sum(-1)
 
 
 def accuracy(model: nn.Module, far: int = 1) -> float:
@@ -266,9 +266,9 @@ def retrain(activation: str = "gelu", residual: bool = True, ratio: int = 8) -> 
 
     class Other(Mixer):
         def forward(self, x: Tensor) -> Tensor:
-            t = self.cmn.extend(x)
-            local = self.cmn.convolution(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            return self.cmn.restore(act(t + local if residual else local)).sum(-1)
+            t = self.cmn.fc1(x)
+            local = self.cmn.dwconv(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            return self.cmn.fc2(act(t + local if residual else local)).sum(-1)
 
     torch.manual_seed(0)
     print(f"{100 * accuracy(Other('CMN', ratio)):.0f} %")
@@ -312,6 +312,6 @@ _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], rat
 # ## Further reading
 #
 # - [MSVMamba](https://arxiv.org/abs/2405.14174): the block with SE and this feed-forward network.
-# - [MobileNetV2](https://arxiv.org/abs/1801.04381): extend, depthwise, restore, in a convolutional network.
+# - [MobileNetV2](https://arxiv.org/abs/1801.04381): expand, depthwise, project, in a convolutional network.
 # - [PVTv2](https://arxiv.org/abs/2106.13797): a depthwise convolution in a transformer's feed-forward network.
 # - [MLP-Mixer](https://arxiv.org/abs/2105.01601): token mixing and channel mixing, the words.

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from skinlesion import create_model, lessons
 from skinlesion.data.synthetic import synthesize
-from skinlesion.model import CMSSMBlock
+from skinlesion.model import CMSSMBlock, ModelConfig
 from skinlesion.model.cost import count_cost
+from skinlesion.scan import cross_selective_scan as fast_scan
 
 lessons.setup()
 
@@ -53,7 +54,7 @@ class Alone(nn.Module):
         return self.block(image.mean(1)[..., None].expand(-1, -1, -1, self.dim))
 
 
-cost = count_cost(Alone(CMSSMBlock(dim=96, se=False, cmn=False), 96), 64, 64)
+cost = count_cost(Alone(CMSSMBlock(dim=96, config=ModelConfig(se=False, cmn=False)), 96), 64, 64)
 print(
     f"a layer counter sees {cost.layer_macs / 1e6:7.1f} million multiply-adds = {2 * cost.layer_macs / 1e9:.2f} GFLOP"
 )
@@ -85,18 +86,18 @@ print(f"everything is        {' ' * 35} {cost.flops / 1e9:.2f} GFLOP")
 # %% exercise="block.ss2d_branch"
 def ss2d_branch(
     u: Tensor,
-    in_projection: nn.Linear,
+    in_proj: nn.Linear,
     convolution: nn.Conv2d,
     scan,
     norm: nn.LayerNorm,
     se: nn.Module,
-    out_projection: nn.Linear,
+    out_proj: nn.Linear,
 ) -> Tensor:
     """The first branch without its LayerNorm: u (B, H, W, C) -> (B, H, W, C); scan: (B, H, W, D) -> (B, H, W, D)."""
-    x, z = in_projection(u).chunk(2, dim=-1)  # (B, H, W, D) each
+    x, z = in_proj(u).chunk(2, dim=-1)  # (B, H, W, D) each
     x = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, D)
     y, _ = se(norm(scan(F.silu(x))))
-    return out_projection(y * F.silu(z))  # (B, H, W, C)
+    return out_proj(y * F.silu(z))  # (B, H, W, C)
 
 
 # %% exercise="block.cm_ssm_block"
@@ -121,14 +122,14 @@ def my_forward(block: CMSSMBlock):
     layer = block.ss2d
 
     def scan(x: Tensor) -> Tensor:
-        delta, B, C = layer.selection(x)
-        return layer.scan(x, delta, -torch.exp(layer.A_log), B, C, layer.D, layer.step_bias, engine="auto")
+        delta, B, C = layer.scan_parameters(x)
+        return fast_scan(x, delta, -torch.exp(layer.A_logs), B, C, layer.Ds, layer.dt_projs_bias)
 
     def branch(u: Tensor) -> Tensor:
-        parts = (layer.in_projection, layer.convolution, scan, layer.norm, layer.se, layer.out_projection)
+        parts = (layer.in_proj, layer.conv2d, scan, layer.out_norm, layer.se, layer.out_proj)
         return ss2d_branch(u, *parts)
 
-    return lambda x, trace=None: cm_ssm_block(x, block.norm1, branch, block.norm2, block.cmn)
+    return lambda x: cm_ssm_block(x, block.norm1, branch, block.norm2, block.cmn)
 
 
 torch.manual_seed(0)
@@ -331,7 +332,8 @@ class Network(nn.Module):
     def __init__(self, without: tuple[str, ...], dim: int = 16) -> None:
         super().__init__()
         self.embed = nn.Linear(2, dim)
-        self.block = CMSSMBlock(dim=dim, d_state=4, se_ratio=4, se="SE" not in without, cmn="CMN" not in without)
+        config = ModelConfig(d_state=4, se_ratio=4, se="SE" not in without, cmn="CMN" not in without)
+        self.block = CMSSMBlock(dim=dim, config=config)
         if "scan" in without:
             self.block = lessons.plug(self.block, "scan", lonely_scan)
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 1))

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skinlesion import create_model, lessons
+from skinlesion import create_model, lessons, observe
 from skinlesion.data.synthetic import synthesize
-from skinlesion.model import CrossRegionAttention, SqueezeExcitation, Trace
+from skinlesion.model import CrossRegionAttention, SqueezeExcitation
 
 lessons.setup()
 
@@ -100,13 +100,15 @@ def directional_means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # %% exercise="cra.gates"
-def gates(x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Gates g_h (B, H, C) and g_w (B, W, C) in (0, 1) of x (B, H, W, C); mix: C -> C / r, to_h and to_w back."""
+def gates(
+    x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
+) -> tuple[Tensor, Tensor]:
+    """Gates g_h (B, H, C) and g_w (B, W, C) in (0, 1) of x (B, H, W, C); conv1: C -> C / r, conv_h and conv_w back."""
     z_h, z_w = x.mean(dim=2), x.mean(dim=1)  # (B, H, C), (B, W, C)
-    f = mix(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
-    f = F.hardswish(norm(f.transpose(1, 2)).transpose(1, 2))
+    f = conv1(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
+    f = F.hardswish(bn1(f.transpose(1, 2)).transpose(1, 2))
     f_h, f_w = f.split([x.shape[1], x.shape[2]], dim=1)  # (B, H, C / r), (B, W, C / r)
-    return torch.sigmoid(to_h(f_h)), torch.sigmoid(to_w(f_w))
+    return torch.sigmoid(conv_h(f_h)), torch.sigmoid(conv_w(f_w))
 
 
 # %% exercise="cra.apply_gates"
@@ -131,21 +133,22 @@ directional_means, gates, apply_gates = (
 )
 
 
-def cross_region_attention(x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear) -> Tensor:
+def cross_region_attention(
+    x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
+) -> Tensor:
     """Eqs 2 to 7."""
-    return apply_gates(x, *gates(x, mix, norm, to_h, to_w))
+    return apply_gates(x, *gates(x, conv1, bn1, conv_h, conv_w))
 
 
 torch.manual_seed(0)
 network = create_model("tiny").eval()
 mine = lessons.plug(network, "cra", cross_region_attention)
 image = torch.from_numpy(synthesize(3, 96).image).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
-trace = Trace()
-with torch.no_grad():
-    logits, _ = network.forward_features(image, trace)
+with torch.no_grad(), observe(network, "*.cra.*put") as seen:
+    logits = network(image)
     print("largest difference of the logits:", float((logits - mine(image)).abs().max()))
 for skip in ("S2", "S3", "S4"):
-    before, after = trace[f"{skip}.before"], trace[f"{skip}.after"]
+    before, after = seen[f"{skip}.cra.input"], seen[f"{skip}.cra.output"]
     print(f"skip {skip}, {tuple(before.shape[1:])}: what passes {float(after.norm() / before.norm()):.3f}")
 
 # %% [markdown]
@@ -177,9 +180,9 @@ class Pixelwise(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         x = self.embed(picture)
         if isinstance(self.middle, SqueezeExcitation):
-            x, _ = self.middle(x)
+            x = self.middle(x)
         elif isinstance(self.middle, CrossRegionAttention):
-            x = cross_region_attention(x, self.middle.mix, self.middle.norm, self.middle.to_h, self.middle.to_w)
+            x = cross_region_attention(x, self.middle.conv1, self.middle.bn1, self.middle.conv_h, self.middle.conv_w)
         return self.head(x)[..., 0]
 
 
@@ -217,7 +220,7 @@ picture, lesion = marked_batch(300, torch.Generator().manual_seed(1))
 with torch.no_grad():
     answers = {name: network(picture) for name, network in networks.items()}
     cra = networks["CRA"]
-    g_h, g_w = gates(cra.embed(picture), cra.middle.mix, cra.middle.norm, cra.middle.to_h, cra.middle.to_w)
+    g_h, g_w = gates(cra.embed(picture), cra.middle.conv1, cra.middle.bn1, cra.middle.conv_h, cra.middle.conv_w)
 # The channel whose gates single out the lesion most: inside against outside.
 product = g_h[:, :, None] * g_w[:, None]  # (B, H, W, C)
 inside, outside = (product * lesion[..., None]).sum((0, 1, 2)) / lesion.sum(), product.mean((0, 1, 2))

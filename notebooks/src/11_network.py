@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 
-from skinlesion import Segmenter, create_model, explain, lessons
+from skinlesion import Segmenter, create_model, explain, intervene, lessons
 from skinlesion.data.images import normalize, read_image, read_mask
 from skinlesion.data.samples import bundled_samples
 from skinlesion.data.synthetic import synthesize
@@ -151,12 +151,7 @@ def cross_region_attention(x: Tensor, *layers: nn.Module) -> Tensor:
     return apply_gates(x, *gates(x, *layers))
 
 
-def plug_all(network: nn.Module) -> nn.Module:
-    """A copy of the network whose modules compute with your functions."""
-    own = {"scan": scan, "se": squeeze_excitation, "cmn": channel_mixing, "cra": cross_region_attention}
-    for part, function in own.items():
-        network = lessons.plug(network, part, function)
-    return network
+OWN = {"scan": scan, "se": squeeze_excitation, "cmn": channel_mixing, "cra": cross_region_attention}
 
 
 class Mine(nn.Module):
@@ -164,7 +159,7 @@ class Mine(nn.Module):
 
     def __init__(self, network: nn.Module, wiring=run_u) -> None:
         super().__init__()
-        self.net, self.wiring = plug_all(network), wiring
+        self.net, self.wiring = copy.deepcopy(network), wiring
 
     def merge(self, layer: nn.Module):
         return lambda x: layer.reduction(layer.norm(space_to_depth(x)))
@@ -180,10 +175,11 @@ class Mine(nn.Module):
         x = net.embedding(image)  # (B, H / 4, W / 4, C)
         x = self.wiring(x, stages[:4], list(merging), net.skips, list(expanding), stages[4:])
         x = self.expand(net.final_expanding)(x)  # (B, H, W, C / 4)
-        return net.classifier(x.permute(0, 3, 1, 2))  # (B, 1, H, W)
+        return net.head(x.permute(0, 3, 1, 2))  # (B, 1, H, W)
 
     def forward(self, image: Tensor) -> Tensor:
-        return at_any_size(self.fitting, image, 32)
+        with lessons.plugged(self.net, OWN):  # its modules compute with your functions
+            return at_any_size(self.fitting, image, 32)
 
 
 torch.manual_seed(0)
@@ -353,11 +349,11 @@ descendant = create_model("tiny").eval()
 with torch.no_grad():
     descendant.load_state_dict(ancestor.state_dict(), strict=False)  # all that both have
     for block in (module for module in descendant.modules() if isinstance(module, CMSSMBlock)):
-        block.ss2d.se.excite.weight.zero_()  # every gate is sigmoid(0) = 1/2 ...
-        block.ss2d.out_projection.weight.mul_(2)  # ... which the next layer undoes
-        block.cmn.restore.weight.zero_()  # CMN adds nothing; its bias starts at zero
+        block.ss2d.se.fc2.weight.zero_()  # every gate is sigmoid(0) = 1/2 ...
+        block.ss2d.out_proj.weight.mul_(2)  # ... which the next layer undoes
+        block.cmn.fc2.weight.zero_()  # CMN adds nothing; its bias starts at zero
     for attention in descendant.skips:
-        for layer in (attention.to_h, attention.to_w):
+        for layer in (attention.conv_h, attention.conv_w):
             layer.weight.zero_()
             layer.bias.fill_(30)  # sigmoid(30) is 1 in single precision
     difference = (ancestor(images[:4]) - descendant(images[:4])).abs().max()
@@ -408,18 +404,15 @@ def score(image: Tensor, mask: Tensor) -> float:
         return dice(trained(image), mask)
 
 
-def dice_with(change, layer: nn.Module, image: Tensor, mask: Tensor) -> float:
-    """The score while one layer's output is changed."""
-    handle = layer.register_forward_hook(lambda module, inputs, output: change(output))
-    try:
+def dice_with(change, point: str, image: Tensor, mask: Tensor) -> float:
+    """The score while one activation is changed."""
+    with intervene(trained, {point: change}):
         return score(image, mask)
-    finally:
-        handle.remove()
 
 
-layers = {f"E{i + 1}": trained.encoder[i][-1] for i in range(4)}
-layers |= {f"S{i + 2}": trained.skips[i] for i in range(3)}
-layers |= {f"D{4 - i}": trained.decoder[i][-1] for i in range(4)}
+layers = {f"E{i}": f"E{i}.2.output" for i in range(1, 5)}
+layers |= {f"S{i}": f"S{i}.cra.output" for i in range(2, 5)}
+layers |= {"D4": "D4.2.output", "D3": "D3.2.output", "D2": "D2.2.output", "D1": "D1.1.output"}
 x, truth = pictures(DATA)
 
 # %% [markdown] kind="predict"
@@ -493,10 +486,8 @@ CHANGES = {
 
 def look(part: str = "S3", change: str = "mirrored", number: int = 0) -> None:
     """The mask of one image with one map changed."""
-    handle = layers[part].register_forward_hook(lambda module, inputs, output: CHANGES[change](output))
-    with torch.no_grad():
+    with torch.no_grad(), intervene(trained, {layers[part]: CHANGES[change]}):
         changed = trained(x)[number, 0].sigmoid()
-    handle.remove()
     _, axes = plt.subplots(1, 2, figsize=(5, 2.5))
     axes[0].imshow(x[number].permute(1, 2, 0))
     axes[1].imshow(changed, cmap="gray", vmin=0, vmax=1)

@@ -128,7 +128,7 @@ means = [torch.tensor(np.mean([gates[block] for gates in one_by_one], axis=0)) f
 running = itertools.cycle(means)  # the blocks run in this order
 
 
-def constant_gate(x: Tensor, squeeze: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
+def constant_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
     """SE that does not look at the image."""
     gate = next(running).expand(len(x), -1)  # (B, C)
     return x * gate[:, None, None, :], gate
@@ -148,8 +148,8 @@ def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
 changed = {
     "as trained": network,
     "SE: constant gates": lessons.plug(network, "se", constant_gate),
-    "SE: one gate for all channels": explain.neutral_copy(network, ["se"]),
-    "CRA: no row or column preferred": explain.neutral_copy(network, ["cra"]),
+    "SE: one gate for all channels": explain.ablated_model(network, ["se"]),
+    "CRA: no row or column preferred": explain.ablated_model(network, ["cra"]),
 }
 before = masks_of(network)
 print(f"{'':32} IoU with the truth   IoU with the mask before")

@@ -6,6 +6,7 @@
 >>> explain.cra_gates(segmenter.model, image)["S2"].product()           # doctest: +SKIP
 """
 
+from skinlesion.explain.ablation import ablatable_parts, ablated, ablated_model
 from skinlesion.explain.architecture import LayerSize, Part, architecture, layer_sizes
 from skinlesion.explain.attention import SkipGates, cra_gates
 from skinlesion.explain.attribution import (
@@ -15,14 +16,16 @@ from skinlesion.explain.attribution import (
     pixel_region,
     predicted_region,
 )
+from skinlesion.explain.cancellation import Canceled
 from skinlesion.explain.channels import (
     Excitation,
-    Habits,
-    channel_habits,
+    GateRange,
     excitation,
     gate_differences,
+    gate_ranges,
     se_gates,
 )
+from skinlesion.explain.common import read, shared_copy
 from skinlesion.explain.faithfulness import (
     Curves,
     Faithfulness,
@@ -33,9 +36,6 @@ from skinlesion.explain.faithfulness import (
 )
 from skinlesion.explain.implicit import ImplicitAttention, attention_weights, implicit_attention
 from skinlesion.explain.layers import Layer, feature_maps, layers
-from skinlesion.explain.looking import look, shared_copy
-from skinlesion.explain.neutral import neutral_copy, neutral_parts
-from skinlesion.explain.progress import Canceled
 from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
 from skinlesion.explain.response import (
@@ -56,8 +56,8 @@ __all__ = [
     "Curves",
     "Excitation",
     "Faithfulness",
+    "GateRange",
     "GateResponse",
-    "Habits",
     "ImplicitAttention",
     "Layer",
     "LayerSize",
@@ -69,27 +69,28 @@ __all__ = [
     "Shift",
     "SkipGates",
     "SkipResponse",
+    "ablatable_parts",
+    "ablated",
+    "ablated_model",
     "architecture",
     "attention_weights",
     "attribute",
     "baseline_image",
     "channel_correlation",
-    "channel_habits",
     "cra_gates",
     "excitation",
     "faithfulness",
     "feature_maps",
     "gate_differences",
+    "gate_ranges",
     "gate_response",
     "implicit_attention",
     "layer_sizes",
     "layers",
-    "look",
-    "neutral_copy",
-    "neutral_parts",
     "pixel_region",
     "predicted_region",
     "random_control",
+    "read",
     "receptive_field",
     "redundancy",
     "redundancy_by_depth",

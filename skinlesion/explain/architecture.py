@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.layers import feature_maps, layers
-from skinlesion.explain.looking import model_name
-from skinlesion.model import VisionStateSpaceUNet
+from skinlesion.explain.common import model_name
+from skinlesion.explain.layers import feature_maps, layers, with_points
+from skinlesion.hooks import find_point
+from skinlesion.model import CMSSMUNet
 
 
 class Part(NamedTuple):
@@ -56,11 +57,11 @@ def layer_sizes(model: nn.Module, height: int = 256, width: int = 256) -> list[L
     channels = getattr(getattr(model, "config", None), "in_channels", 3)
     first = next(model.parameters())
     blank = torch.zeros(1, channels, height, width, dtype=first.dtype, device=first.device)
-    maps, known = feature_maps(model, blank), layers(model)
+    maps, known, named = feature_maps(model, blank), layers(model), with_points(model)
     sizes = []
     for name, found in maps.items():
         _, h, w, c = found.shape  # (1, h, w, C)
-        count = sum(p.numel() for p in model.get_submodule(known[name].path).parameters())
+        count = sum(p.numel() for p in find_point(named, known[name].point)[0].parameters())
         sizes.append(LayerSize(name, (h, w, c), count))
     return sizes
 
@@ -76,7 +77,7 @@ def architecture(model: nn.Module, height: int = 256, width: int = 256) -> list[
     Raises:
         SkinlesionError: the model is of another kind.
     """
-    if not isinstance(model, VisionStateSpaceUNet):
+    if not isinstance(model, CMSSMUNet):
         raise SkinlesionError(f"Only the paper's network has this picture; {model_name(model)} is another.")
     config = model.config
     stages = len(config.depths)
@@ -98,4 +99,4 @@ def architecture(model: nn.Module, height: int = 256, width: int = 256) -> list[
             skip = f"S{level + 1}"
             parts.append(part(skip, "skip", level + 1, skip, 0, model.skips[level - 1]))
         parts.append(part(f"D{level}", "decoder", level, f"D{level}.{depth}", depth, model.decoder[i], *before))
-    return [*parts, part("head", "head", 1, "expanded", 0, model.final_expanding, model.classifier)]
+    return [*parts, part("head", "head", 1, "expanded", 0, model.final_expanding, model.head)]

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.looking import cell_size, look, model_name
+from skinlesion.explain.common import cell_size, model_name, read
+from skinlesion.hooks import points
 
 Array = NDArray[np.float32]
 
@@ -65,21 +66,22 @@ def cra_gates(model: nn.Module, image: Tensor) -> dict[str, SkipGates]:
     Raises:
         SkinlesionError: the model has no cross-region attention.
     """
-    trace = look(model, image)
-    names = sorted(name.removesuffix(".gate_h") for name in trace if name.endswith(".gate_h"))
+    names = [name.removesuffix(".cra.gate_h") for name in points(model) if name.endswith(".cra.gate_h")]
     if not names:
-        raise SkinlesionError(f"{model_name(model)} has no cross-region attention (it was built with cra=False).")
+        raise SkinlesionError(f"{model_name(model)} has no cross-region attention.")
+
+    seen = read(model, image, "*.cra.*")
 
     def array(name: str) -> Array:
-        return trace[name][0].float().cpu().numpy()
+        return seen[name][0].float().cpu().numpy()
 
     return {
         name: SkipGates(
             name=name,
-            gate_h=array(f"{name}.gate_h"),
-            gate_w=array(f"{name}.gate_w"),
-            before=array(f"{name}.before"),
-            after=array(f"{name}.after"),
+            gate_h=array(f"{name}.cra.gate_h"),
+            gate_w=array(f"{name}.cra.gate_w"),
+            before=array(f"{name}.cra.input"),
+            after=array(f"{name}.cra.output"),
             cell=cell_size(model, int(name[1:])),
         )
         for name in names

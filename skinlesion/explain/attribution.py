@@ -4,7 +4,7 @@ Captum explains one number. Here it is the mean logit over a region: the mask th
 (Captum's own tutorial takes the sum; the mean gives the same picture, in units that can be read.)
 
 An attribution says what this model's output reacts to. It is no proof, and it can be wrong about the model: see
-`skinlesion.explain.faithfulness`, and `sanity_check`.
+`skinlesion.explain.faithfulness` and `skinlesion.explain.shuffled_copy`.
 """
 
 import time
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.layers import Layer, find_layer
-from skinlesion.explain.looking import check_image, shared_copy
-from skinlesion.explain.progress import Progress
+from skinlesion.explain.cancellation import Progress
+from skinlesion.explain.common import check_image, shared_copy
+from skinlesion.explain.layers import Layer, find_layer, with_points
+from skinlesion.hooks import intervene
 
 Method = Literal["integrated_gradients", "grad_cam", "occlusion"]
 Baseline = Literal["skin", "blur", "black"]
@@ -200,7 +201,7 @@ def attribute(
     if (layer is None) == (method == "grad_cam"):
         raise SkinlesionError("Grad-CAM, and only Grad-CAM, explains at a layer: give layer='D2.2', for instance.")
     start = time.perf_counter()
-    copy = shared_copy(model)
+    copy = with_points(model)
     image = image.detach()
     with torch.no_grad():
         score = float(RegionScore(copy, region)(image))
@@ -259,34 +260,17 @@ def _occlusion(
     return _plain(found / channels)  # Captum writes a window's effect into each color
 
 
-class _Tap(nn.Module):
-    """Runs a module and passes its output, channels first, through a layer that Captum can hook.
-
-    Args:
-        module: what it stands for.
-        channels_last: whether that module's output is (B, H, W, C).
-    """
-
-    def __init__(self, module: nn.Module, channels_last: bool) -> None:
-        super().__init__()
-        self.module = module
-        self.channels_last = channels_last
-        self.output = nn.Identity()
-
-    def forward(self, *args: object, **kwargs: object) -> Tensor:
-        y = self.module(*args, **kwargs)
-        if self.channels_last:
-            return self.output(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, C, H, W) and back
-        return self.output(y)
-
-
 def _grad_cam(copy: nn.Module, layer: Layer, image: Tensor, region: Region, progress: Progress) -> NDArray[np.float32]:
     from captum.attr import LayerGradCam
 
-    tap = _Tap(copy.get_submodule(layer.path), layer.channels_last)
-    copy.set_submodule(layer.path, tap)
-    method = LayerGradCam(RegionScore(copy, region, progress), tap.output)
-    found = method.attribute(image, relu_attributions=True).detach()  # (1, 1, h, w)
+    tap = nn.Identity()  # Captum explains a module: the activation takes a detour through this one, channels first
+
+    def detour(y: Tensor) -> Tensor:
+        return tap(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) if layer.channels_last else tap(y)
+
+    method = LayerGradCam(RegionScore(copy, region, progress), tap)
+    with intervene(copy, {layer.point: detour}):
+        found = method.attribute(image, relu_attributions=True).detach()  # (1, 1, h, w)
     size = [side * layer.cell for side in found.shape[2:]]  # of the padded image
     enlarged = F.interpolate(found, size=size, mode="bilinear", align_corners=False)
     return _plain(enlarged[..., : region.shape[0], : region.shape[1]])

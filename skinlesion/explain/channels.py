@@ -1,4 +1,4 @@
-"""Which channels squeeze-and-excitation lets pass (paper section 3.2): per block, over images, and as maps."""
+"""Which channels squeeze-and-excitation keeps (paper section 3.2): per block, over images, and as maps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.looking import look, model_name
-from skinlesion.model import Trace
+from skinlesion.explain.common import model_name, read
+from skinlesion.hooks import points
 
 Array = NDArray[np.float32]
-_GATE = ".ss2d.se.gate"
+_GATE = ".se.gate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Excitation:
 
 
 @dataclass(frozen=True, eq=False)
-class Habits:
+class GateRange:
     """What the channels of one block do over a set of images.
 
     Attributes:
@@ -60,12 +60,11 @@ class Habits:
         return np.flatnonzero(self.highest <= level)
 
 
-def _traced(model: nn.Module, image: Tensor) -> tuple[Trace, list[str]]:
-    trace = look(model, image)
-    blocks = [name.removesuffix(_GATE) for name in trace if name.endswith(_GATE)]
+def _blocks(model: nn.Module) -> list[str]:
+    blocks = [name.removesuffix(_GATE) for name in points(model) if name.endswith(_GATE)]
     if not blocks:
-        raise SkinlesionError(f"{model_name(model)} has no squeeze-and-excitation (it was built with se=False).")
-    return trace, blocks
+        raise SkinlesionError(f"{model_name(model)} has no squeeze-and-excitation.")
+    return blocks
 
 
 def se_gates(model: nn.Module, image: Tensor) -> dict[str, Array]:
@@ -81,8 +80,9 @@ def se_gates(model: nn.Module, image: Tensor) -> dict[str, Array]:
     Raises:
         SkinlesionError: the model has no squeeze-and-excitation.
     """
-    trace, blocks = _traced(model, image)
-    return {block: trace[block + _GATE][0].float().cpu().numpy() for block in blocks}
+    blocks = _blocks(model)
+    seen = read(model, image, f"*{_GATE}")
+    return {block: seen[block + _GATE][0].float().cpu().numpy() for block in blocks}
 
 
 def excitation(model: nn.Module, image: Tensor, block: str) -> Excitation:
@@ -96,14 +96,15 @@ def excitation(model: nn.Module, image: Tensor, block: str) -> Excitation:
     Raises:
         SkinlesionError: the model has no squeeze-and-excitation, or no such block.
     """
-    trace, blocks = _traced(model, image)
+    blocks = _blocks(model)
     if block not in blocks:
         raise SkinlesionError(f"There is no block {block!r}; choose one of: {', '.join(blocks)}.")
-    gate, before = (trace[f"{block}.ss2d.se.{part}"][0].float().cpu().numpy() for part in ("gate", "before"))
+    seen = read(model, image, f"{block}.se.*")
+    gate, before = (seen[f"{block}.se.{part}"][0].float().cpu().numpy() for part in ("gate", "input"))
     return Excitation(block, gate, before)
 
 
-def channel_habits(gates: Sequence[Mapping[str, Array]]) -> dict[str, Habits]:
+def gate_ranges(gates: Sequence[Mapping[str, Array]]) -> dict[str, GateRange]:
     """Which channels pass in every image of a set, and which in none.
 
     Args:
@@ -114,11 +115,11 @@ def channel_habits(gates: Sequence[Mapping[str, Array]]) -> dict[str, Habits]:
     """
     if not gates:
         raise SkinlesionError("Give the gates of at least one image.")
-    habits = {}
+    ranges = {}
     for block in gates[0]:
         values = np.stack([each[block] for each in gates])  # (images, C)
-        habits[block] = Habits(block, values.mean(0), values.min(0), values.max(0))
-    return habits
+        ranges[block] = GateRange(block, values.mean(0), values.min(0), values.max(0))
+    return ranges
 
 
 def gate_differences(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, Array]:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.explain.attribution import BATCH, Attribution, Baseline, Region, baseline_image, check_region
-from skinlesion.explain.looking import shared_copy
-from skinlesion.explain.progress import Progress
+from skinlesion.explain.cancellation import Progress
+from skinlesion.explain.common import shared_copy
 
 Array = NDArray[np.float64]
 PATCHES = 16  # along each side: single pixels would test noise

@@ -1,19 +1,18 @@
 """The layers of any model of the kit by name, and their feature maps, channels last."""
 
+import re
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.looking import check_image, model_name, shared_copy
-from skinlesion.model import VisionStateSpaceUNet
+from skinlesion.explain.common import check_image, model_name, shared_copy
+from skinlesion.hooks import name_outputs, observe, points
 
 # Heights of two blank images that are run to tell the axes of a map apart: its height is the axis that grows. They
 # differ by 128 also after they are padded to a multiple of 16, 32, 64 or 128, so a cell's side is 128 / growth.
 _PROBES = (32, 160)
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,13 @@ class Layer:
 
     Attributes:
         name: E1.1, S2, D1.1, ... in the paper's network; elsewhere the module's path.
-        path: of the module in the model.
+        point: that carries it, see `skinlesion.points`.
         channels_last: whether its output is (B, H, W, C) rather than (B, C, H, W).
         cell: image pixels along one side of a cell of the map.
     """
 
     name: str
-    path: str
+    point: str
     channels_last: bool
     cell: int
 
@@ -41,67 +40,46 @@ def layers(model: nn.Module) -> dict[str, Layer]:
     Args:
         model: any model of the kit, or one that takes an image (B, C, H, W); it is left as it was.
     """
-    copy = shared_copy(model)
-    paths = _candidates(model)
-    shapes: dict[str, list[torch.Size | None]] = {}
-
-    def watch(name: str, path: str) -> None:
-        def hook(_module: nn.Module, _inputs: object, output: Any) -> None:
-            is_map = isinstance(output, Tensor) and output.dim() == 4
-            shapes.setdefault(name, []).append(output.shape if is_map else None)
-
-        copy.get_submodule(path).register_forward_hook(hook)
-
-    for name, path in paths.items():
-        watch(name, path)
+    copy = with_points(model)
     first = next(model.parameters())
     channels = getattr(getattr(model, "config", None), "in_channels", 3)
+    probes = []
     with torch.no_grad():
         for height in _PROBES:
-            copy(torch.full((1, channels, height, 32), 0.5, dtype=first.dtype, device=first.device))
-    found = (_layer(name, paths[name], seen) for name, seen in shapes.items())
+            with observe(copy, "*output") as seen:
+                copy(torch.full((1, channels, height, 32), 0.5, dtype=first.dtype, device=first.device))
+            probes.append(seen)
+    names = {_layer_name(point): point for point in probes[0] if _is_block(point)}
+    found = (_layer(name, point, [seen[point].shape for seen in probes]) for name, point in names.items())
     return {layer.name: layer for layer in found if layer is not None}
 
 
-def _layer(name: str, path: str, shapes: list[torch.Size | None]) -> Layer | None:
-    """What a module's output shapes in the two probes say; None if it is no map, or runs more than once a pass."""
-    if len(shapes) != len(_PROBES) or shapes[0] is None or shapes[1] is None:
+def with_points(model: nn.Module) -> nn.Module:
+    """A `shared_copy` of a network; if it names no points, its blocks get one each."""
+    copy = shared_copy(model)
+    if not points(copy):
+        name_outputs(copy)
+    return copy
+
+
+def _is_block(point: str) -> bool:
+    """Whether a point is the output of a block rather than of a part inside it."""
+    return not re.search(r"\.(ss2d|se|cmn)\.output$|^(merging|expanding)\.", point)
+
+
+def _layer_name(point: str) -> str:
+    return point.removesuffix(".output").removesuffix(".cra")
+
+
+def _layer(name: str, point: str, shapes: list[torch.Size]) -> Layer | None:
+    """What an output's shapes in the two probes say; None if it is no map."""
+    if any(len(shape) != 4 for shape in shapes):
         return None
     growth = [after - before for before, after in zip(*shapes, strict=True)]
     axis = 1 if growth[1] > 0 else 2
     if growth[axis] <= 0:  # of one size, whatever the image's
         return None
-    return Layer(name, path, axis == 1, (_PROBES[1] - _PROBES[0]) // growth[axis])
-
-
-def _candidates(model: nn.Module) -> dict[str, str]:
-    """Name -> path of the modules worth watching."""
-    if isinstance(model, VisionStateSpaceUNet):
-        return _named_by_the_paper(model)
-    paths: dict[str, str] = {}
-
-    def add(path: str, module: nn.Module) -> None:
-        if isinstance(module, nn.ModuleList):
-            for name, child in module.named_children():
-                add(f"{path}.{name}", child)
-        elif not isinstance(module, _NORMS) and any(True for _ in module.parameters()):
-            paths[path] = path
-
-    for name, child in model.named_children():
-        add(name, child)
-    return paths
-
-
-def _named_by_the_paper(model: VisionStateSpaceUNet) -> dict[str, str]:
-    config, stages = model.config, len(model.config.depths)
-    paths = {"embedding": "embedding"}
-    for i, depth in enumerate(config.depths):
-        paths |= {f"E{i + 1}.{j + 1}": f"encoder.{i}.{j}" for j in range(depth)}
-    if config.cra:
-        paths |= {f"S{i + 2}": f"skips.{i}" for i in range(stages - 1)}
-    for i, depth in enumerate(config.decoder_depths):
-        paths |= {f"D{stages - i}.{j + 1}": f"decoder.{i}.{j}" for j in range(depth)}
-    return paths | {"expanded": "final_expanding"}
+    return Layer(name, point, axis == 1, (_PROBES[1] - _PROBES[0]) // growth[axis])
 
 
 def find_layer(model: nn.Module, name: str) -> Layer:
@@ -128,17 +106,10 @@ def feature_maps(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         Layer -> (B, h, w, C), in the order in which they run.
     """
     check_image(images, single=False)
-    copy = shared_copy(model)
-    maps: dict[str, Tensor] = {}
-
-    def watch(layer: Layer) -> None:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            # A copy: an activation that comes after may work in place.
-            maps[layer.name] = output.clone() if layer.channels_last else output.permute(0, 2, 3, 1).clone()
-
-        copy.get_submodule(layer.path).register_forward_hook(hook)
-
-    for layer in layers(model).values():
-        watch(layer)
-    copy(images)
-    return maps
+    known, copy = layers(model), with_points(model)
+    with observe(copy, *(layer.point for layer in known.values())) as seen:
+        copy(images)
+    return {
+        layer.name: seen[layer.point] if layer.channels_last else seen[layer.point].permute(0, 2, 3, 1)
+        for layer in known.values()
+    }

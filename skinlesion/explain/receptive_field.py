@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.layers import Layer, find_layer
-from skinlesion.explain.looking import check_image, shared_copy
+from skinlesion.explain.common import check_image
+from skinlesion.explain.layers import Layer, find_layer, with_points
+from skinlesion.hooks import observe
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +60,17 @@ def receptive_field(
     row, column = at or (height // 2, width // 2)
     if not (0 <= row < height and 0 <= column < width):
         raise SkinlesionError(f"Pixel {(row, column)} is outside the image of {height} x {width}.")
-    copy = shared_copy(model)
-    kept: list[Tensor] = []
+    copy = with_points(model)
     found = Layer("logit", "", channels_last=False, cell=1) if layer is None else find_layer(model, layer)
-    if layer is not None:
-        copy.get_submodule(found.path).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
     total = torch.zeros(height, width, dtype=torch.float64)
     for image in images.split(1):
         pixels = image.detach().clone().requires_grad_()
-        logits = copy(pixels)
-        output = kept.pop() if layer is not None else logits
+        if layer is None:
+            output = copy(pixels)
+        else:
+            with observe(copy, found.point) as seen:
+                copy(pixels)
+            output = seen[found.point]
         if not found.channels_last:
             output = output.permute(0, 2, 3, 1)  # (1, h, w, C)
         (gradient,) = torch.autograd.grad(output[0, row // found.cell, column // found.cell].sum(), pixels)

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.explain.looking import cell_size, look, model_name
+from skinlesion.explain.common import cell_size, model_name, read
+from skinlesion.hooks import find_point, points
+from skinlesion.model import SS2D
 from skinlesion.scan.reference import four_routes
 
 ROUTE_NAMES = ("along rows", "down columns", "along rows, backward", "down columns, backward")
@@ -59,16 +62,6 @@ class ScanInputs:
         """Rows and columns of tokens."""
         return self.x.shape[0], self.x.shape[1]
 
-    def token_at(self, row: int, column: int) -> tuple[int, int]:
-        """The token (row, column) that holds an image's pixel.
-
-        Raises:
-            SkinlesionError: the pixel lies outside the image.
-        """
-        token = row // self.cell, column // self.cell
-        self.check(token)
-        return token
-
     def check(self, token: tuple[int, int]) -> None:
         """Refuse a token outside the grid.
 
@@ -93,21 +86,25 @@ def scan_inputs(model: nn.Module, image: Tensor, block: str = "E1.1") -> ScanInp
     Raises:
         SkinlesionError: the model is of another kind, or has no such block.
     """
-    trace = look(model, image)
-    blocks = [name.removesuffix(".ss2d.merged") for name in trace if name.endswith(".ss2d.merged")]
+    blocks = [name.removesuffix(".ss2d.y") for name in points(model) if name.endswith(".ss2d.y")]
+    if not blocks:
+        raise SkinlesionError(f"{model_name(model)} has no selective scan in blocks.")
     if block not in blocks:
         raise SkinlesionError(f"{model_name(model)} has no block {block!r}; choose one of: {', '.join(blocks)}.")
-    found = {part: trace[f"{block}.ss2d.{part}"].detach() for part in ("x", "delta", "A", "B", "C", "D", "merged")}
-    step = F.softplus(found["delta"] + trace[f"{block}.ss2d.delta_bias"].detach())
+    seen = read(model, image, f"{block}.ss2d.*")
+    found = {part: seen[f"{block}.ss2d.{part}"][0] for part in ("x", "delta", "B", "C", "y")}
+    ss2d = find_point(model, f"{block}.ss2d.y")[0]
+    assert isinstance(ss2d, SS2D)
+    step = F.softplus(found["delta"] + ss2d.dt_projs_bias.detach())
     return ScanInputs(
         block=block,
-        x=found["x"][0],
-        step=step[0],
-        A=found["A"],
-        B=found["B"][0],
-        C=found["C"][0],
-        D=found["D"],
-        merged=found["merged"][0],
+        x=found["x"],
+        step=step,
+        A=-torch.exp(ss2d.A_logs.detach()),
+        B=found["B"],
+        C=found["C"],
+        D=ss2d.Ds.detach(),
+        merged=found["y"],
         cell=cell_size(model, int(block[1 : block.index(".")])),
     )
 

@@ -8,9 +8,9 @@
 from skinlesion.lessons.catalog import LESSONS, Lesson, exercises
 from skinlesion.lessons.checker import check
 from skinlesion.lessons.help import hint, solution
-from skinlesion.lessons.plug import plug
 from skinlesion.lessons.result import CheckResult
 from skinlesion.lessons.session import FAST, setup, use
+from skinlesion.lessons.substitution import plug, plugged
 
 __all__ = [
     "FAST",
@@ -21,6 +21,7 @@ __all__ = [
     "exercises",
     "hint",
     "plug",
+    "plugged",
     "setup",
     "solution",
     "use",

@@ -13,13 +13,13 @@ from skinlesion.model.patches import (
 )
 from skinlesion.model.se import SqueezeExcitation, squeeze_excitation
 from skinlesion.model.ss2d import SS2D, set_engine
-from skinlesion.model.trace import Trace
-from skinlesion.model.unet import Features, VisionStateSpaceUNet
+from skinlesion.model.unet import CMSSMUNet, Features
 
 __all__ = [
     "PRESETS",
     "SS2D",
     "CMSSMBlock",
+    "CMSSMUNet",
     "ChannelMixing",
     "CrossRegionAttention",
     "DropPath",
@@ -29,8 +29,6 @@ __all__ = [
     "PatchExpanding",
     "PatchMerging",
     "SqueezeExcitation",
-    "Trace",
-    "VisionStateSpaceUNet",
     "apply_gates",
     "channel_mixing",
     "depth_to_space",

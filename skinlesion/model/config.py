@@ -115,10 +115,11 @@ class ModelConfig(Config):
             raise SkinlesionError(
                 f"depths {self.depths} and decoder_depths {self.decoder_depths} must have the same number of stages."
             )
-        if self.dim % self.patch_size:
+        if self.dim % self.patch_size or self.dim < 2 * self.patch_size:
+            # The last LayerNorm runs over dim / patch_size channels; over one channel its output is constant.
             raise SkinlesionError(
-                f"dim must be a multiple of patch_size, since the head maps {self.dim} channels to "
-                f"dim / patch_size; got dim={self.dim}, patch_size={self.patch_size}."
+                "dim must be a multiple of patch_size and at least twice as large, since dim / patch_size channels "
+                f"reach the head; got dim={self.dim}, patch_size={self.patch_size}."
             )
 
 

@@ -21,7 +21,7 @@ class Cost:
         parameters: trainable numbers.
         layer_macs: multiply-adds of linear and convolution layers, as thop counts.
         product_flops: floating-point operations of all convolutions and matrix products, projections included.
-        scan_flops: 9 L D N + L D for each route of each scan (Mamba's own rule).
+        scan_flops: 9 L D N + L D for each direction of each scan (Mamba's own rule).
     """
 
     parameters: int
@@ -68,8 +68,8 @@ def count_cost(model: nn.Module, height: int = 256, width: int = 256) -> Cost:
         nonlocal macs, scan
         if isinstance(module, SS2D):
             tokens = inputs[0].shape[1] * inputs[0].shape[2]
-            routes, channels, states = module.A_log.shape
-            scan += routes * tokens * channels * (9 * states + 1)
+            directions, channels, states = module.A_logs.shape
+            scan += directions * tokens * channels * (9 * states + 1)
         else:
             macs += _layer_macs(module, output)
 
@@ -78,7 +78,7 @@ def count_cost(model: nn.Module, height: int = 256, width: int = 256) -> Cost:
     try:
         model.eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, 3, height, width))
+            model(torch.zeros(1, getattr(getattr(model, "config", None), "in_channels", 3), height, width))
     finally:
         model.train(training)
         for hook in hooks:

@@ -1,9 +1,15 @@
-"""Changing the grid: patch embedding, merging and expanding (paper section 3.1; sizes of VM-UNet).
+r"""Changing the grid: patch embedding, merging and expanding (paper section 3.1; A1).
 
-Inside the network tensors are channels last, (B, H, W, C).
+.. math:: (H, W, C) \xrightarrow{\text{merge}} (H/2, W/2, 2C), \qquad
+    (H, W, C) \xrightarrow{\text{expand}} (2H, 2W, C/2)
+
+Merging is Swin Transformer's (https://arxiv.org/abs/2103.14030), expanding Swin-Unet's
+(https://arxiv.org/abs/2105.05537); the sizes are VM-UNet's. Inside the network tensors are channels last, (B, H, W, C).
 """
 
 from torch import Tensor, nn
+
+from skinlesion.hooks import point
 
 
 def space_to_depth(x: Tensor) -> Tensor:
@@ -44,6 +50,8 @@ class PatchEmbedding(nn.Module):
         patch_size: side of a patch in pixels.
     """
 
+    POINTS = ("output",)
+
     def __init__(self, *, in_channels: int, dim: int, patch_size: int) -> None:
         super().__init__()
         self.projection = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
@@ -51,7 +59,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, H / patch_size, W / patch_size, dim)."""
-        return self.norm(self.projection(image).permute(0, 2, 3, 1).contiguous())
+        return point(self, "output", self.norm(self.projection(image).permute(0, 2, 3, 1).contiguous()))
 
 
 class PatchMerging(nn.Module):
@@ -61,6 +69,8 @@ class PatchMerging(nn.Module):
         dim: channels that come in.
     """
 
+    POINTS = ("output",)
+
     def __init__(self, *, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * dim)
@@ -68,7 +78,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, H / 2, W / 2, 2 dim), even H and W."""
-        return self.reduction(self.norm(space_to_depth(x)))
+        return point(self, "output", self.reduction(self.norm(space_to_depth(x))))
 
 
 class PatchExpanding(nn.Module):
@@ -80,6 +90,8 @@ class PatchExpanding(nn.Module):
         factor: 2 between decoder stages, `patch_size` before the head.
     """
 
+    POINTS = ("output",)
+
     def __init__(self, *, dim: int, out_dim: int, factor: int) -> None:
         super().__init__()
         self.factor = factor
@@ -88,4 +100,4 @@ class PatchExpanding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, factor H, factor W, out_dim)."""
-        return self.norm(depth_to_space(self.expansion(x), self.factor))
+        return point(self, "output", self.norm(depth_to_space(self.expansion(x), self.factor)))

@@ -4,7 +4,8 @@ r"""SS2D: the two-dimensional selective scan with its projections, and SE inside
     (x, z) = W_\mathrm{in}\, u, \quad x \leftarrow \mathrm{SiLU}(\mathrm{DWConv}(x)), \quad
     y = \mathrm{SE}(\mathrm{LN}(\mathrm{scan}(x))), \quad W_\mathrm{out}\,(y \cdot \mathrm{SiLU}(z))
 
-The step sizes, B and C of every route are computed from the token itself: that is the selectivity of S6.
+Mamba (https://arxiv.org/abs/2312.00752) computes the step size Delta, B and C from the token itself, which makes the
+scan selective; VMamba (https://arxiv.org/abs/2401.10166) runs it in four directions. Sizes and initial values: A2, A3.
 """
 
 import math
@@ -13,70 +14,63 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skinlesion.hooks import point
+from skinlesion.model.config import ModelConfig
 from skinlesion.model.convolution import depthwise_conv
 from skinlesion.model.se import SqueezeExcitation
-from skinlesion.model.trace import Trace
 from skinlesion.scan import choose_engine, cross_selective_scan
 
-ROUTES = 4
+DIRECTIONS = 4
 
 
-def _step_bias(routes: int, dim: int, low: float = 1e-3, high: float = 1e-1, floor: float = 1e-4) -> Tensor:
+def _dt_bias(directions: int, dim: int, low: float = 1e-3, high: float = 1e-1, floor: float = 1e-4) -> Tensor:
     """Biases whose softplus, the initial step size, is log-uniform between `low` and `high`."""
-    step = torch.exp(torch.rand(routes, dim) * math.log(high / low) + math.log(low)).clamp(min=floor)
+    step = torch.exp(torch.rand(directions, dim) * math.log(high / low) + math.log(low)).clamp(min=floor)
     return step + torch.log(-torch.expm1(-step))  # the inverse of softplus
 
 
 class SS2D(nn.Module):
-    """The selective scan over an image, along four routes with their own parameters.
+    """The selective scan over an image in four directions, each with its own parameters.
+
+    Points: x (B, H, W, D), the scan's input; z (B, H, W, D), before its SiLU; delta (B, H, W, K, D), before bias and
+    softplus; B and C (B, H, W, K, N); y (B, H, W, D), the sum of the four scans; output (B, H, W, C).
 
     Args:
-        dim: channels C that come in and leave.
-        d_state: states N.
-        expand: inner width over `dim`.
-        dt_rank: rank R of the step-size projection; None for ceil(dim / 16).
-        se: squeeze-and-excitation after the scan's LayerNorm, before the gate z (A4).
-        se_ratio: inner width over squeezed width.
+        dim: channels C.
+        config: the network's options, of which `d_state`, `expand`, `dt_rank`, `se` and `se_ratio` matter here; None
+            for the paper's.
 
     Attributes:
-        scan: the function that scans; a lesson may put another of the same signature here.
-        engine: what `scan` is told; see `set_engine`.
+        engine: which scan engine to use; see `set_engine`.
     """
 
-    def __init__(
-        self,
-        *,
-        dim: int,
-        d_state: int = 16,
-        expand: int = 2,
-        dt_rank: int | None = None,
-        se: bool = True,
-        se_ratio: int = 8,
-    ) -> None:
+    POINTS = ("x", "z", "delta", "B", "C", "y", "output")
+
+    def __init__(self, *, dim: int, config: ModelConfig | None = None) -> None:
         super().__init__()
-        inner = expand * dim
+        config = config or ModelConfig()
+        inner, d_state = config.expand * dim, config.d_state
         self.d_state = d_state
-        self.dt_rank = dt_rank or math.ceil(dim / 16)
-        self.scan = cross_selective_scan
+        self.dt_rank = config.dt_rank or math.ceil(dim / 16)
         self.engine = "auto"
 
-        self.in_projection = nn.Linear(dim, 2 * inner, bias=False)
-        self.convolution = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
+        self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         bound = inner**-0.5
-        self.route_projection = nn.Parameter(
-            torch.empty(ROUTES, self.dt_rank + 2 * d_state, inner).uniform_(-bound, bound)
+        self.x_proj_weight = nn.Parameter(
+            torch.empty(DIRECTIONS, self.dt_rank + 2 * d_state, inner).uniform_(-bound, bound)
         )
         bound = self.dt_rank**-0.5
-        self.step_weight = nn.Parameter(torch.empty(ROUTES, inner, self.dt_rank).uniform_(-bound, bound))
-        self.step_bias = nn.Parameter(_step_bias(ROUTES, inner))
-        self.A_log = nn.Parameter(torch.log(torch.arange(1.0, d_state + 1)).repeat(ROUTES, inner, 1))
-        self.D = nn.Parameter(torch.ones(ROUTES, inner))
-        self.norm = nn.LayerNorm(inner)
-        self.se = SqueezeExcitation(dim=inner, ratio=se_ratio) if se else None
-        self.out_projection = nn.Linear(inner, dim, bias=False)
+        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, inner, self.dt_rank).uniform_(-bound, bound))
+        self.dt_projs_bias = nn.Parameter(_dt_bias(DIRECTIONS, inner))
+        self.A_logs = nn.Parameter(torch.log(torch.arange(1.0, d_state + 1)).repeat(DIRECTIONS, inner, 1))
+        self.Ds = nn.Parameter(torch.ones(DIRECTIONS, inner))
+        self.out_norm = nn.LayerNorm(inner)
+        self.se = SqueezeExcitation(dim=inner, ratio=config.se_ratio) if config.se else None
+        self.out_proj = nn.Linear(inner, dim, bias=False)
 
-    def selection(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What each token asks of each route.
+    def scan_parameters(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scan's inputs that depend on the token, for each direction.
 
         Args:
             x: (B, H, W, D).
@@ -85,30 +79,27 @@ class SS2D(nn.Module):
             delta before bias and softplus, (B, H, W, K, D); B and C, (B, H, W, K, N).
         """
         batch, height, width, _ = x.shape
-        low_and_states = F.linear(x, self.route_projection.flatten(0, 1))  # (B, H, W, K (R + 2 N))
-        low_and_states = low_and_states.unflatten(-1, (ROUTES, -1))  # (B, H, W, K, R + 2 N)
+        low_and_states = F.linear(x, self.x_proj_weight.flatten(0, 1))  # (B, H, W, K (R + 2 N))
+        low_and_states = low_and_states.unflatten(-1, (DIRECTIONS, -1))  # (B, H, W, K, R + 2 N)
         low, B, C = low_and_states.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        by_route = low.flatten(0, 2).transpose(0, 1)  # (K, B H W, R)
-        delta = torch.bmm(by_route, self.step_weight.transpose(1, 2))  # (K, B H W, D)
+        by_direction = low.flatten(0, 2).transpose(0, 1)  # (K, B H W, R)
+        delta = torch.bmm(by_direction, self.dt_projs_weight.transpose(1, 2))  # (K, B H W, D)
         delta = delta.unflatten(1, (batch, height, width)).permute(1, 2, 3, 0, 4)  # (B, H, W, K, D)
         return delta, B, C
 
-    def forward(self, u: Tensor, trace: Trace | None = None) -> Tensor:
+    def forward(self, u: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        x, z = self.in_projection(u).chunk(2, dim=-1)  # (B, H, W, D) each
-        x = F.silu(depthwise_conv(x, self.convolution))
-        delta, B, C = self.selection(x)
-        A = -torch.exp(self.A_log)
-        y = self.scan(x, delta, A, B, C, self.D, self.step_bias, engine=self.engine)
-        if trace is not None:
-            trace.record(x=x, delta=delta, A=A, B=B, C=C, D=self.D, delta_bias=self.step_bias, merged=y)
-        y = self.norm(y)
+        x, z = self.in_proj(u).chunk(2, dim=-1)  # (B, H, W, D) each
+        x = point(self, "x", F.silu(depthwise_conv(x, self.conv2d)))
+        z = point(self, "z", z)
+        delta, B, C = self.scan_parameters(x)
+        delta, B, C = point(self, "delta", delta), point(self, "B", B), point(self, "C", C)
+        A = -torch.exp(self.A_logs)
+        y = cross_selective_scan(x, delta, A, B, C, self.Ds, self.dt_projs_bias, engine=self.engine)
+        y = self.out_norm(point(self, "y", y))
         if self.se is not None:
-            before = y
-            y, gate = self.se(y)
-            if trace is not None:
-                trace.under("se").record(before=before, gate=gate, after=y)
-        return self.out_projection(y * F.silu(z))
+            y = self.se(y)
+        return point(self, "output", self.out_proj(y * F.silu(z)))
 
 
 def set_engine(model: nn.Module, engine: str) -> None:

@@ -1,5 +1,12 @@
-"""The whole network: VM-UNet's skeleton with CM-SSM blocks and cross-region attention (paper figure 1)."""
+r"""The whole network: VM-UNet's skeleton with CM-SSM blocks and cross-region attention (paper figure 1; A10, A11, A12).
 
+.. math:: D_i = \mathrm{blocks}\big(\mathrm{expand}(D_{i+1} + \mathrm{CRA}(S_{i+1}))\big)
+
+VM-UNet is Ruan et al., https://arxiv.org/abs/2402.02491. Weights start at random: no pretrained ones exist for the
+paper's blocks (A36).
+"""
+
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +18,6 @@ from skinlesion.model.cmn import ChannelMixing
 from skinlesion.model.config import ModelConfig
 from skinlesion.model.cra import CrossRegionAttention
 from skinlesion.model.patches import PatchEmbedding, PatchExpanding, PatchMerging
-from skinlesion.model.trace import Trace
 
 
 class Features(NamedTuple):
@@ -41,7 +47,7 @@ def _initialize(module: nn.Module) -> None:
 
 
 def _initialize_as_convolutions(network: nn.Module) -> None:
-    """Give the pointwise layers of CMN and CRA PyTorch's default for a convolution, which a Linear layer shares (A40)."""
+    """Give CMN's and CRA's pointwise layers PyTorch's default for a convolution, which Linear shares (A40)."""
     for module in network.modules():
         if isinstance(module, ChannelMixing | CrossRegionAttention):
             for layer in module.children():
@@ -49,11 +55,14 @@ def _initialize_as_convolutions(network: nn.Module) -> None:
                     layer.reset_parameters()
 
 
-class VisionStateSpaceUNet(nn.Module):
+class CMSSMUNet(nn.Module):
     """The paper's network; with `se`, `cmn` and `cra` off it is VM-UNet.
 
     The encoder halves the grid between stages; the inputs of its stages 2, 3, .. are the skips. The decoder adds a
     skip (through its CRA) and then doubles the grid at the start of each stage but the first.
+
+    Points: those of its parts, by the paper's names: "embedding.output", "E1.1.ss2d.x", "E1.1.se.gate",
+    "E1.1.cmn.hidden", "E1.1.output", .., "S2.cra.gate_h", .., "D1.1.output", "expanded.output".
 
     Args:
         config: sizes and switches.
@@ -89,39 +98,25 @@ class VisionStateSpaceUNet(nn.Module):
         self.apply(_initialize)
         if config.conv_init:
             _initialize_as_convolutions(self)
-        self.classifier = nn.Conv2d(config.dim // config.patch_size, 1, 1)
+        self.head = nn.Conv2d(config.dim // config.patch_size, 1, 1)
 
     def _stage(self, width: int, depth: int, rates: list[float]) -> nn.ModuleList:
         """`depth` blocks, which take their stochastic-depth rates from the front of `rates`."""
-        config = self.config
-        return nn.ModuleList(
-            CMSSMBlock(
-                dim=width,
-                d_state=config.d_state,
-                expand=config.expand,
-                dt_rank=config.dt_rank,
-                se=config.se,
-                se_ratio=config.se_ratio,
-                cmn=config.cmn,
-                cmn_ratio=config.cmn_ratio,
-                cmn_residual=config.cmn_residual,
-                drop_path=rates.pop(0),
-            )
-            for _ in range(depth)
-        )
+        return nn.ModuleList(CMSSMBlock(dim=width, config=self.config, drop_path=rates.pop(0)) for _ in range(depth))
 
-    def _skip(self, stage: int, skip: Tensor, trace: Trace | None) -> Tensor:
-        attention = self.skips[stage]
-        if isinstance(attention, CrossRegionAttention):
-            return attention(skip, trace and trace.under(f"S{stage + 2}"))
-        return attention(skip)
+    def public_name(self, path: str) -> str:
+        """The paper's name of a module: "encoder.2.0.ss2d.se" -> "E3.1.se", "skips.0" -> "S2.cra"."""
+        stages = len(self.encoder)
+        path = path.replace("final_expanding", "expanded").replace("ss2d.se", "se")
+        path = re.sub(r"^skips\.(\d+)", lambda m: f"S{int(m[1]) + 2}.cra", path)
+        path = re.sub(r"^encoder\.(\d+)\.(\d+)", lambda m: f"E{int(m[1]) + 1}.{int(m[2]) + 1}", path)
+        return re.sub(r"^decoder\.(\d+)\.(\d+)", lambda m: f"D{stages - int(m[1])}.{int(m[2]) + 1}", path)
 
-    def forward_features(self, image: Tensor, trace: Trace | None = None) -> tuple[Tensor, Features]:
-        """Segment, and give the feature maps too.
+    def forward_features(self, image: Tensor) -> tuple[Tensor, Features]:
+        """Segment, and return the feature maps that the distillation losses compare.
 
         Args:
             image: (B, in_channels, H, W), any H and W; it is padded to whole patches and the result cropped back.
-            trace: if given, filled with gates, scan inputs and block outputs.
 
         Returns:
             logits, (B, 1, H, W), and the features.
@@ -133,10 +128,7 @@ class VisionStateSpaceUNet(nn.Module):
         def run(name: str, stage: nn.Module, x: Tensor) -> Tensor:
             assert isinstance(stage, nn.ModuleList)
             for i, block in enumerate(stage, start=1):
-                x = block(x, trace and trace.under(f"{name}.{i}"))
-                blocks[f"{name}.{i}"] = x
-                if trace is not None:
-                    trace.under(f"{name}.{i}").record(output=x)
+                x = blocks[f"{name}.{i}"] = block(x)
             return x
 
         multiple = self.config.patch_size * 2 ** (stages - 1)
@@ -150,10 +142,10 @@ class VisionStateSpaceUNet(nn.Module):
         for i, stage in enumerate(self.decoder):
             if i > 0:
                 level = len(skips) - 1
-                x = self.expanding[i - 1](x + self._skip(level, skips.pop(), trace))  # (B, 2 H, 2 W, C / 2)
+                x = self.expanding[i - 1](x + self.skips[level](skips.pop()))  # (B, 2 H, 2 W, C / 2)
             x = run(f"D{stages - i}", stage, x)
         expanded = self.final_expanding(x)  # (B, H, W, C / 4)
-        logits = self.classifier(expanded.permute(0, 3, 1, 2))[..., :height, :width]  # (B, 1, H, W)
+        logits = self.head(expanded.permute(0, 3, 1, 2))[..., :height, :width]  # (B, 1, H, W)
         return logits, Features(blocks, expanded)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, replacing
+from skinlesion.migration import FORMAT, READABLE, migrate
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -22,7 +23,7 @@ class SafeCheckpointIO(CheckpointIO):
         """Write to a temporary name, then rename: a kill leaves the previous checkpoint."""
         make_folder(Path(path).parent)
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            torch.save({**checkpoint, "skinlesion_format": FORMAT}, temporary)
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
@@ -30,15 +31,19 @@ class SafeCheckpointIO(CheckpointIO):
         """Read on the CPU; Lightning moves what belongs elsewhere.
 
         Raises:
-            SkinlesionError: the file is damaged, or holds more than tensors and plain values.
+            SkinlesionError: the file is damaged, holds more than tensors and plain values, or is of a newer version.
         """
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
             raise SkinlesionError(
                 f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this program. "
                 "Start the run again in another folder with --out."
             ) from error
+        written = checkpoint.get("skinlesion_format", 1)
+        if written not in READABLE:
+            raise SkinlesionError(f"{path} was written by a newer version (format {written!r}): update skinlesion.")
+        return {**checkpoint, "state_dict": migrate(checkpoint["state_dict"], written)}
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file."""

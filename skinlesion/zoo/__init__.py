@@ -6,12 +6,14 @@ original is, what was changed, and what had to be guessed. Their `dim` scales al
 published sizes, small values train on a CPU.
 """
 
+import math
 from typing import Any
 
 from torch import nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.model import PRESETS, VisionStateSpaceUNet
+from skinlesion.hooks import name_outputs
+from skinlesion.model import PRESETS, CMSSMUNet
 from skinlesion.model.config import Config
 from skinlesion.zoo.attention_unet import AttentionUNet, AttentionUNetConfig
 from skinlesion.zoo.hcmamba import HCMamba, HCMambaConfig
@@ -25,7 +27,7 @@ from skinlesion.zoo.utnetv2 import UTNetV2, UTNetV2Config
 
 # Each name's network and the config whose values a caller may override.
 REGISTRY: dict[str, tuple[type[nn.Module], Config]] = {
-    **{preset: (VisionStateSpaceUNet, config) for preset, config in PRESETS.items()},
+    **{preset: (CMSSMUNet, config) for preset, config in PRESETS.items()},
     "unet": (UNet, UNetConfig()),
     "attention_unet": (AttentionUNet, AttentionUNetConfig()),
     "unetpp": (UNetPlusPlus, UNetPlusPlusConfig()),
@@ -49,11 +51,22 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
         The module; `.name` is the registry name and `.config` its config.
 
     Raises:
-        SkinlesionError: the name or an option is unknown; the message lists the valid ones.
+        SkinlesionError: the name or an option is unknown (the message lists the valid ones), or the network would
+            be too narrow to learn.
     """
     if name not in REGISTRY:
         raise SkinlesionError(f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}.")
     network, config = REGISTRY[name]
     model = network(config.override(**overrides))
+    _refuse_constant_norms(model, name)
+    if not isinstance(model, CMSSMUNet):  # which names its points itself
+        name_outputs(model)
     model.name = name  # type: ignore[assignment]
     return model
+
+
+def _refuse_constant_norms(model: nn.Module, name: str) -> None:
+    """A LayerNorm over one number is constant, and nothing before it can learn."""
+    for path, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm) and math.prod(module.normalized_shape) == 1:
+            raise SkinlesionError(f"{name} is too narrow: {path} would normalize over one channel; use a larger dim.")

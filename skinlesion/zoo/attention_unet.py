@@ -87,7 +87,7 @@ class AttentionUNet(nn.Module):
             AttentionGate(dim=width, gate_dim=width, inner_dim=max(1, width // 2)) for width in widths[-2::-1]
         )
         self.decoder = nn.ModuleList(DoubleConvolution(2 * width, width) for width in widths[-2::-1])
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -101,4 +101,4 @@ class AttentionUNet(nn.Module):
         for upsampling, gate, stage in zip(self.upsampling, self.gates, self.decoder, strict=True):
             x = upsampling(x)
             x = stage(torch.cat([gate(skips.pop(), x), x], dim=1))
-        return self.classifier(x)[..., :height, :width]
+        return self.head(x)[..., :height, :width]

@@ -19,7 +19,7 @@ from torch import Tensor, cat, nn
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.model.block import DropPath
-from skinlesion.model.config import Config
+from skinlesion.model.config import Config, ModelConfig
 from skinlesion.model.patches import PatchEmbedding, PatchExpanding, PatchMerging
 from skinlesion.model.ss2d import SS2D
 from skinlesion.model.unet import pad_to_multiple
@@ -78,7 +78,7 @@ class HCSSM(nn.Module):
             layers += [depthwise, conv_norm(half, half, 1)]
         self.convolutions = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(half)
-        self.ss2d = SS2D(dim=half, d_state=d_state, se=False)
+        self.ss2d = SS2D(dim=half, config=ModelConfig(d_state=d_state, se=False))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class HCMamba(nn.Module):
             self._stage(dim, depth, rates) for dim, depth in zip(dims[::-1], config.decoder_depths, strict=True)
         )
         self.final_expanding = PatchExpanding(dim=config.dim, out_dim=config.dim // PATCH, factor=PATCH)
-        self.classifier = nn.Conv2d(config.dim // PATCH, 1, 1)
+        self.head = nn.Conv2d(config.dim // PATCH, 1, 1)
 
     def _stage(self, dim: int, depth: int, rates: list[float]) -> nn.Sequential:
         """`depth` blocks, which take their stochastic-depth rates from the front of `rates`."""
@@ -139,4 +139,4 @@ class HCMamba(nn.Module):
                 x = self.expanding[i - 1](x + skips.pop())  # (B, 2 H, 2 W, C / 2)
             x = stage(x)
         expanded = self.final_expanding(x)  # (B, H, W, C / 4)
-        return self.classifier(expanded.permute(0, 3, 1, 2))[..., :height, :width]
+        return self.head(expanded.permute(0, 3, 1, 2))[..., :height, :width]

@@ -172,7 +172,7 @@ class LVUNet(nn.Module):
         self.encoder = nn.ModuleList(stages)
         widths = [scaled(width) for width in (480, 240, 160, 80, 40, 24, 16, 16)]
         self.decoder = nn.ModuleList(_up(dim, out) for dim, out in pairwise(widths))
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -187,4 +187,4 @@ class LVUNet(nn.Module):
             x = stage(x)
             if skips:
                 x = x + skips.pop()
-        return self.classifier(x)[..., :height, :width]
+        return self.head(x)[..., :height, :width]

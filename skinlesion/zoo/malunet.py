@@ -119,6 +119,8 @@ class ChannelBridge(nn.Module):
         dims: channels of the skips.
     """
 
+    POINTS = ()  # a list of gates is no activation
+
     def __init__(self, dims: list[int]) -> None:
         super().__init__()
         self.neighbors = nn.Conv1d(1, 1, 3, padding=1, bias=False)
@@ -161,7 +163,7 @@ class MALUNet(nn.Module):
         self.channel_bridge = ChannelBridge(dims[:5])
         self.decoder = nn.ModuleList(decoder)
         self.decoder_norms = nn.ModuleList(nn.GroupNorm(GROUPS, dim) for dim in dims[4::-1])
-        self.classifier = nn.Conv2d(dims[0], 1, 1)
+        self.head = nn.Conv2d(dims[0], 1, 1)
 
     def bridge(self, skips: list[Tensor]) -> list[Tensor]:
         """Each skip x, with spatial gate s and channel gate c, becomes s x + c (s x + x); shapes stay."""
@@ -185,5 +187,5 @@ class MALUNet(nn.Module):
             if i > 0:
                 x = F.interpolate(x, scale_factor=2, mode="bilinear")
             x = F.gelu(x) + skips.pop()
-        logits = F.interpolate(self.classifier(x), scale_factor=2, mode="bilinear")
+        logits = F.interpolate(self.head(x), scale_factor=2, mode="bilinear")
         return logits[..., :height, :width]

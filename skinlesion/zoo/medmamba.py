@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, cat, nn
 
 from skinlesion.model.block import DropPath
-from skinlesion.model.config import Config
+from skinlesion.model.config import Config, ModelConfig
 from skinlesion.model.patches import PatchEmbedding, PatchMerging
 from skinlesion.model.ss2d import SS2D
 from skinlesion.model.unet import pad_to_multiple
@@ -68,7 +68,7 @@ class SSConvSSM(nn.Module):
             nn.ReLU(),
         )
         self.norm = nn.LayerNorm(half)
-        self.ss2d = SS2D(dim=half, d_state=d_state, se=False)
+        self.ss2d = SS2D(dim=half, config=ModelConfig(d_state=d_state, se=False))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class MedMamba(nn.Module):
         )
         self.merging = nn.ModuleList(PatchMerging(dim=dim) for dim in dims[:-1])
         self.lateral = nn.ModuleList(nn.Conv2d(dim, config.dim, 1) for dim in dims)
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -113,4 +113,4 @@ class MedMamba(nn.Module):
         while maps:
             finer = maps.pop()
             y = finer + resize_like(y, finer)
-        return resize_like(self.classifier(y), image)[..., :height, :width]
+        return resize_like(self.head(y), image)[..., :height, :width]

@@ -201,7 +201,7 @@ class TransFuse(nn.Module):
         self.gates = nn.ModuleList(AttentionGate(dim=dim, gate_dim=2 * dim, inner_dim=dim) for dim in dims[1::-1])
         self.decoder = nn.ModuleList(DoubleResidual(3 * dim, dim) for dim in dims[1::-1])
         self.dropout = nn.Dropout2d(config.dropout)
-        self.classifier = nn.Sequential(conv_norm(dims[0], dims[0], 3), nn.Conv2d(dims[0], 1, 3, padding=1))
+        self.head = nn.Sequential(conv_norm(dims[0], dims[0], 3), nn.Conv2d(dims[0], 1, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -223,5 +223,5 @@ class TransFuse(nn.Module):
         for gate, stage in zip(self.gates, self.decoder, strict=True):
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
             x = stage(torch.cat([gate(fused.pop(), x), x], dim=1))
-        logits = F.interpolate(self.classifier(x), scale_factor=4, mode="bilinear")
+        logits = F.interpolate(self.head(x), scale_factor=4, mode="bilinear")
         return logits[..., :height, :width]

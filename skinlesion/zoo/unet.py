@@ -47,7 +47,7 @@ class DoubleConvolution(nn.Sequential):
             layers += [
                 nn.Conv2d(channels, out_dim, 3, padding=1, bias=False),
                 nn.BatchNorm2d(out_dim),
-                nn.ReLU(inplace=True),
+                nn.ReLU(),
             ]
         super().__init__(*layers)
 
@@ -68,7 +68,7 @@ class UNet(nn.Module):
         )
         self.upsampling = nn.ModuleList(nn.ConvTranspose2d(width, width // 2, 2, stride=2) for width in widths[:0:-1])
         self.decoder = nn.ModuleList(DoubleConvolution(width, width // 2) for width in widths[:0:-1])
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -81,4 +81,4 @@ class UNet(nn.Module):
         skips.pop()
         for upsampling, stage in zip(self.upsampling, self.decoder, strict=True):
             x = stage(torch.cat([skips.pop(), upsampling(x)], dim=1))
-        return self.classifier(x)[..., :height, :width]
+        return self.head(x)[..., :height, :width]

@@ -53,7 +53,7 @@ class UNetPlusPlus(nn.Module):
             nn.ModuleList(DoubleConvolution(j * widths[i] + widths[i + 1], widths[i]) for i in range(config.stages - j))
             for j in range(1, config.stages)
         )
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""
@@ -68,4 +68,4 @@ class UNetPlusPlus(nn.Module):
             for i, node in enumerate(column):
                 below = resize_like(rows[i + 1][-1], rows[i][0])
                 rows[i].append(node(torch.cat([*rows[i], below], dim=1)))
-        return self.classifier(rows[0][-1])[..., :height, :width]
+        return self.head(rows[0][-1])[..., :height, :width]

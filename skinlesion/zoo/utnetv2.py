@@ -202,6 +202,8 @@ class MapFusion(nn.Module):
         dim: common width.
     """
 
+    POINTS = ()  # a list of summaries is no activation
+
     def __init__(self, dims: list[int], dim: int) -> None:
         super().__init__()
         self.project = nn.ModuleList(nn.Conv2d(width, dim, 1, bias=False) for width in dims)
@@ -266,7 +268,7 @@ class UTNetV2(nn.Module):
             AttentionStage(dim=widths[i + 2], heads=HEADS[i], config=config, update_map=i > 0) for i in (1, 0)
         )
         self.end = nn.ModuleList([convolutions(widths[1]), convolutions(widths[0])])
-        self.classifier = nn.Conv2d(config.dim, 1, 1)
+        self.head = nn.Conv2d(config.dim, 1, 1)
 
     @staticmethod
     def _reduction(dim: int, out_dim: int) -> nn.Sequential:
@@ -295,4 +297,4 @@ class UTNetV2(nn.Module):
         for reduction, convolutions in zip(self.reduction[2:], self.end, strict=True):
             skip = skips.pop()
             x = convolutions(reduction(torch.cat([resize_like(x, skip), skip], dim=1)))
-        return self.classifier(x)[..., :height, :width]
+        return self.head(x)[..., :height, :width]

@@ -63,7 +63,7 @@ def test_a_module_made_neutral(open_app, runs, weights_folder):
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     image = segmenter.prepare([samples()["ISIC_0012434"].full()])
     with torch.no_grad():
-        outputs = [m(image) for m in (segmenter.model, explain.neutral_copy(segmenter.model, ["cra"]))]
+        outputs = [m(image) for m in (segmenter.model, explain.ablated_model(segmenter.model, ["cra"]))]
     assert (outputs[0] - outputs[1]).abs().max() > 0
     app.selectbox(key="off").set_value("No module").run()
     assert app.dataframe[0].value["network"][0] == "A: random, No module"

@@ -52,9 +52,9 @@ def test_eight_people_see_their_own_image(model):
 
 
 def test_what_cannot_be_shown_is_said(model, image):
-    with pytest.raises(SkinlesionError, match="cra=False"):
+    with pytest.raises(SkinlesionError, match="no cross-region attention"):
         explain.cra_gates(create_model("tiny", dim=8, cra=False), image)
-    with pytest.raises(SkinlesionError, match="unet does not"):
+    with pytest.raises(SkinlesionError, match="unet has no cross-region"):
         explain.cra_gates(create_model("unet", dim=4), image)
     with pytest.raises(SkinlesionError, match=r"\(1, 3, H, W\).*uint8"):
         explain.cra_gates(model, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
@@ -67,7 +67,7 @@ def test_turned_gates_are_those_of_the_turned_map(quarters):
     """With one last layer for rows and columns cross-region attention follows a turn exactly."""
     torch.manual_seed(0)
     attention = CrossRegionAttention(dim=6).eval()
-    attention.to_w = attention.to_h
+    attention.conv_w = attention.conv_h
     x = torch.randn(1, 4, 4, 6)
     gates = [gate[0].detach().numpy() for gate in attention.gates(x)]
     turned = [gate[0].detach().numpy() for gate in attention.gates(torch.rot90(x, quarters, (1, 2)))]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from skinlesion import SkinlesionError, create_model, explain
+from skinlesion import SkinlesionError, create_model, explain, observe
 from skinlesion.explain.attribution import baseline_image
 from skinlesion.explain.faithfulness import ORDERS, POINTS
 
@@ -45,11 +45,10 @@ def test_integrated_gradients_of_a_linear_model_are_exact(image, region):
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("layer", ["E2.1", "S3", "D1.1"])
 def test_grad_cam_by_hand_on_channels_last_layers(model, image, region, layer):
-    kept = []
-    copy = explain.shared_copy(model)
-    path = explain.layers(model)[layer].path
-    copy.get_submodule(path).register_forward_hook(lambda _m, _i, output: kept.append(output))
-    score = copy(image)[0, 0][torch.from_numpy(region)].mean()
+    point = explain.layers(model)[layer].point
+    with observe(model, point) as seen:
+        score = model(image)[0, 0][torch.from_numpy(region)].mean()
+    kept = [seen[point]]
     (gradient,) = torch.autograd.grad(score, kept[0])
     cam = (gradient.mean((1, 2), keepdim=True) * kept[0]).sum(-1).relu()  # (1, h, w)
     expected = F.interpolate(cam[None], size=(64, 96), mode="bilinear")[0, 0].detach()
@@ -166,7 +165,7 @@ def test_shuffled_weights_are_the_same_numbers_elsewhere(model, image, region):
     shuffled = explain.shuffled_copy(model)
     for a, b in zip(model.parameters(), shuffled.parameters(), strict=True):
         assert torch.equal(a.flatten().sort().values, b.flatten().sort().values)
-    assert not torch.equal(model.encoder[0][0].ss2d.A_log, shuffled.encoder[0][0].ss2d.A_log)
+    assert not torch.equal(model.encoder[0][0].ss2d.A_logs, shuffled.encoder[0][0].ss2d.A_logs)
     again = explain.shuffled_copy(model)
     assert torch.equal(next(again.parameters()), next(shuffled.parameters()))
     ours = explain.attribute(model, image, region, "grad_cam", layer="D2.1")

@@ -24,26 +24,26 @@ def test_maps_before_and_after(model, image):
     found = explain.excitation(model, image, "E2.2")
     np.testing.assert_array_equal(found.gate, explain.se_gates(model, image)["E2.2"])
     assert found.before.shape == (8, 12, 32)
-    trace = explain.look(model, image)
-    np.testing.assert_allclose(found.after, trace["E2.2.ss2d.se.after"][0], rtol=1e-6)
+    trace = explain.read(model, image)
+    np.testing.assert_allclose(found.after, trace["E2.2.se.output"][0], rtol=1e-6)
 
 
 def test_without_se_or_block(model, image):
     with pytest.raises(SkinlesionError, match=r"'E9\.1'; choose one of: E1\.1, "):
         explain.excitation(model, image, "E9.1")
-    with pytest.raises(SkinlesionError, match="se=False"):
+    with pytest.raises(SkinlesionError, match="no squeeze-and-excitation"):
         explain.se_gates(create_model("tiny", dim=8, se=False), image)
 
 
 def test_habits_over_images():
     a, b = np.array([0.9, 0.1, 0.9, 0.5]), np.array([0.8, 0.2, 0.1, 0.5])
-    habits = explain.channel_habits([{"E1.1": a}, {"E1.1": b}])["E1.1"]
+    habits = explain.gate_ranges([{"E1.1": a}, {"E1.1": b}])["E1.1"]
     assert habits.always().tolist() == [0]
     assert habits.never().tolist() == [1]
     assert habits.always(0.85).tolist() == []
     assert habits.mean.tolist() == pytest.approx([0.85, 0.15, 0.5, 0.5])
     with pytest.raises(SkinlesionError, match="at least one image"):
-        explain.channel_habits([])
+        explain.gate_ranges([])
 
 
 def test_differences_only_where_widths_agree():
@@ -92,4 +92,4 @@ def test_redundancy_of_every_layer(model, image):
     found = explain.redundancy_by_depth(model, image.expand(2, 3, 64, 96))
     assert found["E1.1"].samples == 2 * 16 * 24
     assert all(1 <= layer.effective_rank <= layer.channels for layer in found.values())
-    assert "classifier" not in explain.redundancy_by_depth(create_model("unet", dim=4, stages=2), image)
+    assert "head" not in explain.redundancy_by_depth(create_model("unet", dim=4, stages=2), image)

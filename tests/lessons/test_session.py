@@ -5,7 +5,7 @@ import torch
 
 from skinlesion import SkinlesionError, create_model, lessons
 from skinlesion.lessons import help as lesson_help
-from skinlesion.model import SS2D, channel_mixing, squeeze_excitation
+from skinlesion.model import SS2D, ModelConfig, channel_mixing, squeeze_excitation
 from skinlesion.scan import cross_selective_scan
 
 
@@ -53,11 +53,11 @@ def test_use_takes_the_students_function_only_if_it_passes(capsys):
     assert lessons.use("ss2d.seen_by_one_route", None) == 29
 
 
-def cra(x, mix, norm, to_h, to_w):
-    f = mix(torch.cat([x.mean(2), x.mean(1)], dim=1))
-    f = torch.nn.functional.hardswish(norm(f.mT).mT)
+def cra(x, conv1, bn1, conv_h, conv_w):
+    f = conv1(torch.cat([x.mean(2), x.mean(1)], dim=1))
+    f = torch.nn.functional.hardswish(bn1(f.mT).mT)
     f_h, f_w = f.split([x.shape[1], x.shape[2]], dim=1)
-    return x * to_h(f_h).sigmoid()[:, :, None] * to_w(f_w).sigmoid()[:, None]
+    return x * conv_h(f_h).sigmoid()[:, :, None] * conv_w(f_w).sigmoid()[:, None]
 
 
 def reference_scan(x, delta, A, B, C, D, delta_bias):
@@ -83,7 +83,7 @@ def test_a_right_function_in_the_network_changes_nothing_and_trains(part):
     plugged = lessons.plug(model, part, mine)
     torch.testing.assert_close(plugged(image), before)
     assert calls
-    assert plugged.state_dict().keys() == model.state_dict().keys()
+    assert plugged.model.state_dict().keys() == model.state_dict().keys()
     calls.clear()
     torch.testing.assert_close(model(image), before)
     assert not calls
@@ -95,12 +95,12 @@ def test_a_right_function_in_the_network_changes_nothing_and_trains(part):
 def test_a_wrong_function_in_the_network_shows():
     model = create_model("tiny", dim=8, depths=(1, 1), decoder_depths=(1, 1), d_state=2).eval()
     image = torch.rand(1, 3, 16, 16)
-    plugged = lessons.plug(model, "se", lambda x, squeeze, excite: (x, x.mean((1, 2))))
+    plugged = lessons.plug(model, "se", lambda x, fc1, fc2: (x, x.mean((1, 2))))
     assert not torch.allclose(plugged(image), model(image))
 
 
 def test_one_ss2d_can_be_plugged_by_itself():
-    ss2d = SS2D(dim=8, d_state=2)
+    ss2d = SS2D(dim=8, config=ModelConfig(d_state=2))
     plugged = lessons.plug(ss2d, "scan", lambda x, *others: torch.zeros_like(x))
     x = torch.randn(1, 3, 4, 8)
     assert not torch.allclose(plugged(x), ss2d(x))

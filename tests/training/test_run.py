@@ -274,7 +274,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weight
 
     def break_then_start(self: SegmentationModule, batch: object, batch_idx: int) -> None:
         modules.append(self)
-        self.model.classifier.bias.register_hook(lambda gradient: gradient * float("inf"))
+        self.model.head.bias.register_hook(lambda gradient: gradient * float("inf"))
         start(self, batch, batch_idx)
 
     monkeypatch.setattr(SegmentationModule, "on_train_batch_start", break_then_start)

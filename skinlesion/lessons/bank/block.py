@@ -10,7 +10,9 @@ from torch import Generator, Tensor, nn
 from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
 from skinlesion.model import SS2D, ChannelMixing, SqueezeExcitation
+from skinlesion.model.config import ModelConfig
 from skinlesion.model.convolution import depthwise_conv
+from skinlesion.scan import cross_selective_scan
 
 ROUTES = 4
 
@@ -19,31 +21,31 @@ ROUTES = 4
 
 def ss2d_branch(
     u: Tensor,
-    in_projection: nn.Linear,
+    in_proj: nn.Linear,
     convolution: nn.Conv2d,
     scan: Callable[[Tensor], Tensor],
     norm: nn.LayerNorm,
     se: SqueezeExcitation,
-    out_projection: nn.Linear,
+    out_proj: nn.Linear,
 ) -> Tensor:
     """SS2D with SE inside, from its parts.
 
     Args:
         u: (B, H, W, C).
-        in_projection: C -> 2 D.
+        in_proj: C -> 2 D.
         convolution: depthwise 3 x 3 on D channels.
         scan: (B, H, W, D) -> (B, H, W, D), with its own projections.
         norm: over D.
         se: gives the scaled map and the gate.
-        out_projection: D -> C.
+        out_proj: D -> C.
 
     Returns:
         (B, H, W, C).
     """
-    x, z = in_projection(u).chunk(2, dim=-1)  # (B, H, W, D) each
+    x, z = in_proj(u).chunk(2, dim=-1)  # (B, H, W, D) each
     x = F.silu(depthwise_conv(x, convolution))
-    y, _ = se(norm(scan(x)))
-    return out_projection(y * F.silu(z))
+    y = se(norm(scan(x)))
+    return out_proj(y * F.silu(z))
 
 
 class _Scan(nn.Module):
@@ -55,51 +57,51 @@ class _Scan(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) -> (B, H, W, D)."""
-        delta, B, C = self.ss2d.selection(x)
-        A = -torch.exp(self.ss2d.A_log)
-        return self.ss2d.scan(x, delta, A, B, C, self.ss2d.D, self.ss2d.step_bias, engine="reference")
+        delta, B, C = self.ss2d.scan_parameters(x)
+        A = -torch.exp(self.ss2d.A_logs)
+        return cross_selective_scan(x, delta, A, B, C, self.ss2d.Ds, self.ss2d.dt_projs_bias, engine="reference")
 
 
 def _branches(generator: Generator) -> list[Case]:
     cases = []
     for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 3, 3), "two images, a square grid"), ((1, 4, 1, 5), "one column")):
-        layer = SS2D(dim=shape[-1], d_state=2, se_ratio=2)
+        layer = SS2D(dim=shape[-1], config=ModelConfig(d_state=2, se_ratio=2))
         randomized(generator, layer)
-        parts = (layer.in_projection, layer.convolution, _Scan(layer), layer.norm, layer.se, layer.out_projection)
+        parts = (layer.in_proj, layer.conv2d, _Scan(layer), layer.out_norm, layer.se, layer.out_proj)
         cases.append(Case((normal(generator, *shape), *parts), label, (0,)))
     return cases
 
 
 def _branch(
     u: Tensor,
-    in_projection: nn.Linear,
+    in_proj: nn.Linear,
     convolution: nn.Conv2d,
     scan: Callable[[Tensor], Tensor],
     norm: nn.LayerNorm,
     se: SqueezeExcitation,
-    out_projection: nn.Linear,
+    out_proj: nn.Linear,
     *,
     mistake: str,
 ) -> Tensor:
     """The branch with one mistake of a student in it."""
-    x, z = in_projection(u).chunk(2, dim=-1)
+    x, z = in_proj(u).chunk(2, dim=-1)
     if mistake == "swapped":
         x, z = z, x
     x = depthwise_conv(x, convolution)
     x = x if mistake == "no activation" else F.silu(x)
     y = scan(x)
     if mistake == "SE first":
-        return out_projection(norm(se(y)[0]) * F.silu(z))
+        return out_proj(norm(se(y)) * F.silu(z))
     y = y if mistake == "no norm" else norm(y)
     if mistake == "SE last":
-        return out_projection(se(y * F.silu(z))[0])
-    y = y if mistake == "no SE" else se(y)[0]
+        return out_proj(se(y * F.silu(z)))
+    y = y if mistake == "no SE" else se(y)
     gates = {"sigmoid": torch.sigmoid(z), "raw": z}
     if mistake == "added":
-        return out_projection(y + F.silu(z))
+        return out_proj(y + F.silu(z))
     if mistake == "no gate":
-        return out_projection(y)
-    return out_projection(y * gates.get(mistake, F.silu(z)))
+        return out_proj(y)
+    return out_proj(y * gates.get(mistake, F.silu(z)))
 
 
 def _mistaken_branch(name: str, mistake: str, diagnosis: str) -> Wrong:
@@ -127,9 +129,9 @@ All parts are callable. `convolution` wants channels **first**. `se(...)` return
     minutes=12,
     hints=(
         "One linear layer makes both x and z: split its result in two along the channels.",
-        "`x, z = in_projection(u).chunk(2, dim=-1)`, and the convolution between `.permute(0, 3, 1, 2)` and "
+        "`x, z = in_proj(u).chunk(2, dim=-1)`, and the convolution between `.permute(0, 3, 1, 2)` and "
         "`.permute(0, 2, 3, 1)`.",
-        "`y, _ = se(norm(scan(x)))`, then `out_projection(y * F.silu(z))`.",
+        "`y, _ = se(norm(scan(x)))`, then `out_proj(y * F.silu(z))`.",
     ),
     cases=_branches,
     wrong=(
@@ -172,7 +174,12 @@ def _blocks(generator: Generator) -> list[Case]:
     cases = []
     for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 2, 3), "two images")):
         dim = shape[-1]
-        parts = [nn.LayerNorm(dim), SS2D(dim=dim, d_state=2, se=False), nn.LayerNorm(dim), ChannelMixing(dim=dim)]
+        parts = [
+            nn.LayerNorm(dim),
+            SS2D(dim=dim, config=ModelConfig(d_state=2, se=False)),
+            nn.LayerNorm(dim),
+            ChannelMixing(dim=dim),
+        ]
         parts = [randomized(generator, part) for part in parts]
         cases.append(Case((normal(generator, *shape), *parts), label, (0,)))
     return cases

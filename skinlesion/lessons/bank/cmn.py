@@ -115,9 +115,9 @@ products, no
 
 
 def _layers(generator: Generator, channels: int, wide: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    extend, restore = nn.Linear(channels, wide), nn.Linear(wide, channels)
-    convolution = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
-    first, second, third = (randomized(generator, layer) for layer in (extend, convolution, restore))
+    fc1, fc2 = nn.Linear(channels, wide), nn.Linear(wide, channels)
+    dwconv = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+    first, second, third = (randomized(generator, layer) for layer in (fc1, dwconv, fc2))
     return first, second, third
 
 
@@ -129,19 +129,19 @@ def _mixing_inputs(generator: Generator) -> list[Case]:
     ]
 
 
-def _mix(x: Tensor, extend: nn.Linear, convolution: nn.Conv2d, restore: nn.Linear, *, mistake: str) -> Tensor:
-    t = extend(x)
+def _mix(x: Tensor, fc1: nn.Linear, dwconv: nn.Conv2d, fc2: nn.Linear, *, mistake: str) -> Tensor:
+    t = fc1(x)
     if mistake == "activation first":
         t = F.gelu(t)
-        return restore(t + depthwise_conv(t, convolution))
+        return fc2(t + depthwise_conv(t, dwconv))
     if mistake == "activation inside":
-        return restore(t + F.gelu(depthwise_conv(t, convolution)))
+        return fc2(t + F.gelu(depthwise_conv(t, dwconv)))
     if mistake == "activation last":
-        return F.gelu(restore(t + depthwise_conv(t, convolution)))
-    local = depthwise_conv(t, convolution)
+        return F.gelu(fc2(t + depthwise_conv(t, dwconv)))
+    local = depthwise_conv(t, dwconv)
     mixed = local if mistake == "no inner residual" else t if mistake == "no convolution" else t + local
     act = {"relu": F.relu, "silu": F.silu, "linear": lambda t: t}.get(mistake, F.gelu)
-    y = restore(act(mixed))
+    y = fc2(act(mixed))
     return x + y if mistake == "outer residual" else y
 
 
@@ -154,23 +154,23 @@ MIXING = Exercise(
     lesson=8,
     title="The channel-mixing network",
     statement=r"""
-Extend the channels, look at each one's neighborhood, restore the channels:
+Widen the channels, convolve each one with its 3 x 3 kernel, and narrow them again:
 
 $$t = W_1 x, \qquad y = W_2\, \mathrm{GELU}\big(t + \mathrm{DWConv}(t)\big)$$
 
-`extend` and `restore` are `nn.Linear` layers; `convolution` is a depthwise `nn.Conv2d`, which wants channels first:
+`fc1` and `fc2` are `nn.Linear` layers; `dwconv` is a depthwise `nn.Conv2d`, which takes channels first:
 permute to
 $(B, C, H, W)$ and back. `x` $(B, H, W, C)$ -> $(B, H, W, C)$. The block adds its own residual outside, so this
 function does not.
 """,
     solution=channel_mixing,
-    takes="x, extend, convolution, restore",
+    takes="x, fc1, dwconv, fc2",
     difficulty=2,
     minutes=8,
     hints=(
         "Three lines: t; its convolution; the rest.",
         "`local = convolution(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)`",
-        "`restore(F.gelu(t + local))`",
+        "`fc2(F.gelu(t + local))`",
     ),
     cases=_mixing_inputs,
     wrong=(
@@ -211,8 +211,8 @@ PARAMETERS = Exercise(
     title="What does it cost?",
     statement=r"""
 Return how many numbers the channel-mixing network adds to a block: its LayerNorm (a scale and a shift for each
-channel), `extend`
-$C \to rC$, the depthwise 3 x 3 convolution on $rC$ channels, and `restore` $rC \to C$; the three layers have a
+channel), `fc1`
+$C \to rC$, the depthwise 3 x 3 convolution on $rC$ channels, and `fc2` $rC \to C$; the three layers have a
 bias. $C$ is `dim`, $r$
 is `ratio`.
 """,
@@ -245,7 +245,7 @@ is `ratio`.
             "The bias of the convolution is missing.",
         ),
         Wrong(
-            "restore forgotten",
+            "fc2 forgotten",
             lambda dim, ratio: parameters(dim, ratio) - (ratio * dim * dim + dim),
             "The way back to C channels is missing.",
         ),
@@ -257,7 +257,7 @@ is `ratio`.
         Wrong(
             "LayerNorm on the wide channels",
             lambda dim, ratio: parameters(dim, ratio) - 2 * dim + 2 * ratio * dim,
-            "The LayerNorm stands before `extend`, on C channels.",
+            "The LayerNorm stands before `fc1`, on C channels.",
         ),
     ),
     after="39,264 for C = 96. Over all 15 blocks 12.6 million: CMN is the largest of the paper's three additions.",

@@ -70,24 +70,26 @@ $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j
 # --- eqs 4 to 6 ------------------------------------------------------------------------------------------------------
 
 
-def gates(x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear) -> tuple[Tensor, Tensor]:
+def gates(
+    x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
+) -> tuple[Tensor, Tensor]:
     """Eqs 2 to 6, the layers given.
 
     Args:
         x: (B, H, W, C).
-        mix: F_1, C to C / r.
+        conv1: F_1, C to C / r.
         norm: over the C / r channels.
-        to_h: T_h, C / r to C.
-        to_w: T_w, C / r to C.
+        conv_h: T_h, C / r to C.
+        conv_w: T_w, C / r to C.
 
     Returns:
         g_h, (B, H, C), and g_w, (B, W, C), each in (0, 1).
     """
     z_h, z_w = directional_means(x)
-    f = mix(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
-    f = F.hardswish(norm(f.transpose(1, 2)).transpose(1, 2))
+    f = conv1(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
+    f = F.hardswish(bn1(f.transpose(1, 2)).transpose(1, 2))
     f_h, f_w = f.split([x.shape[1], x.shape[2]], dim=1)
-    return torch.sigmoid(to_h(f_h)), torch.sigmoid(to_w(f_w))
+    return torch.sigmoid(conv_h(f_h)), torch.sigmoid(conv_w(f_w))
 
 
 def _layers(generator: Generator, channels: int, narrow: int) -> tuple[nn.Module, ...]:
@@ -119,7 +121,7 @@ def _gate_inputs(generator: Generator) -> list[Case]:
 
 
 def _gates(
-    x: Tensor, mix: nn.Linear, norm: nn.BatchNorm1d, to_h: nn.Linear, to_w: nn.Linear, *, mistake: str
+    x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear, *, mistake: str
 ) -> tuple[Tensor, Tensor]:
     """The gates with one mistake of a student in it."""
     height, width = x.shape[1:3]
@@ -127,18 +129,18 @@ def _gates(
     if mistake == "global":
         mean = x.mean(dim=(1, 2))[:, None]
         z_h, z_w = mean.expand(-1, height, -1), mean.expand(-1, width, -1)
-    f = mix(torch.cat([z_w, z_h] if mistake == "order" else [z_h, z_w], dim=1))
+    f = conv1(torch.cat([z_w, z_h] if mistake == "order" else [z_h, z_w], dim=1))
     if mistake != "no norm":
-        f = norm(f.transpose(1, 2)).transpose(1, 2)
+        f = bn1(f.transpose(1, 2)).transpose(1, 2)
     act = {"relu": F.relu, "silu": F.silu, "linear": lambda f: f}.get(mistake, F.hardswish)
     f_h, f_w = act(f).split([height, width], dim=1)
     if mistake == "transforms swapped":
-        to_h, to_w = to_w, to_h
+        conv_h, conv_w = conv_w, conv_h
     if mistake == "one transform":
-        to_w = to_h
+        conv_w = conv_h
     if mistake == "no sigmoid":
-        return to_h(f_h), to_w(f_w)
-    return torch.sigmoid(to_h(f_h)), torch.sigmoid(to_w(f_w))
+        return conv_h(f_h), conv_w(f_w)
+    return torch.sigmoid(conv_h(f_h)), torch.sigmoid(conv_w(f_w))
 
 
 def _mistaken(name: str, mistake: str, diagnosis: str) -> Wrong:
@@ -152,7 +154,7 @@ GATES = Exercise(
     statement=r"""
 $$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^h)), \qquad g^w = \sigma(T_w(f^w))$$
 
-Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `mix` $= F_1$
+Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `conv1` $= F_1$
 reads both; normalize
 (`norm` is a `BatchNorm1d`: it wants the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
 and the last $W$
@@ -166,8 +168,8 @@ The paper writes "$\delta$ is the sigmoid" below eq. 6; that only works as a sli
     hints=(
         "Follow the shapes: (B, H, C) and (B, W, C) -> (B, H + W, C) -> (B, H + W, C / r) -> two parts -> (B, H, "
         "C), (B, W, C).",
-        "`norm(f.transpose(1, 2)).transpose(1, 2)` normalizes the channels of (B, positions, channels).",
-        "`f_h, f_w = f.split([H, W], dim=1)`, then `torch.sigmoid(to_h(f_h))` and `torch.sigmoid(to_w(f_w))`.",
+        "`bn1(f.transpose(1, 2)).transpose(1, 2)` normalizes the channels of (B, positions, channels).",
+        "`f_h, f_w = f.split([H, W], dim=1)`, then `torch.sigmoid(conv_h(f_h))` and `torch.sigmoid(conv_w(f_w))`.",
     ),
     cases=_gate_inputs,
     wrong=(

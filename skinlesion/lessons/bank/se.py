@@ -64,18 +64,18 @@ channels last in this network.
 # --- excite ----------------------------------------------------------------------------------------------------------
 
 
-def gate(mean: Tensor, squeeze: Tensor, excite: Tensor) -> Tensor:
+def gate(mean: Tensor, fc1: Tensor, fc2: Tensor) -> Tensor:
     """sigmoid(W_2 relu(W_1 mean)).
 
     Args:
         mean: (B, C).
-        squeeze: W_1, (C / ratio, C).
-        excite: W_2, (C, C / ratio).
+        fc1: W_1, (C / ratio, C).
+        fc2: W_2, (C, C / ratio).
 
     Returns:
         (B, C), each in (0, 1).
     """
-    return torch.sigmoid(torch.relu(mean @ squeeze.T) @ excite.T)
+    return torch.sigmoid(torch.relu(mean @ fc1.T) @ fc2.T)
 
 
 def _means(generator: Generator) -> list[Case]:
@@ -103,45 +103,45 @@ From the means, a gate between 0 and 1 for each channel:
 
 $$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
 
-`mean` $(B, C)$, `squeeze` $= W_1\ (C/r,\ C)$, `excite` $= W_2\ (C,\ C/r)$ -> $(B, C)$. No bias.
+`mean` $(B, C)$, `fc1` $= W_1\ (C/r,\ C)$, `fc2` $= W_2\ (C,\ C/r)$ -> $(B, C)$. No bias.
 """,
     solution=gate,
     difficulty=1,
     minutes=6,
     hints=(
         "A weight matrix is stored (out, in), so a batch of rows is multiplied by its transpose.",
-        "`mean @ squeeze.T` is (B, C / r). Then ReLU, then `@ excite.T`, then sigmoid.",
+        "`mean @ fc1.T` is (B, C / r). Then ReLU, then `@ fc2.T`, then sigmoid.",
     ),
     cases=_means,
     wrong=(
         Wrong(
             "no ReLU",
-            lambda mean, squeeze, excite: torch.sigmoid(mean @ squeeze.T @ excite.T),
+            lambda mean, fc1, fc2: torch.sigmoid(mean @ fc1.T @ fc2.T),
             "There is no nonlinearity between the two matrices: together they are one matrix of low rank.",
         ),
         Wrong(
             "no sigmoid",
-            lambda mean, squeeze, excite: torch.relu(mean @ squeeze.T) @ excite.T,
+            lambda mean, fc1, fc2: torch.relu(mean @ fc1.T) @ fc2.T,
             "The sigmoid at the end is missing: gates must lie between 0 and 1.",
         ),
         Wrong(
             "ReLU at the end",
-            lambda mean, squeeze, excite: torch.relu(mean @ squeeze.T @ excite.T),
+            lambda mean, fc1, fc2: torch.relu(mean @ fc1.T @ fc2.T),
             "ReLU comes between the two matrices, and a sigmoid at the end.",
         ),
         Wrong(
             "sigmoid in the middle",
-            lambda mean, squeeze, excite: torch.sigmoid(torch.sigmoid(mean @ squeeze.T) @ excite.T),
+            lambda mean, fc1, fc2: torch.sigmoid(torch.sigmoid(mean @ fc1.T) @ fc2.T),
             "Between the two matrices there is a ReLU, not another sigmoid.",
         ),
         Wrong(
             "softmax",
-            lambda mean, squeeze, excite: torch.softmax(torch.relu(mean @ squeeze.T) @ excite.T, dim=-1),
+            lambda mean, fc1, fc2: torch.softmax(torch.relu(mean @ fc1.T) @ fc2.T, dim=-1),
             "Softmax makes channels compete for a total of one. Here each has its own gate: all may be open at once.",
         ),
         Wrong(
             "matrices swapped",
-            lambda mean, squeeze, excite: torch.sigmoid(torch.relu(mean @ excite) @ squeeze),
+            lambda mean, fc1, fc2: torch.sigmoid(torch.relu(mean @ fc2) @ fc1),
             "The two matrices are used the other way round. The shapes fit, since one has the shape of the other's "
             "transpose; the trained weights do not.",
         ),
@@ -163,9 +163,9 @@ def _full(generator: Generator) -> list[Case]:
     return cases
 
 
-def _wrong_gate(x: Tensor, squeeze_: Tensor, excite: Tensor) -> tuple[Tensor, Tensor]:
+def _wrong_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
     """Gates from each row's own mean."""
-    rows = torch.sigmoid(torch.relu(x.mean(dim=2) @ squeeze_.T) @ excite.T)  # (B, H, C)
+    rows = torch.sigmoid(torch.relu(x.mean(dim=2) @ fc1.T) @ fc2.T)  # (B, H, C)
     return x * rows[:, :, None], rows.mean(1)
 
 
@@ -189,40 +189,40 @@ $s$ $(B, C)$. This is what the network calls, so you can plug it in.
     wrong=(
         Wrong(
             "broadcast along the wrong axis",
-            lambda x, squeeze, excite: (
-                x * gate(x.mean((1, 2)), squeeze, excite)[:, None, :, None],
-                gate(x.mean((1, 2)), squeeze, excite),
+            lambda x, fc1, fc2: (
+                x * gate(x.mean((1, 2)), fc1, fc2)[:, None, :, None],
+                gate(x.mean((1, 2)), fc1, fc2),
             ),
             "The gate scales the columns of the picture: it stands in the place of W. With square shapes nothing "
             "complains.",
         ),
         Wrong(
             "added",
-            lambda x, squeeze, excite: (
-                x + gate(x.mean((1, 2)), squeeze, excite)[:, None, None],
-                gate(x.mean((1, 2)), squeeze, excite),
+            lambda x, fc1, fc2: (
+                x + gate(x.mean((1, 2)), fc1, fc2)[:, None, None],
+                gate(x.mean((1, 2)), fc1, fc2),
             ),
             "The gate is added. It must multiply.",
         ),
         Wrong(
             "residual",
-            lambda x, squeeze, excite: (
-                x + x * gate(x.mean((1, 2)), squeeze, excite)[:, None, None],
-                gate(x.mean((1, 2)), squeeze, excite),
+            lambda x, fc1, fc2: (
+                x + x * gate(x.mean((1, 2)), fc1, fc2)[:, None, None],
+                gate(x.mean((1, 2)), fc1, fc2),
             ),
             "The input is added once more: nothing could ever be suppressed, since 1 + s is at least one.",
         ),
         Wrong(
             "gate cut off",
-            lambda x, squeeze, excite: (
-                x * gate(x.mean((1, 2)), squeeze, excite)[:, None, None].detach(),
-                gate(x.mean((1, 2)), squeeze, excite),
+            lambda x, fc1, fc2: (
+                x * gate(x.mean((1, 2)), fc1, fc2)[:, None, None].detach(),
+                gate(x.mean((1, 2)), fc1, fc2),
             ),
             "The gate that scales is detached: W_1 and W_2 would never learn.",
         ),
         Wrong(
             "order of the results",
-            lambda x, squeeze, excite: squeeze_excitation(x, squeeze, excite)[::-1],
+            lambda x, fc1, fc2: squeeze_excitation(x, fc1, fc2)[::-1],
             "The picture comes first, the gate second.",
         ),
         Wrong(

@@ -1,7 +1,7 @@
-"""Looking inside a model without leaving anything behind in it.
+"""What all explanations share: checks, reading activations, and copies around the same weights.
 
-A shared model serves several people at once, so nothing here changes it: the paper's network fills a `Trace` that is
-handed to it, and whatever needs hooks or another mode works on a private copy around the same weights.
+A shared model serves several people at once, so nothing here changes it: activations are read with `observe`, and
+whatever needs another mode works on a private copy around the same weights.
 """
 
 import copy
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.model import Trace, VisionStateSpaceUNet
+from skinlesion.hooks import observe
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
@@ -42,33 +42,32 @@ def check_image(image: Tensor, *, single: bool = True) -> None:
     valid = isinstance(image, Tensor) and image.is_floating_point() and image.dim() == 4 and image.numel() > 0
     if not valid or (single and image.shape[0] != 1):
         shape = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        wanted = "one prepared image, a float tensor (1, 3, H, W)" if single else "images, a float tensor (B, 3, H, W)"
-        raise SkinlesionError(f"Give {wanted}, as Segmenter.prepare makes it; got {shape}.")
+        expected = (
+            "one prepared image, a float tensor (1, 3, H, W)" if single else "images, a float tensor (B, 3, H, W)"
+        )
+        raise SkinlesionError(f"Give {expected}, as Segmenter.prepare makes it; got {shape}.")
 
 
 @torch.no_grad()
-def look(model: nn.Module, image: Tensor) -> Trace:
-    """Run the paper's network on one image and keep everything that it shows.
+def read(model: nn.Module, image: Tensor, *names: str) -> dict[str, Tensor]:
+    """Run a network on one image and return activations.
 
     Args:
-        model: a `VisionStateSpaceUNet`, in any mode; it is left as it was.
+        model: any network with these points, in any mode; it is left as it was.
         image: (1, C, H, W).
+        *names: points, or patterns such as "*.se.gate".
 
     Returns:
-        The filled trace; see `skinlesion.model.Trace` for its names.
+        Point -> tensor.
 
     Raises:
-        SkinlesionError: the model is of another kind, or the image is not one image.
+        SkinlesionError: the network has no such point, or the image is not one image.
     """
     check_image(image)
     network = evaluating(model)
-    if not isinstance(network, VisionStateSpaceUNet):
-        raise SkinlesionError(
-            f"This needs the paper's network, which shows its gates and its scan; {model_name(model)} does not."
-        )
-    trace = Trace()
-    network.forward_features(image, trace)
-    return trace
+    with observe(network, *names) as seen:
+        network(image)
+    return dict(seen)
 
 
 def model_name(model: nn.Module) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinlesion import SkinlesionError
-from skinlesion.explain.cases import examine, pooled_calibration
+from skinlesion.explain.image_scores import examine, pooled_calibration
 from skinlesion.metrics import average_surface_distance, boundary_f1, calibration_curve, ratios
 
 
