@@ -81,12 +81,13 @@ def _visit(sessions: tuple[_Session, ...], module: nn.Module, local: str, tensor
     key = (id(module), local)
     for session in sessions:
         name = session.names.get(key)
-        for replacement in session.functions.get(name, ()) if name else ():
-            tensor = _replaced(name, replacement, tensor)
+        if name is not None:
+            for replacement in session.functions.get(name, ()):
+                tensor = _replaced(name, replacement, tensor)
     for session in sessions:
         name = session.names.get(key)
-        if name in session.observed:
-            session.seen[name] = tensor  # type: ignore[index]
+        if name is not None and name in session.observed:
+            session.seen[name] = tensor
     return tensor
 
 
@@ -146,7 +147,7 @@ def name_outputs(model: nn.Module) -> None:
     for path in _blocks(model):
         module = model.get_submodule(path)
         if not hasattr(module, "POINTS"):
-            module.POINTS = ("output",)
+            module.POINTS = ("output",)  # type: ignore[assignment]
             module.register_forward_hook(_output)
 
 
@@ -177,7 +178,7 @@ def _index(model: nn.Module) -> dict[str, tuple[nn.Module, str]]:
     naming: list[tuple[str, Callable[[str], str]]] = []  # of networks inside, by their path
     for path, module in model.named_modules():
         if hasattr(module, "public_name"):
-            naming.append((f"{path}." if path else "", module.public_name))  # type: ignore[arg-type]
+            naming.append((f"{path}." if path else "", module.public_name))
         shown = path
         for prefix, public_name in naming:
             if path.startswith(prefix):
