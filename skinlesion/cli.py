@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("skinlesion.commands.train:train", "train a network"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
+    "import-weights": (
+        "skinlesion.commands.import_weights:import_weights",
+        "turn a published checkpoint of VM-UNet or VMamba into one of this package",
+    ),
     "reproduce": ("skinlesion.commands.reproduce:reproduce", "run the paper's comparison, or report on it"),
     "benchmark scan": ("skinlesion.commands.benchmark:scan", "time the scan's engines and their peers"),
     "benchmark model": ("skinlesion.commands.benchmark:model", "time the whole network"),
