@@ -26,6 +26,8 @@ PARTS = ("train", "val", "test")
 FORMAT = "skinlesion-manifest-1"
 # The paper's training and test sizes; 2016 is the official division, the others pool train and validation.
 PAPER_SIZES = {"isic2016": (900, 379), "isic2017": (1500, 650), "isic2018": (1886, 808)}
+# 70/30 of the 2594 pairs of the ISIC 2018 training part, for when the 100 of the validation part are not at hand.
+TRAINING_PART_SIZES = {"isic2018": (1816, 778)}
 _PAPER_SEEDS = {"isic2016": 2016, "isic2017": 2017, "isic2018": 2018}
 _TEST_FRACTION = 0.3
 
@@ -132,7 +134,7 @@ def make_manifest(
         dataset: one of ``DATASETS``.
         name: ``random``: 70/30 of all but the publisher's test part.
             ``paper``: 70/30 of train and validation in the paper's exact sizes (2017: 1500/650, 2018: 1886/808;
-            2016: the official 900/379).
+            2016: the official 900/379). ISIC 2018 without its 100 validation pairs: 1816/778 of the other 2594.
             ``official``: the publisher's test part (for ``vmunet`` its ``val`` folder, which that harness tests on).
         seed: chooses the division; also of the validation part.
         val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
@@ -169,8 +171,9 @@ def load_split(
         dataset: its name.
         split: ``paper``, ``official``, ``random``, or the path of a saved manifest (``*.json``). Default: paper for the
             ISIC datasets, official for vmunet, random for the others.
-        seed: of a split that is drawn here; default the dataset's fixed one. ``paper`` of isic2017 with the default
-            seed is the manifest that comes with the package.
+        seed: of a split that is drawn here; default the dataset's fixed one. ``paper`` with the default seed is a
+            manifest that comes with the package for isic2017, and for isic2018 where only the 2594 training pairs are
+            at hand.
 
     Raises:
         SkinlesionError: as :func:`make_manifest` and :meth:`Manifest.load`, or ids are missing.
@@ -179,8 +182,8 @@ def load_split(
         split = "paper" if dataset in PAPER_SIZES else "official" if dataset == "vmunet" else "random"
     if str(split).endswith(".json"):
         manifest = Manifest.load(split)
-    elif (dataset, split, seed) == ("isic2017", "paper", None):
-        manifest = packaged_manifest("isic2017-paper")
+    elif split == "paper" and seed is None and _has_packaged_split(samples, dataset):
+        manifest = packaged_manifest(f"{dataset}-paper")
     else:
         seed = _PAPER_SEEDS.get(dataset, 0) if seed is None else seed
         manifest = make_manifest(samples, dataset, str(split), seed, near_duplicates=near_duplicates(dataset))
@@ -197,13 +200,23 @@ def packaged_manifest(name: str) -> Manifest:
 def near_duplicates(dataset: str) -> list[tuple[str, str]]:
     """Return the known pairs of images of one lesion; [] for datasets outside ISIC.
 
-    The list was made on ISIC 2017. The ids belong to one archive, so it holds for the other years as far as they
-    share images; it is not complete for those.
+    The years share one archive and its ids. ISIC 2017 has a list of its own, which its split was drawn with. A second
+    search, over the center squares of ISIC 2018, found 62 more pairs: the same image in other colors, from other
+    archives, or at another magnification. 13 of them have one side in the training part and the other in the test part
+    of our ISIC 2017 split, which stays as it is because published results use it. The other years use both lists.
     """
     if dataset not in OFFICIAL:
         return []
-    with _packaged("isic2017-near-duplicates.csv").open(encoding="utf-8") as file:
-        return [(row["id_a"], row["id_b"]) for row in csv.DictReader(file)]
+    pairs = []
+    for year in ("isic2017",) if dataset == "isic2017" else ("isic2017", "isic2018"):
+        with _packaged(f"{year}-near-duplicates.csv").open(encoding="utf-8") as file:
+            pairs += [(row["id_a"], row["id_b"]) for row in csv.DictReader(file)]
+    return list(dict.fromkeys(pairs))
+
+
+def _has_packaged_split(samples: Sequence[Sample], dataset: str) -> bool:
+    """Whether the package has the split ``paper`` for the parts at hand."""
+    return dataset == "isic2017" or (dataset == "isic2018" and not any(sample.part == "val" for sample in samples))
 
 
 def _packaged(name: str) -> Any:
@@ -227,6 +240,8 @@ def _divide(
             _expect(len(pool), n_train, dataset, "training part")
             _expect(len(official_test), n_test, dataset, "test part")
             return pool, [], official_test
+        if dataset in TRAINING_PART_SIZES and not by_part.get("val"):
+            n_train, n_test = TRAINING_PART_SIZES[dataset]
         _expect(len(pool), n_train + n_test, dataset, "training and validation parts")
         train, test = _cut(pool, n_test, f"{seed}/test", pairs)
         return train, [], test

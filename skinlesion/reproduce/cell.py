@@ -59,6 +59,7 @@ def run_cell(key: Key, setting: Setting) -> None:
         "seed": key.seed,
         "report": evaluation.report,
         "selected": result.selected,
+        "history": result.history,
         "seconds": result.history[-1]["seconds"],
         "cost": count_cost(segmenter.model, config.size, config.size).to_dict(),
         "config": {

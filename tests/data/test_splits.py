@@ -180,3 +180,23 @@ def test_default_splits():
     assert load_split(samples(train=20, val=10), "vmunet").name == "official"
     assert load_split(samples(train=20), "folder").name == "random"
     assert near_duplicates("folder") == []
+
+
+def test_the_packaged_split_of_2018_keeps_every_lesion_on_one_side():
+    """It was drawn from the 2594 pairs of the training part; with the 100 of the validation part there is another."""
+    manifest = packaged_manifest("isic2018-paper")
+    assert sizes(manifest) == (1634, 182, 778)
+    part_of = {id: part for part, members in manifest.parts.items() for id in members}
+    pairs = near_duplicates("isic2018")
+    assert len(pairs) > len(near_duplicates("isic2017"))
+    inside = [(a, b) for a, b in pairs if a in part_of and b in part_of]
+    assert len(inside) >= len(pairs) - 1  # one pair of the list of 2017 isn't in 2018
+    assert all(part_of[a] == part_of[b] for a, b in inside)
+    assert ("ISIC_0000518", "ISIC_0013936") in pairs  # one lesion at two magnifications
+    assert make_manifest(sorted(part_of), "isic2018", "paper", 2018, near_duplicates=pairs) == manifest
+    data = [Sample(id, Path("i"), Path("m"), "train") for id in part_of]
+    assert load_split(data, "isic2018") == manifest == load_split(data, "isic2018", "paper")
+    validation = [Sample(f"v{number}", Path("i"), Path("m"), "val") for number in range(100)]
+    assert sizes(load_split([*data, *validation], "isic2018")) == (1697, 189, 808)
+    with pytest.raises(SkinlesionError, match="lack 1 images"):
+        load_split(data[1:], "isic2018")
