@@ -86,8 +86,8 @@ class ModelConfig(Config):
         cmn_residual: t + DWConv(t) rather than DWConv(t) (A8).
         cra: cross-region attention on the skips (A12).
         cra_ratio: channels over squeezed channels (A13).
-        conv_init: start the pointwise layers of CMN and CRA as PyTorch starts a 1 x 1 convolution, as their ancestors
-            do, instead of with truncated normal weights of standard deviation 0.02 and zero biases (A40).
+        conv_init: initialize the pointwise layers of CMN and CRA as PyTorch does a 1 x 1 convolution, like their
+            ancestors; False for VM-UNet's truncated normal weights of standard deviation 0.02 and zero biases (A40).
         drop_path: largest stochastic-depth rate (A30).
     """
 
@@ -106,7 +106,7 @@ class ModelConfig(Config):
     cmn_residual: bool = True
     cra: bool = True
     cra_ratio: int = 32
-    conv_init: bool = False
+    conv_init: bool = True
     drop_path: float = 0.2
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from skinlesion.data.layouts import DATASETS
 from skinlesion.errors import SkinlesionError
+from skinlesion.model.config import PRESETS
 from skinlesion.training.config import TrainConfig
 
 SCALES = ("cpu", "paper")
@@ -92,6 +93,7 @@ class Plan:
     protocol: str
     split: str
     recipe: dict[str, Any]
+    model_defaults: dict[str, Any]
     cells: dict[str, Cell]
     tables: dict[str, Table]
     claims: tuple[Claim, ...]
@@ -99,11 +101,22 @@ class Plan:
     def config(self, cell: str, *, dataset: str, seed: int, **others: Any) -> TrainConfig:
         """The training run of a cell."""
         changes = {**self.recipe, **self.cells[cell].changes}
-        changes["model"] = tuple(changes.get("model", ()))
+        changes["model"] = (*self._model_defaults(changes), *changes.get("model", ()))
         return TrainConfig(**changes, data=dataset, seed=seed, **others)
 
+    def _model_defaults(self, changes: dict[str, Any]) -> list[str]:
+        """Options that keep the paper's network as it was when the first results of a plan were made."""
+        if changes.get("preset", TrainConfig.preset) not in PRESETS:
+            return []
+        given = {option.partition("=")[0] for option in changes.get("model", ())}
+        return [f"{name}={str(value).lower()}" for name, value in self.model_defaults.items() if name not in given]
+
     def hash(self, cell: str) -> str:
-        """SHA-256 of the recipe and one cell: what decides its numbers."""
+        """SHA-256 of the recipe and one cell: what decides its numbers, beside defaults of the package.
+
+        Where such a default changes later, `model_defaults` keeps the old one; it isn't part of the hash, so that the
+        results from before the change stay valid.
+        """
         content = {"recipe": self.recipe, "cell": self.cells[cell].changes}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -152,7 +165,7 @@ def _check_cells(plan: Plan, where: str) -> None:
 
 def _parse(values: dict[str, Any], where: str) -> Plan:
     required = {"name": str, "protocol": str, "recipe": dict, "cells": dict, "tables": dict}
-    _check_keys(values, required, {"split": str, "claims": list}, where)
+    _check_keys(values, required, {"split": str, "claims": list, "model_defaults": dict}, where)
     options = {field.name: object for field in dataclasses.fields(TrainConfig) if field.name not in _NOT_IN_A_PLAN}
     options["model"] = list
     _check_keys(values["recipe"], {}, options, f"{where}, recipe")
@@ -162,7 +175,8 @@ def _parse(values: dict[str, Any], where: str) -> Plan:
     tables = {name: _parse_table(name, table, cells, where) for name, table in values["tables"].items()}
     claims = tuple(_parse_claim(claim, tables, cells, where) for claim in values.get("claims", []))
     protocol, split = values["protocol"].strip(), values.get("split", "paper")
-    return Plan(values["name"], protocol, split, values["recipe"], cells, tables, claims)
+    defaults = values.get("model_defaults", {})
+    return Plan(values["name"], protocol, split, values["recipe"], defaults, cells, tables, claims)
 
 
 def _parse_table(name: str, values: Any, cells: dict[str, Cell], where: str) -> Table:
