@@ -136,7 +136,7 @@ directional_means, gates, apply_gates = (
 def cross_region_attention(
     x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
 ) -> Tensor:
-    """Eqs 2 to 7."""
+    """Eqs. 2 to 7."""
     return apply_gates(x, *gates(x, conv1, bn1, conv_h, conv_w))
 
 

@@ -147,7 +147,7 @@ gates, apply_gates = lessons.use("cra.gates", None), lessons.use("cra.apply_gate
 
 
 def cross_region_attention(x: Tensor, *layers: nn.Module) -> Tensor:
-    """Lesson 10, eqs 2 to 7."""
+    """Lesson 10, eqs. 2 to 7."""
     return apply_gates(x, *gates(x, *layers))
 
 

@@ -1,4 +1,4 @@
-"""What cross-region attention does to one image: the gates of every skip (paper section 3.3, eqs 2-7)."""
+"""What cross-region attention does to one image: the gates of every skip (paper section 3.3, eqs. 2-7)."""
 
 from dataclasses import dataclass
 

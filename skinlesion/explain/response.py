@@ -142,7 +142,7 @@ class GateResponse:
 def gate_response(model: nn.Module, image: Tensor, change: Change) -> GateResponse:
     """Change the image and compare the gates.
 
-    Rows and columns have their own last layer (T_h and T_w of eqs 5 and 6), so nothing but training can make gates
+    Rows and columns have their own last layer (T_h and T_w of eqs. 5 and 6), so nothing but training can make gates
     follow a quarter turn; a shift they follow but for the borders, if they look at the lesion at all.
 
     Args:

@@ -1,4 +1,4 @@
-"""What training minimizes: BCE + Dice on the mask (eq 11) and distillation between feature maps (eqs
+"""What training minimizes: BCE + Dice on the mask (eq. 11) and distillation between feature maps (eqs.
 8-10)."""
 
 from skinlesion.losses.distillation import (

@@ -1,4 +1,4 @@
-"""Distillation between the network's own feature maps: CFD (eq 8), IFD (eq 9) and their sum (eq 10).
+"""Distillation between the network's own feature maps: CFD (eq. 8), IFD (eq. 9) and their sum (eq. 10).
 
 The functions know nothing of the network: they take plain feature maps, channels last, ``(B, H, W, C)``. Each
 map may have its own size and its own number of channels. Half-precision maps are widened to float32 before
@@ -40,7 +40,7 @@ def cross_feature_distillation(
     norm: Norm = "mean",
     detach_teacher: bool = True,
 ) -> Tensor:
-    """Pull every student map toward the teacher map (eq 8), averaged over the students: 1/(M-1) (A21).
+    """Pull every student map toward the teacher map (eq. 8), averaged over the students: 1/(M-1) (A21).
 
     Student and teacher are average-pooled to the smaller height and the smaller width of the two (A19; for
     the paper's network only the teacher shrinks). Channels are then matched by random channel selection (RCS,
@@ -48,7 +48,7 @@ def cross_feature_distillation(
 
     - ``"two_sided"``: k = min(Cs, Ct) channels without replacement from each, drawn independently, in random
       order, once for the whole batch.
-    - ``"one_sided"``: eq 8 to the letter, RCS of the student only. It keeps the order of the k channels that
+    - ``"one_sided"``: eq. 8 to the letter, RCS of the student only. It keeps the order of the k channels that
       it draws and meets the teacher's first k. (In random order it would be the two-sided draw again whenever
       Cs >= Ct.)
     - ``"mean"``: no draw, but the expectation of the two-sided loss, in closed form. Averaged over random
@@ -93,7 +93,7 @@ def cross_feature_distillation(
 def internal_feature_distillation(
     maps: Sequence[Tensor], *, halves: Halves = "ranked", norm: Norm = "mean", detach_shallow: bool = False
 ) -> Tensor:
-    """Pull the two halves of every map's channels together (eq 9), averaged over the maps: 1/M (A21).
+    """Pull the two halves of every map's channels together (eq. 9), averaged over the maps: 1/M (A21).
 
     The halves (A23): ``"ranked"`` orders the channels by the mean, over batch and pixels, of the map divided
     by its L2 norm over pixels, from high to low, and compares the upper half with the lower half, rank by
@@ -130,7 +130,7 @@ def internal_feature_distillation(
 
 
 class FeatureDistillationLoss(nn.Module):
-    """``w_cfd * CFD + w_ifd * IFD`` (eq 10) over the blocks of a forward pass: ``loss(*model.features(x))``.
+    """``w_cfd * CFD + w_ifd * IFD`` (eq. 10) over the blocks of a forward pass: ``loss(*model.features(x))``.
 
     The students of CFD, and the maps of IFD, are all blocks but those of stage D1: 14 for the paper's network
     (A17, A25). The module owns the random generator of RCS; its state is part of ``state_dict()``, so that a
@@ -147,7 +147,7 @@ class FeatureDistillationLoss(nn.Module):
         detach_teacher: See :func:`cross_feature_distillation` (A22).
         halves: See :func:`internal_feature_distillation` (A23).
         detach_shallow: See :func:`internal_feature_distillation` (A24).
-        grouping: ``"eq"`` averages as eqs 8 and 9 do. ``"selfreg"`` is the sum that SelfReg-UNet's program
+        grouping: ``"eq"`` averages as eqs. 8 and 9 do. ``"selfreg"`` is the sum that SelfReg-UNet's program
             forms with two blocks a stage: twice the CFD, and twice the sum of the encoder's and the decoder's
             mean IFD (A21).
         seed: Seed of the draws.

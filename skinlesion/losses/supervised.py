@@ -1,4 +1,4 @@
-"""Binary cross-entropy and Dice between predicted logits and the true mask (paper, eq 11).
+"""Binary cross-entropy and Dice between predicted logits and the true mask (paper, eq. 11).
 
 Every function takes ``logits`` and ``target`` of the same shape ``(B, 1, H, W)``; the target is floating
 point in [0, 1] (a soft edge is allowed). Half-precision logits are widened to float32 first: a sum over 256 x
@@ -13,7 +13,7 @@ from skinlesion.errors import SkinlesionError
 
 
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy, averaged over every pixel of the batch (eq 11, first line).
+    """Binary cross-entropy, averaged over every pixel of the batch (eq. 11, first line).
 
     Taken on logits (A28): the same value as on probabilities, but log(sigmoid(x)) stays finite for large |x|.
 
@@ -32,7 +32,7 @@ def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """One minus the Dice overlap of each image, averaged over the batch (eq 11, second line; A27).
+    """One minus the Dice overlap of each image, averaged over the batch (eq. 11, second line; A27).
 
     Dice is taken over the pixels of one image at a time, so a small lesion weighs as much as a large one.
     ``smooth`` is added above and below the fraction: an empty mask that is predicted empty then costs
@@ -58,7 +58,7 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
 
 
 def bce_dice_loss(logits: Tensor, target: Tensor, w_bce: float = 0.3, w_dice: float = 0.7) -> Tensor:
-    """``w_bce * bce_loss + w_dice * dice_loss`` (eq 11, third line; A26 names the two weights).
+    """``w_bce * bce_loss + w_dice * dice_loss`` (eq. 11, third line; A26 names the two weights).
 
     Raises:
         SkinlesionError: Shapes differ, or the target is not floating point.

@@ -1,4 +1,4 @@
-"""How good a segmentation is: pooled and per-image scores (eqs 12-14), boundary scores, intervals,
+"""How good a segmentation is: pooled and per-image scores (eqs. 12-14), boundary scores, intervals,
 calibration.
 
 All scores are fractions in [0, 1]; distances are in pixels.

@@ -1,4 +1,4 @@
-"""The confusion matrix of each image, and every ratio that is formed from one (eqs 12-14).
+"""The confusion matrix of each image, and every ratio that is formed from one (eqs. 12-14).
 
 A row of counts is ``(TP, FP, FN, TN)`` in pixels. Scores *pooled* over a set are the ratios of the sum of its
 rows, as in the paper's lineage; *per-image* scores are the ratios of each row. The two differ, so both are
@@ -49,8 +49,8 @@ def ratios(counts: ArrayLike) -> dict[str, NDArray[np.float64]]:
         counts: ``(..., 4)`` pixels ``(TP, FP, FN, TN)``; also sums of rows, weighted or not.
 
     Returns:
-        Arrays ``(...,)`` in [0, 1]: ``iou`` of the lesion (what eq 12 calls mIoU, A37), ``dsc`` (eq 13),
-        ``accuracy`` (eq 14), ``sensitivity``, ``specificity``, and ``miou_2class``, the mean of the IoU of
+        Arrays ``(...,)`` in [0, 1]: ``iou`` of the lesion (what eq. 12 calls mIoU, A37), ``dsc`` (eq. 13),
+        ``accuracy`` (eq. 14), ``sensitivity``, ``specificity``, and ``miou_2class``, the mean of the IoU of
         lesion and of skin.
     """
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)

@@ -1,4 +1,4 @@
-r"""Cross-region attention on the skips: a gate for each row and each column (paper section 3.3, eqs 2-7).
+r"""Cross-region attention on the skips: a gate for each row and each column (paper section 3.3, eqs. 2-7).
 
 .. math::
     f = \delta(\mathrm{BN}(F_1[z^h; z^w])), \quad g^h = \sigma(T_h f^h), \quad g^w = \sigma(T_w f^w), \quad
@@ -16,7 +16,7 @@ from skinlesion.hooks import point
 
 
 def directional_means(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Eqs 2 and 3: the mean of each row and of each column.
+    """Eqs. 2 and 3: the mean of each row and of each column.
 
     Args:
         x: (B, H, W, C).
@@ -42,7 +42,7 @@ def apply_gates(x: Tensor, gate_h: Tensor, gate_w: Tensor) -> Tensor:
 
 
 class CrossRegionAttention(nn.Module):
-    """Eq. 4 mixes both profiles in a narrow layer; eqs 5 and 6 make the two gates; eq. 7 applies them.
+    """Eq. 4 mixes both profiles in a narrow layer; eqs. 5 and 6 make the two gates; eq. 7 applies them.
 
     At initialization both gates are about 1/2, so an untrained CRA keeps about a quarter of its input (A40).
 
@@ -64,7 +64,7 @@ class CrossRegionAttention(nn.Module):
         self.conv_w = nn.Linear(squeezed, dim)  # T_w of eq. 6
 
     def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Eqs 2-6: (B, H, W, C) -> gate_h (B, H, C), gate_w (B, W, C), in (0, 1)."""
+        """Eqs. 2-6: (B, H, W, C) -> gate_h (B, H, C), gate_w (B, W, C), in (0, 1)."""
         z_h, z_w = directional_means(x)
         f = self.conv1(torch.cat([z_h, z_w], dim=1))  # (B, H + W, C / r)
         f = F.hardswish(self.bn1(f.transpose(1, 2)).transpose(1, 2))

@@ -21,7 +21,7 @@ from skinlesion.model.patches import PatchEmbedding, PatchExpanding, PatchMergin
 
 
 class Features(NamedTuple):
-    """The feature maps that the distillation losses compare (paper eqs 8 and 9).
+    """The feature maps that the distillation losses compare (paper eqs. 8 and 9).
 
     Attributes:
         blocks: the output of every block, (B, H, W, C), by name in the order E1.1, E1.2, .., D1.1.

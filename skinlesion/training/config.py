@@ -85,13 +85,13 @@ class TrainConfig:
     """Of weights, order, augmentation and drop path."""
 
     w_bce: float = 0.3
-    """Weight of binary cross entropy (eq 11)."""
+    """Weight of binary cross entropy (eq. 11)."""
     w_dice: float = 0.7
-    """Weight of the Dice loss (eq 11)."""
+    """Weight of the Dice loss (eq. 11)."""
     w_cfd: float = 0.015
-    """Weight of cross-feature distillation (eq 8)."""
+    """Weight of cross-feature distillation (eq. 8)."""
     w_ifd: float = 0.015
-    """Weight of internal feature distillation (eq 9)."""
+    """Weight of internal feature distillation (eq. 9)."""
     teacher: Literal["block", "expanded"] = "block"
     """The distillation's teacher: the last D1 block, or the map after the final expansion (A16)."""
     rcs: Literal["two_sided", "one_sided", "mean"] = "two_sided"
@@ -105,7 +105,7 @@ class TrainConfig:
     detach_shallow: bool = False
     """Internal distillation's shallow half is a fixed target (A24)."""
     grouping: Literal["eq", "selfreg"] = "eq"
-    """Averages as in eqs 8 and 9, or SelfReg-UNet's larger sums (A21)."""
+    """Averages as in eqs. 8 and 9, or SelfReg-UNet's larger sums (A21)."""
 
     select_by: SelectBy = "val_iou"
     """Which epoch is shipped: best IoU on the validation part; last; or test_loss, the lowest loss on the test part

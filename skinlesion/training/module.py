@@ -1,4 +1,4 @@
-"""What one step of training and of validation does: the paper's recipe (section 4.2, eqs 8-11)."""
+"""What one step of training and of validation does: the paper's recipe (section 4.2, eqs. 8-11)."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -31,7 +31,7 @@ class Batch(TypedDict):
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains a network by eq 11's loss and, with weights above 0, eqs 8-10's distillation.
+    """Trains a network by eq. 11's loss and, with weights above 0, eqs. 8-10's distillation.
 
     Random numbers of a step (drop path) are a function of seed, step and process, and so is the learning rate: a
     resumed run needs neither restored. Only the channel draws of RCS carry on from the checkpoint.

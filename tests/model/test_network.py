@@ -139,7 +139,7 @@ def test_squeeze_excitation_by_hand():
 
 
 def test_cross_region_attention_by_hand_on_2_by_3():
-    """Eqs 2-7 with plain loops, one channel and one batch statistic at a time."""
+    """Eqs. 2-7 with plain loops, one channel and one batch statistic at a time."""
     torch.manual_seed(0)
     cra = CrossRegionAttention(dim=4).eval()
     cra.bn1.running_mean.normal_()

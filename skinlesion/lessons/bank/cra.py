@@ -8,7 +8,7 @@ from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
 from skinlesion.model import apply_gates, directional_means
 
-# --- eqs 2 and 3 -----------------------------------------------------------------------------------------------------
+# --- eqs. 2 and 3 -----------------------------------------------------------------------------------------------------
 
 
 def _maps(generator: Generator) -> list[Case]:
@@ -23,7 +23,7 @@ def _maps(generator: Generator) -> list[Case]:
 MEANS = Exercise(
     name="cra.directional_means",
     lesson=10,
-    title="Two profiles of a picture (eqs 2 and 3)",
+    title="Two profiles of a picture (eqs. 2 and 3)",
     statement=r"""
 The mean of each **row** and the mean of each **column**, channel by channel:
 
@@ -67,13 +67,13 @@ $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j
     after="SE keeps one number a channel. These keep H + W: enough to say in which rows and columns something is.",
 )
 
-# --- eqs 4 to 6 ------------------------------------------------------------------------------------------------------
+# --- eqs. 4 to 6 ------------------------------------------------------------------------------------------------------
 
 
 def gates(
     x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
 ) -> tuple[Tensor, Tensor]:
-    """Eqs 2 to 6, the layers given.
+    """Eqs. 2 to 6, the layers given.
 
     Args:
         x: (B, H, W, C).
@@ -150,7 +150,7 @@ def _mistaken(name: str, mistake: str, diagnosis: str) -> Wrong:
 GATES = Exercise(
     name="cra.gates",
     lesson=10,
-    title="From profiles to gates (eqs 4 to 6)",
+    title="From profiles to gates (eqs. 4 to 6)",
     statement=r"""
 $$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^h)), \qquad g^w = \sigma(T_w(f^w))$$
 
