@@ -51,6 +51,7 @@ class _Session:
 
 
 _SESSIONS: ContextVar[tuple[_Session, ...]] = ContextVar("skinlesion_hooks", default=())
+_OPEN: list[_Session] = []  # of all threads: while it is empty, a point costs one look at it
 
 
 def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
     Raises:
         SkinlesionError: an intervention returned something else.
     """
-    if torch.compiler.is_compiling():
+    if not _OPEN or torch.compiler.is_compiling():
         return tensor
     sessions = _SESSIONS.get()
     return _visit(sessions, module, name, tensor) if sessions else tensor
@@ -162,7 +163,7 @@ def _blocks(module: nn.Module, prefix: str = "") -> list[str]:
 
 
 def _output(module: nn.Module, _inputs: Any, output: Any) -> Any:
-    if torch.compiler.is_compiling() or not _SESSIONS.get():
+    if not _OPEN or torch.compiler.is_compiling() or not _SESSIONS.get():
         return None
     if isinstance(output, tuple):
         return (_output(module, _inputs, output[0]), *output[1:])
@@ -207,12 +208,14 @@ def _match(session: _Session, pattern: str) -> list[str]:
 
 @contextmanager
 def _open(session: _Session) -> Iterator[None]:
+    _OPEN.append(session)
     _SESSIONS.set((*_SESSIONS.get(), session))
     try:
         yield
     finally:
         session.functions, session.observed = {}, frozenset()  # for tasks that were started inside and still run
         _SESSIONS.set(tuple(other for other in _SESSIONS.get() if other is not session))
+        _OPEN.remove(session)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class SS2D(nn.Module):
         A = -torch.exp(self.A_logs)
         y = cross_selective_scan(x, delta, A, B, C, self.Ds, self.dt_projs_bias, engine=self.engine)
         y = self.out_norm(point(self, "y", y))
-        if self.se is not None:
+        if self.se is not None:  # before the gate z (A4)
             y = self.se(y)
         return point(self, "output", self.out_proj(y * F.silu(z)))
 
