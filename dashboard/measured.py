@@ -32,15 +32,15 @@ def show_measured() -> None:
     if summary is None:
         st.info(
             "The paper's comparison has not been run here yet: there is no `benchmarks/results/reproduce/cpu`. "
-            "`skinlesion reproduce` runs it, table by table, and writes down what holds and what does not.",
+            "`skinlesion reproduce` runs it, table by table, and writes down which claims are reproduced.",
             icon=":material/hourglass_empty:",
         )
         return
     st.markdown(
         "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
-        "reproduce`). A claim holds if two 95 % intervals of its difference are above 0: one resamples seeds and test "
-        "images, the wider one takes the scatter of seeds from all networks together. The corrected p (Holm) heeds "
-        "how many claims there are."
+        "reproduce`). A claim is reproduced if two 95 % intervals of its difference are above 0, and reversed at this "
+        "scale if both are below: one resamples seeds and test images, the wider one takes the scatter of seeds from "
+        "all networks together. The corrected p (Holm) accounts for the number of claims."
     )
     points = ("paper", "here", "from", "to", "wider from", "wider to")
     formats = {**dict.fromkeys(points, "%+.2f"), "corrected p": "%.3f"}

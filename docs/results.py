@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from skinlesion.reproduce.factorial import finding
 from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
 ROOT = Path(__file__).parents[1]
@@ -13,8 +14,11 @@ PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(<!-- end of clai
 
 def updated(readme: str) -> str:
     """The README with its table of claims as the report has it."""
-    claims = json.loads(SUMMARY.read_text("utf-8"))["claims"]
-    text = f"{count_verdicts(claims)}\n\n{claims_table(claims, SHORT)}"
+    summary = json.loads(SUMMARY.read_text("utf-8"))
+    claims = summary["claims"]
+    parts = [count_verdicts(claims), claims_table(claims, SHORT)]
+    parts += [f"**{each['title']}.** {finding(each)}" for each in summary["factorials"]]
+    text = "\n\n".join(parts)
     return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", readme)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from skinlesion.checkpoint import available_weights
 from skinlesion.cli import COMMANDS
 from skinlesion.demo import NEXT
+from skinlesion.reproduce.factorial import finding
 from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
 ROOT = Path(__file__).parent.parent
@@ -105,3 +106,5 @@ def test_the_claims_are_those_of_the_results() -> None:
     summary = json.loads((ROOT / "benchmarks/results/reproduce/cpu/summary.json").read_text("utf-8"))
     assert count_verdicts(summary["claims"]) in README
     assert claims_table(summary["claims"], SHORT) in README
+    assert len(summary["factorials"]) == 2
+    assert all(finding(each) in README for each in summary["factorials"])

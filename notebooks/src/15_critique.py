@@ -318,7 +318,8 @@ print(f"eight equal systems, seeds of 0.5 points: best less worst is {zigzag:.2f
 # The repository declares its own runs in a plan: every cell, the number of seeds, and the claims that are judged, with
 # the rule. Each claim has two 95 % intervals over runs *and* images. One resamples the runs of its own two systems; but
 # three runs that are drawn anew understate their scatter, so the other takes the scatter of all systems together. A claim
-# **holds** if both are above zero. What follows reads the results that are in your clone.
+# is **reproduced** if both are above zero and **reversed at this scale** if both are below; eight epochs of a small
+# network can't contradict 300 of a large one. What follows reads the results that are in your clone.
 
 # %%
 FOLDER = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu"
@@ -381,7 +382,7 @@ if "isic2017" in values["scatter"]:
 
 # %% [markdown]
 # Where there is one run on each side, the resampled interval covers the luck of the images only: the trap of section 2.
-# With so many claims, one "holds" by luck is no surprise: only those with a star outlast Holm's correction for their
+# With so many claims, one "reproduced" by luck is no surprise: only those with a star outlast Holm's correction for their
 # number. Some were added after the results were seen (the plan says which), and "not distinguishable" does not mean
 # "equal". You know by now how many runs would be needed. What was **not** run again at all: Tables 1 and 3 (their
 # data are not in this repository's reach; the plan has them), the paper's full width, its 256 x 256 pixels and

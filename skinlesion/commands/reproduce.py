@@ -69,7 +69,7 @@ def reproduce(
     setting = Setting(
         scale=scale,
         root=root,
-        split=split if split is not None else plan.split,
+        split=split,
         out=out,
         runs=runs if runs is not None else out / "runs",
         devices=devices,

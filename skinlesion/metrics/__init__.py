@@ -13,6 +13,7 @@ from skinlesion.metrics.intervals import (
     bootstrap_intervals,
     paired_bootstrap,
     paired_permutation,
+    pooled_permutation,
 )
 from skinlesion.metrics.scores import ScoreTable, SegmentationScores, summarize
 
@@ -30,6 +31,7 @@ __all__ = [
     "hausdorff_distance",
     "paired_bootstrap",
     "paired_permutation",
+    "pooled_permutation",
     "ratios",
     "summarize",
 ]

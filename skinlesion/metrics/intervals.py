@@ -136,6 +136,44 @@ def paired_permutation(a: ArrayLike, b: ArrayLike, *, n: int = 10_000, seed: int
     return PermutationTest(float(observed), (extreme + 1) / (n + 1))
 
 
+def pooled_permutation(
+    a_counts: ArrayLike, b_counts: ArrayLike, score: str = "iou", *, n: int = 10_000, seed: int = 0
+) -> PermutationTest:
+    """Test whether two models have the same pooled score, by exchanging the models image by image.
+
+    As :func:`paired_permutation`, but the score is formed from the pixels of all images together, as a table reports
+    it. The two can disagree: large lesions count more here.
+
+    Args:
+        a_counts: ``(images, 4)`` pixels of the first model; for several runs of it, their mean.
+        b_counts: The same of the second model, images in the same order.
+        score: One of the scores of :func:`~skinlesion.metrics.ratios`.
+        n: Number of random exchanges.
+        seed: Seed of the exchanges.
+
+    Raises:
+        SkinlesionError: Different numbers of images, or the score is unknown.
+    """
+    a, b = _checked_counts(a_counts), _checked_counts(b_counts)
+    if a.shape != b.shape:
+        raise SkinlesionError(f"Give counts of the same images for both models, not {a.shape} and {b.shape}.")
+    if score not in ratios(a):
+        raise SkinlesionError(f"score={score!r} is not known; choose one of {', '.join(ratios(a))}.")
+
+    def difference(exchanged: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = exchanged @ (b - a)
+        return ratios(a.sum(0) + moved)[score] - ratios(b.sum(0) - moved)[score]
+
+    observed = float(difference(np.zeros(len(a))))
+    rng = np.random.default_rng(seed)
+    bar = abs(observed) * (1 - 1e-9) - 1e-15
+    extreme = 0
+    for start in range(0, n, 1000):
+        exchanged = rng.integers(0, 2, (min(1000, n - start), len(a))).astype(np.float64)
+        extreme += int((np.abs(difference(exchanged)) >= bar).sum())
+    return PermutationTest(observed, (extreme + 1) / (n + 1))
+
+
 def _resamples(images: int, n: int, seed: int) -> NDArray[np.float64]:
     """How often each image is drawn in each resample, (n, images): one matrix product then scores them
     all."""

@@ -19,7 +19,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import evaluate
 from skinlesion.model.cost import count_cost
 from skinlesion.reproduce.plan import load_plan
-from skinlesion.reproduce.results import Key, Results
+from skinlesion.reproduce.results import Key, Results, images_used
 from skinlesion.reproduce.runner import Setting
 from skinlesion.segmenter import Segmenter
 from skinlesion.training.run import train
@@ -29,6 +29,7 @@ def run_cell(key: Key, setting: Setting) -> None:
     """Train, choose the epoch on the validation part, measure once on the test part, write the result."""
     plan = load_plan(setting.scale)
     root = setting.root_of(key.dataset)
+    split = setting.split or plan.split_of(key.dataset)
     folder = setting.runs / str(key)
     config = plan.config(
         key.cell,
@@ -36,7 +37,7 @@ def run_cell(key: Key, setting: Setting) -> None:
         seed=key.seed,
         root=root,
         out=folder,
-        split=setting.split,
+        split=split,
         threads=setting.threads,
         devices=setting.devices,
         resume=(folder / "config.json").exists(),
@@ -48,15 +49,16 @@ def run_cell(key: Key, setting: Setting) -> None:
     if getattr(rank_zero_only, "rank", 0) != 0:
         return
     samples = {sample.id: sample for sample in find_samples(root, key.dataset)}
-    manifest = load_split(list(samples.values()), key.dataset, setting.split)
+    manifest = load_split(list(samples.values()), key.dataset, split)
     segmenter = Segmenter.from_pretrained(result.best)
-    protocol = {"dataset": key.dataset, "split": setting.split, "manifest": manifest.hash, "part": "test"}
+    protocol = {"dataset": key.dataset, "split": split, "manifest": manifest.hash, "part": "test"}
     test = [samples[id] for id in manifest.parts["test"]]
     evaluation = evaluate(segmenter, test, truth_size=config.truth_size, protocol=protocol)
     data = {
         "dataset": key.dataset,
         "cell": key.cell,
         "seed": key.seed,
+        "images": images_used(manifest),
         "report": evaluation.report,
         "selected": result.selected,
         "history": result.history,

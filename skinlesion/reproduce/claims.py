@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from skinlesion.metrics import paired_permutation, ratios
+from skinlesion.metrics import pooled_permutation, ratios
 from skinlesion.reproduce.plan import Claim
 from skinlesion.reproduce.results import Result, Results
 
 RESAMPLES = 4000
-VERDICTS = ("holds", "contradicted", "not distinguishable")
+VERDICTS = ("reproduced", "reversed at this scale", "not distinguishable")
 
 
 class Scatter(NamedTuple):
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
             been run twice.
         wide_high: upper end.
         wide_p: of the second interval: how often equal systems would lie so far apart.
-        p: paired permutation test of the per-image IoU, averaged over seeds: about these runs, not about others.
+        p: paired permutation test of pooled IoU, on counts averaged over seeds: about these runs, not about others.
         seeds: runs of the side that has fewer.
     """
 
@@ -96,11 +96,11 @@ def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, see
     difference = 100 * float(ratios(a.sum(1))["iou"].mean() - ratios(b.sum(1))["iou"].mean())
     error = _standard_error(of_a.mean(1) - of_b.mean(1), 1 / len(a) + 1 / len(b), scatter)
     reach = float(stats.t.ppf(0.975, scatter.freedom)) * error
-    word = "not distinguishable"
+    word = VERDICTS[2]
     if np.nanmin([low, difference - reach]) > 0:
-        word = "holds"
+        word = VERDICTS[0]
     elif np.nanmax([high, difference + reach]) < 0:
-        word = "contradicted"
+        word = VERDICTS[1]
     return Verdict(
         word=word,
         difference=difference,
@@ -109,7 +109,7 @@ def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, see
         wide_low=difference - reach,
         wide_high=difference + reach,
         wide_p=float(2 * stats.t.sf(abs(difference) / error, scatter.freedom)),
-        p=float(paired_permutation(ratios(a)["iou"].mean(0), ratios(b)["iou"].mean(0)).p_value),
+        p=float(pooled_permutation(a.mean(0), b.mean(0)).p_value),
         seeds=min(len(a), len(b)),
     )
 

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skinlesion.files import replacing
+from skinlesion.reproduce.claims import VERDICTS
 
 _HERE, _PAPER = "#0072B2", "#D55E00"
-_VERDICTS = {"holds": "#009E73", "contradicted": "#CC79A7"}
+_VERDICTS = dict(zip(VERDICTS, ("#009E73", "#CC79A7", "#777777"), strict=True))
 
 
 def _axes(lines: int) -> tuple[Figure, Axes]:
@@ -58,7 +59,7 @@ def draw_claims(claims: list[dict[str, Any]], path: Path) -> None:
             axes.plot(claim["paper"], y, "x", color=_PAPER)
     axes.set_yticks(range(len(shown)), [claim["text"] for claim in shown])
     axes.set_xlabel("difference of pooled lesion IoU, points")
-    for word, color in {**_VERDICTS, "not distinguishable": "#777777"}.items():
+    for word, color in _VERDICTS.items():
         axes.plot([], [], "o-", color=color, label=f"here: {word}")
     axes.plot([], [], "x", color=_PAPER, label="paper")
     figure.legend(loc="outside upper center", ncols=4, fontsize=8, frameon=False)

@@ -1,8 +1,8 @@
 """What is to be run: a plan, read from a TOML file, written down before the runs.
 
-A plan has a protocol in words, a split of the data, a recipe (fields of `TrainConfig`, the same for every run), cells
-(what differs from run to run), tables (which cells, beside the paper's figures) and claims (which cell should beat
-which).
+A plan has a protocol in words, a split of each dataset, a recipe (fields of `TrainConfig`, the same for every run),
+cells (what differs from run to run), tables (which cells, beside the paper's figures), claims (which cell should beat
+which) and factorials (cells with some factors in all combinations).
 """
 
 import dataclasses
@@ -38,11 +38,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: a cell and what the paper reports for it, in percent ("iou", "dsc", "accuracy")."""
+    """A line of a table.
+
+    Attributes:
+        cell: which runs.
+        label: its name on the page.
+        paper: what the paper reports for it, in percent ("iou", "dsc", "accuracy").
+        short: a cell that was trained for fewer epochs and is otherwise the same; None if there is none.
+    """
 
     cell: str
     label: str
     paper: dict[str, float]
+    short: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class Table:
         dataset: which data it is about.
         seeds: how many runs of each row.
         rows: its lines.
+        note: what a reader must know about these numbers; may be empty.
     """
 
     name: str
@@ -62,6 +71,7 @@ class Table:
     dataset: str
     seeds: int
     rows: tuple[Row, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,17 +96,48 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Factorial:
+    """Cells that have some factors (modules, losses) in all combinations.
+
+    Attributes:
+        title: a line for the page.
+        table: whose dataset, and whose figures of the paper, count.
+        factors: k names.
+        cells: 2^k names in standard order, the first factor changing fastest: none, A, B, A and B, ...
+    """
+
+    title: str
+    table: str
+    factors: tuple[str, ...]
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything declared; see the module."""
+    """Everything declared; see the module.
+
+    Attributes:
+        name: such as "cpu".
+        protocol: in words.
+        split: of every dataset that `splits` doesn't name.
+        splits: dataset to split.
+        recipe: fields of `TrainConfig` that all runs share.
+        cells: what each changes, by name.
+        tables: by name.
+        claims: in the order of the page.
+        factorials: in the order of the page.
+    """
 
     name: str
     protocol: str
     split: str
+    splits: dict[str, str]
     recipe: dict[str, Any]
     model_defaults: dict[str, Any]
     cells: dict[str, Cell]
     tables: dict[str, Table]
     claims: tuple[Claim, ...]
+    factorials: tuple[Factorial, ...] = ()
 
     def config(self, cell: str, *, dataset: str, seed: int, **others: Any) -> TrainConfig:
         """The training run of a cell."""
@@ -110,6 +151,10 @@ class Plan:
             return []
         given = {option.partition("=")[0] for option in changes.get("model", ())}
         return [f"{name}={str(value).lower()}" for name, value in self.model_defaults.items() if name not in given]
+
+    def split_of(self, dataset: str) -> str:
+        """Which split of a dataset is used."""
+        return self.splits.get(dataset, self.split)
 
     def hash(self, cell: str) -> str:
         """SHA-256 of the recipe and one cell: what decides its numbers, beside defaults of the package.
@@ -165,7 +210,8 @@ def _check_cells(plan: Plan, where: str) -> None:
 
 def _parse(values: dict[str, Any], where: str) -> Plan:
     required = {"name": str, "protocol": str, "recipe": dict, "cells": dict, "tables": dict}
-    _check_keys(values, required, {"split": str, "claims": list, "model_defaults": dict}, where)
+    optional = {"split": str, "splits": dict, "claims": list, "factorials": list, "model_defaults": dict}
+    _check_keys(values, required, optional, where)
     options = {field.name: object for field in dataclasses.fields(TrainConfig) if field.name not in _NOT_IN_A_PLAN}
     options["model"] = list
     _check_keys(values["recipe"], {}, options, f"{where}, recipe")
@@ -174,24 +220,39 @@ def _parse(values: dict[str, Any], where: str) -> Plan:
     cells = {name: Cell(name, changes) for name, changes in values["cells"].items()}
     tables = {name: _parse_table(name, table, cells, where) for name, table in values["tables"].items()}
     claims = tuple(_parse_claim(claim, tables, cells, where) for claim in values.get("claims", []))
-    protocol, split = values["protocol"].strip(), values.get("split", "paper")
-    defaults = values.get("model_defaults", {})
-    return Plan(values["name"], protocol, split, values["recipe"], defaults, cells, tables, claims)
+    factorials = tuple(_parse_factorial(each, tables, cells, where) for each in values.get("factorials", []))
+    splits = values.get("splits", {})
+    _check_keys(splits, {}, dict.fromkeys(DATASETS, str), f"{where}, splits")
+    return Plan(
+        name=values["name"],
+        protocol=values["protocol"].strip(),
+        split=values.get("split", "paper"),
+        splits=splits,
+        recipe=values["recipe"],
+        model_defaults=values.get("model_defaults", {}),
+        cells=cells,
+        tables=tables,
+        claims=claims,
+        factorials=factorials,
+    )
 
 
 def _parse_table(name: str, values: Any, cells: dict[str, Cell], where: str) -> Table:
     where = f"{where}, table {name}"
-    _check_keys(values, {"title": str, "dataset": str, "seeds": int, "rows": list}, {}, where)
+    _check_keys(values, {"title": str, "dataset": str, "seeds": int, "rows": list}, {"note": str}, where)
     if values["seeds"] < 1:
         raise SkinlesionError(f"Plan {where}: seeds must be at least 1.")
     _check_known(values["dataset"], dict.fromkeys(DATASETS), where)
     scores = dict.fromkeys(("iou", "dsc", "accuracy"), float)
     rows = []
     for row in values["rows"]:
-        _check_keys(row, {"cell": str, "label": str}, scores, where)
-        _check_known(row["cell"], cells, where)
-        rows.append(Row(row["cell"], row["label"], {score: row[score] for score in scores if score in row}))
-    return Table(name, values["title"], values["dataset"], values["seeds"], tuple(rows))
+        _check_keys(row, {"cell": str, "label": str}, {**scores, "short": str}, where)
+        for name in ("cell", "short"):
+            if name in row:
+                _check_known(row[name], cells, where)
+        paper = {score: row[score] for score in scores if score in row}
+        rows.append(Row(row["cell"], row["label"], paper, row.get("short")))
+    return Table(name, values["title"], values["dataset"], values["seeds"], tuple(rows), values.get("note", "").strip())
 
 
 def _parse_claim(values: Any, tables: dict[str, Table], cells: dict[str, Cell], where: str) -> Claim:
@@ -201,6 +262,18 @@ def _parse_claim(values: Any, tables: dict[str, Table], cells: dict[str, Cell], 
     for side in ("better", "worse"):
         _check_known(values[side], cells, where)
     return Claim(**{"paper": None, **values})
+
+
+def _parse_factorial(values: Any, tables: dict[str, Table], cells: dict[str, Cell], where: str) -> Factorial:
+    where = f"{where}, factorials"
+    _check_keys(values, {"title": str, "table": str, "factors": list, "cells": list}, {}, where)
+    _check_known(values["table"], tables, where)
+    for cell in values["cells"]:
+        _check_known(cell, cells, where)
+    factors, names = tuple(values["factors"]), tuple(values["cells"])
+    if len(names) != 2 ** len(factors) or len(set(names)) != len(names):
+        raise SkinlesionError(f"Plan {where}: {len(factors)} factors need {2 ** len(factors)} different cells.")
+    return Factorial(values["title"], values["table"], factors, names)
 
 
 def _check_keys(values: Any, required: Mapping[str, type], optional: Mapping[str, type], where: str) -> None:

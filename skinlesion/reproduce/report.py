@@ -12,10 +12,12 @@ import numpy as np
 
 from skinlesion.files import write_text
 from skinlesion.reproduce.claims import VERDICTS, Scatter, dataset_scatter, holm, mean_reach, stacked, verdict
+from skinlesion.reproduce.convergence import convergence_text, draw_curves, epochs_values, kept_last, ranking_values
 from skinlesion.reproduce.expense import load_expense
+from skinlesion.reproduce.factorial import factorial_text, factorial_values
 from skinlesion.reproduce.pictures import draw_claims, draw_table
 from skinlesion.reproduce.plan import Table
-from skinlesion.reproduce.results import Key, Results
+from skinlesion.reproduce.results import Key, Results, describe_images
 
 SCORES = ("iou", "dsc", "accuracy")
 LEVEL = 0.05  # below it a corrected p outlasts the number of claims
@@ -40,6 +42,7 @@ def summary(results: Results) -> dict[str, Any]:
             | {"corrected_p": None if p != p else p}
             for c, found, p in zip(plan.claims, verdicts, corrected, strict=True)
         ],
+        "factorials": [found for each in plan.factorials if (found := factorial_values(results, each))],
         "expense": load_expense(results),
     }
 
@@ -70,7 +73,15 @@ def _table_values(results: Results, table: Table, scatter: Scatter) -> dict[str,
                 "cost": runs[0].data["cost"] if runs else None,
             }
         )
-    return {"title": table.title, "dataset": table.dataset, "rows": rows}
+    return {
+        "title": table.title,
+        "dataset": table.dataset,
+        "note": table.note,
+        "images": results.images(table.dataset),
+        "rows": rows,
+        "runs": epochs_values(results, table),
+        "ranking": ranking_values(results, table),
+    }
 
 
 def write_report(results: Results, folder: Path) -> Path:
@@ -98,19 +109,32 @@ def write_report(results: Results, folder: Path) -> Path:
     if any(claim["seeds"] for claim in values["claims"]):
         draw_claims(values["claims"], folder / "claims.png")
         parts.append("![Each claim: the difference here with its wider interval, the paper's as a cross](claims.png)")
-    parts.append(_HOW_READ)
+    parts += [f"## {each['title']}\n\n{factorial_text(each)}" for each in values["factorials"]]
+    parts.append(f"{_HOW_READ} {kept_last(_all_runs(values['tables']))}")
+    with_curves = {name for name, table in values["tables"].items() if any(run["curve"] for run in table["runs"])}
     for name, table in values["tables"].items():
         if not any(row["seeds"] or row["errors"] for row in table["rows"]):
             parts.append(f"## {table['title']}\n\nNot run here. Its data are {table['dataset']}.")
             continue
-        parts.append(f"## {table['title']}\n\n{_table_text(table)}")
+        parts.append("\n\n".join([f"## {table['title']}", *_data_text(table), _table_text(table)]))
         draw_table(table, folder / f"{name}.png")
         parts.append(f"![{table['title']}: every run as a dot, their mean as a line, the paper as a cross]({name}.png)")
+        if table["ranking"] or name in with_curves:
+            parts.append(convergence_text(table["runs"], table["ranking"]))
+        if name in with_curves:
+            draw_curves(table["runs"], folder / f"{name}-curves.png")
+            parts.append(f"![{table['title']}: validation IoU by epoch, a dot at the selected one]({name}-curves.png)")
     if values["expense"]:
         parts.append(f"## What each system costs\n\n{_expense_text(values)}")
     page = folder / "README.md"
     write_text(page, "\n\n".join(parts) + "\n")
     return page
+
+
+def _all_runs(tables: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs of all tables, each once."""
+    runs = {(table["dataset"], run["cell"], run["seed"]): run for table in tables.values() for run in table["runs"]}
+    return list(runs.values())
 
 
 def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
@@ -122,11 +146,12 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
     return (
         "Difference of pooled lesion IoU in points, with two 95 % intervals over seeds and test images. The first "
         "resamples both. Three runs that are drawn anew understate their own scatter, and one shows none, so the "
-        "second takes the scatter of all cells together (Student's t). A claim holds if both intervals are above zero, "
-        "and is contradicted if both are below. The corrected p is that of the second interval, after Holm's "
-        "correction for the number of claims. The permutation p is of a paired test on per-image IoU averaged over "
-        "seeds: it is about these runs, not about others. Seeds: the fewer of the two sides; all runs are used."
-        + (f"\n\nMeasured: {known}." if known else "")
+        "second takes the scatter of all cells together (Student's t). A claim is reproduced if both intervals are "
+        "above zero, and reversed at this scale if both are below: short runs of small networks can't contradict long "
+        "runs of large ones. A claim of our own is judged by the same rule. The corrected p is that of the second "
+        "interval, after Holm's correction for the number of claims. The permutation p is of a test that exchanges the "
+        "two systems image by image and compares pooled IoU, as the table does: it is about these runs, not about "
+        "others. Seeds: the fewer of the two sides; all runs are used." + (f"\n\nMeasured: {known}." if known else "")
     )
 
 
@@ -215,6 +240,12 @@ def _table_text(table: dict[str, Any]) -> str:
         cells = (row["label"], paper, iou, interval, *others, image, _runs_text(row), _cost_text(row["cost"]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _data_text(table: dict[str, Any]) -> list[str]:
+    """Paragraphs on a table's data: how many images, and its note."""
+    counted = [f"Data: {table['dataset']}, {describe_images(table['images'])}."] if table["images"] else []
+    return counted + ([table["note"]] if table["note"] else [])
 
 
 def _expense_text(values: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skinlesion.data.layouts import OFFICIAL
+from skinlesion.data.splits import PARTS, Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.reproduce.plan import Plan
@@ -52,7 +54,7 @@ class Results:
         self.folder = folder
         self.plan = plan
 
-    def claim(self, dataset: str, manifest: str, cells: Sequence[str]) -> None:
+    def claim(self, dataset: str, manifest: str, images: dict[str, int], cells: Sequence[str]) -> None:
         """Make the folder this plan's, or refuse it.
 
         A plan may gain cells and tables, and a cell without a result may be mended; one that was run must stay.
@@ -60,6 +62,7 @@ class Results:
         Args:
             dataset: the data of the cells.
             manifest: hash of their split.
+            images: how many images it has, as `images_used` counts them.
             cells: names of the cells to be run.
 
         Raises:
@@ -73,7 +76,8 @@ class Results:
         }
         theirs = self._refuse(ours)
         make_folder(self.folder)
-        write_text(self._protocol, json.dumps({**theirs, **ours}, indent=1) + "\n")
+        counted = {f"images_{dataset}": images}
+        write_text(self._protocol, json.dumps({**theirs, **counted, **ours}, indent=1) + "\n")
 
     def check(self) -> None:
         """Refuse a folder whose results are not those of this plan.
@@ -85,6 +89,12 @@ class Results:
             raise SkinlesionError(f"There are no results in {self.folder}.")
         cells = {f"cell_{cell}": self.plan.hash(cell) for cell in self.plan.cells if self._has(cell)}
         self._refuse({"plan": self.plan.name, **cells})
+
+    def images(self, dataset: str) -> dict[str, int] | None:
+        """How many images of a dataset were used, as `images_used` counts them; None for older results."""
+        known = _read(self._protocol) if self._protocol.exists() else {}
+        images: dict[str, int] | None = known.get(f"images_{dataset}")
+        return images
 
     @property
     def _protocol(self) -> Path:
@@ -165,6 +175,24 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path) -> SkinlesionError:
     return SkinlesionError(f"{path} is damaged: move it away, and the run is made again.")
+
+
+def images_used(manifest: Manifest) -> dict[str, int]:
+    """How many images each part of a split has ("train", "val", "test") and the publisher has ("official").
+
+    "official" counts the parts that the split of this name is drawn from, and is absent for data that aren't ISIC's.
+    """
+    counts = {part: len(ids) for part, ids in manifest.parts.items()}
+    tested = manifest.name == "official" or manifest.dataset == "isic2016"  # on the published test part
+    pairs = sum(part.pairs for part in OFFICIAL.get(manifest.dataset, ()) if tested or part.part != "test")
+    return counts | ({"official": pairs} if pairs else {})
+
+
+def describe_images(images: dict[str, int]) -> str:
+    """`images_used` in words."""
+    used = sum(images[part] for part in PARTS)
+    of = f" of the {images['official']} official pairs" if "official" in images else " images"
+    return f"{used}{of}, {images['train']} to train, {images['val']} to select the epoch, {images['test']} to test"
 
 
 def wanted(plan: Plan, tables: list[str], seeds: int | None) -> list[Key]:

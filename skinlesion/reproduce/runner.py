@@ -21,7 +21,7 @@ from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.reproduce.plan import Plan
-from skinlesion.reproduce.results import Key, Results, wanted
+from skinlesion.reproduce.results import Key, Results, describe_images, images_used, wanted
 
 _FOLDERS = ("root", "out", "runs")
 
@@ -33,7 +33,7 @@ class Setting:
     Attributes:
         scale: where the plan came from: "cpu", "paper" or a file.
         root: folder of the data; for tables of several datasets, a folder with one of each name.
-        split: which split of the data.
+        split: which split of the data; None for the plan's.
         out: results folder; results of another plan, manifest or version are refused.
         runs: where unfinished training runs live; each is removed when its result is written.
         devices: of each run.
@@ -42,7 +42,7 @@ class Setting:
 
     scale: str
     root: Path
-    split: str
+    split: str | None
     out: Path
     runs: Path
     devices: int = 1
@@ -165,7 +165,10 @@ def _claim(results: Results, keys: list[Key], setting: Setting) -> None:
     for dataset in dict.fromkeys(key.dataset for key in keys):
         samples = find_samples(setting.root_of(dataset), dataset)
         cells = sorted({key.cell for key in keys if key.dataset == dataset})
-        results.claim(dataset, load_split(samples, dataset, setting.split).hash, cells)
+        manifest = load_split(samples, dataset, setting.split or results.plan.split_of(dataset))
+        images = images_used(manifest)
+        print(f"{dataset}, split {manifest.name}: {describe_images(images)}.", flush=True)
+        results.claim(dataset, manifest.hash, images, cells)
 
 
 def _run(keys: list[Key], results: Results, setting: Setting, budget_hours: float | None, jobs: int) -> dict[str, int]:

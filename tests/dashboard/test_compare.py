@@ -167,7 +167,7 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
     claims = next(frame.value for frame in app.dataframe if "verdict" in frame.value).set_index("claim")
     expected = {claim["text"]: claim for claim in json.loads(summary.read_text("utf-8"))["claims"]}
     first = claims.loc["The full method beats VM-UNet"]
-    assert first["verdict"] == "holds"
+    assert first["verdict"] == "reproduced"
     assert first["here"] == pytest.approx(expected["The full method beats VM-UNet"]["difference"])
     assert claims.loc["SE improves on none", "verdict"] == "not run"
     assert np.isnan(claims.loc["SE improves on none", "here"])

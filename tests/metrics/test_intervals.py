@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.metrics import bootstrap_intervals, paired_bootstrap, paired_permutation, ratios
+from skinlesion.metrics import bootstrap_intervals, paired_bootstrap, paired_permutation, pooled_permutation, ratios
 
 
 def random_counts(images=60, seed=0, skill=0.8, pixels=4096):
@@ -121,3 +121,27 @@ def test_unpaired_or_missing_images_are_refused():
         bootstrap_intervals(np.zeros((0, 4)))
     with pytest.raises(SkinlesionError, match=r"\(2,\) and \(3,\)"):
         paired_permutation([1, 2], [1, 2, 3])
+
+
+def test_the_pooled_permutation_counts_exchanges():
+    """Against all 2^10 exchanges of ten images."""
+    rng = np.random.default_rng(2)
+    truth = rng.integers(200, 400, 10)
+    a, b = (
+        np.stack([truth - missed, wrong, missed, 1000 - truth - wrong], axis=1)
+        for missed, wrong in ((rng.integers(0, 60, 10), rng.integers(0, 40, 10)) for _ in range(2))
+    )
+    observed = ratios(a.sum(0))["iou"] - ratios(b.sum(0))["iou"]
+    extreme = 0
+    for number in range(2**10):
+        exchanged = np.array([number >> i & 1 for i in range(10)], bool)[:, None]
+        one, other = np.where(exchanged, b, a), np.where(exchanged, a, b)
+        extreme += abs(ratios(one.sum(0))["iou"] - ratios(other.sum(0))["iou"]) >= abs(observed) - 1e-12
+    found = pooled_permutation(a, b, n=20_000)
+    assert found.value == pytest.approx(observed)
+    assert found.p_value == pytest.approx(extreme / 2**10, abs=0.02)
+    assert pooled_permutation(a, a) == (0, 1)
+    with pytest.raises(SkinlesionError, match="of the same images for both"):
+        pooled_permutation(a, b[:-1])
+    with pytest.raises(SkinlesionError, match="score='kappa' is not known"):
+        pooled_permutation(a, b, "kappa")

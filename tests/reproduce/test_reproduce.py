@@ -59,6 +59,9 @@ paper = 1.94
 """
 
 
+_FACTORIAL = '[[factorials]]\ntitle = "t"\ntable = "table4"\nfactors = ["a", "b"]\ncells = [{}]\n[[claims]]'
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """An official 2017 layout of 2150 names is too much: a saved split would be refused, so the data are small and
@@ -122,6 +125,26 @@ def test_packaged_plans_are_sound():
     assert {claim.paper for claim in plan.claims} >= {1.94, 0.90, 1.43}
 
 
+def test_a_dataset_may_have_a_split_of_its_own():
+    plan = load_plan("cpu")
+    assert plan.split_of("isic2016") == "official"
+    assert plan.split_of("isic2017") == plan.split_of("isic2018") == "paper"
+
+
+def test_longer_runs_differ_in_their_epochs_alone():
+    plan = load_plan("cpu")
+    rows = plan.tables["convergence"].rows
+    assert len(rows) == 5
+    for row in rows:
+        assert plan.cells[row.cell].changes == {**plan.cells[row.short].changes, "epochs": 32}
+
+
+def test_results_of_before_stay_valid():
+    """The plan's growth changes no cell that has been run."""
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "reproduce" / "cpu"
+    Results(folder, load_plan("cpu")).check()
+
+
 def test_a_table_is_run_once_and_reported(plan_file, root, tmp_path, capsys):
     words = arguments(plan_file, root, tmp_path, "table4")
     assert run(*words) == 0
@@ -130,6 +153,10 @@ def test_a_table_is_run_once_and_reported(plan_file, root, tmp_path, capsys):
     assert full.counts.sum(1).tolist() == [32 * 32] * len(full.counts)
     assert full.data["cost"]["scan_flops"] > 0
     assert full.data["report"]["protocol"]["part"] == "test"
+    assert full.data["images"] == {"train": 15, "val": 2, "test": 7, "official": 2150}
+    assert [epoch["epoch"] for epoch in full.data["history"]] == [1, 2]
+    assert results.images("isic2017") == full.data["images"]
+    assert "24 of the 2150 official pairs, 15 to train" in capsys.readouterr().out
     assert not list((tmp_path / "runs").rglob("*.safetensors"))  # the finished run is cleared away
     stamp = results.path(full.key).stat().st_mtime_ns
     assert run(*words) == 0
@@ -137,6 +164,8 @@ def test_a_table_is_run_once_and_reported(plan_file, root, tmp_path, capsys):
     assert results.path(full.key).stat().st_mtime_ns == stamp
     page = write_report(results, tmp_path / "out").read_text()
     assert "| full beats none | here | +1.94 |" in page
+    assert "Data: isic2017, 24 of the 2150 official pairs, 15 to train, 2 to select the epoch, 7 to test." in page
+    assert (tmp_path / "out" / "table4-curves.png").stat().st_size > 1000
     assert (tmp_path / "out" / "table4.png").stat().st_size > 1000
     assert "A run that fails" in page
     assert str(tmp_path) not in page + results.path(full.key).read_text()
@@ -287,6 +316,10 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
         ("seeds = 1", "seeds = 0", "seeds must be at least 1"),
         ('model = ["dim=8", "d_state=2"]\n[cells.none]', 'model = "dim=8"\n[cells.none]', "model must be of type list"),
         ('dataset = "isic2017"', 'dataset = "isic2071"', "unknown name 'isic2071'; valid are: isic2016"),
+        ("[[claims]]", 'splits = { isic2061 = "official" }\n[[claims]]', "table trouble: unknown key splits"),
+        ("[[claims]]", _FACTORIAL.format('"full", "none"'), "factorials: 2 factors need 4 different cells"),
+        ("[[claims]]", _FACTORIAL.format('"full", "non"'), "unknown name 'non'"),
+        ('label = "full", iou', 'label = "full", short = "brief", iou', "table table4: unknown name 'brief'"),
         ("[cells.full]\n", "[cells]\nfull = 1\n[cells.other]\n", "cell full: a table is wanted here, not 1"),
     ],
 )
