@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from dashboard.pictures import Picture
+from dashboard.image_choice import Picture
 from dashboard.predict import Prediction
 from dashboard.text import file_name
 from skinlesion.overlay import encode, overlay

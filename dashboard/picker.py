@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.components.gallery import gallery
-from dashboard.pictures import KINDS, LIMITS, MAX_BYTES, Picture, add_uploads, all_pictures, uploads
+from dashboard.image_choice import KINDS, LIMITS, MAX_BYTES, Picture, add_uploads, all_pictures, uploads
 from dashboard.text import plain
 
 _ROUND = "_upload_round"

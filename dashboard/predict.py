@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from dashboard.pictures import Picture
+from dashboard.image_choice import Picture
 from dashboard.weights import Weights, load
 from skinlesion.segmenter import Segmentation, Segmenter, resize_probability
 

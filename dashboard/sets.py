@@ -13,8 +13,8 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import state
+from dashboard.image_choice import Picture, local_picture, samples
 from dashboard.images import data_uri
-from dashboard.pictures import Picture, local_picture, samples
 from dashboard.predict import predict
 from dashboard.text import plain
 from dashboard.weights import Weights, load

@@ -375,7 +375,7 @@ def test_a_read_only_folder(cli, small_checkpoint: Path, lesions: Path, anyones_
     assert cli("predict", image, "--weights", weights, "--out", anyones_folder / "fine")[0] == 0
     assert cli("demo", "--weights", weights, "--out", anyones_folder / "fine")[0] == 0
     assert cli(*evaluate)[0] == 0
-    importlib.import_module("skinlesion.training.run")
+    importlib.import_module("skinlesion.training.trainer")
     train = ("train", "--preset", "tiny", "--data", "folder", "--root", lesions, "--size", 32)
     cache = anyones_folder / "cache"
     cache.mkdir()

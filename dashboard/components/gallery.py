@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from dashboard.image_choice import Picture
 from dashboard.images import data_uri
-from dashboard.pictures import Picture
 
 _CSS = """
 .strip { display: flex; gap: .4rem; overflow-x: auto; padding: .2rem .15rem .5rem; scrollbar-width: thin; }

@@ -3,9 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from dashboard import frame, looks, state
+from dashboard import explanations, frame, state
+from dashboard.image_choice import Picture
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture
 from dashboard.predict import predict
 from dashboard.text import plain
 from dashboard.weights import Weights, load
@@ -28,7 +28,7 @@ def show() -> None:
     if weights is None:
         st.image(picture.image, caption=plain(picture.note))
         return
-    if not looks.has(weights, "cra"):
+    if not explanations.has(weights, "cra"):
         st.info(
             f"**{plain(weights.name)} has no cross-region attention**: its skips arrive as they left the encoder. "
             "Choose weights of the paper's network in the sidebar.",
@@ -41,7 +41,7 @@ def show() -> None:
 @st.fragment
 def _gates(weights: Weights, picture: Picture) -> None:
     """All that follows the choice of skip, channel and change."""
-    found = looks.gates(weights, picture)
+    found = explanations.gates(weights, picture)
     skip, channel = _controls(found)
     what = _what(skip.name, channel)
     left, right = st.columns(2, gap="large")
@@ -184,14 +184,14 @@ def _response(weights: Weights, picture: Picture) -> explain.GateResponse | None
             state.settle("quarters", turns, turns[0])
             st.segmented_control("Counterclockwise", turns, key="quarters", format_func=lambda n: f"{90 * n}°")
     if change == "shift":
-        return looks.response(weights, picture, explain.Shift(state.get("down"), state.get("right")))
+        return explanations.response(weights, picture, explain.Shift(state.get("down"), state.get("right")))
     if change == "turn":
-        return looks.response(weights, picture, explain.Rotate(state.get("quarters")))
+        return explanations.response(weights, picture, explain.Rotate(state.get("quarters")))
     mask = predict(weights, picture).probability >= weights.threshold
     if not mask.any() or mask.all():
         st.info("The predicted mask is empty, or the whole image: there is nothing to cover.")
         return None
-    return looks.covered(weights, picture, explain.Cover(mask))
+    return explanations.covered(weights, picture, explain.Cover(mask))
 
 
 def _visible(image: np.ndarray) -> np.ndarray:

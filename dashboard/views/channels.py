@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from dashboard import frame, looks, state
+from dashboard import explanations, frame, state
+from dashboard.image_choice import Picture, all_pictures, samples
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture, all_pictures, samples
 from dashboard.text import plain
 from dashboard.weights import Weights, catalogue, load
 from skinlesion import explain
@@ -31,7 +31,7 @@ def show() -> None:
     if weights is None:
         st.image(picture.image, caption=plain(picture.note))
         return
-    if looks.has(weights, "se"):
+    if explanations.has(weights, "se"):
         _excitation(weights, picture)
         st.divider()
         _habits(weights)
@@ -48,7 +48,7 @@ def show() -> None:
 @st.fragment
 def _excitation(weights: Weights, picture: Picture) -> None:
     """All that follows the choice of block, channel and what to compare with."""
-    gates = looks.channel_gates(weights, picture)
+    gates = explanations.channel_gates(weights, picture)
     block, against = _controls(gates)
     other_name, other_gates = _other(weights, picture, against)
     channel = state.get("channel")
@@ -119,17 +119,17 @@ def _other(weights: Weights, picture: Picture, against: str) -> tuple[str, dict[
         state.settle("versus", ids, ids[0])
         st.selectbox("Other image", ids, key="versus", format_func=lambda id: pictures[id].title, width=420)
         other = pictures[state.get("versus")]
-        return other.title, looks.channel_gates(weights, other)
+        return other.title, explanations.channel_gates(weights, other)
     if against == "model":
         found = {name: each for name, each in catalogue()[0].items() if name != weights.name}
-        found = {name: each for name, each in found.items() if looks.has(each, "se")}
+        found = {name: each for name, each in found.items() if explanations.has(each, "se")}
         if not found:
             st.info("There are no other weights with squeeze-and-excitation here.")
             return "", None
         state.settle("other", list(found), next(iter(found)))
         st.selectbox("Other weights", list(found), key="other", width=420)
         name = state.get("other")
-        return name, looks.channel_gates(found[name], picture)
+        return name, explanations.channel_gates(found[name], picture)
     return "", None
 
 
@@ -189,7 +189,7 @@ def _table(gates: np.ndarray, block: str, other: np.ndarray | None) -> None:
 
 
 def _maps(weights: Weights, picture: Picture, block: str, channel: int) -> None:
-    found = looks.excitation(weights, picture, block)
+    found = explanations.excitation(weights, picture, block)
     maps = np.stack([found.before[..., channel], found.after[..., channel]], axis=-1)  # (H, W, 2)
     drawn = interactive.channel_maps(
         maps,
@@ -235,7 +235,7 @@ def _look_at_all(
 ) -> dict[str, explain.GateRange]:
     gates = []
     for number, picture in enumerate(pictures, start=1):
-        gates.append(looks.channel_gates(weights, picture))
+        gates.append(explanations.channel_gates(weights, picture))
         tell(number / len(pictures), f"{number} of {len(pictures)} images")
     return explain.gate_ranges(gates)
 
@@ -286,7 +286,7 @@ def _redundancy(weights: Weights, picture: Picture) -> None:
     with right:
         state.settle("layer", names, names[0])
         st.selectbox("Layer", names, key="layer", width=240)
-        one = looks.correlation(weights, picture, state.get("layer"))
+        one = explanations.correlation(weights, picture, state.get("layer"))
         drawn = interactive.redundancy(
             one.correlation, layer=one.name, mean_absolute=one.mean_absolute, effective_rank=one.effective_rank
         )
@@ -301,7 +301,7 @@ def _redundancy(weights: Weights, picture: Picture) -> None:
 def _measure(weights: Weights, picture: Picture, tell: Callable[[float, str], None]) -> dict[str, tuple[float, float]]:
     """Layer -> mean absolute correlation, and effective rank as a share of the channels."""
     tell(0.0, "Running the network")
-    maps = explain.feature_maps(load(weights).model, looks.image_of(weights, picture))
+    maps = explain.feature_maps(load(weights).model, explanations.image_of(weights, picture))
     maps = {name: features for name, features in maps.items() if features.shape[-1] > 1}
     measured = {}
     for number, (name, features) in enumerate(maps.items(), start=1):

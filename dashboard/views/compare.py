@@ -9,12 +9,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import frame, state
-from dashboard.components.wipe import wipe
+from dashboard.comparison_results import show_measured
+from dashboard.components.before_after import wipe
+from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
-from dashboard.measured import show_measured
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture
 from dashboard.predict import predict
 from dashboard.sets import Examination, ImageSet, choose_set, examine_set
 from dashboard.steps import Steps, recall

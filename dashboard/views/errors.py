@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 
 from dashboard import frame, state
+from dashboard.components.before_after import wipe
 from dashboard.components.gallery import Tile, tiles
-from dashboard.components.wipe import wipe
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.predict import predict

@@ -10,7 +10,7 @@ from dashboard.text import plain
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import interactive
 from skinlesion.training.duration import duration
-from skinlesion.training.runs import Run, differences, find_runs, other_folders, read_run
+from skinlesion.training.run_folder import Run, differences, find_runs, other_folders, read_run
 
 RUNS = "SKINLESION_RUNS_DIR"
 ALONE = "(alone)"

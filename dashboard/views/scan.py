@@ -5,12 +5,12 @@ from collections.abc import Callable
 import streamlit as st
 import torch
 
-from dashboard import frame, looks, state
-from dashboard.components.spot import spot
+from dashboard import explanations, frame, state
+from dashboard.components.pixel_picker import spot
+from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture
 from dashboard.steps import Steps
 from dashboard.text import plain
 from dashboard.weights import Weights, catalogue, load
@@ -37,7 +37,7 @@ def show() -> None:
     if weights is None:
         st.image(picture.image, caption=plain(picture.note))
         return
-    if looks.block_names(weights):
+    if explanations.block_names(weights):
         _tokens(weights, picture)
     else:
         st.info(
@@ -64,8 +64,8 @@ def _ask(row: float, column: float) -> None:
 @st.fragment
 def _tokens(weights: Weights, picture: Picture) -> None:
     """All that follows the block and the pixel."""
-    _controls(looks.block_names(weights))
-    inputs = looks.scan(weights, picture, state.get("block"))
+    _controls(explanations.block_names(weights))
+    inputs = explanations.scan(weights, picture, state.get("block"))
     rows, columns = inputs.grid
     place = _place()
     token = int(place[0] * rows), int(place[1] * columns)
@@ -190,11 +190,11 @@ def _measure(
     place: tuple[float, float],
     tell: Callable[[float, str], None],
 ) -> dict[str, explain.ReceptiveField]:
-    steps, image = Steps("field", tell, 2), looks.image_of(weights, picture)
+    steps, image = Steps("field", tell, 2), explanations.image_of(weights, picture)
     fields = {}
     for each in (weights, other):
         model = _bare_unet() if each is None else load(each).model
-        pixels = image if each is None else looks.image_of(each, picture)
+        pixels = image if each is None else explanations.image_of(each, picture)
         at = int(place[0] * pixels.shape[2]), int(place[1] * pixels.shape[3])
         name = BARE if each is None else each.name
         fields[name] = steps.run(

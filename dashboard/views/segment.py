@@ -4,11 +4,11 @@ import numpy as np
 import streamlit as st
 
 from dashboard import downloads, frame, state
-from dashboard.components.wipe import wipe
+from dashboard.components.before_after import wipe
+from dashboard.image_choice import Picture, samples, uploads
 from dashboard.images import data_uri, enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture, samples, uploads
 from dashboard.predict import Prediction, predict
 from dashboard.text import plain
 from dashboard.weights import Weights

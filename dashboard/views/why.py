@@ -17,11 +17,11 @@ from dashboard.attributions import (
     explain_all,
     known_answer,
 )
-from dashboard.components.spot import spot
+from dashboard.components.pixel_picker import spot
+from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
-from dashboard.pictures import Picture
 from dashboard.predict import Prediction, predict
 from dashboard.text import plain
 from dashboard.weights import LOADED, Weights, load

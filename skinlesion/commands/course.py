@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from skinlesion.lessons import LESSONS, exercises, progress
+from skinlesion.lessons import LESSONS, completion, exercises
 
 _FOLDER = "notebooks"
 
@@ -24,7 +24,7 @@ def course(*, lesson: int | None = None, reset: bool = False, json: bool = False
     """
     names = None if lesson is None else [exercise.name for exercise in exercises(lesson)]
     if reset:
-        count = progress.reset(names)
+        count = completion.reset(names)
         print(f"Forgot {count} passed exercise{'' if count == 1 else 's'}.")
         return
     found = [row for row in _rows() if lesson in (None, row["lesson"])]
@@ -37,7 +37,7 @@ def course(*, lesson: int | None = None, reset: bool = False, json: bool = False
 
 
 def _rows() -> list[dict[str, Any]]:
-    done = progress.passed()
+    done = completion.passed()
     return [
         {
             "lesson": lesson.number,

@@ -21,7 +21,7 @@ class Lesson:
         memory: that its notebook needs, in MB, measured.
         needs: numbers of the lessons that it builds on.
         paper: the paper's sections and equations.
-        bank: module of `skinlesion.lessons.bank` with its exercises; "" for none.
+        bank: module of `skinlesion.lessons.tasks` with its exercises; "" for none.
     """
 
     number: int
@@ -66,7 +66,7 @@ def _by_name() -> dict[str, Exercise]:
     found: dict[str, Exercise] = {}
     for lesson in LESSONS:
         if lesson.bank:
-            bank = import_module(f"skinlesion.lessons.bank.{lesson.bank}")
+            bank = import_module(f"skinlesion.lessons.tasks.{lesson.bank}")
             found.update({exercise.name: exercise for exercise in bank.EXERCISES})
     return found
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.lessons import guard, progress
+from skinlesion.lessons import completion, time_limit
 from skinlesion.lessons.catalog import find
 from skinlesion.lessons.compare import Difference, describe, difference, kind
 from skinlesion.lessons.exercise import Case, Exercise
@@ -55,7 +55,7 @@ def check(name: str, answer: Any) -> CheckResult:
     if result.status != "passed":
         return result
     try:
-        progress.record(name)
+        completion.record(name)
     except SkinlesionError as error:
         return CheckResult(
             name=name, status="passed", headline=f"{result.headline} (Not noted: {error})", message=result.message
@@ -117,7 +117,7 @@ def _check_function(exercise: Exercise, answer: Any) -> CheckResult:
     runs: list[Run] = []
     expected = [_run(exercise, exercise.solution, case) for case in cases]
     for case in cases:
-        outcome = guard.call(lambda case=case: _run(exercise, answer, case), exercise.seconds)  # type: ignore[misc]
+        outcome = time_limit.call(lambda case=case: _run(exercise, answer, case), exercise.seconds)  # type: ignore[misc]
         if outcome.timed_out:
             return _failed(exercise, _too_slow(exercise.seconds, case, outcome.stuck), **_where(cases, case))
         runs.append(outcome.value or Run(error=outcome.error))
@@ -129,7 +129,7 @@ def _check_function(exercise: Exercise, answer: Any) -> CheckResult:
             likely = _diagnose(exercise, cases, runs)
         where = _where(cases, case)
         if mine.error is not None:
-            message = f"Your function raised an error.\n{guard.explain(mine.error)}"
+            message = f"Your function raised an error.\n{time_limit.explain(mine.error)}"
             return _failed(exercise, message, likely=likely, **where)
         if mine.changed is not None:
             return _failed(exercise, _changed(exercise, mine.changed), likely=likely, **where)
@@ -137,13 +137,13 @@ def _check_function(exercise: Exercise, answer: Any) -> CheckResult:
         if found:
             return _from_difference(exercise, found, likely, **where)
     for demand in exercise.properties:
-        outcome = guard.call(lambda test=demand.test: test(answer, generator), exercise.seconds)  # type: ignore[misc]
+        outcome = time_limit.call(lambda test=demand.test: test(answer, generator), exercise.seconds)  # type: ignore[misc]
         if outcome.timed_out:
             return _failed(exercise, _too_slow(exercise.seconds, Case(()), outcome.stuck))
         if _is_stub(outcome.error, exercise):
             return _unsolved(exercise)
         if outcome.error is not None:
-            return _failed(exercise, f"Your function raised an error.\n{guard.explain(outcome.error)}")
+            return _failed(exercise, f"Your function raised an error.\n{time_limit.explain(outcome.error)}")
         if outcome.value:
             return _failed(exercise, outcome.value, headline=f"not yet: {demand.name}.")
     return _passed(exercise, answer, len(cases) + len(exercise.properties))

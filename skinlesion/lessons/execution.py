@@ -14,8 +14,6 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from traitlets import Type
 
-from skinlesion.lessons import progress
-
 _PEAK = "import resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 _LOOK_AGAIN = 1.0  # seconds
 
@@ -61,7 +59,7 @@ def execute(notebook: dict[str, Any], folder: Path, *, fast: bool = False) -> di
         cell.source = "".join(cell.source)
     node.cells.append(nbformat.v4.new_code_cell(_PEAK))
     env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    env |= {progress.VARIABLE: progress.OFF, "SKINLESION_FAST": "1" if fast else ""}
+    env |= {completion.VARIABLE: completion.OFF, "SKINLESION_FAST": "1" if fast else ""}
     resources = {"metadata": {"path": str(folder)}}
     manager = AsyncKernelManager(client_factory=_Client)
     client = NotebookClient(node, km=manager, timeout=900, record_timing=False, resources=resources)

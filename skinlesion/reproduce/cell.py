@@ -22,7 +22,7 @@ from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.results import Key, Results, images_used
 from skinlesion.reproduce.runner import Setting
 from skinlesion.segmenter import Segmenter
-from skinlesion.training.run import train
+from skinlesion.training.trainer import train
 
 
 def run_cell(key: Key, setting: Setting) -> None:

@@ -7,7 +7,7 @@ from skinlesion.training.config import RECIPES, TrainConfig
 
 if TYPE_CHECKING:
     from skinlesion.training.module import SegmentationModule
-    from skinlesion.training.run import RunResult, train
+    from skinlesion.training.trainer import RunResult, train
 
 __all__ = ["RECIPES", "RunResult", "SegmentationModule", "TrainConfig", "train"]
 

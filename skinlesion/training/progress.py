@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skinlesion.training.duration import duration
-from skinlesion.training.record import RunRecord
+from skinlesion.training.history import RunRecord
 
 
 class ProgressReport(pl.callbacks.ProgressBar):

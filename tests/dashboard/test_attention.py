@@ -21,7 +21,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def gates(weights_folder, id="ISIC_0012434"):
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     return explain.cra_gates(segmenter.model, segmenter.prepare([samples()[id].full()]))
@@ -29,7 +29,7 @@ def gates(weights_folder, id="ISIC_0012434"):
 
 def middle(weights_folder) -> float:
     """A threshold that some pixels of the first sample reach and some do not."""
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     return float(segmenter.probability([samples()["ISIC_0012434"].full()])[0].median())

@@ -21,7 +21,7 @@ CARD = {
 
 
 def excitation(weights_folder, block, id="ISIC_0012434"):
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     return explain.excitation(segmenter.model, segmenter.prepare([samples()[id].full()]), block)

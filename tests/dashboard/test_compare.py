@@ -38,7 +38,7 @@ def test_two_networks_on_one_image(open_app, runs, texts, weights_folder):
     assert runs == [1, 1]
     rows = app.dataframe[0].value
     assert rows["network"].tolist() == ["A: random", "B: unet"]
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     picture = samples()["ISIC_0012434"]
     for name, dsc in zip(("random", "unet"), rows["DSC"], strict=True):
@@ -58,7 +58,7 @@ def test_a_module_made_neutral(open_app, runs, weights_folder):
     assert runs == [1, 1]
     rows = app.dataframe[0].value
     assert rows["network"].tolist() == ["A: random", "B: random, CRA even"]
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     image = segmenter.prepare([samples()["ISIC_0012434"].full()])

@@ -161,12 +161,12 @@ def test_uploads_of_one_visitor_are_not_seen_by_another(open_app, photo_file):
 
 
 def test_uploads_are_bounded(open_app, png, photo, monkeypatch):
-    monkeypatch.setattr("dashboard.pictures.MAX_FILES", 3)
+    monkeypatch.setattr("dashboard.image_choice.MAX_FILES", 3)
     files = [(f"{i}.png", png(np.roll(photo, i))) for i in range(5)]
     app = upload(open_app(), *files)
     assert len(app.session_state["_uploads"]) == 3
     assert "first 3 of 5" in app.error[0].value
-    monkeypatch.setattr("dashboard.pictures.MAX_TOTAL", 2 * len(files[0][1]) + 10)
+    monkeypatch.setattr("dashboard.image_choice.MAX_TOTAL", 2 * len(files[0][1]) + 10)
     upload(app, ("more.png", png(np.roll(photo, 9))))
     assert len(app.session_state["_uploads"]) <= 2
 
@@ -184,7 +184,7 @@ def test_several_images_at_once(open_app, runs):
 def test_downloads_are_those_of_the_command_line(weights_folder, photo, png, tmp_path):
     """The zip holds what `skinlesion predict` writes, at the image's own size."""
     from dashboard import downloads
-    from dashboard.pictures import read_upload
+    from dashboard.image_choice import read_upload
     from dashboard.predict import Prediction
     from skinlesion.prediction import predict_files
 

@@ -64,7 +64,7 @@ def test_three_methods_with_a_score_each(asked, attributed, texts, weights_folde
     ]
     assert "Grad-CAM at D1.1: what speaks for lesion" in texts(app)
     # The numbers are those of the package.
-    from dashboard.pictures import samples
+    from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "plain.safetensors")
     image = segmenter.prepare([samples()["ISIC_0012434"].full()])

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from skinlesion import lessons
-from skinlesion.lessons import progress
+from skinlesion.lessons import completion
 
 NAME = "ss2d.four_routes"
 
@@ -18,8 +18,8 @@ def test_it_lists_every_lesson_and_names_the_next_one(cli, progress_path: Path):
 
 
 def test_a_passed_check_is_shown_and_can_be_forgotten(cli, progress_path: Path):
-    progress.record(NAME)
-    progress.record("se.parameters")
+    completion.record(NAME)
+    completion.record("se.parameters")
     _, out, _ = cli("course", "--lesson", 5)
     assert "✓ ss2d.four_routes  passed 20" in out
     assert "· ss2d." in out
@@ -28,14 +28,14 @@ def test_a_passed_check_is_shown_and_can_be_forgotten(cli, progress_path: Path):
     assert rows[5]["exercises"][NAME] is not None
     assert rows[5]["notebook"] == "notebooks/05_ss2d.ipynb"
     assert cli("course", "--lesson", 5, "--reset")[1] == "Forgot 1 passed exercise.\n"
-    assert list(progress.passed()) == ["se.parameters"]
+    assert list(completion.passed()) == ["se.parameters"]
     assert cli("course", "--reset")[1] == "Forgot 1 passed exercise.\n"
-    assert progress.passed() == {}
+    assert completion.passed() == {}
 
 
 def test_when_all_is_passed_there_is_no_next_lesson(cli, progress_path: Path):
     for exercise in lessons.exercises():
-        progress.record(exercise.name)
+        completion.record(exercise.name)
     assert "Every exercise is passed." in cli("course")[1]
 
 

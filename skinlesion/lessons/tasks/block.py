@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized, uniform
 from skinlesion.model import SS2D, ChannelMixing, SqueezeExcitation
 from skinlesion.model.config import ModelConfig
 from skinlesion.model.convolution import depthwise_conv

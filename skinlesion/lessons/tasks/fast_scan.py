@@ -7,8 +7,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from skinlesion.lessons.bank.inputs import normal, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.inputs import normal, uniform
 
 Pair = tuple[Tensor, Tensor]
 Combine = Callable[[Pair, Pair], Pair]

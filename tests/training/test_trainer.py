@@ -110,7 +110,7 @@ def test_run_folder_says_what_was_done(finished, base, capsys):
 
 def test_what_is_shipped_scores_as_the_table_says(finished, base):
     """The weights in the file on the validation part, scored by hand."""
-    from skinlesion.training.run import _make_data
+    from skinlesion.training.trainer import _make_data
 
     data = _make_data(base)
     model, _ = load_checkpoint(finished.best)

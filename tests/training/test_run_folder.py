@@ -9,7 +9,7 @@ import pytest
 
 from skinlesion import SkinlesionError
 from skinlesion.training import train
-from skinlesion.training.runs import differences, find_runs, other_folders, read_run
+from skinlesion.training.run_folder import differences, find_runs, other_folders, read_run
 
 HEAD = "epoch,lr,train_loss,val_loss,val_iou,seconds\n"
 ROWS = ("1,0.001,0.9,0.8,0.4,100\n", "2,0.002,0.7,0.6,0.7,200\n", "3,0.001,0.5,0.65,0.6,300\n")

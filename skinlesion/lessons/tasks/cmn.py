@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized
 from skinlesion.model import channel_mixing
 from skinlesion.model.convolution import depthwise_conv
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from skinlesion.lessons.bank.inputs import normal
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.inputs import normal
 from skinlesion.model import squeeze_excitation
 
 # --- squeeze ---------------------------------------------------------------------------------------------------------

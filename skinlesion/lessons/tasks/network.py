@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized
 from skinlesion.model import depth_to_space, space_to_depth
 from skinlesion.model.unet import pad_to_multiple
 

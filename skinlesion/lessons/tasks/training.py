@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized, uniform
 from skinlesion.losses import bce_dice_loss
 
 

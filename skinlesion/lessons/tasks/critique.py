@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator
 
-from skinlesion.lessons.bank.inputs import normal, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, uniform
 
 # --- two numbers that must fit ---------------------------------------------------------------------------------------
 

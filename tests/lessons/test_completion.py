@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion import SkinlesionError, lessons
-from skinlesion.lessons import progress
+from skinlesion.lessons import completion
 from skinlesion.scan.reference import four_routes
 
 NAME = "ss2d.four_routes"
@@ -20,26 +20,26 @@ def mine(height, width):
 
 def test_a_passed_check_is_noted_once(progress_path: Path):
     lessons.check(NAME, lambda height, width: None)
-    assert progress.passed() == {}
+    assert completion.passed() == {}
     lessons.check(NAME, mine)
-    first = progress.passed()
+    first = completion.passed()
     assert list(first) == [NAME]
     lessons.check(NAME, mine)
-    assert progress.passed() == first
+    assert completion.passed() == first
     assert json.loads(progress_path.read_text())["version"] == 1
     assert [path.name for path in progress_path.parent.iterdir()] == ["progress.json"]
 
 
 def test_the_packages_own_function_is_not_the_readers():
     assert lessons.check(NAME, four_routes)
-    assert progress.passed() == {}
+    assert completion.passed() == {}
 
 
 def test_it_can_be_turned_off(monkeypatch):
     monkeypatch.setenv("SKINLESION_PROGRESS", "off")
     assert lessons.check(NAME, mine)
-    assert progress.progress_file() is None
-    assert progress.reset() == 0
+    assert completion.progress_file() is None
+    assert completion.reset() == 0
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_file_is_in_the_platforms_folder(monkeypatch, tmp_path, platform, va
     monkeypatch.delenv("SKINLESION_PROGRESS")
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv(variable, str(tmp_path))
-    assert progress.progress_file() == tmp_path / expected
+    assert completion.progress_file() == tmp_path / expected
 
 
 def test_a_folder_that_cannot_be_written_does_not_stop_the_check(monkeypatch, tmp_path):
@@ -69,33 +69,33 @@ def test_a_damaged_file_is_reported_and_can_be_reset(progress_path: Path, conten
     progress_path.parent.mkdir()
     progress_path.write_text(content)
     with pytest.raises(SkinlesionError, match="course --reset"):
-        progress.passed()
+        completion.passed()
     assert "Not noted" in lessons.check(NAME, mine).headline
-    progress.reset()
-    assert progress.passed() == {}
+    completion.reset()
+    assert completion.passed() == {}
 
 
 def test_some_exercises_can_be_forgotten():
-    progress.record("a.one")
-    progress.record("b.two")
-    assert progress.reset(["a.one", "c.three"]) == 1
-    assert list(progress.passed()) == ["b.two"]
-    assert progress.reset() == 1
-    assert progress.passed() == {}
+    completion.record("a.one")
+    completion.record("b.two")
+    assert completion.reset(["a.one", "c.three"]) == 1
+    assert list(completion.passed()) == ["b.two"]
+    assert completion.reset() == 1
+    assert completion.passed() == {}
 
 
 def test_two_kernels_at_once_lose_nothing(progress_path: Path):
     code = (
-        "import sys; from skinlesion.lessons import progress\nfor i in range(40): progress.record(f'{sys.argv[1]}.{i}')"
+        "import sys; from skinlesion.lessons.completion import record\nfor i in range(40): record(f'{sys.argv[1]}.{i}')"
     )
     kernels = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]
     assert [kernel.wait(120) for kernel in kernels] == [0, 0]
-    assert len(progress.passed()) == 80
+    assert len(completion.passed()) == 80
 
 
 def test_a_lock_left_behind_is_overcome(progress_path: Path, monkeypatch):
-    monkeypatch.setattr(progress, "_PATIENCE", 0.1)
+    monkeypatch.setattr(completion, "_PATIENCE", 0.1)
     progress_path.parent.mkdir()
     progress_path.with_name("progress.json.lock").touch()
-    progress.record(NAME)
-    assert NAME in progress.passed()
+    completion.record(NAME)
+    assert NAME in completion.passed()

@@ -3,8 +3,8 @@
 import torch
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized, uniform
 
 # --- a mask from a probability ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import re
 
 import streamlit as st
 
-from dashboard.pictures import Picture
+from dashboard.image_choice import Picture
 from dashboard.weights import LOADED, Weights, load
 from skinlesion import explain
 from skinlesion.segmenter import Segmenter

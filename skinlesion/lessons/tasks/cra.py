@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, randomized, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, randomized, uniform
 from skinlesion.model import apply_gates, directional_means
 
 # --- eqs. 2 and 3 -----------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Generator, Tensor, nn
 
-from skinlesion.lessons.bank.inputs import normal, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, uniform
 
 # --- do the gates look at the image? ---------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from skinlesion.lessons.bank.inputs import normal, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, uniform
 from skinlesion.scan import cross_selective_scan
 from skinlesion.scan.reference import cross_merge, cross_scan, four_routes, selective_scan
 

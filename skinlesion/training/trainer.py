@@ -32,9 +32,9 @@ from skinlesion.training.duration import duration
 from skinlesion.training.environment import command, describe_environment
 from skinlesion.training.estimate import measure
 from skinlesion.training.figures import save_curves
+from skinlesion.training.history import Row, RunRecord
 from skinlesion.training.module import SegmentationModule
 from skinlesion.training.progress import ProgressReport
-from skinlesion.training.record import Row, RunRecord
 from skinlesion.zoo import create_model
 
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from skinlesion.lessons.bank.inputs import normal, uniform
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.inputs import normal, uniform
 from skinlesion.losses import bce_loss, dice_loss
 from skinlesion.metrics import confusion_counts
 
