@@ -24,8 +24,9 @@ from skinlesion.data.samples import bundled_samples
 from skinlesion.data.splits import load_split, packaged_manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import read_pair
-from skinlesion.explain.image_scores import TRUTH_SIZE, Case, examine
+from skinlesion.explain.image_scores import Case, examine
 from skinlesion.plots.rasters import confusion
+from skinlesion.protocol import TRUTH_SIZE
 from skinlesion.segmenter import resize_probability
 
 FOLDER = "SKINLESION_DATA_DIR"

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from skinlesion.data.images import NORMALIZATIONS
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
 from skinlesion.migration import FORMAT, READABLE, migrate
@@ -38,7 +39,6 @@ MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
 MAX_WEIGHTS = 250_000_000  # five times the paper's network
 MAX_BLOCKS = 256
 MAX_OPTION = 4096
-NORMALIZATIONS = ("minmax", "minmax255")
 _KEY = "skinlesion"
 
 

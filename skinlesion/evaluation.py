@@ -16,11 +16,11 @@ from skinlesion.data.layouts import Sample, size_mismatch
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, summarize
+from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
 from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, resize_probability
 from skinlesion.training.environment import describe_environment
 
 BATCH = 8
-_TOLERANCE = 2 / 256  # the boundary score's tolerance over the side: 2 pixels at 256 x 256
 
 
 class Evaluation(NamedTuple):
@@ -52,7 +52,7 @@ def evaluate(
     segmenter: Segmenter,
     samples: Sequence[Sample],
     *,
-    truth_size: int = 256,
+    truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
     tta: Augmentation = False,
     protocol: dict[str, Any] | None = None,
@@ -86,7 +86,7 @@ def evaluate(
         raise SkinlesionError(f"The truth size must be from 1 to 4096 pixels, not {truth_size}.")
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
     size = (truth_size, truth_size)
-    scores = SegmentationScores(threshold=threshold, boundary_tolerance=truth_size * _TOLERANCE)
+    scores = SegmentationScores(threshold=threshold, boundary_tolerance=truth_size * BOUNDARY_TOLERANCE)
     with ThreadPoolExecutor(2) as readers:
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
@@ -102,7 +102,7 @@ def evaluate(
         **(protocol or {}),
         **_describe(segmenter),
         "truth_size": truth_size,
-        "boundary_tolerance": truth_size * _TOLERANCE,
+        "boundary_tolerance": truth_size * BOUNDARY_TOLERANCE,
         "threshold": threshold,
         "tta": tta,
         "environment": describe_environment(segmenter.engine or "none", segmenter.device),

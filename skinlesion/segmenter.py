@@ -219,7 +219,7 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
-    """Soft Dice confidence (Borges et al., arXiv 2402.10665), in [0, 1].
+    """Soft Dice confidence (Borges et al., https://arxiv.org/abs/2402.10665), in [0, 1].
 
     2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
     probabilities are right. It is 0 where no lesion was found.

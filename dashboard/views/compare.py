@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import frame, state
@@ -22,7 +23,7 @@ from dashboard.text import plain
 from dashboard.weights import Weights, catalogue, load, neutral
 from skinlesion.data.images import resize_mask
 from skinlesion.explain import ablatable_parts
-from skinlesion.metrics import average_surface_distance, paired_bootstrap, paired_permutation, ratios
+from skinlesion.metrics import average_surface_distance, confusion_counts, paired_bootstrap, paired_permutation, ratios
 from skinlesion.plots import interactive
 from skinlesion.plots.rasters import masked
 
@@ -161,7 +162,7 @@ def _row(name: str, weights: Weights, picture: Picture, threshold: float) -> dic
     row = {"network": name, "lesion": 100 * found.area_fraction, "confidence": found.confidence}
     if (truth := picture.truth) is not None:
         mask = found.mask
-        counts = [(mask & truth).sum(), (mask & ~truth).sum(), (~mask & truth).sum(), (~mask & ~truth).sum()]
+        counts = confusion_counts(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None])[0].numpy()
         distance = average_surface_distance(mask, truth)
         row |= {name: float(ratios(counts)[key]) for name, key in (("IoU", "iou"), ("DSC", "dsc"))}
         row["outline off by"] = distance if math.isfinite(distance) else None

@@ -14,6 +14,7 @@ from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import evaluate as run_evaluation
+from skinlesion.protocol import TRUTH_SIZE
 from skinlesion.segmenter import Segmenter
 
 
@@ -25,7 +26,7 @@ def evaluate(
     part: Literal["train", "val", "test", "all"] = "test",
     split: str | None = None,
     split_seed: int | None = None,
-    truth_size: int = 256,
+    truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
     tta: bool = False,
     json: Path | None = None,

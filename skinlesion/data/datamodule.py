@@ -19,8 +19,8 @@ from skinlesion.data.layouts import Sample, find_samples
 from skinlesion.data.splits import PARTS, Manifest, load_split
 from skinlesion.data.transforms import TrainingTransform
 from skinlesion.errors import SkinlesionError
+from skinlesion.protocol import TRUTH_SIZE
 
-TRUTH_SIZE = 256  # the side at which the paper measures
 _SYNTHETIC_SIZE = 256
 
 
@@ -134,10 +134,6 @@ class SegmentationData(pl.LightningDataModule):
         """The validation part, in order."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader:
-        """The test part, in order."""
-        return self._loader("test")
-
     def _loader(self, name: str) -> DataLoader:
         part = self.part(name)
         training = name == "train"
@@ -159,34 +155,6 @@ class SegmentationData(pl.LightningDataModule):
             masks = [resize_mask(mask, (mask_size, mask_size)) for _, mask in self._drawn]
             return np.stack(images), np.stack(masks)
         return cached_arrays(self.pool, self.size, self.cache_dir, mask_size=mask_size)
-
-
-def load_arrays(
-    dataset: str,
-    root: str | Path | None,
-    part: str,
-    size: int,
-    *,
-    split: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-    synthetic_count: int = 64,
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return one part of a split as plain arrays, for lessons: no loaders, nothing augmented or normalized.
-
-    Returns:
-        images uint8 (n, size, size, 3), masks bool (n, size, size), and the n ids.
-    """
-    data = SegmentationData(
-        dataset,
-        root,
-        split=split,
-        size=size,
-        truth_size=size,
-        cache_dir=cache_dir,
-        synthetic_count=synthetic_count,
-    )
-    chosen = data.part(part)
-    return np.asarray(chosen.images[chosen.rows]), np.asarray(chosen.masks[chosen.rows]), tuple(chosen.ids)
 
 
 def _find_pool(

@@ -6,7 +6,7 @@ Everything is decoded with Pillow, to plain NumPy arrays. A file that cannot be 
 
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,6 +15,7 @@ from skinlesion.errors import SkinlesionError
 
 Source = str | Path | bytes
 Normalization = Literal["minmax", "minmax255"]
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 MAX_PIXELS = 80_000_000  # a 20,000 x 4,000 panorama; under the size where Pillow itself becomes alarmed
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
@@ -151,7 +152,7 @@ def normalize(image: np.ndarray, mode: Normalization = "minmax") -> np.ndarray:
     Raises:
         SkinlesionError: an unknown mode.
     """
-    if mode not in ("minmax", "minmax255"):
+    if mode not in NORMALIZATIONS:
         raise SkinlesionError(f"Unknown normalization {mode!r}: choose minmax or minmax255.")
     low, high = int(image.min()), int(image.max())
     top = 1.0 if mode == "minmax" else 255.0

@@ -54,7 +54,7 @@ RULE = (
 _SOURCE = {
     "real": {
         "dataset": "ISIC 2017 (Skin lesion analysis toward melanoma detection), Part 1, reduced to 256 x 256",
-        "citation": "Codella et al., Skin lesion analysis toward melanoma detection, arXiv:1710.05006",
+        "citation": "Codella et al., Skin lesion analysis toward melanoma detection, https://arxiv.org/abs/1710.05006",
         "license": "CC-0, as stated by the challenge",
         "rule": RULE,
     },
@@ -73,7 +73,7 @@ synthetic-*.jpg, synthetic-*_mask.png
 ISIC_*.jpg, ISIC_*_mask.png
     Eight images of the ISIC 2017 challenge (Part 1, lesion segmentation) with their official masks, reduced to
     256 x 256. CC-0, as stated by the challenge. Please cite:
-    N. C. F. Codella et al., "Skin lesion analysis toward melanoma detection", arXiv:1710.05006.
+    N. C. F. Codella et al., "Skin lesion analysis toward melanoma detection", https://arxiv.org/abs/1710.05006.
 
 How the real ones were chosen
     {RULE}

@@ -182,9 +182,11 @@ def attribute(
         model: any model of the kit. Captum puts hooks on what it explains: it gets a private copy.
         image: (1, C, H, W), as `Segmenter.prepare` makes it.
         region: bool (H, W), from `predicted_region` or `pixel_region`.
-        method: "integrated_gradients" (Sundararajan et al., arXiv 1703.01365): along the straight line from the
-            baseline to the image; "grad_cam" (Selvaraju et al., arXiv 1610.02391): a layer's channels weighted by
-            their mean gradient; "occlusion" (Zeiler and Fergus, arXiv 1311.2901): windows painted with the baseline.
+        method: "integrated_gradients" (Sundararajan et al., arxiv.org/abs/1703.01365): along the straight line from the
+            baseline to the image; "grad_cam" (Selvaraju et al., arxiv.org/abs/1610.02391): a layer's channels
+            weighted by
+            their mean gradient; "occlusion" (Zeiler and Fergus, arxiv.org/abs/1311.2901): windows painted with the
+            baseline.
         layer: for Grad-CAM, a name of `skinlesion.explain.layers`.
         baseline: for integrated gradients and occlusion, see `baseline_image`.
         steps: of integrated gradients.

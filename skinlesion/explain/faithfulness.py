@@ -1,7 +1,8 @@
 """Whether an attribution tells the truth about the model: deletion, insertion, and a model with shuffled weights.
 
 Deletion takes the image away, the most important part first, and watches the probability fall; insertion gives it
-back (Petsiuk et al., arXiv 1806.07421). A map that knows what matters makes the first curve fall early and the second
+back (Petsiuk et al., arxiv.org/abs/1806.07421). A map that knows what matters makes the first curve fall early and
+the second
 rise early. Both are compared with parts in random order: without that, the numbers mean little.
 """
 
@@ -194,7 +195,8 @@ def shuffled_copy(model: nn.Module, seed: int = 0) -> nn.Module:
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Spearman's rank correlation of two maps' absolute values, in [-1, 1]; 0 if one is constant.
 
-    The sanity check of Adebayo et al. (arXiv 1810.03292): an attribution of the trained model that is like that of a
+    The sanity check of Adebayo et al. (arxiv.org/abs/1810.03292): an attribution of the trained model that is like
+    that of a
     `shuffled_copy`, asked about the same region, explains the image, not the model.
 
     Raises:

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.explain.thresholds import ThresholdCounts, threshold_counts
-from skinlesion.metrics import CalibrationCurve, average_surface_distance, boundary_f1, calibration_curve, ratios
+from skinlesion.metrics import (
+    CalibrationCurve,
+    average_surface_distance,
+    boundary_f1,
+    calibration_curve,
+    confusion_counts,
+    ratios,
+)
+from skinlesion.protocol import BOUNDARY_TOLERANCE
 from skinlesion.segmenter import soft_dice_confidence
-
-TRUTH_SIZE = 256  # side in pixels at which masks are compared, as `skinlesion.evaluation` does
-TOLERANCE = 2 / 256  # of the boundary score, over the side
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +73,11 @@ def examine(id: str, probability: NDArray[np.float32], truth: NDArray[np.bool_],
     """
     everywhere = threshold_counts(probability, truth)
     mask = probability >= threshold
-    tp, fp, fn = int((mask & truth).sum()), int((mask & ~truth).sum()), int((~mask & truth).sum())
     return Case(
         id,
-        np.array([tp, fp, fn, truth.size - tp - fp - fn]),
+        confusion_counts(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None])[0].numpy(),
         everywhere,
-        boundary_f1(mask, truth, max(truth.shape) * TOLERANCE),
+        boundary_f1(mask, truth, max(truth.shape) * BOUNDARY_TOLERANCE),
         average_surface_distance(mask, truth),
         soft_dice_confidence(probability, mask),
         calibration_curve(probability, truth),

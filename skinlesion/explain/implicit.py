@@ -1,6 +1,6 @@
 r"""The attention that the scan amounts to: which tokens one token reads from, and which it writes to.
 
-Unrolled, the recurrence of one route is a sum over the tokens s before t (Ali, Zimerman and Wolf, arXiv 2403.01590,
+Unrolled, the recurrence of one route is a sum over the tokens s before t (Ali, Zimerman and Wolf, https://arxiv.org/abs/2403.01590,
 call it hidden attention; VMamba draws it for SS2D). For channel d:
 
 .. math::

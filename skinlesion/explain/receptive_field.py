@@ -1,4 +1,6 @@
-"""The effective receptive field (Luo et al., arXiv 1701.04128): which pixels one output really depends on.
+"""The effective receptive field (Luo et al.): which pixels one output really depends on.
+
+Paper: https://arxiv.org/abs/1701.04128
 
 The theoretical field says which pixels could matter; the gradient of one output with respect to the image says which
 do, in this network, on these images.

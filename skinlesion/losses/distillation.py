@@ -1,4 +1,10 @@
-"""Distillation between the network's own feature maps: CFD (eq. 8), IFD (eq. 9) and their sum (eq. 10).
+r"""Distillation between the network's own feature maps: CFD (eq. 8), IFD (eq. 9) and their sum (eq. 10).
+
+.. math::
+    \mathcal L_{CFD} = \frac{1}{M-1} \sum_m \|\mathrm{RCS}(F_m) - \mathrm{AvgPool}(F_{final})\|^2, \quad
+    \mathcal L_{IFD} = \frac{1}{M} \sum_m \|\widetilde F_m - \overline F_m\|^2
+
+The losses are those of SelfReg-UNet (https://arxiv.org/abs/2406.14896).
 
 The functions know nothing of the network: they take plain feature maps, channels last, ``(B, H, W, C)``. Each
 map may have its own size and its own number of channels. Half-precision maps are widened to float32 before
@@ -130,7 +136,8 @@ def internal_feature_distillation(
 
 
 class FeatureDistillationLoss(nn.Module):
-    """``w_cfd * CFD + w_ifd * IFD`` (eq. 10) over the blocks of a forward pass: ``loss(*model.features(x))``.
+    """``w_cfd * CFD + w_ifd * IFD`` (eq. 10) over the blocks of a forward pass:
+    ``loss(*model.forward_features(x)[1])``.
 
     The students of CFD, and the maps of IFD, are all blocks but those of stage D1: 14 for the paper's network
     (A17, A25). The module owns the random generator of RCS; its state is part of ``state_dict()``, so that a

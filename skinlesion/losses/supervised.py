@@ -1,4 +1,8 @@
-"""Binary cross-entropy and Dice between predicted logits and the true mask (paper, eq. 11).
+r"""Binary cross-entropy and Dice between predicted logits and the true mask (paper, eq. 11).
+
+.. math:: \mathcal L = \lambda_1\,\mathrm{BCE}(\hat y, y) + \lambda_2 \Big(1 - \frac{2 |X \cap Y|}{|X| + |Y|}\Big)
+
+The Dice loss is V-Net's (https://arxiv.org/abs/1606.04797).
 
 Every function takes ``logits`` and ``target`` of the same shape ``(B, 1, H, W)``; the target is floating
 point in [0, 1] (a soft edge is allowed). Half-precision logits are widened to float32 first: a sum over 256 x

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from skinlesion.data.images import Normalization
 from skinlesion.errors import SkinlesionError
+from skinlesion.protocol import TRUTH_SIZE
 from skinlesion.training.schedule import Schedule
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
@@ -46,13 +48,13 @@ class TrainConfig:
     """Seed of a split that is drawn here."""
     size: int = 256
     """Side of the network's input, in pixels."""
-    truth_size: int = 256
+    truth_size: int = TRUTH_SIZE
     """Side of the masks that validation measures against; predictions are resized to it."""
     synthetic_count: int = 64
     """How many images to draw for --data synthetic without --root."""
     augmentation: Literal["none", "paper", "strong"] = "paper"
     """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too."""
-    normalize: Literal["minmax", "minmax255"] = "minmax"
+    normalize: Normalization = "minmax"
     """Per-image minimum and maximum to [0, 1], or to [0, 255] as VM-UNet does (A32)."""
     cache_dir: Path | None = None
     """Where decoded images are kept; default the user's cache folder."""

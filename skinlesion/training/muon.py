@@ -3,7 +3,7 @@ r"""Muon for the hidden weight matrices, AdamW for all other weights.
 Muon (Jordan et al., 2024) turns each step's momentum :math:`M = U S V^T` into about :math:`U V^T`: all directions of a
 matrix are learned at the same pace, also those whose gradients are small. The polar factor comes from a few
 iterations of an odd polynomial, so nothing but matrix products is needed. A step is scaled to the root mean square
-that AdamW's have (Liu et al., arXiv 2502.16982), so both take learning rates of the same order.
+that AdamW's have (Liu et al., https://arxiv.org/abs/2502.16982), so both take learning rates of the same order.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Jordan's: in five rounds takes singular values of 0.002 to 1 to 0.68 .. 1.2
 _ROUNDS = 5
-_RMS = 0.2  # of an AdamW step over its learning rate, as arXiv 2502.16982 measured it
+_RMS = 0.2  # of an AdamW step over its learning rate, as https://arxiv.org/abs/2502.16982 measured it
 _LEAST_SIDE = 8  # a narrower matrix has too few directions to even out
 RATIO = 2.5  # Muon's learning rate over AdamW's
 

@@ -1,4 +1,8 @@
-"""Attention U-Net (Oktay et al., arXiv 1804.03999): a U-Net whose skips pass an additive attention gate.
+r"""Attention U-Net (Oktay et al.): a U-Net whose skips pass an additive attention gate.
+
+Paper: https://arxiv.org/abs/1804.03999
+
+.. math:: \alpha = \sigma\big(\psi\,\mathrm{ReLU}(W_x x + W_g g)\big), \qquad \hat x = \alpha \cdot x
 
 - Original: the authors' code, ozan-oktay/Attention-Gated-Networks, MIT, is for volumes. The 2D network that
   skin-lesion tables list, 34.88 M parameters at width 64, is a community reading of it, without a license; this file

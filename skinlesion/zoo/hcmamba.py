@@ -1,4 +1,9 @@
-"""HC-Mamba (Xu, arXiv 2405.05007): a VM-UNet whose blocks also convolve, depthwise-separable and dilated.
+r"""HC-Mamba (Xu): a VM-UNet whose blocks also convolve, depthwise-separable and dilated.
+
+Paper: https://arxiv.org/abs/2405.05007
+
+.. math:: (x_1, x_2) = \mathrm{split}(x), \qquad
+    y = x + \mathrm{shuffle}\big(\mathrm{DWConv}_{1,2,3}(x_1), \mathrm{SS2D}(\mathrm{LN}(x_2))\big)
 
 - Original: no public code was found, so no license; written here from the paper's abstract and a summary of it
   (themoonlight.io, "HC-Mamba"); the paper's own text, figures and table of sizes could not be consulted.

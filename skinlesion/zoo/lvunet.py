@@ -1,4 +1,8 @@
-"""LV-UNet (Jiang et al., arXiv 2408.16886): the front of MobileNetV3-Large, and plain 1 x 1 stages around the bottom.
+r"""LV-UNet (Jiang et al.): the front of MobileNetV3-Large, and plain 1 x 1 stages around the bottom.
+
+Paper: https://arxiv.org/abs/2408.16886
+
+.. math:: y = \mathrm{BN}\big(W_2\,\mathrm{ReLU}(\mathrm{BN}(W_1 x))\big)
 
 - Original: juntaoJianggavin/LV-UNet, no license. Written here from the paper; the code was read for facts (sizes,
   wiring), none of it is copied. Its README of August 2025 says that the first code had many errors; the wiring here is
@@ -21,7 +25,8 @@ from skinlesion.model.config import Config
 from skinlesion.model.unet import pad_to_multiple
 from skinlesion.zoo.layers import channel_gate, conv_norm, require_multiple
 
-# MobileNetV3-Large (Howard et al., arXiv 1905.02244, table 1), the first nine bottlenecks, grouped as LV-UNet does:
+# MobileNetV3-Large (Howard et al., https://arxiv.org/abs/1905.02244, table 1), the first nine bottlenecks, grouped as
+LV-UNet does:
 # kernel, expanded width, width, squeeze-and-excitation, hard swish (else ReLU), stride. Widths are for dim = 16.
 ENCODER = (
     ((3, 16, 16, False, False, 1), (3, 64, 24, False, False, 2)),

@@ -1,4 +1,10 @@
-"""MALUNet (Ruan et al., arXiv 2211.01784): a six-stage U-Net of 0.18 M parameters with four small attention modules.
+r"""MALUNet (Ruan et al.): a six-stage U-Net of 0.18 M parameters with four small attention modules.
+
+Paper: arxiv.org/abs/2211.01784
+
+.. math::
+    y = \mathrm{IEA}\big(\mathrm{DGA}(x)\big), \qquad
+    \mathrm{skip} = \mathrm{CAB}\big(\mathrm{SAB}(x) \cdot x + x\big)
 
 - Original: JCruan519/MALUNet, no license. Written here from the paper; the code was read for facts (sizes, wiring),
   none of it is copied.

@@ -1,4 +1,9 @@
-"""MedMamba (Yue and Li, arXiv 2403.03849): blocks that scan one half of the channels and convolve the other.
+r"""MedMamba (Yue and Li): blocks that scan one half of the channels and convolve the other.
+
+Paper: https://arxiv.org/abs/2403.03849
+
+.. math:: (x_1, x_2) = \mathrm{split}(x), \qquad
+    y = x + \mathrm{shuffle}\big(\mathrm{Conv}(x_1), \mathrm{SS2D}(\mathrm{LN}(x_2))\big)
 
 - Original: YubiaoYue/MedMamba, no license. Written here from the paper; the code was read for facts (sizes, wiring),
   none of it is copied. No pretrained weights are used.

@@ -1,4 +1,10 @@
-"""TransFuse-S (Zhang et al., arXiv 2102.08005): a ResNet-34 and a DeiT-S side by side, fused at three resolutions.
+r"""TransFuse-S (Zhang et al.): a ResNet-34 and a DeiT-S side by side, fused at three resolutions.
+
+Paper: https://arxiv.org/abs/2102.08005
+
+.. math:: f = \mathrm{Residual}\big[\mathrm{Conv}(W_1 t \odot W_2 g),\ \mathrm{SA}(g),\ \mathrm{SE}(t)\big]
+
+with t of the Transformer and g of the convolutional branch.
 
 - Original: Rayicer/TransFuse, no license. Written here from the paper; the code was read for facts (sizes, wiring),
   none of it is copied.

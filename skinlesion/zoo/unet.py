@@ -1,4 +1,6 @@
-"""U-Net (Ronneberger et al., arXiv 1505.04597) with batch normalization and padded convolutions.
+r"""U-Net (Ronneberger et al., https://arxiv.org/abs/1505.04597) with batch normalization and padded convolutions.
+
+.. math:: d_i = \mathrm{conv}\big[e_i,\ \mathrm{up}(d_{i+1})\big]
 
 - Original: published with Caffe code, whose license is not known to us; written here from the paper alone.
 - Size: 31,037,633 parameters at width 64, the original's width, where it has 31.0 M. The default is width 32 with

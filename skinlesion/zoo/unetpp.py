@@ -1,4 +1,6 @@
-"""UNet++ (Zhou et al., arXiv 1807.10165): a U-Net whose skips are themselves small nested decoders.
+r"""UNet++ (Zhou et al., https://arxiv.org/abs/1807.10165): a U-Net whose skips are themselves small nested decoders.
+
+.. math:: x^{i,j} = \mathrm{conv}\big[x^{i,0}, \dots, x^{i,j-1},\ \mathrm{up}(x^{i+1,j-1})\big]
 
 - Original: MrGiovanni/UNetPlusPlus; its license allows non-commercial use only. Written here from the paper.
 - Published size: 9.04 M parameters (paper, transposed convolutions); skin-lesion tables list 9.16 M, which is the

@@ -1,4 +1,9 @@
-"""UTNetV2, published as MedFormer (Gao et al., arXiv 2203.00131): attention between a map and a small summary of it.
+r"""UTNetV2, published as MedFormer (Gao et al.): attention between a map and a small summary of it.
+
+Paper: https://arxiv.org/abs/2203.00131
+
+.. math:: \mathrm{map} \leftarrow \mathrm{softmax}(Q_m K_s^\top / \sqrt d)\, V_s, \qquad
+    \mathrm{summary} \leftarrow \mathrm{softmax}(Q_s K_m^\top / \sqrt d)\, V_m
 
 - Original: yhygao/CBIM-Medical-Image-Segmentation, Apache-2.0. Written here from the paper and the repository's
   configuration for 2D images (width 32, summary of 3 x 3, expansion 2); the code was read for facts, none is copied.

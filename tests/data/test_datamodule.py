@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from skinlesion.data.datamodule import SegmentationData, load_arrays
+from skinlesion.data.datamodule import SegmentationData
 from skinlesion.data.dataset import EpochSampler, LesionDataset
 from skinlesion.data.images import normalize
 from skinlesion.data.layouts import find_samples
@@ -60,20 +60,20 @@ def test_batches_have_the_promised_form(make):
     assert train["image"].amin(dim=(1, 2, 3)).tolist() == [0.0] * 4
     assert train["image"].amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 4)
     assert train["counted"].tolist() == [True] * 4
-    for loader, part in ((data.val_dataloader(), "val"), (data.test_dataloader(), "test")):
-        batches = list(loader)
-        assert [id for batch in batches for id in batch["id"]] == list(data.manifest.parts[part])
-        assert batches[0]["mask"].shape[1:] == (1, 20, 20)
-        assert set(batches[0]["mask"].unique().tolist()) == {0.0, 1.0}
+    batches = list(data.val_dataloader())
+    assert [id for batch in batches for id in batch["id"]] == list(data.manifest.parts["val"])
+    assert batches[0]["mask"].shape[1:] == (1, 20, 20)
+    assert set(batches[0]["mask"].unique().tolist()) == {0.0, 1.0}
 
 
 def test_evaluation_is_not_augmented(make, root):
     data = make(normalization="minmax255")
-    images, masks, ids = load_arrays("folder", root, "test", 16, cache_dir=data.cache_dir)
-    assert ids == data.manifest.parts["test"]
-    assert (images.dtype, masks.dtype, masks.shape) == (np.uint8, bool, (9, 16, 16))
-    item = data.part("test")[3]
-    np.testing.assert_array_equal(item["image"].numpy().transpose(1, 2, 0), normalize(images[3], "minmax255"))
+    part = data.part("test")
+    assert tuple(part.ids) == data.manifest.parts["test"]
+    image = np.asarray(part.images[part.rows])[3]
+    assert (image.dtype, image.shape) == (np.uint8, (16, 16, 3))
+    item = part[3]
+    np.testing.assert_array_equal(item["image"].numpy().transpose(1, 2, 0), normalize(image, "minmax255"))
     assert item["image"].max() == pytest.approx(255.0)
 
 
@@ -139,7 +139,7 @@ def test_a_last_batch_of_one_is_dropped_in_training_only(make):
     assert [len(batch["id"]) for batch in data.train_dataloader()] == [4, 4, 4, 4, 3]
     assert [len(batch["id"]) for batch in make(batch_size=6).train_dataloader()] == [6, 6, 6]
     assert [len(batch["id"]) for batch in make(batch_size=1).train_dataloader()] == [1] * 19
-    assert [len(batch["id"]) for batch in make(batch_size=8).test_dataloader()] == [8, 1]
+    assert len(make(batch_size=3).val_dataloader().dataset) == len(make(batch_size=3).part("val"))
 
 
 class Listener(pl.LightningModule):
@@ -185,12 +185,10 @@ def test_synthetic_images_need_no_data():
     data.prepare_data()
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (2, 3, 16, 16)
-    images, masks, ids = load_arrays("synthetic", None, "test", 32, synthetic_count=8)
-    assert images.shape == (2, 32, 32, 3)
-    assert len(set(ids)) == 2
-    assert masks.any(axis=(1, 2)).all()
-    again, _, _ = load_arrays("synthetic", None, "test", 32, synthetic_count=8)
-    np.testing.assert_array_equal(images, again)
+    assert batch["mask"].flatten(1).any(dim=1).all()
+    again = SegmentationData("synthetic", size=16, truth_size=24, batch_size=2, synthetic_count=8)
+    again.prepare_data()
+    assert torch.equal(next(iter(again.val_dataloader()))["image"], next(iter(data.val_dataloader()))["image"])
 
 
 def test_own_samples_and_own_manifest(root, tmp_path):
