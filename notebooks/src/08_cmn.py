@@ -65,7 +65,7 @@ times = 192
 def channel_mixing(x: Tensor, fc1: nn.Linear, dwconv: nn.Conv2d, fc2: nn.Linear) -> Tensor:
     """W_2 GELU(t + DWConv(t)) with t = W_1 x, for x (B, H, W, C)."""
     t = fc1(x)  # (B, H, W, r C)
-    local = convolution(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, r C, H, W) and back
+    local = dwconv(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, r C, H, W) and back
     return fc2(F.gelu(t + local))  # (B, H, W, C)
 
 

@@ -96,7 +96,7 @@ def ss2d_branch(
     """The first branch without its LayerNorm: u (B, H, W, C) -> (B, H, W, C); scan: (B, H, W, D) -> (B, H, W, D)."""
     x, z = in_proj(u).chunk(2, dim=-1)  # (B, H, W, D) each
     x = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # (B, H, W, D)
-    y, _ = se(norm(scan(F.silu(x))))
+    y = se(norm(scan(F.silu(x))))
     return out_proj(y * F.silu(z))  # (B, H, W, C)
 
 

@@ -25,8 +25,8 @@ from skinlesion.model.config import Config
 from skinlesion.model.unet import pad_to_multiple
 from skinlesion.zoo.layers import channel_gate, conv_norm, require_multiple
 
-# MobileNetV3-Large (Howard et al., https://arxiv.org/abs/1905.02244, table 1), the first nine bottlenecks, grouped as
-LV-UNet does:
+# MobileNetV3-Large (Howard et al., https://arxiv.org/abs/1905.02244, table 1), the first nine bottlenecks, grouped
+# as LV-UNet does:
 # kernel, expanded width, width, squeeze-and-excitation, hard swish (else ReLU), stride. Widths are for dim = 16.
 ENCODER = (
     ((3, 16, 16, False, False, 1), (3, 64, 24, False, False, 2)),

@@ -122,7 +122,7 @@ y = \mathrm{SE}(\mathrm{LN}(\mathrm{scan}(x))), \qquad W_\mathrm{out}\,\big(y \c
 | --- | --- | --- | --- |
 | $(B,H,W,C)$ | $(B,H,W,D)$ each, $x$ is the first half | $(B,H,W,D)$ | $(B,H,W,C)$ |
 
-All parts are callable. `convolution` wants channels **first**. `se(...)` returns two things, the map and the gate.
+All parts are callable. `convolution` takes channels **first**.
 """,
     solution=ss2d_branch,
     difficulty=2,
@@ -131,7 +131,7 @@ All parts are callable. `convolution` wants channels **first**. `se(...)` return
         "One linear layer makes both x and z: split its result in two along the channels.",
         "`x, z = in_proj(u).chunk(2, dim=-1)`, and the convolution between `.permute(0, 3, 1, 2)` and "
         "`.permute(0, 2, 3, 1)`.",
-        "`y, _ = se(norm(scan(x)))`, then `out_proj(y * F.silu(z))`.",
+        "`y = se(norm(scan(x)))`, then `out_proj(y * F.silu(z))`.",
     ),
     cases=_branches,
     wrong=(
