@@ -33,8 +33,8 @@ class Weights:
         card: what it says of itself.
         digest: of its tensors and its card; caches know it by this.
         shipped: whether it comes with the package.
-        base: the checkpoint whose modules were made neutral; None for a file as it is.
-        neutral: those modules, see `skinlesion.explain.ablated_model`.
+        base: the checkpoint whose modules are ablated; None for a file as it is.
+        ablated: those modules, see `skinlesion.explain.ablated_model`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Weights:
     digest: str
     shipped: bool
     base: "Weights | None" = None
-    neutral: tuple[str, ...] = ()
+    ablated: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -105,18 +105,18 @@ def load(weights: Weights) -> Segmenter:
         SkinlesionError: it cannot be used after all.
     """
     if weights.base is not None:
-        return _neutral(weights.digest, weights.neutral, load(weights.base))
+        return _ablated(weights.digest, weights.ablated, load(weights.base))
     return _load(weights.digest, weights.path)
 
 
-def neutral(weights: Weights, parts: tuple[str, ...], name: str) -> Weights:
-    """The same checkpoint with modules made neutral; caches tell them apart by the digest."""
+def ablate(weights: Weights, parts: tuple[str, ...], name: str) -> Weights:
+    """The same checkpoint with modules ablated; caches tell them apart by the digest."""
     digest = hashlib.sha256(f"{weights.digest} without {parts}".encode()).hexdigest()
-    return replace(weights, name=name, digest=digest, base=weights, neutral=parts)
+    return replace(weights, name=name, digest=digest, base=weights, ablated=parts)
 
 
 @st.cache_resource(max_entries=LOADED, show_spinner=False)
-def _neutral(digest: str, parts: tuple[str, ...], _segmenter: Segmenter) -> Segmenter:
+def _ablated(digest: str, parts: tuple[str, ...], _segmenter: Segmenter) -> Segmenter:
     copy = ablated_model(_segmenter.model, parts)  # around the same weights
     return Segmenter(copy, _segmenter.card, device=_segmenter.device)
 

@@ -20,7 +20,7 @@ from dashboard.predict import predict
 from dashboard.sets import Examination, ImageSet, choose_set, examine_set
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
-from dashboard.weights import Weights, catalogue, load, neutral
+from dashboard.weights import Weights, ablate, catalogue, load
 from skinlesion.data.images import resize_mask
 from skinlesion.explain import ablatable_parts
 from skinlesion.metrics import average_surface_distance, confusion_counts, paired_bootstrap, paired_permutation, ratios
@@ -29,8 +29,8 @@ from skinlesion.plots.rasters import masked
 
 VIEW = "compare"
 PARTS = {
-    "cra": ("CRA even", "every row and column gate becomes its mean, so that no region is preferred"),
-    "se": ("SE even", "every channel's gate becomes the mean over channels"),
+    "cra": ("CRA at its mean gate", "every row and column gate becomes its mean, so that no region is preferred"),
+    "se": ("SE at its mean gate", "every channel's gate becomes the mean over channels"),
     "cmn": ("CMN left out", "the channel-mixing residual is skipped"),
 }
 WHOLE = "As trained"
@@ -38,9 +38,9 @@ NO_MODULE = "This network has none of the paper's modules."
 # The combinations that a reader asks for; a model that lacks a part lacks them too.
 VARIANTS: dict[str, tuple[str, ...]] = {
     WHOLE: (),
-    "CRA even": ("cra",),
-    "SE even": ("se",),
-    "CRA and SE even": ("cra", "se"),
+    "CRA at its mean gate": ("cra",),
+    "SE at its mean gate": ("se",),
+    "CRA and SE at their mean gates": ("cra", "se"),
     "CMN left out": ("cmn",),
     "No module": ("cra", "se", "cmn"),
 }
@@ -76,28 +76,28 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     with right, st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("B", list(found), key="other", width=220)
         other = found[state.get("other")]
-        same = other.name == chosen.name and not a.neutral
-        b = _variant(other, "off_other", "Modules of B", "CRA even" if same else WHOLE)
-    if a.neutral or b.neutral:
-        said = [f"{PARTS[part][0]}: {PARTS[part][1]}" for part in PARTS if part in {*a.neutral, *b.neutral}]
+        same = other.name == chosen.name and not a.ablated
+        b = _variant(other, "off_other", "Modules of B", "CRA at its mean gate" if same else WHOLE)
+    if a.ablated or b.ablated:
+        said = [f"{PARTS[part][0]}: {PARTS[part][1]}" for part in PARTS if part in {*a.ablated, *b.ablated}]
         st.caption(
             f"{'; '.join(said)}. This is not a network trained without the module, as in the paper's ablation: the "
             "rest has learned to expect it. It shows what the trained network does with it."
         )
     if a.digest == b.digest:
-        st.info("A and B are the same: choose other weights for B, or make a module neutral.")
+        st.info("A and B are the same: choose other weights for B, or ablate a module.")
     return a, b
 
 
 def _variant(weights: Weights, key: str, label: str, default: str) -> Weights:
-    """The weights, or their copy with modules made neutral."""
+    """The weights, or their variant with modules ablated."""
     has = ablatable_parts(load(weights).model)
     options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
     state.settle(key, options, default if default in options else WHOLE)
     lacking = len(options) == 1
-    st.selectbox(label, options, key=key, width=190, disabled=lacking, help=NO_MODULE if lacking else None)
+    st.selectbox(label, options, key=key, width=240, disabled=lacking, help=NO_MODULE if lacking else None)
     name = state.get(key)
-    return neutral(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
+    return ablate(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
 
 
 def _names(a: Weights, b: Weights) -> tuple[str, str]:

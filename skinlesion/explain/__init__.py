@@ -36,6 +36,7 @@ from skinlesion.explain.faithfulness import (
 )
 from skinlesion.explain.implicit import ImplicitAttention, attention_weights, implicit_attention
 from skinlesion.explain.layers import Layer, feature_maps, layers
+from skinlesion.explain.patching import patch_effects
 from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
 from skinlesion.explain.response import (
@@ -87,6 +88,7 @@ __all__ = [
     "implicit_attention",
     "layer_sizes",
     "layers",
+    "patch_effects",
     "pixel_region",
     "predicted_region",
     "random_control",

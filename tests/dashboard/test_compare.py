@@ -1,4 +1,4 @@
-"""Compare: two networks, modules made neutral, a set, what was measured before, Stop, and links."""
+"""Compare: two networks, modules ablated, a set, what was measured before, Stop, and links."""
 
 import json
 
@@ -52,12 +52,12 @@ def test_two_networks_on_one_image(open_app, runs, texts, weights_folder):
     assert runs == []
 
 
-def test_a_module_made_neutral(open_app, runs, weights_folder):
+def test_an_ablated_module(open_app, runs, weights_folder):
     app = open_app("compare", sample="ISIC_0012434", weights="random", other="random", threshold="0.47")
-    assert app.selectbox(key="off_other").value == "CRA even"  # by itself it would be compared with itself
+    assert app.selectbox(key="off_other").value == "CRA at its mean gate"  # by itself it would be compared with itself
     assert runs == [1, 1]
     rows = app.dataframe[0].value
-    assert rows["network"].tolist() == ["A: random", "B: random, CRA even"]
+    assert rows["network"].tolist() == ["A: random", "B: random, CRA at its mean gate"]
     from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
@@ -194,13 +194,13 @@ def test_a_link_reproduces_what_is_seen(open_app):
         "weights": "random",
         "threshold": "0.4",
         "other": "random",
-        "off": "SE even",
+        "off": "SE at its mean gate",
         "off_other": "No module",
         "set": "Samples (drawn)",
     }
     app = open_app("compare", **query)
     assert dict(app.query_params) == query
-    assert app.dataframe[0].value["network"].tolist() == ["A: random, SE even", "B: random, No module"]
+    assert app.dataframe[0].value["network"].tolist() == ["A: random, SE at its mean gate", "B: random, No module"]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_link_reproduces_what_is_seen(open_app):
         ("other", "../../x"),
         ("other", "large"),
         ("off", "Everything"),
-        ("off", "CRA even"),  # these weights have none
+        ("off", "CRA at its mean gate"),  # these weights have none
         ("off_other", "<i>"),
         ("set", "nothing"),
         ("threshold", "0"),
