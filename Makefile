@@ -1,7 +1,8 @@
 # Set-up and the main jobs. Everything is installed into .venv in this folder and nowhere else.
 #
 #   make demo        segment the images that come with the package
-#   make test        every check: lint, types, tests
+#   make test        lint, types, and the tests that find most faults
+#   make test-slow   the rest: executed lessons, JupyterLab, the app in a browser, long training runs
 #   make dashboard   the app, in a browser
 #   make lab         the course, in JupyterLab
 #
@@ -18,15 +19,19 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Every test process gets one thread: more would only take turns on the same cores.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test dashboard lab lint types install clean
+.PHONY: demo test test-slow dashboard lab lint types install clean
 
 demo: $(INSTALLED)
 	$(BIN)/skinlesion demo --out demo
 	@echo "  (in a terminal of your own, once: . .venv/bin/activate)"
 
 test: lint types
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTEST) -m "not slow and not browser"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m "slow or browser"
 
 dashboard: $(INSTALLED)
 	$(BIN)/python -m dashboard
