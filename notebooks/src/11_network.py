@@ -351,7 +351,8 @@ with torch.no_grad():
     for block in (module for module in descendant.modules() if isinstance(module, CMSSMBlock)):
         block.ss2d.se.fc2.weight.zero_()  # every gate is sigmoid(0) = 1/2 ...
         block.ss2d.out_proj.weight.mul_(2)  # ... which the next layer undoes
-        block.cmn.fc2.weight.zero_()  # CMN adds nothing; its bias starts at zero
+        for parameter in block.cmn.fc2.parameters():
+            parameter.zero_()  # CMN adds nothing
     for attention in descendant.skips:
         for layer in (attention.conv_h, attention.conv_w):
             layer.weight.zero_()
