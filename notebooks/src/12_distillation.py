@@ -118,8 +118,8 @@ for label, values in pulls.items():
 # 3.5 with fresh weights and 45 in the trained network.
 #
 # Does the measurement show the paper's asymmetry of encoder and decoder? On the same grid the decoder is pulled at more
-# in the two upper stages (1.37 and 1.49) and *less* in the two lower ones (0.84 and 0.74); fresh networks have 0.99 to
-# 1.17. So there is a difference, it changes its sign, and it is small beside the factor of 45 between top and
+# in the two upper stages (1.37 and 1.49) and *less* in the two lower ones (0.84 and 0.74); untrained networks have
+# 0.86 to 1.51. So there is a difference, it changes its sign, and it is small beside the factor of 45 between top and
 # bottom. "The bottom is supervised less" is what we see; "the encoder is supervised less" is half true. Two limits: a
 # pull is not what is learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of
 # another kind, pictures of what a block looks at.
@@ -175,8 +175,8 @@ for label, values in alike.items():
 # The two controls do not agree, and the second is the fair one: shuffling destroys smoothness too, and two smooth maps
 # are correlated for no other reason. Against fresh weights, which have not learned anything, the shipped network
 # repeats itself a little more in E1 (0.46 against 0.35) and less in E3. The paper's "deeper channels" are not the
-# repetitive ones here: E3 and E4 have the lowest values of all, E4.2 the same 0.24 as with fresh weights; of the deep
-# blocks only D4.2 stands out, 0.43 against 0.24. D1.1 is the exception: 0.82, where fresh weights have 0.12. Its
+# repetitive ones here: E3 and E4 have the lowest values of all, E4.2 has 0.24, less than the 0.29 of untrained weights; of
+# the deep blocks only D4.2 stands out, 0.43 against 0.30. D1.1 is the exception: 0.82, where fresh weights have 0.12. Its
 # channels are about to be summed up into one mask. And that one block is CFD's teacher.
 #
 # ## CFD: every map learns from the last
@@ -273,10 +273,10 @@ with torch.no_grad():
 print(f"shipped, BCE + Dice on ISIC's validation part: {segmenter.card['metrics']['val']['loss']:.3f}")
 
 # %% [markdown]
-# Two surprises. In a fresh network the two terms are a thirtieth of BCE + Dice; in the trained one their sum, 0.229, is
+# Two surprises. In an untrained network the two terms are 4 % of BCE + Dice; in the trained one their sum, 0.229, is
 # larger than BCE + Dice on these pictures (0.067) and than it was on real ones (0.121). The "small" term is the larger
-# *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.7 where nobody
-# trained. Why it can grow is the experiment further below.
+# *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.9 before
+# training. Why it can grow is the experiment further below.
 #
 # ## Does it balance, and what does detach cut?
 #
@@ -417,16 +417,16 @@ compare(
 #
 # - **One draw is almost all noise** (A18): cosine 0.04 and 0.12 with the average, twelve times as long, and still 0.53
 #   after 64 draws. Where noise $n$ is at a right angle to the mean $m$, the cosine is $\|m\| / \|m + n\|$: 1 / 12.4 =
-#   0.08. With fresh weights it is three times as long.
+#   0.08. With untrained weights it is two to two and a half times as long.
 # - **One-sided selection** (A18) is another loss in the trained network: 0.05, six times as long. It keeps the order,
 #   so in E1, which is as wide as D1, channel 5 *always* meets channel 5.
-# - **Not detached** (A22) is another loss as well: 0.08, and 262 times as long. In the fresh network it is 0.53 and
-#   twice as long: the shipped network, trained with our choice, probably rests where *our* gradient is small.
+# - **Not detached** (A22) is another loss as well: 0.08, and 262 times as long. In the untrained network it is 0.55
+#   and 1.7 times as long: the shipped network, trained with our choice, probably rests where *our* gradient is small.
 # - **A matter of scale**: SelfReg's grouping (A21) and, nearly, one student a stage (A17) and which of the two maps is
-#   resized (A19; 0.77 with fresh weights). The sum (A20) is thousands of times as long, and no pure scale either: large
+#   resized (A19; 0.86 with untrained weights). The sum (A20) is thousands of times as long, and no pure scale either: large
 #   maps then count more than small ones.
 # - **The teacher's place** (A16) is no choice in a fresh network (1.00) and one in a trained one (0.55).
-# - **IFD's halves** (A23) and which of them is detached (A24) turn the gradient: 0.55 and 0.71, fresh 0.19 and 0.60.
+# - **IFD's halves** (A23) and which of them is detached (A24) turn the gradient: 0.55 and 0.71, untrained 0.45 and 0.64.
 #   The values, 0.36 and 0.36, do not tell.
 # - **15 maps or 14** (A25) sounds harmless, and is (0.98) before training. After it, D1.1 alone outweighs the 14
 #   others: ten times the value, 26 times the gradient.
