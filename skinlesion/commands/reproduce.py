@@ -1,7 +1,7 @@
 """`skinlesion reproduce`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -25,6 +25,8 @@ def reproduce(
     budget: float | None = None,
     jobs: int = 1,
     devices: int = 1,
+    executor: Literal["local", "slurm"] | None = None,
+    partition: str | None = None,
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
@@ -42,8 +44,10 @@ def reproduce(
         split: Which split of the data; default the plan's.
         seeds: Runs of each row, at least 1; default the plan's.
         budget: Hours after which to stop.
-        jobs: Runs at a time, which share the processor's threads. On GPUs leave it at 1: all would take the first one.
+        jobs: Runs at a time, which share the processor's threads. On several GPUs each run gets its own.
         devices: GPUs (or processes on the CPU) of each run.
+        executor: Run as jobs of submitit, on SLURM or on this machine; default processes of this machine.
+        partition: SLURM's partition, with GPUs; default its default, without.
         out: Results folder; default results/SCALE.
         runs: Where unfinished runs are kept; default OUT/runs.
     """
@@ -73,9 +77,12 @@ def reproduce(
         out=out,
         runs=runs if runs is not None else out / "runs",
         devices=devices,
-        threads=max(1, usable_processors() // (jobs * devices)),
+        threads=max(1, usable_processors() // (devices if executor == "slurm" else jobs * devices)),
+        accelerated=partition is not None,
     )
-    outcomes = run_missing(plan, tables, setting, seeds=seeds, budget_hours=budget, jobs=jobs)
+    outcomes = run_missing(
+        plan, tables, setting, seeds=seeds, budget_hours=budget, jobs=jobs, executor=executor, partition=partition
+    )
     print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
     print(f"Next: skinlesion reproduce report --scale {scale} --out {out}")
     return 2 if outcomes["failed"] else 0

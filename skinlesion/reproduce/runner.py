@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -38,6 +39,7 @@ class Setting:
         runs: where unfinished training runs live; each is removed when its result is written.
         devices: of each run.
         threads: of each process.
+        accelerated: ask a cluster for GPUs.
     """
 
     scale: str
@@ -47,6 +49,7 @@ class Setting:
     runs: Path
     devices: int = 1
     threads: int = 1
+    accelerated: bool = False
 
     def root_of(self, dataset: str) -> Path:
         """Where one dataset is: the folder of its name in `root` if there is one, else `root` itself."""
@@ -68,24 +71,70 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Campaign:
-    """Runs keys in processes until they are done or the time is up."""
+def share_gpus(gpus: Sequence[str], jobs: int, devices: int) -> list[str | None]:
+    """Which GPUs each of several jobs uses, as CUDA_VISIBLE_DEVICES; all None without a GPU.
 
-    def __init__(self, results: Results, setting: Setting, deadline: float) -> None:
+    Every job gets GPUs of its own as long as there are enough; beyond that they take turns.
+    """
+    if not gpus:
+        return [None] * jobs
+    count = min(devices, len(gpus))
+    return [",".join(gpus[(job * count + i) % len(gpus)] for i in range(count)) for job in range(jobs)]
+
+
+def usable_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = torch.cuda.device_count()
+    return [name.strip() for name in named.split(",")][:found] if named else [str(i) for i in range(found)]
+
+
+class Campaign:
+    """Runs keys in processes until they are done or the time is up.
+
+    Args:
+        results: where finished runs are written.
+        setting: where, and on how much of the machine.
+        deadline: on the monotonic clock.
+        jobs: at a time; on several GPUs each job gets its own.
+    """
+
+    def __init__(self, results: Results, setting: Setting, deadline: float, jobs: int) -> None:
         self.results, self.setting, self.deadline = results, setting, deadline
         self.children: set[subprocess.Popen[str]] = set()
         self.lock = threading.Lock()
         self.stopped = False
+        self.slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        for gpus in share_gpus(usable_gpus(), jobs, setting.devices):
+            self.slots.put(gpus)
 
     def run(self, key: Key) -> str:
         """Run one key; returns "done", "failed" or "not done"."""
         if self.stopped or time.monotonic() >= self.deadline:
             return "not done"
-        setting = self.setting
         name = str(key).replace("/", "-")
-        assignment, log = (setting.runs.absolute() / f"{name}.{kind}" for kind in ("json", "log"))
-        write_text(assignment, json.dumps({"key": key, "setting": setting.to_json()}))
-        environment = {**os.environ, "OMP_NUM_THREADS": str(setting.threads)}
+        assignment = self.setting.runs.absolute() / f"{name}.json"
+        write_text(assignment, json.dumps({"key": key, "setting": self.setting.to_json()}))
+        gpus = self.slots.get()
+        try:
+            error = self._execute(key, assignment, gpus)
+        finally:
+            self.slots.put(gpus)
+        if error is None:
+            return "done"
+        if error == "not done":
+            return error
+        self.results.save_error(key, error)
+        return "failed"
+
+    def _execute(self, key: Key, assignment: Path, gpus: str | None) -> str | None:
+        """Run one assignment: None when it is done, "not done" when it was ended from outside, else the error."""
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.setting.threads)}
+        if gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus
+        log = assignment.with_suffix(".log")
         with log.open("w", encoding="utf-8") as output:
             command = [sys.executable, "-m", "skinlesion.reproduce.cell", str(assignment)]
             child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -101,12 +150,11 @@ class _Campaign:
                 with self.lock:
                     self.children.discard(child)
         if code == 0:
-            return "done"
+            return None
         if code < 0 or self.stopped:  # ended from outside: nothing is wrong with the run itself
             return "not done"
         lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-        self.results.save_error(key, lines[-1] if lines else f"exit code {code}")
-        return "failed"
+        return lines[-1] if lines else f"exit code {code}"
 
     def stop(self) -> None:
         """End all children, and begin no more."""
@@ -124,6 +172,8 @@ def reproduce(
     seeds: int | None = None,
     budget_hours: float | None = None,
     jobs: int = 1,
+    executor: str | None = None,
+    partition: str | None = None,
 ) -> dict[str, int]:
     """Run what is missing of some tables.
 
@@ -133,7 +183,9 @@ def reproduce(
         setting: where.
         seeds: runs of each row; default the table's own number.
         budget_hours: stop after so long; what was begun goes on the next time.
-        jobs: runs at a time.
+        jobs: runs at a time; on several GPUs each has its own.
+        executor: "local" or "slurm" of submitit; None for processes of this machine.
+        partition: of SLURM.
 
     Returns:
         How many runs are "done", "failed" and "not done".
@@ -152,7 +204,15 @@ def reproduce(
             _claim(results, keys, setting)
             missing = [key for key in keys if not results.path(key).exists()]
             print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
-            outcomes = _run(missing, results, setting, budget_hours, jobs)
+            deadline = time.monotonic() + 3600 * (10**5 if budget_hours is None else budget_hours)
+            campaign: Campaign
+            if executor is None:
+                campaign = Campaign(results, setting, deadline, jobs)
+            else:
+                from skinlesion.reproduce.cluster import ClusterCampaign
+
+                campaign = ClusterCampaign(results, setting, deadline, jobs, executor, partition)
+            outcomes = _run(missing, campaign, jobs)
     except filelock.Timeout as error:
         raise SkinlesionError(
             f"Another process is working on {Path(error.lock_file).parent}: wait until it ends, or give another --out "
@@ -171,9 +231,8 @@ def _claim(results: Results, keys: list[Key], setting: Setting) -> None:
         results.claim(dataset, manifest.hash, images, cells)
 
 
-def _run(keys: list[Key], results: Results, setting: Setting, budget_hours: float | None, jobs: int) -> dict[str, int]:
-    hours = budget_hours if budget_hours is not None else 10**5  # a wait cannot be endless
-    campaign = _Campaign(results, setting, time.monotonic() + 3600 * hours)
+def _run(keys: list[Key], campaign: Campaign, jobs: int) -> dict[str, int]:
+    results, setting = campaign.results, campaign.setting
     outcomes = {"done": 0, "failed": 0, "not done": 0}
 
     def run(key: Key) -> None:

@@ -149,7 +149,7 @@ def test_without_measured_results_it_says_so(open_app):
 def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summary):
     plan = load_plan("cpu")
     results = Results(summary.parent, plan)
-    results.claim("isic2017", "0" * 64, ["full", "vmunet"])
+    results.claim("isic2017", "0" * 64, {"train": 20, "val": 4, "test": 12}, ["full", "vmunet"])
     rng = np.random.default_rng(0)
     truth = rng.integers(50, 400, 12)
     for cell, missed in (("full", 5), ("vmunet", 30)):

@@ -1,0 +1,1 @@
+"""The steps of the GPU acceptance run; `benchmarks/gpu.py` runs them."""
