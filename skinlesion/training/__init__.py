@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["RECIPES", "RunResult", "SegmentationModule", "TrainConfig", "train"]
 
 # Lightning takes seconds to import: a command line that only parses options must not pay for it.
-_HOME = {"RunResult": "run", "SegmentationModule": "module", "train": "run"}
+_HOME = {"RunResult": "trainer", "SegmentationModule": "module", "train": "trainer"}
 
 
 def __getattr__(name: str) -> Any:
