@@ -115,7 +115,7 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def _write_weights(folder: Path) -> None:
     torch.manual_seed(3)
-    small = {"dim": 8, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
+    small = {"dim": 16, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
     save_checkpoint(folder / "random.safetensors", create_model("tiny", **small), CARD)
     save_checkpoint(folder / "plain.safetensors", create_model("vmunet", **small), CARD)
     model, card = load_checkpoint(ROOT / "skinlesion" / "weights" / "small.safetensors")

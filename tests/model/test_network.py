@@ -25,7 +25,7 @@ from skinlesion.model import (
 )
 from skinlesion.scan.reference import four_routes, selective_scan
 
-SMALL = {"dim": 8, "d_state": 4}
+SMALL = {"dim": 16, "d_state": 4}
 
 
 def count(model):

@@ -33,11 +33,11 @@ truth_size = 32
 epochs = {epochs}
 batch_size = 8
 [cells.full]
-model = ["dim=8", "d_state=2"]
+model = ["dim=16", "d_state=2"]
 [cells.none]
-model = ["dim=8", "d_state=2", "se=false", "cmn=false", "cra=false"]
+model = ["dim=16", "d_state=2", "se=false", "cmn=false", "cra=false"]
 [cells.broken]
-model = ["dim=8", "d_state=2"]
+model = ["dim=16", "d_state=2"]
 lr = 1e30
 [tables.table4]
 title = "Modules"
@@ -276,7 +276,7 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
     [
         ("lr = 1e30", "rate = 1", "cell broken: unknown key rate; valid are: accelerator"),
         ('preset = "tiny"', 'preset = "huge"', "Unknown model 'huge'"),
-        ('"dim=8", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
+        ('"dim=16", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
         ('worse = "none"', 'worse = "nothing"', "unknown name 'nothing'; valid are: full, none, broken"),
         ("[recipe]", "[recipe", "not valid TOML"),
         ('name = "mini"', "", "name missing"),
@@ -285,7 +285,7 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
         ("epochs = 2", 'epochs = "two"', "cell full: "),
         ("seeds = 1", 'seeds = "1"', "seeds must be of type int, not '1'"),
         ("seeds = 1", "seeds = 0", "seeds must be at least 1"),
-        ('model = ["dim=8", "d_state=2"]\n[cells.none]', 'model = "dim=8"\n[cells.none]', "model must be of type list"),
+        ('model = ["dim=16", "d_state=2"]\n[cells.none]', 'model = "dim=8"\n[cells.none]', "model must be of type list"),
         ('dataset = "isic2017"', 'dataset = "isic2071"', "unknown name 'isic2071'; valid are: isic2016"),
         ("[cells.full]\n", "[cells]\nfull = 1\n[cells.other]\n", "cell full: a table is wanted here, not 1"),
     ],
@@ -320,13 +320,13 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     plan_file.write_text(grown)
     assert run(*words) == 0
     assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
-    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
+    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=16",', '[cells.none]\nmodel = ["dim=24",'))
     assert run(*words) == 2
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())
     plan_file.write_text(PLAN.format(epochs=2))  # the recipe is part of every cell
     assert run(*words) == 2
     assert "another protocol (the options of full; the options of none)" in " ".join(capsys.readouterr().err.split())
-    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=8",', '[cells.none]\nmodel = ["dim=12",'))
+    plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=16",', '[cells.none]\nmodel = ["dim=24",'))
     assert run("reproduce", "report", "--scale", plan_file, "--out", tmp_path / "out") == 2
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())
 
