@@ -207,9 +207,7 @@ def test_a_replacement_that_does_not_fit_is_refused(model, image, change, messag
 
 
 def test_unknown_names_list_close_ones(model):
-    with pytest.raises(
-        SkinlesionError, match=r"no point 'E3.1.se.gates'; did you mean E3\.1\.se\.gate.*points"
-    ):
+    with pytest.raises(SkinlesionError, match=r"no point 'E3.1.se.gates'; did you mean E3\.1\.se\.gate.*points"):
         observe(model, "E3.1.se.gates").__enter__()
     with pytest.raises(SkinlesionError, match=r"'E9\.\*'"):
         intervene(model, {"E9.*": torch.zeros_like}).__enter__()

@@ -78,4 +78,3 @@ def test_the_oracle_needs_no_code_of_the_package():
     source = Path(oracle.__file__).read_text()
     assert "import skinlesion" not in source
     assert "from skinlesion" not in source
-
