@@ -45,6 +45,12 @@ CARD = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors in CI alone: a dependency's next release must not turn a newcomer's run red."""
+    if os.environ.get("CI"):
+        config.addinivalue_line("filterwarnings", "error")
+
+
 @pytest.fixture
 def card() -> dict:
     """What a small checkpoint says of itself."""

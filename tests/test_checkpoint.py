@@ -57,7 +57,7 @@ def test_the_unet_with_batch_statistics_comes_back(tmp_path: Path, card: dict) -
 
 
 def test_half_precision_halves_the_file_and_comes_back_as_float32(tmp_path: Path, card: dict) -> None:
-    model = create_model("tiny", dim=8)
+    model = create_model("tiny", dim=16)
     save_checkpoint(tmp_path / "full.safetensors", model, card)
     save_checkpoint(tmp_path / "half.safetensors", model, card, half=True)
     full, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half"))

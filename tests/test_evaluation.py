@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -93,6 +94,23 @@ def test_the_protocol_says_what_decides_the_numbers(small_checkpoint: Path, lesi
     assert protocol["environment"]["command"]
     assert str(small_checkpoint.parent) not in json.dumps(protocol), "a path of this machine says nothing elsewhere"
     assert done == [8, 10]
+
+
+def test_the_threshold_that_was_asked_for_decides(tmp_path: Path) -> None:
+    """Probabilities from 0 to 1 in 64 columns: how many of them count is the threshold's choice."""
+
+    class Ramp(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.linspace(0.001, 0.999, 64).logit().expand(len(image), 1, 64, 64)
+
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((64, 64), 255, np.uint8)).save(tmp_path / "a_mask.png")
+    samples = [Sample("a", tmp_path / "a.png", tmp_path / "a_mask.png")]
+    card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}, "threshold": 0.25}
+    for threshold, columns in ((None, 48), (0.1, 57), (0.5, 32), (0.9, 7)):
+        result = evaluate(Segmenter(Ramp(), card), samples, truth_size=64, threshold=threshold)
+        assert result.report["pooled"]["sensitivity"] == pytest.approx(columns / 64)
+        assert result.report["protocol"]["threshold"] == (threshold or 0.25)
 
 
 def test_files_hold_the_results(drawn: list[Sample], tmp_path: Path) -> None:

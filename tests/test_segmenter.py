@@ -135,6 +135,25 @@ def test_a_batch_gives_what_each_image_gives_alone(segmenter: Segmenter, photo: 
     assert segmenter.segment_batch([]) == []
 
 
+def test_a_batch_keeps_its_order(segmenter: Segmenter, photo: np.ndarray) -> None:
+    images = [photo, 255 - photo, photo[:, ::-1].copy()]
+    alone = torch.cat([segmenter.prepare([image]) for image in images])
+    assert all((alone[i] - alone[j]).abs().max() > 0.5 for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert torch.equal(segmenter.prepare(images), alone)
+
+
+def test_every_view_is_turned_back(photo: np.ndarray) -> None:
+    """A model without position gives the same in each of the eight views, once they are turned back."""
+    segmenter = Segmenter(Redness(), {**CARD, "preprocessing": {"size": [24, 24], "normalize": "minmax"}})
+    square = np.ascontiguousarray(photo[:, :60])
+    square[5:15, 20:50] = 30  # no symmetry is left
+    plain, found = segmenter.segment(square), segmenter.segment(square, tta="dihedral")
+    assert plain.probability.std() > 0.1
+    assert found.spread is not None
+    assert found.spread.max() < 1e-6
+    assert np.allclose(found.probability, plain.probability, atol=1e-6)
+
+
 @settings(max_examples=25)
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_any_size_works(small_checkpoint: Path, height: int, width: int) -> None:

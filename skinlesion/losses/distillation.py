@@ -13,6 +13,7 @@ they are compared.
 Where the paper is silent or ambiguous (A16-A26), the choice and its alternatives are written at the argument.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -160,7 +161,8 @@ class FeatureDistillationLoss(nn.Module):
         seed: Seed of the draws.
 
     Raises:
-        SkinlesionError: An unknown option; in ``forward``, blocks that lack a D1 or any other stage.
+        SkinlesionError: An unknown option, or a weight that is negative or not finite; in ``forward``, blocks that
+            lack a D1 or any other stage.
     """
 
     def __init__(
@@ -183,6 +185,9 @@ class FeatureDistillationLoss(nn.Module):
         _check_option("norm", norm, Norm)
         _check_option("halves", halves, Halves)
         _check_option("grouping", grouping, Grouping)
+        for name, weight in (("w_cfd", w_cfd), ("w_ifd", w_ifd)):
+            if not 0 <= weight < math.inf:
+                raise SkinlesionError(f"{name} must be a finite number of at least 0; got {weight}.")
         self.w_cfd, self.w_ifd = w_cfd, w_ifd
         self.teacher: Teacher = teacher
         self.rcs: Rcs = rcs

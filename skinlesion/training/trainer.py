@@ -99,7 +99,7 @@ def train(config: TrainConfig) -> RunResult:
         last = str(record.last_path) if record.last_path.exists() else None
         if config.estimate and last is None and config.devices * config.num_nodes == 1:
             _print_estimate(config, module, data, device)
-        trainer = _make_trainer(config, device, record)
+        trainer = _make_trainer(config, device, record, module)
         with _interruptible(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last)
     assert record.best is not None
@@ -206,7 +206,9 @@ def _device(config: TrainConfig) -> torch.device:
     return torch.device(kind)
 
 
-def _make_trainer(config: TrainConfig, device: torch.device, record: RunRecord) -> pl.Trainer:
+def _make_trainer(
+    config: TrainConfig, device: torch.device, record: RunRecord, module: SegmentationModule
+) -> pl.Trainer:
     several = config.devices * config.num_nodes > 1
     gpu = device.type == "cuda"
     return pl.Trainer(
@@ -220,7 +222,7 @@ def _make_trainer(config: TrainConfig, device: torch.device, record: RunRecord) 
         max_epochs=config.epochs,
         logger=TensorBoardLogger(config.folder, name="", version="tensorboard", default_hp_metric=False),
         callbacks=[record, ProgressReport(record)],
-        plugins=[SafeCheckpointIO()],
+        plugins=[SafeCheckpointIO(module.state_dict())],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         enable_model_summary=False,

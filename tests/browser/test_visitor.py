@@ -82,7 +82,9 @@ def test_a_bad_file_is_one_message_and_the_app_goes_on(visitor, photo, png):
     old = visit.source(part=".before")
     visit.upload(("<b>page.png", b"<html>no image</html>"))
     alert = visit.page.locator('[data-testid="stAlert"]')
-    alert.wait_for()
+    alert.first.wait_for()
+    visit.ready()
+    assert alert.count() == 1
     assert "not an image" in alert.inner_text()
     assert "page.png" in alert.inner_text()
     assert alert.locator("b").count() == 0

@@ -34,7 +34,7 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints with random weights: the paper's network, its like without any module, and a U-Net."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(3)
-    small = {"dim": 8, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
+    small = {"dim": 16, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
     save_checkpoint(folder / "random.safetensors", create_model("tiny", **small), CARD)
     save_checkpoint(folder / "plain.safetensors", create_model("vmunet", **small), CARD)
     save_checkpoint(folder / "unet.safetensors", create_model("unet", dim=4), CARD)

@@ -89,6 +89,24 @@ def test_angles_are_drawn_per_sample():
     assert len(angles) > 15
 
 
+def test_a_turn_may_have_any_angle(monkeypatch):
+    """Without the flips, which together are half a turn, a quarter of the circle's angles or more would be missing."""
+    turns = [(name, options) for name, options in RECIPES["paper"] if name == "Rotate"]
+    monkeypatch.setitem(RECIPES, "paper", turns)
+    bar = np.zeros((65, 65), bool)
+    bar[32, 33:60] = True
+    image = np.repeat(bar[..., None] * np.uint8(200), 3, axis=2)
+    angles = []
+    for index in range(120):
+        _, mask = draw("paper", index, image=image, mask=bar)
+        rows, columns = np.nonzero(mask)
+        angles.append(np.degrees(np.arctan2(rows.mean() - 32, columns.mean() - 32)))
+    turned = np.array([angle for angle in angles if abs(angle) > 1])
+    counts, _ = np.histogram(turned, bins=[-180, -90, 0, 90, 180])
+    assert len(turned) > 40
+    assert counts.min() > 6, counts
+
+
 def test_corners_of_the_paper_recipe_are_the_darkest_value():
     """So min-max normalization gives what filling zeros after it would: the rest of the picture keeps its values."""
     image = np.full((40, 40, 3), 120, np.uint8)

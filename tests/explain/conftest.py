@@ -9,7 +9,7 @@ from skinlesion import create_model
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    network = create_model("tiny", dim=8, d_state=4).eval()
+    network = create_model("tiny", dim=16, d_state=4).eval()
     for skip in network.skips:  # gates of a fresh network hardly differ from 1/2
         torch.nn.init.normal_(skip.conv_h.weight)
         torch.nn.init.normal_(skip.conv_w.weight)

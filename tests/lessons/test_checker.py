@@ -95,7 +95,7 @@ def test_an_endless_loop_is_stopped():
     result = check(never_ends)
     assert "longer than 0.5 s on one row" in result.message
     assert "restart" not in result.message
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 60  # on a busy machine too; it would never end by itself
 
 
 def test_a_loop_that_cannot_be_stopped_is_left_behind_and_said_so(monkeypatch):

@@ -116,10 +116,16 @@ def _run_all(browser, address: str):
             page.goto(address, timeout=120_000)
             page.locator(".jp-CodeCell").first.wait_for(timeout=120_000)
             page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=30_000)
-            page.wait_for_timeout(4000)  # it connects twice; what is run between the two is lost, and nothing shows it
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-            page.locator(".jp-OutputArea-output").filter(has_text="not solved yet").first.wait_for(timeout=90_000)
+            shown = page.locator(".jp-OutputArea-output").filter(has_text="not solved yet").first
+            for attempt in range(4):  # it connects twice; what is run between the two is lost, and nothing shows it
+                page.get_by_role("menuitem", name="Run", exact=True).click()
+                page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+                try:
+                    shown.wait_for(timeout=20_000 * 2**attempt)
+                    break
+                except TookTooLong:
+                    if attempt == 3:
+                        raise
         except TookTooLong as error:
             print("again:", error)
             page.close()

@@ -70,7 +70,7 @@ PARTS = {"scan": reference_scan, "se": squeeze_excitation, "cmn": channel_mixing
 @pytest.mark.parametrize("part", PARTS)
 def test_a_right_function_in_the_network_changes_nothing_and_trains(part):
     torch.manual_seed(0)
-    model = create_model("tiny", dim=8, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
+    model = create_model("tiny", dim=16, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
     image = torch.rand(2, 3, 16, 24)
     calls = []
 
@@ -93,7 +93,7 @@ def test_a_right_function_in_the_network_changes_nothing_and_trains(part):
 
 
 def test_a_wrong_function_in_the_network_shows():
-    model = create_model("tiny", dim=8, depths=(1, 1), decoder_depths=(1, 1), d_state=2).eval()
+    model = create_model("tiny", dim=16, depths=(1, 1), decoder_depths=(1, 1), d_state=2).eval()
     image = torch.rand(1, 3, 16, 16)
     plugged = lessons.plug(model, "se", lambda x, fc1, fc2: (x, x.mean((1, 2))))
     assert not torch.allclose(plugged(image), model(image))
@@ -107,7 +107,7 @@ def test_one_ss2d_can_be_plugged_by_itself():
 
 
 def test_what_cannot_be_plugged_is_said():
-    model = create_model("vmunet", dim=8, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
+    model = create_model("vmunet", dim=16, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
     with pytest.raises(SkinlesionError, match="no 'cra'"):
         lessons.plug(model, "cra", cra)
     with pytest.raises(SkinlesionError, match="Unknown part"):

@@ -203,6 +203,24 @@ def test_detach_shallow_lets_only_the_lower_half_move(halves):
     assert moved == [6, 3]
 
 
+def test_the_half_that_learns_is_the_deep_one():
+    x = randn(2, 3, 4, 6, grad=True)
+    loss = internal_feature_distillation([x], halves="index", detach_shallow=True)
+    assert (torch.autograd.grad(loss, x)[0].abs().sum((0, 1, 2)) > 0).tolist() == 3 * [False] + 3 * [True]
+    # Means of the normalized channels 3 > 2 > 1 > 0: channels 3 and 2 are shallow.
+    pattern = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    x = torch.stack([pattern - 3, pattern - 2.5, pattern - 1, pattern], -1)[None].requires_grad_()
+    loss = internal_feature_distillation([x], detach_shallow=True)
+    assert (torch.autograd.grad(loss, x)[0].abs().sum((0, 1, 2)) > 0).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["w_cfd", "w_ifd"])
+@pytest.mark.parametrize("weight", [-1.0, -1e-9, float("nan"), float("inf")])
+def test_a_weight_that_is_negative_or_not_finite_is_refused(name, weight):
+    with pytest.raises(SkinlesionError, match=rf"{name}.*at least 0"):
+        FeatureDistillationLoss(**{name: weight})
+
+
 def test_ifd_gradcheck():
     x = randn(2, 2, 3, 5, dtype=torch.float64, grad=True)
     for halves in ("ranked", "index"):

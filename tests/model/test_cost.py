@@ -21,6 +21,11 @@ def test_scans_are_counted_by_mambas_rule():
     assert count_cost(model, 64, 64).scan_flops == expected
 
 
+def test_an_image_of_one_channel_is_counted():
+    gray, color = (count_cost(create_model("tiny", dim=16, in_channels=channels), 32, 32) for channels in (1, 3))
+    assert color.layer_macs - gray.layer_macs == 2 * 8 * 8 * 16 * 16  # two channels, 8 x 8 patches of 16 pixels, dim 16
+
+
 def test_counting_leaves_the_model_as_it_was():
     model = create_model("tiny", dim=16).train()
     count_cost(model, 32, 32)

@@ -25,7 +25,7 @@ from skinlesion.model import (
 )
 from skinlesion.scan.reference import four_routes, selective_scan
 
-SMALL = {"dim": 8, "d_state": 4}
+SMALL = {"dim": 16, "d_state": 4}
 
 
 def count(model):
@@ -67,6 +67,7 @@ def test_padding_does_not_change_sizes_that_divide():
     model = create_model("tiny", **SMALL).eval()
     x = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
+        assert model(x).std() > 0
         torch.testing.assert_close(model(x), model(F.pad(x, (0, 0, 0, 0))))
         assert model(x[..., :50, :40]).shape[-2:] == (50, 40)
 
@@ -116,6 +117,7 @@ def test_without_modules_the_network_is_vmunet():
     theirs = create_model("vmunet", **SMALL).eval()
     x = torch.rand(1, 3, 32, 64)
     with torch.inference_mode():
+        assert ours(x).std() > 0
         assert torch.equal(ours(x), theirs(x))
 
 
@@ -179,12 +181,12 @@ def test_features_come_in_the_papers_order_with_vmunets_shapes():
     model = create_model("tiny", **SMALL)
     _, features = model.forward_features(torch.rand(1, 3, 64, 96))
     shapes = {name: tuple(t.shape[1:]) for name, t in features.blocks.items()}
-    stages = {"E1": (16, 24, 8), "E2": (8, 12, 16), "E3": (4, 6, 32), "E4": (2, 3, 64)}
+    stages = {"E1": (16, 24, 16), "E2": (8, 12, 32), "E3": (4, 6, 64), "E4": (2, 3, 128)}
     expected = {f"{s}.{i}": shape for s, shape in stages.items() for i in (1, 2)}
-    expected |= {f"D4.{i}": (2, 3, 64) for i in (1, 2)} | {f"D3.{i}": (4, 6, 32) for i in (1, 2)}
-    expected |= {f"D2.{i}": (8, 12, 16) for i in (1, 2)} | {"D1.1": (16, 24, 8)}
+    expected |= {f"D4.{i}": (2, 3, 128) for i in (1, 2)} | {f"D3.{i}": (4, 6, 64) for i in (1, 2)}
+    expected |= {f"D2.{i}": (8, 12, 32) for i in (1, 2)} | {"D1.1": (16, 24, 16)}
     assert list(shapes.items()) == list(expected.items())
-    assert features.expanded.shape == (1, 64, 96, 2)
+    assert features.expanded.shape == (1, 64, 96, 4)
 
 
 def test_drop_path_keeps_the_expectation_and_is_off_in_eval():
@@ -217,6 +219,25 @@ def test_initial_step_sizes_and_rates():
     torch.testing.assert_close(torch.exp(ss2d.A_logs[2, 5]), torch.arange(1.0, 17.0))
 
 
+def test_step_sizes_start_log_uniform_and_their_projection_within_its_bound():
+    """Mamba's initialization: log(step) is uniform on [log 1e-3, log 1e-1], the projection on +-R^-0.5."""
+    torch.manual_seed(0)
+    ss2d = SS2D(dim=64)  # 4 x 128 steps, rank 4
+    position = (F.softplus(ss2d.dt_projs_bias).log10() + 3) / 2  # uniform on [0, 1]
+    # standard error of the mean of 512: 0.0128; six of them
+    assert position.mean().item() == pytest.approx(0.5, abs=0.077)
+    for quantile in (0.1, 0.25, 0.75, 0.9):
+        assert position.quantile(quantile).item() == pytest.approx(quantile, abs=0.1)
+    assert 0.49 < ss2d.dt_projs_weight.abs().max() <= 0.5
+    assert 0.99 * 128**-0.5 < ss2d.x_proj_weight.abs().max() <= 128**-0.5
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.5, -0.1, float("nan")])
+def test_a_drop_path_that_would_drop_everything_is_refused(rate):
+    with pytest.raises(SkinlesionError, match=r"rate of DropPath must be in \[0, 1\)"):
+        DropPath(rate)
+
+
 def test_engines_agree_on_the_whole_network():
     model = create_model("tiny", **SMALL).eval()
     x = torch.rand(1, 3, 32, 32)
@@ -224,6 +245,7 @@ def test_engines_agree_on_the_whole_network():
         fast = model(x)
         set_engine(model, "reference")
         slow = model(x)
+    assert slow.std() > 0
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
     with pytest.raises(SkinlesionError, match="Unknown scan engine"):
         set_engine(model, "warp")
@@ -259,6 +281,7 @@ def test_batch_composition_does_not_matter_in_eval():
     model = create_model("tiny", **SMALL).eval()
     x = torch.rand(3, 3, 32, 32)
     with torch.inference_mode():
+        assert model(x).std() > 0
         # matrix products of another height round differently; logits are of order 1 after 15 blocks
         torch.testing.assert_close(model(x)[1:2], model(x[1:2]), rtol=1e-4, atol=1e-4)
 

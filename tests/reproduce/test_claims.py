@@ -1,5 +1,7 @@
 """The statistics behind a verdict: what they see, what they do not invent, and how often they are wrong."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,22 @@ def test_a_difference_within_the_scatter_of_the_seeds_is_none_of_the_method():
     known = compare(better, worse, Scatter(2.0, 10))
     assert known.word == "not distinguishable"
     assert known.wide_low < 0 < known.low <= known.high < known.wide_high
+
+
+def test_the_wider_interval_and_its_p_are_students():
+    """All images alike, so the runs are all the luck there is: 2 and 3 runs, 5 degrees of freedom, t = 2.571."""
+    counts = np.tile(np.array([70, 15, 15, 900]), (3, 50, 1))
+    better = counts + np.array([2, 0, -2, 0])
+    found = compare(better, counts[:2], Scatter(0.9, 5))
+    error = 0.9 * (1 / 3 + 1 / 2) ** 0.5
+    assert found.difference == pytest.approx(2.0)
+    assert found.wide_high - found.difference == pytest.approx(2.5706 * error, rel=1e-4)
+    assert found.difference - found.wide_low == pytest.approx(2.5706 * error, rel=1e-4)
+    # The two-sided p of t = 2.434 with 5 degrees of freedom, by the closed form of Student's distribution.
+    t = 2.0 / error
+    angle = math.atan(t / 5**0.5)
+    inside = 2 / math.pi * (angle + math.sin(angle) * (math.cos(angle) + 2 / 3 * math.cos(angle) ** 3))
+    assert found.wide_p == pytest.approx(1 - inside, rel=1e-6)
 
 
 def test_all_runs_count_also_where_one_side_has_more():

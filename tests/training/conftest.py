@@ -6,7 +6,7 @@ from PIL import Image
 
 from skinlesion.training import TrainConfig
 
-TINY = ("dim=8", "depths=1,1", "decoder_depths=1,1", "d_state=4")
+TINY = ("dim=16", "depths=1,1", "decoder_depths=1,1", "d_state=4")
 
 
 def write_discs(root: Path, count: int = 40, size: int = 32) -> Path:

@@ -58,7 +58,7 @@ def test_two_processes_train_the_network_that_one_trains(base, tmp_path):
 @pytest.mark.slow
 def test_two_processes_stay_close_with_batch_normalization_and_ranked_halves(base, tmp_path):
     config = dataclasses.replace(
-        base, model=(*base.model, "drop_path=0"), epochs=1, accelerator="cpu", ema=None, lr=3e-3
+        base, model=(*base.model, "drop_path=0"), epochs=1, accelerator="cpu", ema=None, lr=3e-4
     )
     one = train(dataclasses.replace(config, out=tmp_path / "one"))
     two = train_on_two(config, tmp_path)

@@ -64,7 +64,7 @@ def test_all_other_weights_take_adamws_step(make):
 @pytest.mark.parametrize("name", ["tiny", "unet", "utnetv2"])
 def test_every_weight_of_a_network_is_moved(name):
     torch.manual_seed(0)
-    options = {"tiny": {"dim": 8, "d_state": 2, "se_ratio": 2}, "unet": {"dim": 4}, "utnetv2": {"dim": 4}}[name]
+    options = {"tiny": {"dim": 16, "d_state": 2, "se_ratio": 2}, "unet": {"dim": 4}, "utnetv2": {"dim": 4}}[name]
     model = create_model(name, **options)
     before = [weight.detach().clone() for weight in model.parameters()]
     optimizer = Muon(model, lr=1e-3)

@@ -185,7 +185,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, base):
     ("change", "flag"),
     [
         ({"lr": 1e-4}, "--lr"),
-        ({"model": ("dim=16",)}, "--model"),
+        ({"model": ("dim=24",)}, "--model"),
         ({"epochs": 9}, "--epochs"),
         ({"ema": None}, "--ema"),
     ],
@@ -278,7 +278,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weight
         start(self, batch, batch_idx)
 
     monkeypatch.setattr(SegmentationModule, "on_train_batch_start", break_then_start)
-    with pytest.raises(SkinlesionError, match=r"gradient .* classifier\.bias.* No epoch"):
+    with pytest.raises(SkinlesionError, match=r"gradient .* head\.bias.* No epoch"):
         train(dataclasses.replace(base, out=tmp_path / "run"))
     assert all(torch.isfinite(weight).all() for weight in modules[0].model.parameters())
 
