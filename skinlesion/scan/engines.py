@@ -1,13 +1,11 @@
 """Which engine runs the scan: chosen in the open, never swapped behind the caller's back."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from skinlesion.errors import SkinlesionError
 
-EngineName = Literal["auto", "reference", "cpu", "triton", "mamba"]
 ENGINES = ("reference", "cpu", "triton", "mamba")
 
 # What `auto` tries, in order; the slow loop is never chosen unasked. On a GPU Triton comes before mamba-ssm: it is
