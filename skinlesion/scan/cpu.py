@@ -42,16 +42,20 @@ def _run(task: Callable[[int], None], count: int) -> None:
             helper.result()
 
 
-def _split(batch: int, blocks: int) -> int:
-    """Into how many groups to cut the channel blocks so that there is a task for every thread."""
-    wanted = -(-torch.get_num_threads() // batch)
-    return min(blocks, wanted)
+PARTS = 16  # tasks that the backward pass makes of a small batch
 
 
-def _tasks(batch: int, channels: int, lanes: int) -> list[tuple[int, int, int, int]]:
-    """(image, first channel, blocks, group) of every task."""
+def _tasks(batch: int, channels: int, lanes: int, wanted: int) -> list[tuple[int, int, int, int]]:
+    """(image, first channel, blocks, group) of each task: every image, its channel blocks in groups.
+
+    Args:
+        batch: images.
+        channels: of an image.
+        lanes: channels of a block.
+        wanted: at least so many tasks are made, if there are blocks enough.
+    """
     blocks = channels // lanes
-    groups = _split(batch, blocks)
+    groups = min(blocks, -(-wanted // batch))
     edges = [blocks * g // groups for g in range(groups + 1)]
     return [(b, edges[g] * lanes, edges[g + 1] - edges[g], g) for b in range(batch) for g in range(groups)]
 
@@ -88,7 +92,7 @@ def cross_scan(
     kept = x.new_empty(_kept_shape(delta, A.shape[-1], keep))
     rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
     arrays = _numpy(x, delta, rates, B, C, D, delta_bias, routes, y, kept)
-    tasks = _tasks(batch, channels, lanes)
+    tasks = _tasks(batch, channels, lanes, torch.get_num_threads())
 
     def task(number: int) -> None:
         b, first, blocks, _ = tasks[number]
@@ -135,7 +139,9 @@ def cross_scan_backward(
     """Gradients of `cross_scan` with respect to x, delta, A, B, C, D and delta_bias; A, D and delta_bias per image."""
     batch, _, channels = x.shape
     lanes = BYTES // x.element_size()
-    tasks = _tasks(batch, channels, lanes)
+    # The groups' parts of dB and dC are added up, so the groups must not depend on the number of threads: another
+    # number would give other bits.
+    tasks = _tasks(batch, channels, lanes, PARTS)
     gradients = _empty_gradients(x, delta, A, len(tasks) // batch)
     rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
     arrays = _numpy(dy, x, delta, rates, B, C, D, delta_bias, routes, kept, *gradients)
@@ -156,4 +162,4 @@ def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
     return dx, ddelta, dA.transpose(2, 3), dB[0], dC[0], dD, dbias
 
 
-register(cross_scan, cross_scan_backward)
+scan = register(cross_scan, cross_scan_backward)

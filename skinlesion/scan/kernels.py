@@ -19,6 +19,7 @@ from numba import njit
 from skinlesion.scan.simd import (
     absolute,
     exp2,
+    exp2_two,
     fma,
     folded_totals,
     load,
@@ -108,11 +109,19 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
                     step = load(steps, (t - start, 0, 0, 0))
                     write = step * u
                     out = D * u
-                    for n in range(N):
-                        decay = exp2(step * load(block, (j, n, 1, 0)))
+                    for n in range(0, N // 2 * 2, 2):
+                        decay, other = exp2_two(step * load(block, (j, n, 1, 0)), step * load(block, (j, n + 1, 1, 0)))
                         h = fma(decay, load(block, (j, n, 0, 0)), write * splat(B[b, token, k, n]))
                         store(block, (j, n, 0, 0), h)
                         out = fma(splat(C[b, token, k, n]), h, out)
+                        h = fma(other, load(block, (j, n + 1, 0, 0)), write * splat(B[b, token, k, n + 1]))
+                        store(block, (j, n + 1, 0, 0), h)
+                        out = fma(splat(C[b, token, k, n + 1]), h, out)
+                    if N % 2 > 0:
+                        decay = exp2(step * load(block, (j, N - 1, 1, 0)))
+                        h = fma(decay, load(block, (j, N - 1, 0, 0)), write * splat(B[b, token, k, N - 1]))
+                        store(block, (j, N - 1, 0, 0), h)
+                        out = fma(splat(C[b, token, k, N - 1]), h, out)
                     if k > 0:
                         out = out + load(y, (b, token, d))
                     store(y, (b, token, d), out)
@@ -133,6 +142,18 @@ def _read_tokens(x, dy, delta, routes, offset, tokens, b, k, start, count, d):
         store(tokens, (OUT, i, 0, 0), load(dy, (b, token, d)))
         store(tokens, (THROUGH_DECAY, i, 0, 0), zero(x))
         store(tokens, (THROUGH_WRITE, i, 0, 0), zero(x))
+
+
+@njit(inline="always")
+def _find_decays(tokens, rate, path, count):
+    """Decays of one state at the tokens of a chunk; up to three more are found from what is left in the scratch."""
+    for i in range(0, count, 2):
+        a, b = exp2_two(
+            load(tokens, (STEP, i, 0, 0)) * rate,
+            load(tokens, (STEP, i + 1, 0, 0)) * rate,
+        )
+        store(path, (1, i, 0, 0), a)
+        store(path, (1, i + 1, 0, 0), b)
 
 
 @_compile
@@ -203,11 +224,10 @@ def backward(
                 for n in range(N):
                     rate = load(block, (j, n, 0, 0))
                     h = load(kept, (b, k, chunk, n, d))
+                    _find_decays(tokens, rate, path, count)
                     for i in range(count):
-                        decay = exp2(load(tokens, (STEP, i, 0, 0)) * rate)
                         store(path, (0, i, 0, 0), h)
-                        store(path, (1, i, 0, 0), decay)
-                        h = fma(decay, h, load(tokens, (WRITE, i, 0, 0)) * splat(shared[0, n, i]))
+                        h = fma(load(path, (1, i, 0, 0)), h, load(tokens, (WRITE, i, 0, 0)) * splat(shared[0, n, i]))
                         store_folded(folded, (1, i, 0, 0), load(tokens, (OUT, i, 0, 0)) * h)
                     drate, p = load(block, (j, n, 1, 0)), load(block, (j, n, 2, 0))
                     for i in range(count - 1, -1, -1):

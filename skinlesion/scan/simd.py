@@ -222,12 +222,15 @@ def _constant(kind, value):
     )
 
 
-def _horner(builder, x, coefficients):
-    """Polynomial in x, coefficients from the constant term up."""
-    result = _constant(x.type, coefficients[-1])
+def _horner(builder, xs, coefficients):
+    """Polynomial in each of xs, coefficients from the constant term up; step by step for all of them at once."""
+    results = [_constant(x.type, coefficients[-1]) for x in xs]
     for coefficient in reversed(coefficients[:-1]):
-        result = _call(builder, "fmuladd", [result, x, _constant(x.type, coefficient)])
-    return result
+        results = [
+            _call(builder, "fmuladd", [result, x, _constant(x.type, coefficient)])
+            for result, x in zip(results, xs, strict=True)
+        ]
+    return results
 
 
 def _fit(function, low, high, degree):
@@ -243,29 +246,46 @@ _EXP2 = [1.0, 0.693146978, 0.240222421, 0.0555073374, 0.00967151267, 0.001326472
 _LOG1P = _fit(lambda u: np.where(u == 0, 1.0, np.log1p(u) / np.where(u == 0, 1, u)), 0.0, 1.0, 10)
 
 
-def _exp2_float32(builder, x):
+def _exp2_float32(builder, xs):
     """2**x for x <= 0 without a library call: x = i + f, |f| <= 1/2, 2**f by polynomial, 2**i by the exponent bits."""
-    words = ir.VectorType(ir.IntType(32), x.type.count)
-    floor = _constant(x.type, -126.0)  # 2**-126 stands in for all that is smaller
-    x = builder.select(builder.fcmp_ordered("<", x, floor), floor, x)  # a NaN stays a NaN
-    shift = _constant(x.type, 1.5 * 2**23)  # adding it rounds to the nearest integer
-    shifted = builder.fadd(x, shift)
-    fraction = builder.fsub(x, builder.fsub(shifted, shift))
-    power = builder.bitcast(_horner(builder, fraction, _EXP2), words)
-    exponent = builder.shl(builder.bitcast(shifted, words), _constant(words, 23))
-    return builder.bitcast(builder.add(power, exponent), x.type)
+    kind = xs[0].type
+    words = ir.VectorType(ir.IntType(32), kind.count)
+    floor = _constant(kind, -126.0)  # 2**-126 stands in for all that is smaller
+    xs = [builder.select(builder.fcmp_ordered("<", x, floor), floor, x) for x in xs]  # a NaN stays a NaN
+    shift = _constant(kind, 1.5 * 2**23)  # adding it rounds to the nearest integer
+    shifted = [builder.fadd(x, shift) for x in xs]
+    fractions = [builder.fsub(x, builder.fsub(s, shift)) for x, s in zip(xs, shifted, strict=True)]
+    powers = _horner(builder, fractions, _EXP2)
+    results = []
+    for power, s in zip(powers, shifted, strict=True):
+        exponent = builder.shl(builder.bitcast(s, words), _constant(words, 23))
+        results.append(builder.bitcast(builder.add(builder.bitcast(power, words), exponent), kind))
+    return results
+
+
+def _exp2(builder, xs, element):
+    return _exp2_float32(builder, xs) if element == types.float32 else [_call(builder, "exp2", [x]) for x in xs]
 
 
 @intrinsic
 def exp2(typingctx, x):
     """2**x for x <= 0; float32 to 2 units in the last place (never below 2**-126), float64 through libm."""
+    return x(x), lambda context, builder, signature, args: _exp2(builder, args, signature.return_type.element)[0]
+
+
+@intrinsic
+def exp2_two(typingctx, a, b):
+    """`exp2` of four vectors, interleaved.
+
+    A polynomial is a chain of dependent operations. A processor looks only some 60 operations ahead for others that
+    it could start meanwhile, so they have to stand side by side.
+    """
+    result = types.UniTuple(a, 2)
 
     def codegen(context, builder, signature, args):
-        if signature.return_type.element == types.float32:
-            return _exp2_float32(builder, args[0])
-        return _call(builder, "exp2", args)
+        return context.make_tuple(builder, result, _exp2(builder, args, a.element))
 
-    return x(x), codegen
+    return result(a, b), codegen
 
 
 @intrinsic
@@ -275,7 +295,7 @@ def log1p_unit(typingctx, u):
     def codegen(context, builder, signature, args):
         (u,) = args
         if signature.return_type.element == types.float32:
-            return builder.fmul(u, _horner(builder, u, _LOG1P))
+            return builder.fmul(u, _horner(builder, [u], _LOG1P)[0])
         # log(1 + u) u / ((1 + u) - 1) keeps relative accuracy; where 1 + u == 1 the answer is u.
         one = _constant(u.type, 1.0)
         above = builder.fadd(one, u)

@@ -127,4 +127,4 @@ def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
     return _finished(_empty_gradients(x, delta, A, 1))
 
 
-register(cross_scan, cross_scan_backward)
+scan = register(cross_scan, cross_scan_backward)
