@@ -5,6 +5,8 @@ Inside the network tensors are channels last, (B, H, W, C).
 
 from torch import Tensor, nn
 
+from skinlesion.model.norm import LayerNorm
+
 
 def space_to_depth(x: Tensor) -> Tensor:
     """Concatenate the four tokens of each 2 x 2 cell, in the order (0,0), (1,0), (0,1), (1,1) of (row, column).
@@ -84,7 +86,7 @@ class PatchExpanding(nn.Module):
         super().__init__()
         self.factor = factor
         self.expansion = nn.Linear(dim, factor**2 * out_dim, bias=False)
-        self.norm = nn.LayerNorm(out_dim)
+        self.norm = LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, factor H, factor W, out_dim)."""

@@ -1,4 +1,11 @@
-"""Which engine runs the scan: chosen in the open, never swapped behind the caller's back."""
+r"""Which engine runs the scan: chosen in the open, never swapped behind the caller's back.
+
+All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166), with Mamba's selective scan
+(https://arxiv.org/abs/2312.00752) along each route:
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,11 @@
-"""The fused cross scan for CPUs: Numba kernels that walk the routes in place, forward and backward.
+r"""The fused cross scan for CPUs: Numba kernels that walk the routes in place, forward and backward.
+
+VMamba's cross scan (https://arxiv.org/abs/2401.10166) of Mamba's recurrence (https://arxiv.org/abs/2312.00752), where
+route k visits token :math:`r_k(t)` at step t:
+
+.. math::
+    h_t = 2^{\Delta_t A_2}\, h_{t-1} + \Delta_t B_t\, x_{r_k(t)}, \qquad
+    y_{r_k(t)} \mathrel{+}= \langle C_t, h_t\rangle + D\, x_{r_k(t)}, \qquad A_2 = A \log_2 e
 
 Nothing of size (B, K, L, D, N) is ever stored. A task owns one image and a group of 16-channel blocks and walks
 the K routes over it. A route is walked in chunks of `CHUNK` tokens and, within a chunk, block by block: the state
@@ -34,7 +41,7 @@ from skinlesion.scan.simd import (
 )
 
 
-def _compile(function):
+def compile_kernel(function):
     """Compile without the GIL; keep the machine code on disk where some folder for it can be written."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
@@ -79,7 +86,7 @@ def _find_steps(delta, routes, offset, steps, b, k, start, stop, d):
         store(steps, (t - start, 0, 0, 0), _softplus(load(delta, (b, routes[k, t], k, d)) + offset))
 
 
-@_compile
+@compile_kernel
 def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blocks, lanes):
     """Fill y[b, :, first : first + blocks * lanes] and, if `keep`, the state before each chunk."""
     K, N, _ = A2.shape
@@ -156,7 +163,7 @@ def _find_decays(tokens, rate, path, count):
         store(path, (1, i + 1, 0, 0), b)
 
 
-@_compile
+@compile_kernel
 def backward(
     dy,
     x,

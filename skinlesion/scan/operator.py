@@ -1,17 +1,23 @@
-"""`cross_selective_scan`: the one entrance to all engines."""
+r"""`cross_selective_scan`: the one entrance to all engines.
+
+The operator is the cross scan of VMamba (https://arxiv.org/abs/2401.10166), whose K routes each run Mamba's selective
+scan S6 (https://arxiv.org/abs/2312.00752):
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
+"""
 
 import functools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.scan import reference
 from skinlesion.scan.engines import choose_engine
-from skinlesion.scan.registration import refuse_forward_mode, under_transform
+from skinlesion.scan.registration import check_tangents, under_transform
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,14 +85,14 @@ def _wants_gradient(tensors: list[Tensor]) -> bool:
     return torch.is_grad_enabled() and (under_transform() or any(t.requires_grad for t in tensors))
 
 
-def _check_differentiation(tensors: list[Tensor], engine: str) -> None:
-    """Refuse what the fused engines cannot differentiate and would answer with zeros or in PyTorch's internal terms."""
-    if forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
-        refuse_forward_mode()
+def _check_transforms(engine: str) -> None:
+    """Refuse the transforms of torch.func where they would fail in PyTorch's internal terms."""
     if under_transform() and (engine == "mamba" or torch.compiler.is_compiling()):
-        where = "inside of torch.compile" if engine != "mamba" else 'for engine="mamba"'
-        raise SkinlesionError(f'The scan takes part in the transforms of torch.func, but not {where}; '
-                              'use engine="reference", or torch.autograd.grad.')
+        where = 'for engine="mamba"' if engine == "mamba" else "inside of torch.compile"
+        raise SkinlesionError(
+            f"The scan takes part in the transforms of torch.func, but not {where}; "
+            'use engine="reference", or torch.autograd.grad.'
+        )
 
 
 def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
@@ -111,6 +117,7 @@ def _scan_triton(tensors: list[Tensor], routes: Tensor) -> Tensor:
 def _scan_mamba(tensors: list[Tensor], routes: Tensor) -> Tensor:
     from skinlesion.scan import mamba
 
+    check_tangents(tensors)
     return mamba.cross_selective_scan(*(*tensors, routes), kernel=mamba.load_kernel())
 
 
@@ -172,7 +179,7 @@ def cross_selective_scan(
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)
     tensors = [t.to(dtype) for t in (x_flat, per_token[0], A, *per_token[1:], D, delta_bias)]
     if engine != "reference":
-        _check_differentiation(tensors, engine)
+        _check_transforms(engine)
     with torch.autocast(x.device.type, enabled=False):
         y = _SCANS[engine](tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)

@@ -1,16 +1,24 @@
-"""What every fused engine tells PyTorch about its two operators: the gradient, and how `vmap` may batch them.
+r"""What every fused engine tells PyTorch about its two operators: the gradient, and how `vmap` may batch them.
 
 Both operators keep one entry per image in each result, the gradients of A, D and delta_bias included (their sum over
 images is left to the autograd formula). A batch of calls is therefore one call on a longer batch of images.
 
 `torch.func` cannot see through an operator's registered gradient, so under its transforms the same formulas are used
 as a pair of `torch.autograd.Function`s instead.
+
+The recurrence is S6 of Mamba (https://arxiv.org/abs/2312.00752). With :math:`g_t` the gradient that reaches the state
+:math:`h_t`, its backward pass is a scan from the last token to the first:
+
+.. math::
+    g_t = C_t\, dy_t + e^{\Delta_{t+1} A}\, g_{t+1}
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.library import CustomOpDef
 
 from skinlesion.errors import SkinlesionError
@@ -21,12 +29,12 @@ _PER_IMAGE = {"dy", "x", "delta", "B", "C", "kept"}
 _REFUSED = 'The fused scan engines have no {}; use engine="reference", which PyTorch differentiates in every way.'
 
 
-def refuse_forward_mode(*_) -> None:
+def refuse_forward_mode(*_) -> Any:
     """Raise: forward-mode differentiation would give zeros."""
     raise SkinlesionError(_REFUSED.format("forward-mode derivative (torch.func.jvp, jacfwd, hessian, make_dual)"))
 
 
-def refuse_second_derivative(*_) -> None:
+def refuse_second_derivative(*_) -> Any:
     """Raise: a gradient of the gradient would give zeros."""
     raise SkinlesionError(_REFUSED.format("second derivative (the gradient of a gradient)"))
 
@@ -34,6 +42,14 @@ def refuse_second_derivative(*_) -> None:
 def under_transform() -> bool:
     """Whether a transform of `torch.func` (grad, vjp, jacrev, vmap, ..) is running."""
     return torch._C._are_functorch_transforms_active()
+
+
+def check_tangents(arguments: Iterable) -> None:
+    """Refuse forward-mode differentiation, which an operator without a rule for it ignores."""
+    if forward_ad._current_level >= 0:
+        for argument in arguments:
+            if isinstance(argument, Tensor) and forward_ad.unpack_dual(argument).tangent is not None:
+                refuse_forward_mode()
 
 
 def register(scan: CustomOpDef, scan_backward: CustomOpDef) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -77,20 +93,21 @@ def register(scan: CustomOpDef, scan_backward: CustomOpDef) -> Callable[..., tup
         forward = staticmethod(lambda *arguments: scan(*arguments))
         setup_context = staticmethod(save_forward)
         backward = staticmethod(differentiate)
-        jvp = staticmethod(refuse_forward_mode)
+        jvp = staticmethod(refuse_forward_mode)  # type: ignore[assignment]
         vmap = staticmethod(batch_forward)
 
     class BackwardFunction(torch.autograd.Function):
         forward = staticmethod(lambda *arguments: scan_backward(*arguments))
         setup_context = staticmethod(save_nothing)
-        backward = staticmethod(refuse_second_derivative)
-        jvp = staticmethod(refuse_forward_mode)
+        backward = staticmethod(refuse_second_derivative)  # type: ignore[assignment]
+        jvp = staticmethod(refuse_forward_mode)  # type: ignore[assignment]
         vmap = staticmethod(batch_backward)
 
     def call(*arguments) -> tuple[Tensor, Tensor]:
-        if torch.compiler.is_compiling() or not under_transform():
-            return scan(*arguments)
-        return ForwardFunction.apply(*arguments)
+        if under_transform() and not torch.compiler.is_compiling():
+            return ForwardFunction.apply(*arguments)
+        check_tangents(arguments)
+        return scan(*arguments)
 
     return call
 

@@ -319,7 +319,14 @@ def test_the_first_call_compiles_in_under_ten_seconds_and_the_next_process_does_
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 3, 5, 16, 4), (1, 9, 8, 112, 16), (2, 16, 16, 48, 16), (3, 1, 33, 200, 5), (1, 4, 4, 768, 16), (5, 8, 8, 50, 3)],
+    [
+        (1, 3, 5, 16, 4),
+        (1, 9, 8, 112, 16),
+        (2, 16, 16, 48, 16),
+        (3, 1, 33, 200, 5),
+        (1, 4, 4, 768, 16),
+        (5, 8, 8, 50, 3),
+    ],
 )
 def test_the_number_of_threads_does_not_change_a_bit(shape):
     inputs = make_inputs(*shape)

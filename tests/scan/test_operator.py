@@ -218,6 +218,7 @@ def test_nothing_is_kept_when_no_gradient_is_wanted():
     with pytest.raises(RuntimeError, match="keep=False"):
         y.sum().backward()
 
+
 def fused(*inputs):
     return cross_selective_scan(*inputs, engine="cpu")
 
@@ -226,6 +227,8 @@ def readable(*inputs):
     return cross_selective_scan(*inputs, engine="reference")
 
 
+# PyTorch's own, at the first use of forward mode.
+WARNS = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated", "ignore:The .grad attribute of a Tensor")
 TANGENT = 'no forward-mode derivative .*use engine="reference"'
 SECOND = 'no second derivative .*use engine="reference"'
 
@@ -271,6 +274,7 @@ def test_the_gradient_of_a_vmap_by_torch_func():
     torch.testing.assert_close(gradient(fused), gradient(readable), rtol=1e-4, atol=1e-3)
 
 
+@WARNS
 @pytest.mark.parametrize("argument", range(7))
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_forward_mode_is_refused_for_every_argument(argument, requires_grad):
@@ -280,6 +284,7 @@ def test_forward_mode_is_refused_for_every_argument(argument, requires_grad):
         fused(*[forward_ad.make_dual(t, tangent) if i == argument else t for i, t in enumerate(inputs)])
 
 
+@WARNS
 @pytest.mark.parametrize("transform", ["jvp", "jacfwd", "hessian", "vmap of jvp", "jvp of vmap", "compiled jvp"])
 def test_forward_mode_by_torch_func_is_refused(transform):
     inputs = make_inputs()
@@ -312,6 +317,7 @@ def test_a_dual_level_without_tangents_changes_nothing():
         assert torch.equal(fused(*inputs), fused(*[t.clone() for t in inputs]))
 
 
+@WARNS
 def test_compiled_gradients_by_torch_func_are_right_or_refused():
     torch.compiler.reset()
     inputs = make_inputs()
@@ -319,12 +325,11 @@ def test_compiled_gradients_by_torch_func_are_right_or_refused():
     def gradient(x):
         return torch.func.grad(lambda x: fused(x, *inputs[1:]).square().sum())(x)
 
-    try:
-        found = torch.compile(gradient, backend="eager")(inputs[0])
-    except SkinlesionError as error:
-        assert "torch.compile" in str(error)
-    else:
-        torch.testing.assert_close(found, gradient(inputs[0]))
+    # torch.compile leaves this part to eager mode; in one graph it is refused.
+    torch.testing.assert_close(torch.compile(gradient, backend="eager")(inputs[0]), gradient(inputs[0]))
+    torch.compiler.reset()
+    with pytest.raises(Exception, match=r"inside of torch\.compile"):  # of dynamo, around ours
+        torch.compile(gradient, backend="eager", fullgraph=True)(inputs[0])
 
 
 @pytest.mark.parametrize("argument", range(7))
