@@ -10,6 +10,7 @@ Merging is Swin Transformer's (https://arxiv.org/abs/2103.14030), expanding Swin
 from torch import Tensor, nn
 
 from skinlesion.hooks import point
+from skinlesion.model.norm import LayerNorm
 
 
 def space_to_depth(x: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class PatchExpanding(nn.Module):
         super().__init__()
         self.factor = factor
         self.expansion = nn.Linear(dim, factor**2 * out_dim, bias=False)
-        self.norm = nn.LayerNorm(out_dim)
+        self.norm = LayerNorm(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, dim) -> (B, factor H, factor W, out_dim)."""

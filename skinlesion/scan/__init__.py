@@ -1,4 +1,10 @@
-"""The selective scan: one definition (`reference`), several engines that must equal it.
+r"""The selective scan: one definition (`reference`), several engines that must equal it.
+
+From Mamba (https://arxiv.org/abs/2312.00752), along several routes over an image as in VMamba
+(https://arxiv.org/abs/2401.10166):
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 
 >>> import torch
 >>> from skinlesion.scan import cross_selective_scan

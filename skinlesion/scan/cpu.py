@@ -1,4 +1,10 @@
-"""The CPU engine: the Numba kernels as PyTorch operators, on an ordinary pool of threads.
+r"""The CPU engine: the Numba kernels as PyTorch operators, on an ordinary pool of threads.
+
+The operator is the cross scan of VMamba (https://arxiv.org/abs/2401.10166), whose K routes each run Mamba's selective
+scan S6 (https://arxiv.org/abs/2312.00752):
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 
 The kernels release the GIL, so plain Python threads run them side by side. There is no second OpenMP pool to fight
 torch's, and any number of callers (a dashboard's users) may scan at once.
@@ -27,7 +33,7 @@ if hasattr(os, "register_at_fork"):  # a forked DataLoader worker inherits the p
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def _run(task: Callable[[int], None], count: int) -> None:
+def run(task: Callable[[int], None], count: int) -> None:
     """task(0) .. task(count - 1) on as many threads as torch uses, this one included."""
     numbers = itertools.count()  # next() is atomic, so each task runs once
 
@@ -42,16 +48,22 @@ def _run(task: Callable[[int], None], count: int) -> None:
             helper.result()
 
 
-def _split(batch: int, blocks: int) -> int:
-    """Into how many groups to cut the channel blocks so that there is a task for every thread."""
-    wanted = -(-torch.get_num_threads() // batch)
-    return min(blocks, wanted)
+PARTS = 16  # tasks that the backward pass makes of a small batch
 
 
-def _tasks(batch: int, channels: int, lanes: int) -> list[tuple[int, int, int, int]]:
-    """(image, first channel, blocks, group) of every task."""
+def _tasks(batch: int, channels: int, lanes: int, wanted: int, least: int = 1) -> list[tuple[int, int, int, int]]:
+    """(image, first channel, blocks, group) of each task: every image, its channel blocks in groups.
+
+    Args:
+        batch: images.
+        channels: of an image.
+        lanes: channels of a block.
+        wanted: at least so many tasks are made, if there are blocks enough.
+        least: blocks of a group.
+    """
     blocks = channels // lanes
-    groups = _split(batch, blocks)
+    most = max(blocks // least, 1)
+    groups = min(most, -(-wanted // batch))
     edges = [blocks * g // groups for g in range(groups + 1)]
     return [(b, edges[g] * lanes, edges[g + 1] - edges[g], g) for b in range(batch) for g in range(groups)]
 
@@ -88,13 +100,13 @@ def cross_scan(
     kept = x.new_empty(_kept_shape(delta, A.shape[-1], keep))
     rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
     arrays = _numpy(x, delta, rates, B, C, D, delta_bias, routes, y, kept)
-    tasks = _tasks(batch, channels, lanes)
+    tasks = _tasks(batch, channels, lanes, torch.get_num_threads())
 
     def task(number: int) -> None:
         b, first, blocks, _ = tasks[number]
         kernels.forward(*arrays, keep, b, first, blocks, lanes)
 
-    _run(task, len(tasks))
+    run(task, len(tasks))
     return y, kept
 
 
@@ -135,7 +147,9 @@ def cross_scan_backward(
     """Gradients of `cross_scan` with respect to x, delta, A, B, C, D and delta_bias; A, D and delta_bias per image."""
     batch, _, channels = x.shape
     lanes = BYTES // x.element_size()
-    tasks = _tasks(batch, channels, lanes)
+    # The groups' parts of dB and dC are added up, so the groups must not depend on the number of threads: another
+    # number would give other bits.
+    tasks = _tasks(batch, channels, lanes, PARTS, least=2)  # blocks of a group share some work
     gradients = _empty_gradients(x, delta, A, len(tasks) // batch)
     rates = (A * kernels.LOG2_E).transpose(1, 2).contiguous()  # (K, N, D)
     arrays = _numpy(dy, x, delta, rates, B, C, D, delta_bias, routes, kept, *gradients)
@@ -143,10 +157,12 @@ def cross_scan_backward(
     def task(number: int) -> None:
         kernels.backward(*arrays, *tasks[number][:3], lanes, tasks[number][3])
 
-    _run(task, len(tasks))
+    run(task, len(tasks))
     dx, ddelta, dA, dB, dC, dD, dbias = gradients
     # (B, K, N, D) -> (B, K, D, N); exp(Delta A) = 2 ** (Delta A2), so its derivative brings the factor ln 2 twice over:
     # d2^v/dv = ln 2 * 2^v and dA2/dA = log2 e cancel.
+    if len(dB) == 1:  # nothing to add up; a sum over one part would fill and add all the same
+        return dx, ddelta, dA.transpose(2, 3), dB[0], dC[0], dD, dbias
     return dx, ddelta, dA.transpose(2, 3), dB.sum(0), dC.sum(0), dD, dbias
 
 
@@ -156,4 +172,4 @@ def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
     return dx, ddelta, dA.transpose(2, 3), dB[0], dC[0], dD, dbias
 
 
-register(cross_scan, cross_scan_backward)
+scan = register(cross_scan, cross_scan_backward)

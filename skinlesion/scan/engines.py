@@ -1,13 +1,18 @@
-"""Which engine runs the scan: chosen in the open, never swapped behind the caller's back."""
+r"""Which engine runs the scan: chosen in the open, never swapped behind the caller's back.
+
+All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166), with Mamba's selective scan
+(https://arxiv.org/abs/2312.00752) along each route:
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
+"""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from skinlesion.errors import SkinlesionError
 
-EngineName = Literal["auto", "reference", "cpu", "triton", "mamba"]
 ENGINES = ("reference", "cpu", "triton", "mamba")
 
 # What `auto` tries, in order; the slow loop is never chosen unasked. On a GPU Triton comes before mamba-ssm: it is

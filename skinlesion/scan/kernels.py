@@ -1,4 +1,11 @@
-"""The fused cross scan for CPUs: Numba kernels that walk the routes in place, forward and backward.
+r"""The fused cross scan for CPUs: Numba kernels that walk the routes in place, forward and backward.
+
+VMamba's cross scan (https://arxiv.org/abs/2401.10166) of Mamba's recurrence (https://arxiv.org/abs/2312.00752), where
+route k visits token :math:`r_k(t)` at step t:
+
+.. math::
+    h_t = 2^{\Delta_t A_2}\, h_{t-1} + \Delta_t B_t\, x_{r_k(t)}, \qquad
+    y_{r_k(t)} \mathrel{+}= \langle C_t, h_t\rangle + D\, x_{r_k(t)}, \qquad A_2 = A \log_2 e
 
 Nothing of size (B, K, L, D, N) is ever stored. A task owns one image and a group of 16-channel blocks and walks
 the K routes over it. A route is walked in chunks of `CHUNK` tokens and, within a chunk, block by block: the state
@@ -19,7 +26,9 @@ from numba import njit
 from skinlesion.scan.simd import (
     absolute,
     exp2,
+    exp2_two,
     fma,
+    folded_totals,
     load,
     log1p_unit,
     positive_part,
@@ -27,13 +36,12 @@ from skinlesion.scan.simd import (
     scaled,
     splat,
     store,
-    total,
-    totals,
+    store_folded,
     zero,
 )
 
 
-def _compile(function):
+def compile_kernel(function):
     """Compile without the GIL; keep the machine code on disk where some folder for it can be written."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
@@ -78,7 +86,7 @@ def _find_steps(delta, routes, offset, steps, b, k, start, stop, d):
         store(steps, (t - start, 0, 0, 0), _softplus(load(delta, (b, routes[k, t], k, d)) + offset))
 
 
-@_compile
+@compile_kernel
 def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blocks, lanes):
     """Fill y[b, :, first : first + blocks * lanes] and, if `keep`, the state before each chunk."""
     K, N, _ = A2.shape
@@ -108,36 +116,54 @@ def forward(x, delta, A2, B, C, skip, bias, routes, y, kept, keep, b, first, blo
                     step = load(steps, (t - start, 0, 0, 0))
                     write = step * u
                     out = D * u
-                    for n in range(N):
-                        decay = exp2(step * load(block, (j, n, 1, 0)))
+                    for n in range(0, N // 2 * 2, 2):
+                        decay, other = exp2_two(step * load(block, (j, n, 1, 0)), step * load(block, (j, n + 1, 1, 0)))
                         h = fma(decay, load(block, (j, n, 0, 0)), write * splat(B[b, token, k, n]))
                         store(block, (j, n, 0, 0), h)
                         out = fma(splat(C[b, token, k, n]), h, out)
+                        h = fma(other, load(block, (j, n + 1, 0, 0)), write * splat(B[b, token, k, n + 1]))
+                        store(block, (j, n + 1, 0, 0), h)
+                        out = fma(splat(C[b, token, k, n + 1]), h, out)
+                    if N % 2 > 0:
+                        decay = exp2(step * load(block, (j, N - 1, 1, 0)))
+                        h = fma(decay, load(block, (j, N - 1, 0, 0)), write * splat(B[b, token, k, N - 1]))
+                        store(block, (j, N - 1, 0, 0), h)
+                        out = fma(splat(C[b, token, k, N - 1]), h, out)
                     if k > 0:
                         out = out + load(y, (b, token, d))
                     store(y, (b, token, d), out)
 
 
-@_compile
-def _recompute(x, delta, B, routes, kept, block, offset, work, steps, b, k, start, stop, d):
-    """States, decays and step sizes of one chunk of one block, from the state kept before it."""
-    N = block.shape[0]
-    for n in range(N):
-        store(work, (0, n, 0, 0), load(kept, (b, k, start // CHUNK, n, d)))
-    _find_steps(delta, routes, offset, steps, b, k, start, stop, d)
-    for t in range(start, stop):
-        i = t - start
-        token = routes[k, t]
-        step = load(steps, (i, 0, 0, 0))
-        write = step * load(x, (b, token, d))
-        for n in range(N):
-            decay = exp2(step * load(block, (n, 0, 0)))
-            h = fma(decay, load(work, (i, n, 0, 0)), write * splat(B[b, token, k, n]))
-            store(work, (i, n, 1, 0), decay)
-            store(work, (i + 1, n, 0, 0), h)
+# Rows of a block's scratch for the tokens of one chunk.
+STEP, WRITE, OUT, THROUGH_DECAY, THROUGH_WRITE = range(5)
 
 
-@_compile
+@njit(inline="always")
+def _read_tokens(x, dy, delta, routes, offset, tokens, b, k, start, count, d):
+    """Step size, what the token writes, and the output's gradient, for the tokens of one chunk of one block."""
+    for i in range(count):
+        token = routes[k, start + i]
+        step = _softplus(load(delta, (b, token, k, d)) + offset)
+        store(tokens, (STEP, i, 0, 0), step)
+        store(tokens, (WRITE, i, 0, 0), step * load(x, (b, token, d)))
+        store(tokens, (OUT, i, 0, 0), load(dy, (b, token, d)))
+        store(tokens, (THROUGH_DECAY, i, 0, 0), zero(x))
+        store(tokens, (THROUGH_WRITE, i, 0, 0), zero(x))
+
+
+@njit(inline="always")
+def _find_decays(tokens, rate, path, count):
+    """Decays of one state at the tokens of a chunk; up to three more are found from what is left in the scratch."""
+    for i in range(0, count, 2):
+        a, b = exp2_two(
+            load(tokens, (STEP, i, 0, 0)) * rate,
+            load(tokens, (STEP, i + 1, 0, 0)) * rate,
+        )
+        store(path, (1, i, 0, 0), a)
+        store(path, (1, i + 1, 0, 0), b)
+
+
+@compile_kernel
 def backward(
     dy,
     x,
@@ -166,13 +192,19 @@ def backward(
 
     With g the gradient that reaches state h_t, p = g decay_t flows on to h_{t-1} and p h_{t-1} is what the
     exponent Delta A receives. dA2, dskip and dbias are (B, ...): the sum over images is left to the caller.
+
+    Within a chunk of a block the loop over states is outside and the loop over tokens inside: a state's recurrence
+    stays in registers, and all scratch (20 kB) in the first-level cache.
     """
     K, N, _ = A2.shape
     L = x.shape[1]
     block = _scratch(blocks, N, 3, lanes, x)  # rates, their gradient, the carried gradient
     sums = np.empty((blocks, 2, lanes), x.dtype)  # dskip and dbias
-    work = _scratch(CHUNK + 1, N, 4, lanes, x)  # state before the token, decay, parts of dB and dC
-    steps = _scratch(CHUNK, 1, 1, lanes, x)
+    tokens = _scratch(5, CHUNK, 1, lanes, x)
+    path = _scratch(2, CHUNK, 1, lanes, x)  # one state before each token, and its decay there
+    folded = _scratch(2, CHUNK, 1, lanes // 2, x)  # dB and dC of one state, half summed over the block's channels
+    shared = np.empty((4, N, CHUNK), x.dtype)  # B, C, dB and dC of the chunk
+    folded[:] = 0  # in a last, short chunk some are added up (and thrown away) without having been written
     for k in range(K):
         for j in range(blocks):
             store(sums, (j, 0, 0), zero(x))
@@ -182,44 +214,59 @@ def backward(
                 store(block, (j, n, 1, 0), zero(x))
                 store(block, (j, n, 2, 0), zero(x))
         for chunk in range((L - 1) // CHUNK, -1, -1):
-            start, stop = chunk * CHUNK, min(chunk * CHUNK + CHUNK, L)
+            start = chunk * CHUNK
+            count = min(CHUNK, L - start)
             for t in range(max(start - CHUNK, 0), start):
                 _prefetch_token(x, delta, B, C, b, routes[k, t], k, first, blocks, lanes)
                 for j in range(blocks):
                     prefetch(dy, (b, routes[k, t], first + j * lanes))
-            for i in range(CHUNK):
+            for i in range(count):
+                token = routes[k, start + i]
                 for n in range(N):
-                    store(work, (i, n, 2, 0), zero(x))
-                    store(work, (i, n, 3, 0), zero(x))
+                    shared[0, n, i] = B[b, token, k, n]
+                    shared[1, n, i] = C[b, token, k, n]
             for j in range(blocks):
                 d = first + j * lanes
-                D, offset = load(skip, (k, d)), load(bias, (k, d))
-                _recompute(x, delta, B, routes, kept, block[j], offset, work, steps, b, k, start, stop, d)
+                _read_tokens(x, dy, delta, routes, load(bias, (k, d)), tokens, b, k, start, count, d)
+                for n in range(N):
+                    rate = load(block, (j, n, 0, 0))
+                    h = load(kept, (b, k, chunk, n, d))
+                    _find_decays(tokens, rate, path, count)
+                    for i in range(count):
+                        store(path, (0, i, 0, 0), h)
+                        h = fma(load(path, (1, i, 0, 0)), h, load(tokens, (WRITE, i, 0, 0)) * splat(shared[0, n, i]))
+                        store_folded(folded, (1, i, 0, 0), load(tokens, (OUT, i, 0, 0)) * h)
+                    drate, p = load(block, (j, n, 1, 0)), load(block, (j, n, 2, 0))
+                    for i in range(count - 1, -1, -1):
+                        g = fma(splat(shared[1, n, i]), load(tokens, (OUT, i, 0, 0)), p)
+                        p = g * load(path, (1, i, 0, 0))
+                        q = p * load(path, (0, i, 0, 0))
+                        drate = fma(q, load(tokens, (STEP, i, 0, 0)), drate)
+                        through = fma(q, rate, load(tokens, (THROUGH_DECAY, i, 0, 0)))
+                        store(tokens, (THROUGH_DECAY, i, 0, 0), through)
+                        through = fma(g, splat(shared[0, n, i]), load(tokens, (THROUGH_WRITE, i, 0, 0)))
+                        store(tokens, (THROUGH_WRITE, i, 0, 0), through)
+                        store_folded(folded, (0, i, 0, 0), g * load(tokens, (WRITE, i, 0, 0)))
+                    store(block, (j, n, 1, 0), drate)
+                    store(block, (j, n, 2, 0), p)
+                    for i in range(0, count, lanes):
+                        for which in range(2):
+                            added = folded_totals(folded, (which, i, 0, 0))
+                            if j > 0:
+                                added = added + load(shared, (2 + which, n, i))
+                            store(shared, (2 + which, n, i), added)
+                D = load(skip, (k, d))
+                offset = load(bias, (k, d))
                 dD, doffset = load(sums, (j, 0, 0)), load(sums, (j, 1, 0))
-                for t in range(stop - 1, start - 1, -1):
-                    i = t - start
-                    token = routes[k, t]
-                    u, out = load(x, (b, token, d)), load(dy, (b, token, d))
-                    step = load(steps, (i, 0, 0, 0))
-                    write = step * u
-                    through_decay, through_write = zero(x), zero(x)
-                    for n in range(N):
-                        g = fma(splat(C[b, token, k, n]), out, load(block, (j, n, 2, 0)))
-                        p = g * load(work, (i, n, 1, 0))
-                        q = p * load(work, (i, n, 0, 0))
-                        store(block, (j, n, 2, 0), p)
-                        store(block, (j, n, 1, 0), fma(q, step, load(block, (j, n, 1, 0))))
-                        through_decay = fma(q, load(block, (j, n, 0, 0)), through_decay)
-                        through_write = fma(g, splat(B[b, token, k, n]), through_write)
-                        store(work, (i, n, 2, 0), fma(g, write, load(work, (i, n, 2, 0))))
-                        store(
-                            work,
-                            (i, n, 3, 0),
-                            fma(out, load(work, (i + 1, n, 0, 0)), load(work, (i, n, 3, 0))),
-                        )
+                for i in range(count):
+                    token = routes[k, start + i]
+                    u, out = load(x, (b, token, d)), load(tokens, (OUT, i, 0, 0))
+                    step = load(tokens, (STEP, i, 0, 0))
+                    through_write = load(tokens, (THROUGH_WRITE, i, 0, 0))
+                    through_decay = scaled(load(tokens, (THROUGH_DECAY, i, 0, 0)), LN_2)
                     v = load(delta, (b, token, k, d)) + offset
                     slope = exp2(scaled(v - step, LOG2_E))  # the sigmoid, since step is softplus(v)
-                    dv = fma(through_write, u, scaled(through_decay, LN_2)) * slope
+                    dv = fma(through_write, u, through_decay) * slope
                     store(ddelta, (b, token, k, d), dv)
                     du = fma(through_write, step, D * out)
                     if k > 0:
@@ -229,15 +276,11 @@ def backward(
                     doffset = doffset + dv
                 store(sums, (j, 0, 0), dD)
                 store(sums, (j, 1, 0), doffset)
-            for t in range(start, stop):
-                token = routes[k, t]
-                whole = N // lanes * lanes
-                for n in range(0, whole, lanes):
-                    store(dB, (part, b, token, k, n), totals(work, (t - start, n, 2, 0), 4 * lanes))
-                    store(dC, (part, b, token, k, n), totals(work, (t - start, n, 3, 0), 4 * lanes))
-                for n in range(whole, N):
-                    dB[part, b, token, k, n] = total(load(work, (t - start, n, 2, 0)))
-                    dC[part, b, token, k, n] = total(load(work, (t - start, n, 3, 0)))
+            for i in range(count):
+                token = routes[k, start + i]
+                for n in range(N):
+                    dB[part, b, token, k, n] = shared[2, n, i]
+                    dC[part, b, token, k, n] = shared[3, n, i]
         for j in range(blocks):
             d = first + j * lanes
             store(dskip, (b, k, d), load(sums, (j, 0, 0)))

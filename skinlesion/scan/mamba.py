@@ -1,4 +1,9 @@
-"""Adapter to the CUDA kernel of mamba-ssm, for those who have built it; this file is all that knows its layout.
+r"""Adapter to the CUDA kernel of mamba-ssm, for those who have built it; this file is all that knows its layout.
+
+The kernel is that of Mamba's authors (https://arxiv.org/abs/2312.00752). It computes, for one sequence,
+
+.. math::
+    h_t = e^{\Delta_t A}\, h_{t-1} + \Delta_t B_t\, u_t, \qquad y_t = \langle C_t, h_t\rangle + D\, u_t
 
 mamba-ssm scans sequences whose last axis is time: u and delta (B, D, L), A (D, N), B and C (B, G, N, L) with a group
 of channels for each of the G, D and delta_bias (D,). Each route is one group here, so one call scans them all:
@@ -12,6 +17,7 @@ import torch
 from torch import Tensor
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.scan.registration import refuse_second_derivative
 
 BUILD = "MAMBA_KEEP_CUDA_BUILD=TRUE pip install mamba-ssm --no-build-isolation"
 
@@ -46,6 +52,38 @@ class _Reorder(torch.autograd.Function):
     def backward(ctx, gradient):
         order, inverse = ctx.saved_tensors
         return _Reorder.apply(gradient, inverse, order), None, None
+
+
+class _FirstDerivativeOnly(torch.autograd.Function):
+    """The identity, whose gradient cannot be differentiated: the CUDA kernel's own gradient would count as constant."""
+
+    @staticmethod
+    def forward(tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Constant.apply(gradient, *ctx.saved_tensors)
+
+
+class _Constant(torch.autograd.Function):
+    """A gradient, marked as depending on the tensor that it is the gradient of."""
+
+    @staticmethod
+    def forward(gradient: Tensor, tensor: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, _):
+        return refuse_second_derivative()
 
 
 def to_sequences(tokens: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
@@ -97,6 +135,7 @@ def cross_selective_scan(
     """
     if x.dtype != torch.float32:
         raise SkinlesionError(f'The scan engine "mamba" does not take {x.dtype}; use "triton" or "reference".')
+    x, delta, A, B, C, D, delta_bias = map(_FirstDerivativeOnly.apply, (x, delta, A, B, C, D, delta_bias))
     order = routes.long()
     inverse = torch.argsort(order, dim=1)
     repeated = x[:, :, None].expand(-1, -1, len(routes), -1)  # (B, L, K, D)

@@ -1,4 +1,11 @@
-"""`cross_selective_scan`: the one entrance to all engines."""
+r"""`cross_selective_scan`: the one entrance to all engines.
+
+The operator is the cross scan of VMamba (https://arxiv.org/abs/2401.10166), whose K routes each run Mamba's selective
+scan S6 (https://arxiv.org/abs/2312.00752):
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
+"""
 
 import functools
 
@@ -7,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
 
+from skinlesion.errors import SkinlesionError
 from skinlesion.scan import reference
 from skinlesion.scan.engines import choose_engine
+from skinlesion.scan.registration import check_tangents, under_transform
 
 
 @functools.lru_cache(maxsize=64)
@@ -29,10 +38,10 @@ def _four_routes(x: Tensor) -> Tensor:
 def _checked_routes(routes: Tensor, count: int, length: int) -> Tensor:
     """A caller's own routes, as int32; a kernel must never be sent outside the image."""
     if routes.shape != (count, length):
-        raise ValueError(f"routes must be {(count, length)}; got {tuple(routes.shape)}")
+        raise SkinlesionError(f"routes must be {(count, length)}; got {tuple(routes.shape)}")
     expected = torch.arange(length, device=routes.device).expand(count, length)
     if not torch.equal(routes.long().sort(dim=1).values, expected):
-        raise ValueError(f"each route must visit each of the {length} tokens once")
+        raise SkinlesionError(f"each route must visit each of the {length} tokens once")
     return routes.to(torch.int32, copy=True)
 
 
@@ -43,9 +52,9 @@ def _(routes, count, length):
 
 def _check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> None:
     if x.dim() != 4 or A.dim() != 3:
-        raise ValueError(f"x must be (B, H, W, D) and A (K, D, N); got {tuple(x.shape)} and {tuple(A.shape)}")
+        raise SkinlesionError(f"x must be (B, H, W, D) and A (K, D, N); got {tuple(x.shape)} and {tuple(A.shape)}")
     if x.numel() == 0:
-        raise ValueError(f"x must not be empty; got {tuple(x.shape)}")
+        raise SkinlesionError(f"x must not be empty; got {tuple(x.shape)}")
     batch, height, width, channels = x.shape
     routes, _, states = A.shape
     for name, tensor, shape in (
@@ -57,7 +66,7 @@ def _check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
         ("delta_bias", delta_bias, (routes, channels)),
     ):
         if tensor.shape != shape:
-            raise ValueError(f"{name} must be {shape} for x {tuple(x.shape)}; got {tuple(tensor.shape)}")
+            raise SkinlesionError(f"{name} must be {shape} for x {tuple(x.shape)}; got {tuple(tensor.shape)}")
 
 
 def _pad_channels(tensors: list[Tensor], extra: int) -> list[Tensor]:
@@ -72,7 +81,18 @@ def _dense_rows(tensor: Tensor) -> Tensor:
 
 
 def _wants_gradient(tensors: list[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    # Under a transform of torch.func a tensor may hide that an outer transform wants its gradient.
+    return torch.is_grad_enabled() and (under_transform() or any(t.requires_grad for t in tensors))
+
+
+def _check_transforms(engine: str) -> None:
+    """Refuse the transforms of torch.func where they would fail in PyTorch's internal terms."""
+    if under_transform() and (engine == "mamba" or torch.compiler.is_compiling()):
+        where = 'for engine="mamba"' if engine == "mamba" else "inside of torch.compile"
+        raise SkinlesionError(
+            f"The scan takes part in the transforms of torch.func, but not {where}; "
+            'use engine="reference", or torch.autograd.grad.'
+        )
 
 
 def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
@@ -83,20 +103,21 @@ def _scan_cpu(tensors: list[Tensor], routes: Tensor) -> Tensor:
     extra = -channels % lanes
     if extra:
         tensors = _pad_channels(tensors, extra)
-    y, _ = cpu.cross_scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
+    y, _ = cpu.scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
     return y[..., :channels] if extra else y
 
 
 def _scan_triton(tensors: list[Tensor], routes: Tensor) -> Tensor:
     from skinlesion.scan import triton
 
-    y, _ = triton.cross_scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
+    y, _ = triton.scan(*map(_dense_rows, tensors), routes, _wants_gradient(tensors))
     return y
 
 
 def _scan_mamba(tensors: list[Tensor], routes: Tensor) -> Tensor:
     from skinlesion.scan import mamba
 
+    check_tangents(tensors)
     return mamba.cross_selective_scan(*(*tensors, routes), kernel=mamba.load_kernel())
 
 
@@ -141,8 +162,8 @@ def cross_selective_scan(
         y, (B, H, W, D), in x's dtype.
 
     Raises:
-        ValueError: a shape does not fit, x is empty, or a route is not a permutation.
-        SkinlesionError: the engine is unknown or not available.
+        SkinlesionError: a shape does not fit, x is empty, a route is not a permutation, the engine is unknown or not
+            available, or a derivative is asked for that only engine="reference" has (see `registration`).
     """
     _check_shapes(x, delta, A, B, C, D, delta_bias)
     engine = choose_engine(engine, x.device)
@@ -152,11 +173,13 @@ def cross_selective_scan(
     elif A.shape[0] == 4:
         routes = _four_routes(x)
     else:
-        raise ValueError(f"A has {A.shape[0]} routes, so routes must be given; only the four of SS2D are built in")
+        raise SkinlesionError(f"A has {A.shape[0]} routes, so routes must be given; only the four of SS2D are built in")
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     x_flat = x.flatten(1, 2)  # (B, L, D)
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)
     tensors = [t.to(dtype) for t in (x_flat, per_token[0], A, *per_token[1:], D, delta_bias)]
+    if engine != "reference":
+        _check_transforms(engine)
     with torch.autocast(x.device.type, enabled=False):
         y = _SCANS[engine](tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)

@@ -1,12 +1,13 @@
 r"""The selective scan, readable: the one definition that every engine must equal in value and in gradient.
 
-For one route, one channel :math:`d` and one state :math:`n` (Mamba's S6; paper section 3.2, reference choice A2-A3):
+For one route, one channel :math:`d` and one state :math:`n` (S6 of Mamba,
+https://arxiv.org/abs/2312.00752; paper section 3.2, reference choice A2-A3):
 
 .. math::
     h_t = e^{\Delta_t A}\, h_{t-1} + \Delta_t B_t\, u_t, \qquad h_0 = 0, \qquad y_t = \sum_n C_t\, h_t + D\, u_t
 
 :math:`A` is discretized exactly (zero-order hold), :math:`B` by the Euler rule :math:`\Delta_t B_t`, as Mamba does.
-SS2D runs this scan along four routes over the image and adds the four results.
+SS2D (VMamba, https://arxiv.org/abs/2401.10166) runs this scan along four routes over the image and adds the results.
 
 ====== ======================================================= ==================
 symbol meaning                                                 shape

@@ -1,4 +1,10 @@
-"""The GPU engine: the Triton kernels as PyTorch operators, with nothing to build.
+r"""The GPU engine: the Triton kernels as PyTorch operators, with nothing to build.
+
+The operator is the cross scan of VMamba (https://arxiv.org/abs/2401.10166), whose K routes each run Mamba's selective
+scan S6 (https://arxiv.org/abs/2312.00752):
+
+.. math::
+    y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 
 What has been shown, and what has not: values and gradients equal the reference in Triton's interpreter (with
 `TRITON_INTERPRET=1` the engine also takes CPU tensors), and both kernels compile ahead of time for several GPUs
@@ -127,4 +133,4 @@ def _(dy, x, delta, A, B, C, D, delta_bias, routes, kept):
     return _finished(_empty_gradients(x, delta, A, 1))
 
 
-register(cross_scan, cross_scan_backward)
+scan = register(cross_scan, cross_scan_backward)

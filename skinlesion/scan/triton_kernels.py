@@ -1,4 +1,10 @@
-"""The fused cross scan for GPUs: two Triton kernels, forward and backward.
+r"""The fused cross scan for GPUs: two Triton kernels, forward and backward.
+
+VMamba's cross scan (https://arxiv.org/abs/2401.10166) of Mamba's recurrence (https://arxiv.org/abs/2312.00752). Two
+stretches of tokens compose to one, which lets a tile be scanned in parallel:
+
+.. math::
+    (a_2, b_2) \circ (a_1, b_1) = (a_2 a_1,\; a_2 b_1 + b_2), \qquad a_t = e^{\Delta_t A}, \; b_t = \Delta_t B_t x_t
 
 A program owns one image, one route and a block of channels, and walks the route `TOKENS` tokens at a time. The states
 of those tokens are a tile (TOKENS, N, channels) in registers. Its channels lie side by side in a warp and its tokens

@@ -203,6 +203,8 @@ class TrainConfig:
             return cls.from_json(json.loads(path.read_text("utf-8")))
         except OSError as error:
             raise SkinlesionError(f"There is no run to resume: {path} cannot be read ({error.strerror}).") from error
+        except SkinlesionError:  # a ValueError too, but it says what is wrong already
+            raise
         except (ValueError, TypeError, AttributeError) as error:
             raise SkinlesionError(f"{path} is not the config of a training run ({error}).") from error
 

@@ -98,17 +98,17 @@ def test_own_routes_and_their_check():
     theirs = cross_selective_scan(*inputs, routes=routes, engine="reference")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     for bad in (torch.zeros(4, 6, dtype=torch.long), routes - 1, routes + 1):
-        with pytest.raises(ValueError, match="visit each of the 6 tokens once"):
+        with pytest.raises(SkinlesionError, match="visit each of the 6 tokens once"):
             cross_selective_scan(*inputs, routes=bad)
     for bad in (routes[:3], routes[:, :5], routes[0]):
-        with pytest.raises(ValueError, match=r"routes must be \(4, 6\)"):
+        with pytest.raises(SkinlesionError, match=r"routes must be \(4, 6\)"):
             cross_selective_scan(*inputs, routes=bad)
 
 
 def test_another_number_of_routes_needs_a_table():
     x, delta, A, B, C, D, delta_bias = make_inputs(height=2, width=3)
     two = [x, delta[..., :2, :], A[:2], B[..., :2, :], C[..., :2, :], D[:2], delta_bias[:2]]
-    with pytest.raises(ValueError, match="A has 2 routes, so routes must be given"):
+    with pytest.raises(SkinlesionError, match="A has 2 routes, so routes must be given"):
         cross_selective_scan(*two)
     routes = torch.stack([torch.arange(6), torch.arange(6).flip(0)])
     theirs = cross_selective_scan(*two, routes=routes, engine="reference")
@@ -239,7 +239,7 @@ def test_no_gradient_is_asked_for_in_inference_and_training_works_after():
 def test_shapes_are_checked_by_name():
     inputs = make_inputs()
     inputs[3] = inputs[3][..., :2]
-    with pytest.raises(ValueError, match=r"B must be \(2, 3, 5, 4, 4\)"):
+    with pytest.raises(SkinlesionError, match=r"B must be \(2, 3, 5, 4, 4\)"):
         cross_selective_scan(*inputs)
 
 
@@ -315,3 +315,30 @@ def test_the_first_call_compiles_in_seconds_and_the_next_process_does_not(tmp_pa
     assert written
     assert compiled < 30  # 5 to 10 on a quiet machine; cores that are shared count more
     assert cached < compiled
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 3, 5, 16, 4),
+        (1, 9, 8, 112, 16),
+        (2, 16, 16, 48, 16),
+        (3, 1, 33, 200, 5),
+        (1, 4, 4, 768, 16),
+        (5, 8, 8, 50, 3),
+    ],
+)
+def test_the_number_of_threads_does_not_change_a_bit(shape):
+    inputs = make_inputs(*shape)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3, 5, 24):
+            torch.set_num_threads(threads)
+            y, gradients = value_and_gradients(inputs, "cpu")
+            results.append((y.detach(), *gradients))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for name, ours, first in zip(("y", *NAMES), other, results[0], strict=True):
+            assert torch.equal(ours, first), name

@@ -99,6 +99,16 @@ def test_float64_is_refused():
         mamba.cross_selective_scan(*inputs, reference.four_routes(3, 5), kernel=stand_in)
 
 
+@pytest.mark.parametrize("argument", range(7))
+def test_only_first_derivatives(argument):
+    inputs = make_inputs()
+    leaf = inputs[argument].requires_grad_()
+    y = mamba.cross_selective_scan(*inputs, reference.four_routes(3, 5), kernel=stand_in)
+    (first,) = torch.autograd.grad(y.square().sum(), leaf, create_graph=True)
+    with pytest.raises(SkinlesionError, match=r'no second derivative .*use engine="reference"'):
+        first.sum().backward()
+
+
 @pytest.mark.skipif(HAS_KERNEL, reason="mamba-ssm's CUDA kernel is installed")
 def test_without_the_kernel_the_error_gives_the_build_command():
     assert not engines()["mamba"].available

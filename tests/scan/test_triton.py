@@ -127,6 +127,22 @@ y = mapped(x, *inputs[1:3], B, *inputs[4:])
 for k in range(2):
     torch.testing.assert_close(y[k], scan(x[k], *inputs[1:3], B[k], *inputs[4:]))
 """,
+    "derivatives": """
+from skinlesion.errors import SkinlesionError
+scan = lambda *t: cross_selective_scan(*t, engine="triton")
+x, *others = make(height=1, width=2, channels=2, states=1)
+loss = lambda x: scan(x, *others).square().sum()
+exact = torch.func.grad(lambda x: cross_selective_scan(x, *others, engine="reference").square().sum())(x)
+torch.testing.assert_close(torch.func.grad(loss)(x), exact, rtol=1e-4, atol=1e-4)
+for bad, part in ((lambda: torch.func.grad(lambda x: torch.func.grad(loss)(x).sum())(x), "no second derivative"),
+                  (lambda: torch.func.jacfwd(loss)(x), "no forward-mode derivative")):
+    try:
+        bad()
+    except SkinlesionError as error:
+        assert part in str(error)
+    else:
+        raise AssertionError(part)
+""",
     "status": """
 status = engines()["triton"]
 assert status.available and "interpreted" in status.reason
