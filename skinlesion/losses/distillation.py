@@ -131,7 +131,7 @@ def internal_feature_distillation(
 
 
 class FeatureDistillationLoss(nn.Module):
-    """``w_cfd * CFD + w_ifd * IFD`` (eq 10) over the blocks of a forward pass: ``loss(*model.features(x))``.
+    """``w_cfd * CFD + w_ifd * IFD`` (eq 10) over the blocks of a forward pass: ``loss(*model.forward_features(x)[1])``.
 
     The students of CFD, and the maps of IFD, are all blocks but those of stage D1: 14 for the paper's network
     (A17, A25). The module owns the random generator of RCS; its state is part of ``state_dict()``, so that a
