@@ -36,6 +36,7 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, card: dict) -> None:
     save_checkpoint(tmp_path / "a.safetensors", model, card)
     loaded, read = load_checkpoint(tmp_path / "a.safetensors")
     image = torch.rand(2, 3, 20, 28)
+    assert model(image).std() > 1e-3
     assert torch.equal(loaded(image), model(image))
     assert not loaded.training
     assert loaded.name == "tiny"

@@ -73,7 +73,9 @@ def test_it_measures_what_the_segmenter_finds(small_checkpoint: Path, lesions: P
     result = evaluate(segmenter, samples, truth_size=48, threshold=0.45, tta=True)
     for i, sample in enumerate(samples):
         assert sample.mask is not None
-        mask = segmenter.segment(read_image(sample.image), threshold=0.45, tta=True).mask
+        found = segmenter.segment(read_image(sample.image), threshold=0.45, tta=True)
+        assert found.probability.std() > 1e-3
+        mask = found.mask
         truth = read_mask(sample.mask)
         expected = [mask & truth, mask & ~truth, ~mask & truth, ~mask & ~truth]
         assert result.table.ids[i] == sample.id

@@ -129,6 +129,7 @@ def test_spread_is_the_deviation_over_the_views(photo: np.ndarray) -> None:
 def test_a_batch_gives_what_each_image_gives_alone(segmenter: Segmenter, photo: np.ndarray) -> None:
     images = [photo, photo[:31, :17].copy(), photo[::-1].copy()]
     together = segmenter.segment_batch(images, tta=True)
+    assert all(found.probability.std() > 1e-3 for found in together)
     for image, found in zip(images, together, strict=True):
         assert found.probability.shape == image.shape[:2]
         assert np.allclose(found.probability, segmenter.segment(image, tta=True).probability, atol=1e-5)
@@ -239,4 +240,5 @@ def test_a_model_that_gives_nan_is_not_trusted(photo: np.ndarray) -> None:
 def test_engines_agree(small_checkpoint: Path, photo: np.ndarray) -> None:
     fast, slow = (Segmenter.from_pretrained(small_checkpoint, engine=engine) for engine in ("auto", "reference"))
     assert (fast.engine, slow.engine) == ("cpu", "reference")
+    assert fast.segment(photo).probability.std() > 1e-3
     assert np.allclose(fast.segment(photo).probability, slow.segment(photo).probability, atol=1e-4)

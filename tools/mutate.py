@@ -10,6 +10,7 @@ process imports the slow libraries once and forks for each mutant (Linux and mac
 
 import argparse
 import ast
+import copy
 import os
 import random
 import shutil
@@ -167,7 +168,7 @@ class Mutant(NamedTuple):
 
 def _changed(node: ast.AST) -> ast.AST | None:
     """A wrong version of one expression; None if there is nothing to change."""
-    new = ast.parse(ast.unparse(node), mode="eval").body if isinstance(node, ast.expr) else None
+    new = copy.deepcopy(node)
     match new:
         case ast.BinOp() | ast.BoolOp() if type(new.op) in _SWAPS:
             new.op = _SWAPS[type(new.op)]()
@@ -250,18 +251,18 @@ def named() -> list[Mutant]:
     return found
 
 
-def _run(copy: Path, tests: list[str], limit: float) -> str:
+def _run(tree: Path, tests: list[str], limit: float) -> str:
     """passed, failed or timed out; in a child process."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
-        os.chdir(copy)
-        sys.path.insert(0, str(copy))
+        os.chdir(tree)
+        sys.path.insert(0, str(tree))
         sys.dont_write_bytecode = True
-        log = os.open(copy / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        log = os.open(tree / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        os.environ["PYTHONPATH"] = str(copy)
+        os.environ["PYTHONPATH"] = str(tree)
         import pytest
 
         code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *(f"{TESTS}/{name}" for name in tests)])
@@ -291,14 +292,14 @@ def main() -> None:
     tried = (named() if options.named else []) + sample(options.sample, options.seed)
     survivors, count, began = [], 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy"
-        copy.mkdir()
+        tree = Path(folder) / "copy"
+        tree.mkdir()
         for name in ("skinlesion", TESTS, "pyproject.toml"):
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
-                shutil.copy(source, copy / name)
+                shutil.copy(source, tree / name)
         limits: dict[tuple[str, ...], float] = {}
         for mutant in tried:
             if time.monotonic() - began > options.seconds:
@@ -306,13 +307,13 @@ def main() -> None:
             key = tuple(mutant.tests)
             if key not in limits:
                 start = time.monotonic()
-                if _run(copy, mutant.tests, 600) != "passed":
-                    raise SystemExit(f"The tests {' '.join(key)} fail without a mutant:\n{(copy / 'log').read_text()}")
+                if _run(tree, mutant.tests, 600) != "passed":
+                    raise SystemExit(f"The tests {' '.join(key)} fail without a mutant:\n{(tree / 'log').read_text()}")
                 limits[key] = 30 + 3 * (time.monotonic() - start)
-            target = copy / mutant.path
+            target = tree / mutant.path
             original = target.read_text("utf-8")
             target.write_text(mutant.source, "utf-8")
-            outcome = _run(copy, mutant.tests, limits[key])
+            outcome = _run(tree, mutant.tests, limits[key])
             target.write_text(original, "utf-8")
             count += 1
             if outcome == "passed":

@@ -211,7 +211,7 @@ class Visit:
         return self.until(lambda: self._source(key, part), f"the picture {key}")
 
     def _source(self, key: str, part: str) -> str | None:
-        """The data URI right now; None while there is no picture, or while a rerun shows the old one and the new one."""
+        """The data URI right now; None while there is no picture, or while a rerun shows two."""
         found = self.at(key).locator(f"img{part}").evaluate_all("all => all.map(image => image.getAttribute('src'))")
         return found[0] if len(found) == 1 else None
 
