@@ -128,6 +128,8 @@ for k in range(2):
     torch.testing.assert_close(y[k], scan(x[k], *inputs[1:3], B[k], *inputs[4:]))
 """,
     "derivatives": """
+import warnings
+warnings.filterwarnings("ignore", message=".*torch.jit.script.* is deprecated")  # PyTorch's own, of forward mode
 from skinlesion.errors import SkinlesionError
 scan = lambda *t: cross_selective_scan(*t, engine="triton")
 x, *others = make(height=1, width=2, channels=2, states=1)
