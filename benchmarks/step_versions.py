@@ -1,7 +1,7 @@
 """A training step of the paper's network in two versions of the package, turn by turn in one run.
 
     git worktree add ../before e597f4b
-    python benchmarks/step_versions.py ../before [--threads 2] [--out benchmarks/results]
+    python benchmarks/step_versions.py ../before [--threads 2] [--batch 1] [--out benchmarks/results]
 
 e597f4b is the first version that had the whole network. Versions alternate in processes of their own, so that a busy
 machine is busy for both; writes step_versions.json.
@@ -24,13 +24,13 @@ import sys, time
 import skinlesion
 import torch
 from skinlesion.zoo import create_model
-threads, bf16, fused, size = map(int, sys.argv[1:5])
-name = sys.argv[5]
+threads, bf16, fused, size, batch = map(int, sys.argv[1:6])
+name = sys.argv[6]
 torch.set_num_threads(threads)
 torch.manual_seed(0)
 model = create_model(name)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=bool(fused) or None)
-image, mask = torch.rand(1, 3, size, size), torch.ones(1, 1, size, size)
+image, mask = torch.rand(batch, 3, size, size), torch.ones(batch, 1, size, size)
 times = []
 for _ in range(6):
     start = time.perf_counter()
@@ -45,9 +45,9 @@ print(sorted(times[1:])[2])
 """
 
 
-def seconds(folder: Path, threads: int, bf16: bool, fused: bool, size: int, name: str) -> float:
+def seconds(folder: Path, threads: int, bf16: bool, fused: bool, size: int, batch: int, name: str) -> float:
     """Median seconds of a step in the version that lies in a folder."""
-    words = [str(int(word)) for word in (threads, bf16, fused, size)]
+    words = [str(int(word)) for word in (threads, bf16, fused, size, batch)]
     done = subprocess.run(
         [sys.executable, "-c", _STEP, *words, name],
         cwd=folder,
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", default="paper")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     cases = {
@@ -78,12 +79,14 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(options.rounds):
         for name, (folder, bf16, fused) in cases.items():
-            found[name].append(seconds(folder, options.threads, bf16, fused, options.size, options.model))
+            shape = options.size, options.batch, options.model
+            found[name].append(seconds(folder, options.threads, bf16, fused, *shape))
     medians = {name: statistics.median(times) for name, times in found.items()}
     result = {
         "machine": machine(),
         "model": options.model,
         "size": options.size,
+        "batch": options.batch,
         "threads": options.threads,
         "seconds": found,
         "median_seconds": medians,
