@@ -1,0 +1,121 @@
+r"""Groups of images by what makes them hard: skin tone, size of the lesion, whether it touches the frame, diagnosis.
+
+The individual typology angle (Chardin et al., https://doi.org/10.1111/j.1467-2494.1991.tb00561.x) grades skin by its
+color in CIE L*a*b*:
+
+.. math:: \mathrm{ITA} = \arctan\frac{L^* - 50}{b^*} \cdot \frac{180}{\pi}
+
+Here it is read from the image's own background, so it is a property of the image and not of a person: lamps, white
+balance and exposure move it as much as skin does, and a lesion that fills the frame leaves little to read it from.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from skinlesion.errors import SkinlesionError
+
+# Name and lowest angle in degrees, from light to dark (Del Bino and Bernerd, https://doi.org/10.1111/bjd.12529).
+TONES = (
+    ("very light", 55.0),
+    ("light", 41.0),
+    ("intermediate", 28.0),
+    ("tan", 10.0),
+    ("brown", -30.0),
+    ("dark", -91.0),
+)
+# Name and lowest fraction of the image that is lesion, from small to large.
+SIZES = (("under 5 %", 0.0), ("5 to 20 %", 0.05), ("20 to 50 %", 0.2), ("over 50 %", 0.5))
+Balance = Literal["none", "tone"]  # which groups training sees more often than they occur
+UNKNOWN = "unknown"
+GROUPS = ("tone", "size", "border", "diagnosis")
+
+_SIDE = 128  # pixels; a median over the background needs no more
+_MARGIN = 0.05  # of the side: the lesion's halo is not background
+_DARK_CORNER = 20.0  # L*: the microscope's black frame, hair and ink
+_LEAST = 0.01  # part of the image that must be background
+
+
+def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
+    """The individual typology angle of an image's background.
+
+    The background is what lies 5 % of the side away from the lesion and is lighter than L* = 20; the angle is taken of
+    its median L* and b*.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        mask: bool (H, W), the lesion.
+
+    Returns:
+        Degrees in [-90, 90], large for light skin; NaN where less than 1 % of the image is background.
+    """
+    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    lesion = cv2.resize(mask.astype(np.uint8), (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST)
+    width = 2 * round(_MARGIN * _SIDE) + 1
+    near = cv2.dilate(lesion, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)  # L* in [0, 100], a* and b* signed
+    background = lab[(near == 0) & (lab[..., 0] > _DARK_CORNER)]
+    if len(background) < _LEAST * _SIDE**2:
+        return float("nan")
+    lightness, _, yellow = np.median(background, axis=0)
+    return float(np.degrees(np.arctan2(lightness - 50, max(float(yellow), 1e-6))))
+
+
+def tone(angle: float) -> str:
+    """The name of an angle's group in `TONES`; "unknown" for NaN."""
+    return UNKNOWN if np.isnan(angle) else next(name for name, least in TONES if angle >= least)
+
+
+def size(mask: np.ndarray) -> str:
+    """The name in `SIZES` of a mask's share of the image, whose bounds belong to the larger group."""
+    share = float(mask.mean())
+    return [name for name, least in SIZES if share >= least][-1]
+
+
+def border(mask: np.ndarray) -> str:
+    """Whether the lesion reaches the outermost row or column of pixels."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return "touches the frame" if edge.any() else "inside the frame"
+
+
+def read_diagnoses(path: str | Path) -> dict[str, str]:
+    """Diagnoses by image id from a `metadata.csv`.
+
+    Columns are `id` (or `image_id`, `isic_id`, `image`) and either `diagnosis` (or `dx`) or the two flags of ISIC
+    2017, `melanoma` and `seborrheic_keratosis`, whose zeros mean a nevus.
+
+    Raises:
+        SkinlesionError: the file cannot be read or has no such columns.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SkinlesionError(f"{path} cannot be read as a table ({error}).") from error
+    columns = set(rows[0]) if rows else set()
+    id = next((name for name in ("id", "image_id", "isic_id", "image") if name in columns), None)
+    named = next((name for name in ("diagnosis", "dx") if name in columns), None)
+    if id is None or (named is None and not {"melanoma", "seborrheic_keratosis"} <= columns):
+        raise SkinlesionError(
+            f"{path} has no diagnoses: it needs a column `id` and either `diagnosis` or the flags `melanoma` and "
+            "`seborrheic_keratosis`."
+        )
+    return {row[id]: (row[named] or UNKNOWN if named else _flagged(row)) for row in rows}
+
+
+def _flagged(row: Mapping[str, Any]) -> str:
+    for flag in ("melanoma", "seborrheic_keratosis"):
+        if str(row[flag]).strip() in ("1", "1.0", "true", "True"):
+            return flag.replace("_", " ")
+    return "nevus"
+
+
+def in_order(by: str, names: Sequence[str]) -> list[str]:
+    """Group names as a table lists them: light to dark, small to large, else by the alphabet; unknown last."""
+    known = {"tone": [name for name, _ in TONES], "size": [name for name, _ in SIZES]}.get(by, sorted(set(names)))
+    order = [name for name in known if name != UNKNOWN] + [UNKNOWN]
+    return [name for name in order if name in names]
