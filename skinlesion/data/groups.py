@@ -114,6 +114,41 @@ def _flagged(row: Mapping[str, Any]) -> str:
     return "nevus"
 
 
+class GroupOf:
+    """Collects what groups images fall into.
+
+    Args:
+        by: any of `GROUPS`.
+        diagnoses: the diagnosis of each id, for "diagnosis".
+
+    Raises:
+        SkinlesionError: an unknown kind of group, or diagnoses are asked for and there are none.
+    """
+
+    def __init__(self, by: Sequence[str], diagnoses: Mapping[str, str]) -> None:
+        for each in by:
+            if each not in GROUPS:
+                raise SkinlesionError(f"Images cannot be grouped by {each!r}; choose among {', '.join(GROUPS)}.")
+        if "diagnosis" in by and not diagnoses:
+            raise SkinlesionError("There are no diagnoses to group by: put a metadata.csv beside the images.")
+        self.by, self.diagnoses = tuple(dict.fromkeys(by)), diagnoses
+        self.found: dict[str, tuple[str, ...]] = {}
+
+    def add(self, id: str, image: np.ndarray, mask: np.ndarray) -> None:
+        """Note the groups of an image, uint8 (H, W, 3), with its mask, bool of any size and the same frame."""
+        find = {
+            "tone": lambda: tone(typology_angle(image, mask)),
+            "size": lambda: size(mask),
+            "border": lambda: border(mask),
+            "diagnosis": lambda: self.diagnoses.get(id, UNKNOWN),
+        }
+        self.found[id] = tuple(find[each]() for each in self.by)
+
+    def of(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """By each kind of group, the names of the given images' groups."""
+        return {each: [self.found[id][i] for id in ids] for i, each in enumerate(self.by)}
+
+
 def in_order(by: str, names: Sequence[str]) -> list[str]:
     """Group names as a table lists them: light to dark, small to large, else by the alphabet; unknown last."""
     known = {"tone": [name for name, _ in TONES], "size": [name for name, _ in SIZES]}.get(by, sorted(set(names)))
