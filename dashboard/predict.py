@@ -9,7 +9,7 @@ import torch
 
 from dashboard.image_choice import Picture
 from dashboard.weights import Weights, load
-from skinlesion.segmenter import Segmentation, Segmenter, resize_probability
+from skinlesion.segmenter import Segmentation, Segmenter, calibrated, resize_probability
 
 REMEMBERED = 512  # results of all visitors; a quarter of a megabyte each at 256 x 256
 _LATENCY = "_latency"
@@ -20,34 +20,36 @@ class Prediction:
     """What the network made of one image, at the network's own size. Shared by all: never changed.
 
     Attributes:
-        probability: float32 (h, w), in [0, 1].
+        probability: float32 (h, w), in [0, 1], not calibrated.
+        temperature: that calibrates it.
         spread: standard deviation over the views of test-time augmentation, float32 (h, w); None without it.
+        unfamiliar: as `Segmentation.unfamiliar`.
         seconds: that reading the file and running the network took.
     """
 
     probability: np.ndarray
+    temperature: float
     spread: np.ndarray | None
+    unfamiliar: float | None
     seconds: float
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
-        """The probability at another size, float32 (H, W)."""
-        return _resized(self.probability, size)
+        """The calibrated probability at another size, float32 (H, W)."""
+        resized = resize_probability(torch.tensor(self.probability)[None, None], size)
+        return calibrated(resized, self.temperature)[0, 0].numpy()
 
     def segmentation(self, image: np.ndarray, threshold: float) -> Segmentation:
         """What `Segmenter.segment` gives for this image; uint8 (H, W, 3), the file's image at any size."""
         size = (image.shape[0], image.shape[1])
         probability = self.at(size)
-        return Segmentation(image, probability, probability >= threshold, threshold, self.spread_at(size), self.seconds)
+        mask = probability >= threshold
+        return Segmentation(image, probability, mask, threshold, self.spread_at(size), self.unfamiliar, self.seconds)
 
     def spread_at(self, size: tuple[int, int]) -> np.ndarray | None:
         """The spread at another size, float32 (H, W)."""
-        return None if self.spread is None else _resized(self.spread, size)
-
-
-def _resized(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return resize_probability(torch.tensor(map)[None, None], size)[
-        0, 0
-    ].numpy()  # a copy: what is shared stays as it is
+        if self.spread is None:
+            return None
+        return resize_probability(torch.tensor(self.spread)[None, None], size)[0, 0].numpy()
 
 
 def predict(weights: Weights, picture: Picture, *, tta: bool = False) -> Prediction:
@@ -67,13 +69,14 @@ def predict(weights: Weights, picture: Picture, *, tta: bool = False) -> Predict
 @st.cache_resource(max_entries=REMEMBERED, show_spinner="Segmenting …")
 def _predict(digest: str, key: str, tta: bool, _segmenter: Segmenter, _picture: Picture) -> Prediction:
     started = time.perf_counter()
-    mean, spread = _segmenter.probability([_picture.full()], tta=tta)
+    mean, spread, unfamiliar = _segmenter.predict([_picture.full()], tta=tta)
     probability = mean[0, 0].cpu().numpy()
     deviation = None if spread is None else spread[0, 0].cpu().numpy()
     for map in (probability, deviation):
         if map is not None:
             map.setflags(write=False)
-    return Prediction(probability, deviation, time.perf_counter() - started)
+    score = None if unfamiliar is None else float(unfamiliar[0])
+    return Prediction(probability, _segmenter.temperature, deviation, score, time.perf_counter() - started)
 
 
 def latency() -> tuple[float, bool] | None:

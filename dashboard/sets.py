@@ -27,7 +27,6 @@ from skinlesion.evaluation import read_pair
 from skinlesion.explain.image_scores import Case, examine
 from skinlesion.plots.rasters import confusion
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.segmenter import resize_probability
 
 FOLDER = "SKINLESION_DATA_DIR"
 LIMITS = ("24", "100", "400", "all")
@@ -244,7 +243,8 @@ def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], No
 def _examined(weights: Weights, sample: Sample, *, local: bool) -> Examined:
     image, truth = read_pair(sample, _SIZE)
     if local:  # thousands of these would push everything else out of the memory for predictions
-        probability = resize_probability(load(weights).probability([image])[0], _SIZE)[0, 0].cpu().numpy()
+        segmenter = load(weights)
+        probability = segmenter.at_size(segmenter.predict([image]).mean, _SIZE)[0, 0].cpu().numpy()
     else:
         probability = predict(weights, samples()[sample.id]).at(_SIZE)
     case = examine(sample.id, probability, truth, weights.threshold)

@@ -6,8 +6,8 @@ it says how to rebuild the model and how to prepare an image for it:
     {"format": 2, "version": "0.1.0",
      "model": {"name": "small", "config": {"dim": 32, ...}},
      "preprocessing": {"size": [160, 160], "normalize": "minmax"},
-     "threshold": 0.5, "stored_bits": 16, "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "seed": 0,
-     "command": "skinlesion train ...", "metrics": {...}}
+     "threshold": 0.5, "temperature": 1.6, "domain": {...}, "stored_bits": 16, "seed": 0,
+     "data": {"dataset": ..., "split": ..., "manifest": <hash>}, "command": "skinlesion train ...", "metrics": {...}}
 
 A checkpoint may come from anywhere, so loading trusts nothing: no pickle, a bounded header, and a model that may
 take no more memory than the file justifies and must match it tensor by tensor.
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from skinlesion.data.images import NORMALIZATIONS
+from skinlesion.domain import Domain
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
 from skinlesion.migration import FORMAT, READABLE, migrate
@@ -236,6 +237,11 @@ def _check_card(card: dict[str, Any], path: Path) -> None:
     threshold = card.get("threshold", 0.5)
     if not isinstance(threshold, float) or not 0 < threshold < 1:
         raise SkinlesionError(f"The card of {path} has the threshold {threshold!r}; it must be between 0 and 1.")
+    temperature = card.get("temperature", 1.0)
+    if not isinstance(temperature, float) or not 0.01 <= temperature <= 100:
+        raise SkinlesionError(f"The card of {path} has the temperature {temperature!r}; it must be from 0.01 to 100.")
+    if card.get("domain") is not None:
+        Domain.from_card(card["domain"])
     if not isinstance(model.get("name"), str) or not isinstance(model.get("config"), dict):
         raise SkinlesionError(f"The card of {path} does not name its model and config.")
 

@@ -18,7 +18,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, bootstrap_intervals, ratios, summarize
 from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
-from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, resize_probability
+from skinlesion.segmenter import Augmentation, Segmenter, check_threshold
 from skinlesion.training.environment import describe_environment
 
 BATCH = 8
@@ -103,7 +103,7 @@ def evaluate(
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
             images, masks = zip(*readers.map(lambda sample: read_pair(sample, size), part), strict=True)
-            probability = resize_probability(segmenter.probability(images, tta=tta)[0].cpu(), size)
+            probability = segmenter.at_size(segmenter.predict(images, tta=tta).mean.cpu(), size)
             truth = torch.from_numpy(np.stack(masks)).unsqueeze(1)  # (B, 1, truth_size, truth_size)
             scores.update(probability, truth, [sample.id for sample in part])
             for sample, image, mask in zip(part, images, masks, strict=True):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
 from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
+from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
+from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
 from skinlesion.scan import choose_engine
 
@@ -38,6 +40,8 @@ class Segmentation:
         threshold: in (0, 1).
         spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
             None without it.
+        unfamiliar: how far the image lies beyond what looks like the training images, in units of the score of
+            `skinlesion.domain`: positive means that the mask cannot be trusted; None if the weights have no such score.
         seconds: that reading, prediction and resizing took; a batch's time is shared equally.
     """
 
@@ -46,7 +50,18 @@ class Segmentation:
     mask: np.ndarray
     threshold: float
     spread: np.ndarray | None
+    unfamiliar: float | None
     seconds: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before believing the mask; one sentence each, none if there is nothing."""
+        found = []
+        if self.unfamiliar is not None and self.unfamiliar > 0:
+            found.append("This doesn't look like a dermoscopy image.")
+        if not self.mask.any():
+            found.append("No lesion found.")
+        return tuple(found)
 
     @property
     def area(self) -> int:
@@ -64,12 +79,27 @@ class Segmentation:
         return soft_dice_confidence(self.probability, self.mask)
 
 
+class Prediction(NamedTuple):
+    """What a model says of a batch at its own size.
+
+    Attributes:
+        mean: lesion probability, averaged over the views, float32 (B, 1, height, width), not calibrated.
+        spread: its standard deviation over the views, likewise; None with one view.
+        unfamiliar: (B,), see `Segmentation.unfamiliar`; None if the weights have no such score.
+    """
+
+    mean: Tensor
+    spread: Tensor | None
+    unfamiliar: np.ndarray | None
+
+
 class Segmenter:
     """A model with its preprocessing. Nothing in it changes when it is used, so threads may share one.
 
     Args:
         model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
-        card: as in `skinlesion.checkpoint`; "preprocessing" and, if there, "threshold" are used.
+        card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "temperature" and "domain"
+            are used.
         device: where to run.
         engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
 
@@ -77,6 +107,8 @@ class Segmenter:
         model, card, device: as given.
         size: (height, width) that images are resized to for the model.
         threshold: the default one, in (0, 1).
+        temperature: that probabilities are calibrated with; 1 if the card has none.
+        domain: what training images look like to the model; None if the card does not say.
         engine: the engine that runs; None for a model without selective scan.
         path: the checkpoint's file; None if the segmenter was not made from one.
 
@@ -99,6 +131,8 @@ class Segmenter:
         self.card = card
         self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
         self.threshold: float = card.get("threshold", 0.5)
+        self.temperature: float = card.get("temperature", 1.0)
+        self.domain = Domain.from_card(card["domain"]) if card.get("domain") is not None else None
         self.path: Path | None = None
         self.engine: str | None = None
         if any(isinstance(module, SS2D) for module in model.modules()):
@@ -153,15 +187,16 @@ class Segmenter:
         threshold = check_threshold(self.threshold if threshold is None else threshold)
         start = time.perf_counter()
         arrays = [as_array(image) for image in images]
-        mean, spread = self.probability(arrays, tta=tta)
+        mean, spread, unfamiliar = self.predict(arrays, tta=tta)
         found = []
         for i, array in enumerate(arrays):
             size = array.shape[:2]
-            probability = resize_probability(mean[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
+            probability = self.at_size(mean[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
             deviation = None
             if spread is not None:
                 deviation = resize_probability(spread[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
-            found.append((array, probability, probability >= threshold, threshold, deviation))
+            score = None if unfamiliar is None else float(unfamiliar[i])
+            found.append((array, probability, probability >= threshold, threshold, deviation, score))
         seconds = (time.perf_counter() - start) / len(arrays)
         return [Segmentation(*maps, seconds) for maps in found]
 
@@ -180,23 +215,41 @@ class Segmenter:
         return batch.to(self.device).contiguous()
 
     @torch.inference_mode()
-    def probability(self, images: Sequence[np.ndarray], *, tta: Augmentation = False) -> tuple[Tensor, Tensor | None]:
-        """Lesion probability at the model's own size, for whoever resizes it himself (`evaluate` does).
+    def predict(self, images: Sequence[np.ndarray], *, tta: Augmentation = False) -> Prediction:
+        """What the model says at its own size, for whoever resizes it himself (`evaluate` does, with `at_size`).
 
         Args:
             images: uint8 (H, W, 3) each.
             tta: as `segment`.
-
-        Returns:
-            Mean over the views and, with more than one view, their standard deviation; float32
-            (B, 1, height, width) on the segmenter's device.
         """
         batch = self.prepare(images)
-        views = torch.stack([undo(self.model(do(batch)).float().sigmoid()) for do, undo in _views(tta)])
-        if not bool(torch.isfinite(views).all()):
+        views: list[Tensor] = []
+        unfamiliar = None
+        for do, undo in _views(tta):
+            if self.domain is None or views:
+                logits = self.model(do(batch))
+            else:  # the first view is the image itself
+                with observe(self.model, *self.domain.points) as seen:
+                    logits = self.model(do(batch))
+                unfamiliar = self.domain.score(domain_features(seen, self.domain.points))
+            views.append(undo(logits.float().sigmoid()))
+        stack = torch.stack(views)  # (V, B, 1, height, width)
+        if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
-        # (V, B, 1, height, width) -> (B, 1, height, width)
-        return views.mean(0), views.std(0, correction=0) if len(views) > 1 else None
+        spread = stack.std(0, correction=0) if len(views) > 1 else None
+        return Prediction(stack.mean(0), spread, unfamiliar)
+
+    def at_size(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
+        """Lesion probability at another size, calibrated: what every map, score and confidence is made from.
+
+        Calibration divides the logit of the resized probability by the checkpoint's temperature. That leaves 1/2 where
+        it was, and so the mask at the threshold 1/2.
+
+        Args:
+            probability: (B, 1, height, width), of `predict`.
+            size: the new (height, width).
+        """
+        return calibrated(resize_probability(probability, size), self.temperature)
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
@@ -216,6 +269,24 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
         return probability
     resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
     return resized.clamp(0, 1)  # rounding may leave the range by one unit in the last place
+
+
+def calibrated(probability: Tensor, temperature: float) -> Tensor:
+    """Temperature scaling (https://arxiv.org/abs/1706.04599): the logit divided by the temperature.
+
+    Args:
+        probability: any shape, in [0, 1].
+        temperature: positive; above 1 makes probabilities less certain.
+
+    Returns:
+        The same shape, in [0, 1]; no value crosses 1/2.
+    """
+    if temperature == 1:
+        return probability
+    scaled = torch.sigmoid(torch.logit(probability.double()) / temperature).to(probability.dtype)
+    # rounding must not lift a value just below 1/2 onto it
+    below = torch.nextafter(torch.tensor(0.5, dtype=probability.dtype), torch.tensor(0.0, dtype=probability.dtype))
+    return torch.where(probability < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
 
 
 def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:

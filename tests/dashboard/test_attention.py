@@ -32,7 +32,7 @@ def middle(weights_folder) -> float:
     from dashboard.image_choice import samples
 
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
-    return float(segmenter.probability([samples()["ISIC_0012434"].full()])[0].median())
+    return float(segmenter.predict([samples()["ISIC_0012434"].full()]).mean.median())
 
 
 def test_the_range_of_the_product_is_the_packages(open_app, texts, weights_folder):

@@ -1,0 +1,168 @@
+"""What trained weights are told about themselves: how sure they may be, and what their training images look like.
+
+Both come from the training and validation parts alone. The temperature makes the mean confidence of the validation
+images equal their mean Dice score, because that is what the confidence promises. The weights do not change, nor do
+masks at the threshold 1/2.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from skinlesion.data.images import read_image, read_mask
+from skinlesion.data.layouts import Sample
+from skinlesion.data.outliers import outlier, plain_skin
+from skinlesion.data.transforms import Window
+from skinlesion.domain import Domain, domain_features, domain_points, fit_domain
+from skinlesion.errors import SkinlesionError
+from skinlesion.evaluation import read_pair
+from skinlesion.hooks import observe
+from skinlesion.metrics import confusion_counts, ratios
+from skinlesion.protocol import TRUTH_SIZE
+from skinlesion.segmenter import Segmenter, calibrated, resize_probability, soft_dice_confidence
+
+BATCH = 8
+OUTLIERS = 1500
+PLAIN_SKIN = 200  # at most, of the training images' corners
+CROPS = 2  # of each validation image, beside itself, for the threshold
+_TEMPERATURES = (0.2, 20.0)
+_CROP_SIDE = 224  # pixels
+T = TypeVar("T")
+Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+
+
+class Temperature(NamedTuple):
+    """A fitted temperature with what it did to the validation part.
+
+    Attributes:
+        value: positive.
+        dice: mean Dice score of the images.
+        before: their mean confidence without it.
+        after: and with it.
+    """
+
+    value: float
+    dice: float
+    before: float
+    after: float
+
+
+def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperature:
+    """The temperature at which the mean confidence equals the mean Dice score.
+
+    Args:
+        segmenter: whose probabilities; a temperature of its own is ignored.
+        samples: validation images with masks.
+
+    Raises:
+        SkinlesionError: no temperature from 0.2 to 20 does it, or a file cannot be used.
+    """
+    size = (TRUTH_SIZE, TRUTH_SIZE)
+    maps: list[torch.Tensor] = []
+    dice: list[float] = []
+    for part in _batches(_with_masks(samples)):
+        images, masks = zip(*(read_pair(sample, size) for sample in part), strict=True)
+        probability = resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0]
+        counts = confusion_counts(probability >= 0.5, torch.from_numpy(np.stack(masks)))
+        dice.extend(ratios(counts.numpy())["dsc"])
+        maps.append(probability)
+    probability, target = torch.cat(maps), float(np.mean(dice))
+
+    def confidence(temperature: float) -> float:
+        scaled = calibrated(probability, temperature).numpy()
+        return float(np.mean([soft_dice_confidence(each, each >= 0.5) for each in scaled]))
+
+    low, high = (confidence(temperature) for temperature in _TEMPERATURES)
+    if not high < target < low:
+        raise SkinlesionError(
+            f"No temperature brings the mean confidence to the mean Dice score, {target:.3f}: it is {high:.3f} "
+            f"to {low:.3f}. These weights find too little; train them longer."
+        )
+    value = float(brentq(lambda t: confidence(t) - target, *_TEMPERATURES, xtol=1e-3))
+    return Temperature(value, target, confidence(1.0), confidence(value))
+
+
+def find_domain(
+    segmenter: Segmenter,
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    *,
+    false_alarms: float = 0.02,
+    progress: Callable[[str], object] = lambda _: None,
+) -> Domain:
+    """What the training images look like to the network, see `skinlesion.domain`.
+
+    Inside are the training images and one crop of each; outside, drawn outliers and corners of plain skin.
+
+    Raises:
+        SkinlesionError: the network has no encoder stages E1 to E3, or a file cannot be used.
+    """
+    names = domain_points(segmenter.model)
+
+    def features(images: Iterator[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        found = []
+        for part in _batches(images):
+            with torch.inference_mode(), observe(segmenter.model, *names) as seen:
+                segmenter.model(segmenter.prepare(part))
+            found.append(domain_features(seen, names))
+        return np.concatenate(found)
+
+    progress("training images")
+    inside = features(_with_crops(train, 1))
+    progress("outliers")
+    outside = features(outlier(seed) for seed in range(OUTLIERS))
+    skin = [corner for image, mask in _pairs(train) if (corner := plain_skin(image, mask)) is not None]
+    if skin:
+        outside = np.concatenate([outside, features(iter(skin[:PLAIN_SKIN]))])
+    progress("validation images")
+    return fit_domain(names, inside, outside, features(_with_crops(validation, CROPS)), false_alarms=false_alarms)
+
+
+def calibrate(
+    segmenter: Segmenter, train: Sequence[Sample], validation: Sequence[Sample], **options: Any
+) -> dict[str, Any]:
+    """The segmenter's card, completed with "temperature", "domain" and how they were found, "calibration".
+
+    Options are those of `find_domain`, whose errors and `fit_temperature`'s are raised.
+    """
+    temperature = fit_temperature(segmenter, validation)
+    domain = find_domain(segmenter, train, validation, **options)
+    measured = {"val_dice": temperature.dice, "confidence": temperature.before, "calibrated": temperature.after}
+    return {
+        **segmenter.card,
+        "temperature": temperature.value,
+        "domain": domain.to_card(),
+        "calibration": {**measured, "images": len(validation)},
+    }
+
+
+def _batches(items: Iterator[T]) -> Iterator[list[T]]:
+    while batch := list(islice(items, BATCH)):
+        yield batch
+
+
+def _pairs(samples: Sequence[Sample]) -> Iterator[Pair]:
+    for sample in _with_masks(samples):
+        assert sample.mask is not None
+        yield read_image(sample.image), read_mask(sample.mask)
+
+
+def _with_masks(samples: Sequence[Sample]) -> Iterator[Sample]:
+    for sample in samples:
+        if sample.mask is None:
+            raise SkinlesionError(f"{sample.image} has no mask: calibration needs masks.")
+        yield sample
+
+
+def _with_crops(samples: Sequence[Sample], crops: int) -> Iterator[NDArray[np.uint8]]:
+    """Each image and crops around its lesion: other cameras stand closer."""
+    window = Window()
+    for number, (image, mask) in enumerate(_pairs(samples)):
+        yield image
+        for crop in range(crops):
+            yield window(image, mask, _CROP_SIDE, np.random.default_rng((number, crop)))[0]

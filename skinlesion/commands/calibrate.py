@@ -1,0 +1,65 @@
+"""`skinlesion calibrate`."""
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from skinlesion.calibration import calibrate as run_calibration
+from skinlesion.checkpoint import save_checkpoint
+from skinlesion.data.layouts import find_samples
+from skinlesion.data.splits import load_split
+from skinlesion.errors import SkinlesionError
+from skinlesion.segmenter import Segmenter
+
+
+def calibrate(
+    weights: tyro.conf.Positional[str],
+    *,
+    data: str,
+    root: Path,
+    out: Path,
+    split: str | None = None,
+    split_seed: int | None = None,
+    false_alarms: float = 0.02,
+    device: str = "cpu",
+) -> None:
+    """Tell weights how sure they may be and what their training images look like. Masks at 0.5 do not change.
+
+    The temperature is fitted on the validation part; the out-of-distribution score on the training part, with a
+    threshold from the validation part.
+
+    Args:
+        weights: A run folder, a .safetensors file or a name.
+        data: The layout of the dataset that they were trained on: isic2016, isic2017, isic2018, vmunet or folder.
+        root: The folder that holds it.
+        out: The new .safetensors file.
+        split: The split that they were trained on: paper, official, random, or a saved manifest (*.json).
+        split_seed: Seed of a split that is drawn here.
+        false_alarms: Share of the validation images that may be called out of distribution.
+        device: cpu, cuda, cuda:0, ...
+    """
+    if out.exists():
+        raise SkinlesionError(f"{out} exists already: choose another name, or move it away.")
+    if not 0 < false_alarms < 0.5:
+        raise SkinlesionError(f"--false-alarms must be between 0 and 0.5, not {false_alarms}.")
+    segmenter = Segmenter.from_pretrained(weights, device=device)
+    samples = {sample.id: sample for sample in find_samples(root, data)}
+    manifest = load_split(list(samples.values()), data, split, split_seed)
+    train, validation = ([samples[id] for id in manifest.parts[part]] for part in ("train", "val"))
+    if len(train) < 2 or len(validation) < 2:
+        raise SkinlesionError("Calibration needs at least two training and two validation images.")
+    card = run_calibration(
+        segmenter,
+        train,
+        validation,
+        false_alarms=false_alarms,
+        progress=lambda what: print(f"looking at {what}", file=sys.stderr),
+    )
+    save_checkpoint(out, segmenter.model.cpu(), card, half=card.get("stored_bits") == 16)
+    found = card["calibration"]
+    print(
+        f"{out}: temperature {card['temperature']:.2f}; mean confidence of the validation images "
+        f"{found['confidence']:.3f} -> {found['calibrated']:.3f}, mean Dice {found['val_dice']:.3f}; "
+        f"out-of-distribution score with {card['domain']['false_alarms']:.1%} false alarms on them."
+    )
