@@ -97,8 +97,8 @@ def test_a_tie_with_the_threshold_counts_as_lesion(photo: np.ndarray) -> None:
 
 def test_the_threshold_is_the_cards_or_one_half(photo: np.ndarray) -> None:
     card = {name: value for name, value in CARD.items() if name != "threshold"}
-    for given, expected in ((card, 0.5), ({**card, "threshold": 0.3}, 0.3)):
-        result = Segmenter(Redness(), given).segment(photo)
+    for own, expected in ((card, 0.5), ({**card, "threshold": 0.3}, 0.3)):
+        result = Segmenter(Redness(), own).segment(photo)
         assert result.threshold == expected
         assert np.array_equal(result.mask, result.probability >= expected)
 
