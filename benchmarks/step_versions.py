@@ -1,7 +1,7 @@
 """A training step of the paper's network in two versions of the package, turn by turn in one run.
 
     git worktree add ../before e597f4b
-    python benchmarks/step_versions.py ../before [--threads 2] [--batch 1] [--out benchmarks/results]
+    python benchmarks/step_versions.py ../before [--threads 2] [--batch 1] [--no-bf16] [--out benchmarks/results]
 
 e597f4b is the first version that had the whole network. Versions alternate in processes of their own, so that a busy
 machine is busy for both; writes step_versions.json.
@@ -69,13 +69,17 @@ def main() -> None:
     parser.add_argument("--model", default="paper")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument(
+        "--no-bf16", dest="bf16", action="store_false", help="without the case that CPUs may be slow at"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     cases = {
         "before": (options.before, False, False),
         "after": (options.after, False, True),
-        "after, bf16": (options.after, True, True),
     }
+    if options.bf16:
+        cases["after, bf16"] = (options.after, True, True)
     found: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(options.rounds):
         for name, (folder, bf16, fused) in cases.items():

@@ -95,6 +95,14 @@ def test_a_tie_with_the_threshold_counts_as_lesion(photo: np.ndarray) -> None:
     assert Segmenter(Half(), CARD).segment(photo).mask.all()
 
 
+def test_the_threshold_is_the_cards_or_one_half(photo: np.ndarray) -> None:
+    card = {name: value for name, value in CARD.items() if name != "threshold"}
+    for own, expected in ((card, 0.5), ({**card, "threshold": 0.3}, 0.3)):
+        result = Segmenter(Redness(), own).segment(photo)
+        assert result.threshold == expected
+        assert np.array_equal(result.mask, result.probability >= expected)
+
+
 @pytest.mark.parametrize("tta", [True, "flips", "dihedral"])
 def test_augmented_prediction_turns_with_the_image(photo: np.ndarray, tta: bool | str) -> None:
     """Averaged over a group of symmetries, a model that leans to one side no longer does."""

@@ -20,7 +20,7 @@ from skinlesion.evaluation import evaluate
 from skinlesion.model.cost import count_cost
 from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.results import Key, Results, images_used
-from skinlesion.reproduce.runner import Setting
+from skinlesion.reproduce.runner import PARENT, Setting
 from skinlesion.segmenter import Segmenter
 from skinlesion.training.trainer import train
 
@@ -76,9 +76,13 @@ def run_cell(key: Key, setting: Setting) -> None:
 def _end_with_parent() -> None:
     """End this process when its parent is gone, however that ended: a later campaign must find the run folder free.
 
-    Where a child is not handed to another parent (Windows), nothing happens.
+    The campaign says which process that is, since it may be gone before this one has imported anything. On Windows,
+    where a child isn't handed to another parent, nothing happens.
     """
-    parent = os.getppid()
+    named = os.environ.pop(PARENT, None)  # the other processes of a run on several devices have another parent
+    if sys.platform == "win32":
+        return
+    parent = os.getppid() if named is None else int(named)
 
     def watch() -> None:
         while os.getppid() == parent:

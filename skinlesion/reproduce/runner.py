@@ -1,10 +1,10 @@
 """Running what is missing: each run is a process of its own, can be killed at any time, and goes on where it was."""
 
+import contextlib
 import json
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +25,8 @@ from skinlesion.reproduce.plan import Plan
 from skinlesion.reproduce.results import Key, Results, describe_images, images_used, wanted
 
 _FOLDERS = ("root", "out", "runs")
+PARENT = "SKINLESION_CAMPAIGN"  # environment variable of a run: the process without which it ends
+GRACE = 60.0  # seconds that a run has to end by itself, between two batches, before it is killed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,20 +133,21 @@ class Campaign:
 
     def _execute(self, key: Key, assignment: Path, gpus: str | None) -> str | None:
         """Run one assignment: None when it is done, "not done" when it was ended from outside, else the error."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.setting.threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.setting.threads), PARENT: str(os.getpid())}
         if gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpus
         log = assignment.with_suffix(".log")
         with log.open("w", encoding="utf-8") as output:
             command = [sys.executable, "-m", "skinlesion.reproduce.cell", str(assignment)]
-            child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment)
-            with self.lock:
+            with self.lock:  # so that `stop` misses no child that is just beginning
+                if self.stopped:
+                    return "not done"
+                child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment)
                 self.children.add(child)
             try:
                 code = child.wait(max(0.0, self.deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGTERM)  # the run folder keeps its last complete epoch
-                child.wait()
+                _end([child])
                 return "not done"
             finally:
                 with self.lock:
@@ -160,8 +163,23 @@ class Campaign:
         """End all children, and begin no more."""
         with self.lock:
             self.stopped = True
-            for child in self.children:
-                child.send_signal(signal.SIGTERM)
+            children = list(self.children)
+        _end(children)
+
+
+def _end(children: Sequence[subprocess.Popen[str]]) -> None:
+    """Ask processes to end; kill those that haven't after `GRACE`, or at a second Ctrl-C. Run folders stay usable."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + GRACE
+    try:
+        for child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
 
 
 def reproduce(

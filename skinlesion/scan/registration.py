@@ -68,6 +68,7 @@ def register(scan: CustomOpDef, scan_backward: CustomOpDef) -> Callable[..., tup
         *tensors, keep = inputs
         ctx.save_for_backward(*tensors, output[1])
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # no zeros for the gradient that `kept` never has
         ctx.keep = keep
 
     def differentiate(ctx, dy, _):

@@ -122,6 +122,15 @@ def test_save_and_load(tmp_path):
         manifest.save(tmp_path / "nowhere" / "split.json")
 
 
+def test_missing_images_are_counted_and_the_first_five_named():
+    manifest = Manifest("folder", "random", 0, {"train": ("i7", "i3", "i5"), "val": ("i1",), "test": ("i6", "i2")})
+    with pytest.raises(SkinlesionError, match=r"lack 6 images .* needs: i1, i2, i3, i5, i6, \.\.\.\. Add"):
+        manifest.check([])
+    with pytest.raises(SkinlesionError, match=r"lack 5 images .* needs: i2, i3, i5, i6, i7\. Add"):
+        manifest.check([Sample("i1", Path("i"), Path("m"), "train")])
+    manifest.check([Sample(f"i{number}", Path("i"), Path("m"), "train") for number in range(9)])
+
+
 def test_a_manifest_that_was_changed_or_is_none_is_refused(tmp_path):
     path = tmp_path / "split.json"
     make_manifest([f"i{number}" for number in range(30)], "folder").save(path)

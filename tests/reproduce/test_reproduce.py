@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import queue
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from PIL import Image
 from skinlesion.cli import main
 from skinlesion.data.synthetic import synthesize
 from skinlesion.errors import SkinlesionError
+from skinlesion.reproduce import runner
 from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.report import summary, write_report
 from skinlesion.reproduce.results import Key, Results, wanted
@@ -183,26 +185,40 @@ def test_a_run_that_fails_is_written_down_and_the_others_go_on(plan_file, root, 
     assert rows[1]["seeds"] == 1
 
 
-def begun(command: list[str], folder: Path) -> subprocess.Popen:
-    """A campaign in a process group of its own, whose run in this folder has saved its first checkpoint."""
-    child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE
-    while not (folder / "checkpoints" / "last.ckpt").exists():
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return child
+@pytest.fixture
+def begin():
+    """Start a campaign in a process group of its own and wait until its run has saved a checkpoint.
+
+    Whatever becomes of the test, nothing of the group outlives it.
+    """
+    children = []
+
+    def start(command: list[str], folder: Path) -> subprocess.Popen:
+        child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+        children.append(child)
+        deadline = time.monotonic() + PATIENCE
+        while not (folder / "checkpoints" / "last.ckpt").exists():
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return child
+
+    yield start
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
+def test_a_campaign_that_is_killed_goes_on_where_it_was(begin, root, tmp_path):
     plan_file = tmp_path / "mini.toml"
     plan_file.write_text(PLAN.format(epochs=6))
     words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
     command = [sys.executable, "-m", "skinlesion", *words]
     folder = tmp_path / "runs" / "isic2017" / "full" / "seed-0"
-    child = begun(command, folder)
+    child = begin(command, folder)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     done = len((folder / "metrics.csv").read_text().splitlines()) - 1
@@ -215,12 +231,12 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(root, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_a_run_does_not_outlive_its_campaign(root, tmp_path):
+def test_a_run_does_not_outlive_its_campaign(begin, root, tmp_path):
     """Whoever kills the campaign alone leaves a run folder that another campaign may go on with."""
     plan_file = tmp_path / "mini.toml"
     plan_file.write_text(PLAN.format(epochs=500))
     words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
-    child = begun([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
+    child = begin([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
     assignment = str(tmp_path / "runs" / "isic2017-full-seed-0.json").encode()
 
     def training() -> bool:
@@ -242,15 +258,71 @@ def _commands() -> Iterator[bytes]:
             yield path.read_bytes()
 
 
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_run_that_ignores_the_request_to_end_is_killed(campaign, monkeypatch):
+    monkeypatch.setattr(runner, "GRACE", 0.1)
+    with subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "1\n"  # from here on it ignores SIGTERM
+        campaign.children.add(child)
+        campaign.stop()
+        assert child.returncode == -signal.SIGKILL
+
+
+def test_a_campaign_that_was_stopped_begins_no_run(campaign, monkeypatch):
+    """Ctrl-C can come when a run has its turn but no process yet."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was begun"))
+    campaign.slots = StoppingSlots(campaign)
+    assert campaign.run(Key("isic2017", "full", 0)) == "not done"
+
+
+class StoppingSlots(queue.SimpleQueue):
+    """Slots of a campaign that is stopped while a run takes one."""
+
+    def __init__(self, campaign):
+        self.campaign = campaign
+
+    def get(self):
+        self.campaign.stop()
+
+
+@pytest.fixture
+def campaign(plan_file, root, tmp_path):
+    setting = runner.Setting(scale=str(plan_file), root=root, split=None, out=tmp_path / "out", runs=tmp_path)
+    return runner.Campaign(Results(tmp_path / "out", load_plan(plan_file)), setting, time.monotonic() + PATIENCE, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_run_whose_campaign_has_gone_before_it_began_ends(plan_file, root, tmp_path):
+    plan_file.write_text(PLAN.format(epochs=500))
+    setting = runner.Setting(scale=str(plan_file), root=root, split="random", out=tmp_path / "out", runs=tmp_path)
+    assignment = tmp_path / "full.json"
+    assignment.write_text(json.dumps({"key": Key("isic2017", "full", 0), "setting": setting.to_json()}))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    command = [sys.executable, "-m", "skinlesion.reproduce.cell", str(assignment)]
+    with subprocess.Popen(command, env={**os.environ, runner.PARENT: str(gone.pid)}) as child:
+        try:
+            assert child.wait(PATIENCE) != 0
+        finally:
+            child.kill()
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_ends_the_campaign_and_blames_no_run(root, tmp_path):
+@pytest.mark.parametrize("to_all", [True, False], ids=["as a terminal sends it", "to the campaign alone"])
+def test_ctrl_c_ends_the_campaign_and_blames_no_run(begin, root, tmp_path, to_all):
     plan_file = tmp_path / "mini.toml"
     plan_file.write_text(PLAN.format(epochs=500))
     words = [str(w) for w in arguments(plan_file, root, tmp_path, "table4")]
-    child = begun([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does
+    child = begin([sys.executable, "-m", "skinlesion", *words], tmp_path / "runs" / "isic2017" / "full" / "seed-0")
+    (os.killpg if to_all else os.kill)(child.pid, signal.SIGINT)
     assert child.wait(PATIENCE) == 130
+    with pytest.raises(ProcessLookupError):  # the run has ended too
+        os.killpg(child.pid, 0)
     assert not list((tmp_path / "out").rglob("*.error.json"))
     assert not (tmp_path / "runs" / "isic2017" / "none").exists()  # no other run was begun
 
