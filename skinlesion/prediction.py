@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinlesion.data.images import IMAGE_SUFFIXES
+from skinlesion.data.decoding import IMAGE_SUFFIXES
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, replacing
 from skinlesion.overlay import encode, overlay

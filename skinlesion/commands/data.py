@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from skinlesion.data import download as downloads
+from skinlesion.data.source import DataSource
 from skinlesion.data.synthetic import write_dataset
+from skinlesion.data.verify import verify as check_dataset
 from skinlesion.errors import SkinlesionError
 
 
@@ -34,17 +36,19 @@ def download(
     print(f"Next: skinlesion data verify {dataset} --root {root}")
 
 
-def verify(dataset: tyro.conf.Positional[str], *, root: Path) -> None:
+def verify(dataset: tyro.conf.Positional[str] = "folder", *, source: DataSource) -> None:
     """Open every image and mask, and report what is wrong, file by file.
 
+    Says first which folder was taken for what, which files were left out, and how the data are split by default.
+
     Args:
-        dataset: isic2016, isic2017, isic2018, vmunet, folder or synthetic.
-        root: The folder that holds it.
+        dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
+        source: Where the data are.
     """
-    report = downloads.verify(root, dataset)
-    print(report)
+    report, notes = check_dataset(source, dataset)
+    print("\n".join([*notes, str(report)]))
     if not report.ok:
-        raise SkinlesionError(f"{root} has {len(report.problems)} problems, listed above.")
+        raise SkinlesionError(f"The data have {len(report.problems)} problems, listed above.")
 
 
 def synthesize(

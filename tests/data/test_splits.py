@@ -96,14 +96,14 @@ def test_official_parts():
     harness = make_manifest(samples(train=20, val=5), "vmunet", "official")
     assert sizes(harness) == (18, 2, 5)
     assert all(id.startswith("val") for id in harness.parts["test"])
-    with pytest.raises(SkinlesionError, match="official training and test parts"):
+    with pytest.raises(SkinlesionError, match="folders for the training and test parts"):
         make_manifest(samples(train=20, val=5), "isic2018", "official")
 
 
 def test_unknown_names_list_the_valid_ones():
     with pytest.raises(SkinlesionError, match=r"'papr' for isic2017: choose random, official, paper or"):
         make_manifest(samples(train=9), "isic2017", "papr")
-    with pytest.raises(SkinlesionError, match=r"'paper' for folder: choose random or"):
+    with pytest.raises(SkinlesionError, match=r"'paper' for folder: choose random, official or"):
         make_manifest(["a", "b", "c"], "folder", "paper")
     with pytest.raises(SkinlesionError, match="too few"):
         make_manifest(["a"], "folder")
