@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 from skinlesion.version import __version__
 
 # Words on the command line -> where the function is, and its line in the list of commands.
@@ -35,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark model": ("skinlesion.commands.benchmark:model", "time the whole network"),
     "data download": ("skinlesion.commands.data:download", "fetch an ISIC dataset from its official address"),
     "data verify": ("skinlesion.commands.data:verify", "check every image and mask of a dataset"),
+    "data duplicates": ("skinlesion.commands.data:duplicates", "search a dataset for the same photo under two names"),
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
@@ -170,5 +172,5 @@ def _one_line(box: str) -> str:
 
 def _fail(message: str) -> int:
     sys.stdout.flush()
-    print(f"skinlesion: {' '.join(message.split())}", file=sys.stderr)
+    print(f"skinlesion: {printable(' '.join(message.split()))}", file=sys.stderr)
     return FAILED

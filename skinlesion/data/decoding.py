@@ -22,8 +22,9 @@ IMAGE_SUFFIXES = HEIF_SUFFIXES | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
     *(".avif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
 }
-# Pillow would also try formats that start other programs (EPS) or stream from elsewhere: not from a user's file.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF")
+# MPO, of stereo cameras, is read as JPEG. Pillow would also try formats that start other programs (EPS) or stream from
+# elsewhere: not from a user's file.
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF")
 _NAMED = "JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, HEIC or JPEG 2000"
 _ORIENTATION_TAG = 0x0112
 # The first brand of an ISO media file -> what it is.

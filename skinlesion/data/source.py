@@ -7,7 +7,7 @@ from pathlib import Path
 from skinlesion.data.folder_layouts import PART_NAMES, describe_part
 from skinlesion.data.layouts import complete, find_dataset
 from skinlesion.data.mask_values import MaskRules
-from skinlesion.data.pairing import pair_dataset
+from skinlesion.data.pairing import left_out_line, list_images, pair_dataset
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.data.splits import PARTS, Manifest
 from skinlesion.errors import SkinlesionError
@@ -61,6 +61,15 @@ class DataSource:
         found = pair_dataset(self.images, self.masks, rules=self.rules)
         line = describe_part(Path(), None, (self.images, self.masks), len(found.samples))
         return complete(replace(found, folders=(line,)), self.groups)
+
+    def find_images(self, dataset: str) -> Dataset:
+        """As `find`, but --images alone will do: the masks are not needed."""
+        if self.images is None or self.masks is not None:
+            return self.find(dataset)
+        files = list_images(self.images, "images")
+        left = left_out_line(self.images, files.left_out)
+        samples = [Sample(id, path, None) for id, path in files.images.items()]
+        return complete(Dataset(samples, left_out=(left,) if left else ()), self.groups)
 
 
 def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
