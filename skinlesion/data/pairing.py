@@ -107,7 +107,7 @@ def list_images(folder: Path, what: str) -> Files:
         raise SkinlesionError(f"{printable(folder)}: there is no such folder. It should hold the {what}.")
     files = Files({}, {})
     for path in listing(folder):
-        reason = _no_image(path)
+        reason = no_image(path)
         if reason:
             files.left_out.setdefault(reason, []).append(path.name)
         elif path.stem in files.images:
@@ -143,7 +143,7 @@ def listing(folder: Path) -> list[Path]:
         raise SkinlesionError(f"{printable(folder)} cannot be listed ({error.strerror}).") from error
 
 
-def _no_image(path: Path) -> str:
+def no_image(path: Path) -> str:
     """Why a folder's entry is no image; "" if it is one."""
     if path.name.startswith("."):
         return "hidden files"
