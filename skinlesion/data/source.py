@@ -1,6 +1,6 @@
 """Where a command's images and masks come from: one set of flags for all commands that take a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,19 +75,24 @@ class DataSource:
 def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
     """Say how many images of which folders each part of a split has, and what speaks against the split."""
     by_id = {sample.id: sample for sample in samples}
+    folders = {part: _folders(by_id[id] for id in manifest.parts[part]) for part in PARTS}
+    shared = len({each for each in folders.values() if each}) == 1
     lines = []
     for part in PARTS:
-        counts: dict[str, int] = {}
-        for id in manifest.parts[part]:
-            folder = printable(by_id[id].image.parent)
-            counts[folder] = counts.get(folder, 0) + 1
-        # More than a few folders are one for each image, as in PH2.
-        where = f" from {', '.join(counts)}" if 0 < len(counts) < 4 else ""
+        where = f" from {folders[part]}" if folders[part] and not shared else ""
         lines.append(f"{len(manifest.parts[part])} {PART_NAMES[part]}{where}")
+    if shared and any(folders.values()):
+        lines[-1] += f" images, all from {next(filter(None, folders.values()))}"
     used = {id for ids in manifest.parts.values() for id in ids}
     rest = len(by_id.keys() - used)
     unused = f"; {rest} images are not used" if rest else ""
     return [f"Split {manifest.name}: {'; '.join(lines)}{unused}.", *_divided_groups(manifest, by_id)]
+
+
+def _folders(samples: Iterable[Sample]) -> str:
+    """The folders of some images; "" where there are many, such as one for each image."""
+    names = list(dict.fromkeys(printable(sample.image.parent) for sample in samples))
+    return ", ".join(names) if len(names) < 4 else ""
 
 
 def _divided_groups(manifest: Manifest, by_id: dict[str, Sample]) -> list[str]:
