@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 2 for anything that the user can put right, after one line on stderr; 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written out, not an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(args)
     except SkinlesionError as error:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from skinlesion.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
-from skinlesion.data.images import MAX_PIXELS
+from skinlesion.data.decoding import MAX_PIXELS
 from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import make_manifest
 from skinlesion.zoo import create_model

@@ -53,7 +53,7 @@ def to_binary(picture: Image.Image, label: str, rules: MaskRules = DEFAULT_RULES
         SkinlesionError: it isn't binary, and there is no threshold.
     """
     if picture.mode == "1":
-        mask = np.asarray(picture, dtype=bool)
+        mask = np.array(picture, dtype=bool)
     else:
         mask = _lesion(_values(picture, label, rules), label, rules)
     return ~mask if rules.invert else mask
