@@ -1,7 +1,7 @@
 """Measuring a segmenter on images with truth: the numbers, and the protocol that makes them mean something."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from skinlesion.checkpoint import tensors_hash
+from skinlesion.data.groups import GroupOf, in_order
 from skinlesion.data.images import resize_mask
 from skinlesion.data.sample import Sample
 from skinlesion.data.sample import read_pair as read_sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing, write_text
-from skinlesion.metrics import ScoreTable, SegmentationScores, summarize
+from skinlesion.metrics import ScoreTable, SegmentationScores, bootstrap_intervals, ratios, summarize
 from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
 from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, resize_probability
 from skinlesion.text import table_writer
@@ -28,12 +29,16 @@ class Evaluation(NamedTuple):
     """The result of `evaluate`.
 
     Attributes:
-        report: ready for JSON: {"n", "pooled", "per_image", "intervals", "protocol"}; fractions in [0, 1].
+        report: ready for JSON: {"n", "pooled", "per_image", "intervals", "protocol"} and, where groups were asked for,
+            {"groups": {by: {name: {"n", "pooled_iou", "mean_iou", "sensitivity", each value with its interval}}}}}};
+            fractions in [0, 1].
         table: one row an image.
+        groups: each image's group by what was asked for, in the table's order.
     """
 
     report: dict[str, Any]
     table: ScoreTable
+    groups: dict[str, list[str]]
 
     def save_json(self, path: str | Path) -> None:
         """Write the report, whole or not at all."""
@@ -44,9 +49,10 @@ class Evaluation(NamedTuple):
         scores = self.table.per_image()
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = table_writer(file)
-            writer.writerow(["id", "tp", "fp", "fn", "tn", *scores])
+            writer.writerow(["id", "tp", "fp", "fn", "tn", *scores, *self.groups])
             for i, id in enumerate(self.table.ids):
-                writer.writerow([id, *self.table.counts[i].tolist(), *(f"{v[i]:.6f}" for v in scores.values())])
+                names = [group[i] for group in self.groups.values()]
+                writer.writerow([id, *self.table.counts[i].tolist(), *(f"{v[i]:.6f}" for v in scores.values()), *names])
 
 
 def evaluate(
@@ -56,6 +62,8 @@ def evaluate(
     truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
     tta: Augmentation = False,
+    by: Sequence[str] = (),
+    diagnoses: Mapping[str, str] | None = None,
     protocol: dict[str, Any] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
@@ -71,12 +79,15 @@ def evaluate(
         truth_size: side in pixels at which prediction and truth are compared.
         threshold: least probability that counts as lesion; by default the segmenter's.
         tta: test-time augmentation, as `Segmenter.segment`.
+        by: report groups of images too, by any of `skinlesion.data.groups.GROUPS`: tone of the background, size of the
+            lesion, whether it touches the border, diagnosis.
+        diagnoses: the diagnosis of each id, for ``by="diagnosis"``; others are "unknown".
         protocol: what the caller knows about the data ({"dataset", "split", "manifest", "part", ...}); it is
             completed with everything else that decides the numbers.
         progress: called with the number of images done after each batch.
 
     Raises:
-        SkinlesionError: there is no sample, one has no mask, or a file cannot be used.
+        SkinlesionError: there is no sample, one has no mask, a file cannot be used, or a group is unknown.
     """
     without = [sample.id for sample in samples if sample.mask is None]
     if without:
@@ -85,6 +96,7 @@ def evaluate(
         raise SkinlesionError("There is no image to evaluate: the part is empty.")
     if not 1 <= truth_size <= 4096:
         raise SkinlesionError(f"The truth size must be from 1 to 4096 pixels, not {truth_size}.")
+    group = GroupOf(by, diagnoses or {})
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
     size = (truth_size, truth_size)
     scores = SegmentationScores(threshold=threshold, boundary_tolerance=truth_size * BOUNDARY_TOLERANCE)
@@ -95,10 +107,15 @@ def evaluate(
             probability = resize_probability(segmenter.probability(images, tta=tta)[0].cpu(), size)
             truth = torch.from_numpy(np.stack(masks)).unsqueeze(1)  # (B, 1, truth_size, truth_size)
             scores.update(probability, truth, [sample.id for sample in part])
+            for sample, image, mask in zip(part, images, masks, strict=True):
+                group.add(sample.id, image, mask)
             if progress is not None:
                 progress(start + len(part))
     table = scores.compute()
     report = summarize(table)
+    groups = group.of(table.ids)
+    if groups:
+        report["groups"] = {each: _by_group(table, each, names) for each, names in groups.items()}
     report["protocol"] = {
         **(protocol or {}),
         **_describe(segmenter),
@@ -108,7 +125,24 @@ def evaluate(
         "tta": tta,
         "environment": describe_environment(segmenter.engine or "none", segmenter.device),
     }
-    return Evaluation(report, table)
+    return Evaluation(report, table, groups)
+
+
+def _by_group(table: ScoreTable, by: str, names: Sequence[str]) -> dict[str, Any]:
+    """The scores of each group, in the order in which a table lists them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in in_order(by, names):
+        counts = table.counts[[each == name for each in names]]
+        intervals, scores = bootstrap_intervals(counts), ratios(counts)
+        pooled = ratios(counts.sum(0))
+        found[name] = {"n": len(counts)}
+        for key, value, kind, score in (
+            ("pooled_iou", pooled["iou"], "pooled", "iou"),
+            ("mean_iou", scores["iou"].mean(), "per_image", "iou"),
+            ("sensitivity", pooled["sensitivity"], "pooled", "sensitivity"),
+        ):
+            found[name][key] = {"value": float(value), "interval": intervals[kind][score]}
+    return found
 
 
 def read_pair(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

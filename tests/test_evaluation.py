@@ -139,3 +139,34 @@ def test_what_cannot_be_measured_is_refused(drawn: list[Sample], tmp_path: Path)
     Image.new("L", (32, 64)).save(tmp_path / "small_mask.png")
     with pytest.raises(SkinlesionError, match=r"small_mask\.png: the mask is 32 x 64"):
         evaluate(dark(64), [Sample("x", drawn[0].image, tmp_path / "small_mask.png")])
+
+
+def test_groups_add_up_and_have_their_own_scores(drawn: list[Sample], tmp_path: Path) -> None:
+    diagnoses = {"image 0": "nevus", "image 1": "nevus", "image 2": "melanoma"}
+    result = evaluate(dark(64), drawn, truth_size=64, by=["diagnosis", "size", "border"], diagnoses=diagnoses)
+    groups = result.report["groups"]
+    assert groups["diagnosis"]["nevus"]["n"] == 2
+    assert groups["diagnosis"]["nevus"]["pooled_iou"] == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert groups["diagnosis"]["melanoma"]["mean_iou"]["value"] == pytest.approx(1 / 3)
+    assert groups["diagnosis"]["melanoma"]["sensitivity"]["value"] == pytest.approx(1 / 2)
+    assert {name: group["n"] for name, group in groups["size"].items()} == {"5 to 20 %": 2, "20 to 50 %": 1}
+    assert {name: group["n"] for name, group in groups["border"].items()} == {
+        "inside the frame": 2,
+        "touches the frame": 1,
+    }
+    result.save_csv(tmp_path / "out.csv")
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    assert [row["diagnosis"] for row in rows] == ["nevus", "nevus", "melanoma"]
+
+
+def test_the_challenge_gives_nothing_for_an_iou_below_its_bound(drawn: list[Sample]) -> None:
+    report = evaluate(dark(64), drawn, truth_size=64).report
+    assert report["per_image"]["thresholded_jaccard"]["mean"] == pytest.approx(2 / 3)  # the third has IoU 1/3
+    low, high = report["intervals"]["per_image"]["thresholded_jaccard"]
+    assert low < 2 / 3 < high
+
+
+@pytest.mark.parametrize("by", [["tone", "age"], ["diagnosis"]])
+def test_a_group_that_cannot_be_made_is_refused(drawn: list[Sample], by: list[str]) -> None:
+    with pytest.raises(SkinlesionError, match="group"):
+        evaluate(dark(64), drawn, by=by)

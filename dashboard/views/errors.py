@@ -98,12 +98,12 @@ def _summary(found: Examination) -> None:
         ("DSC, pooled", f"{pooled['dsc']:.3f}", "Of all pixels of all images together."),
         ("IoU, mean", f"{ratios(counts)['iou'].mean():.3f}", "Of the images: each counts the same, large or small."),
         (
-            "Boundary F1",
+            "Boundary F1, mean",
             f"{np.mean([case.boundary_f1 for case in cases]):.3f}",
             "Mean over images: the share of both outlines within 2 pixels of the other, at 256 x 256.",
         ),
         (
-            "Outline off by",
+            "Outline off by, median",
             _pixels(float(np.median(distances))),
             "Median over images of the mean distance between both outlines, at 256 x 256.",
         ),

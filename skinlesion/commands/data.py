@@ -9,7 +9,7 @@ import tyro
 from skinlesion.commands.progress import progress_bar
 from skinlesion.data import download as downloads
 from skinlesion.data.duplicates import THRESHOLD, find_duplicates
-from skinlesion.data.groups import group_pairs, joined, write_groups
+from skinlesion.data.same_lesion import group_pairs, joined, write_groups
 from skinlesion.data.source import DataSource
 from skinlesion.data.synthetic import write_dataset
 from skinlesion.data.verify import verify as check_dataset

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
+from skinlesion.data.groups import read_diagnoses
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import PARTS, load_split
 from skinlesion.errors import SkinlesionError
@@ -29,6 +30,7 @@ def evaluate(
     truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
     tta: bool = False,
+    by: str | None = None,
     json: Path | None = None,
     csv: Path | None = None,
     device: str = "cpu",
@@ -46,6 +48,8 @@ def evaluate(
         truth_size: Side in pixels at which prediction and truth are compared.
         threshold: Least probability that counts as lesion; by default what the weights were made for.
         tta: Average over the four flips of the image.
+        by: Report groups of images too: tone, size, border and diagnosis, joined by commas. Tone is the individual
+            typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
         json: File for the results with their protocol.
         csv: File for one row an image.
         device: cpu, cuda, cuda:0, ...
@@ -54,6 +58,8 @@ def evaluate(
     for path in (json, csv):
         if path is not None and path.exists():
             raise SkinlesionError(f"{path} exists already: choose another name, or move it away.")
+    kinds = [each.strip() for each in by.split(",")] if by else []
+    diagnoses = read_diagnoses(source.folder / "metadata.csv") if "diagnosis" in kinds else None
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
     found = source.find(data)
     samples = found.samples
@@ -84,6 +90,8 @@ def evaluate(
             truth_size=truth_size,
             threshold=threshold,
             tta=tta,
+            by=kinds,
+            diagnoses=diagnoses,
             protocol=protocol,
             progress=lambda done: bar.update(task, completed=done),
         )
@@ -92,6 +100,8 @@ def evaluate(
     if csv is not None:
         result.save_csv(csv)
     _print(result.report, f"{segmenter.name} on {data}, part {part}")
+    for each, groups in result.report.get("groups", {}).items():
+        _print_groups(each, groups)
 
 
 def _print(report: dict[str, Any], title: str) -> None:
@@ -110,6 +120,20 @@ def _print(report: dict[str, Any], title: str) -> None:
             f"{values['median']:.4f}",
         )
     Console(highlight=False).print(table)
+
+
+def _print_groups(by: str, groups: dict[str, Any]) -> None:
+    table = Table(
+        *(by, "images", "IoU, pooled", "IoU, mean", "sensitivity, pooled"), title=f"By {by}", title_justify="left"
+    )
+    for name, group in groups.items():
+        values = [group[key] for key in ("pooled_iou", "mean_iou", "sensitivity")]
+        table.add_row(name, str(group["n"]), *(_with_interval(each["value"], each["interval"]) for each in values))
+    Console(highlight=False).print(table)
+    if by == "tone":
+        print(
+            "Tone is read from the image: light and exposure move it as much as skin does. It says nothing of a person."
+        )
 
 
 def _with_interval(value: float, interval: list[float]) -> str:

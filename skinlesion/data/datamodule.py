@@ -12,18 +12,21 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
+from skinlesion.data import groups
 from skinlesion.data.cache import cached_arrays
 from skinlesion.data.dataset import EpochSampler, LesionDataset
 from skinlesion.data.folder_layouts import PART_NAMES
+from skinlesion.data.groups import Balance
 from skinlesion.data.images import Normalization, resize_image, resize_mask
 from skinlesion.data.layouts import Sample, find_samples
 from skinlesion.data.source import describe_split
 from skinlesion.data.splits import PARTS, Manifest, load_split
-from skinlesion.data.transforms import TrainingTransform
+from skinlesion.data.transforms import TrainingTransform, source_size
 from skinlesion.data.verify import look_of, remarks_on
 from skinlesion.errors import SkinlesionError
 from skinlesion.protocol import TRUTH_SIZE
 
+_DARKER_DRAWS = 3  # of an image on a tan, brown or dark background, with --balance tone
 _SYNTHETIC_SIZE = 256
 
 
@@ -48,6 +51,7 @@ class SegmentationData(pl.LightningDataModule):
         size: side of the network's input, in pixels.
         truth_size: side of the masks that validation and test measure against.
         batch_size: images per process and step.
+        balance: "tone" draws training images on tan, brown and dark backgrounds three times an epoch.
         recipe: augmentation, a name in :data:`skinlesion.data.transforms.RECIPES`.
         normalization: ``minmax`` or ``minmax255`` (A32).
         seed: of order and augmentation.
@@ -75,6 +79,7 @@ class SegmentationData(pl.LightningDataModule):
         truth_size: int = TRUTH_SIZE,
         batch_size: int = 8,
         recipe: str = "paper",
+        balance: Balance = "none",
         normalization: Normalization = "minmax",
         seed: int = 42,
         num_workers: int = 0,
@@ -101,15 +106,15 @@ class SegmentationData(pl.LightningDataModule):
         self.size, self.truth_size, self.batch_size = size, truth_size, batch_size
         self.normalization, self.seed, self.num_workers = normalization, seed, num_workers
         self.cache_dir = cache_dir
-        self.transform = TrainingTransform(recipe, seed)
+        self.transform, self.balance = TrainingTransform(recipe, seed, size), balance
         self._parts: dict[str, LesionDataset] = {}
         self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
 
     def prepare_data(self) -> None:
         """Fill the cache; Lightning calls this in one process of each machine, before the others go on."""
         if not self.in_memory:
-            self._arrays(self.size)
-            self._arrays(self.truth_size)
+            self._arrays(*self._sizes("train"))
+            self._arrays(*self._sizes("val"))
 
     def notes(self) -> list[str]:
         """Which folders the parts come from, what was left out, what is odd about the masks; after `prepare_data`."""
@@ -126,11 +131,13 @@ class SegmentationData(pl.LightningDataModule):
             raise SkinlesionError(f"Unknown part {name!r}: choose one of {', '.join(PARTS)}.")
         if name not in self._parts:
             training = name == "train"
-            images, masks = self._arrays(self.size if training else self.truth_size)
+            images, masks = self._arrays(*self._sizes(name))
             ids = self.manifest.parts[name]
             if not ids:
                 raise SkinlesionError(f"The part {name} of this split is empty.")
             row_of = {sample.id: row for row, sample in enumerate(self.pool)}
+            if training and self.balance == "tone":
+                ids = tuple(id for id in ids for _ in range(_draws(images[row_of[id]], masks[row_of[id]])))
             self._parts[name] = LesionDataset(
                 images,
                 masks,
@@ -163,13 +170,20 @@ class SegmentationData(pl.LightningDataModule):
             drop_last=training and self.batch_size > 1 and alone,
         )
 
-    def _arrays(self, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
+    def _sizes(self, name: str) -> tuple[int, int]:
+        """Sides of a part's images and masks: training's before augmentation, those that are measured as measured."""
+        if name == "train":
+            size = source_size(self.transform.recipe, self.size)
+            return size, size
+        return self.size, self.truth_size
+
+    def _arrays(self, size: int, mask_size: int) -> tuple[np.ndarray, np.ndarray]:
         if self.in_memory:
             self._drawn = self._drawn or _draw(self.pool)
-            images = [resize_image(image, (self.size, self.size)) for image, _ in self._drawn]
+            images = [resize_image(image, (size, size)) for image, _ in self._drawn]
             masks = [resize_mask(mask, (mask_size, mask_size)) for _, mask in self._drawn]
             return np.stack(images), np.stack(masks)
-        return cached_arrays(self.pool, self.size, self.cache_dir, mask_size=mask_size)
+        return cached_arrays(self.pool, size, self.cache_dir, mask_size=mask_size)
 
 
 def _find_pool(
@@ -183,6 +197,11 @@ def _find_pool(
         names = [f"synthetic-{number:05d}" for number in range(synthetic_count)]
         return [Sample(name, Path(name), None) for name in names]
     raise SkinlesionError(f"{dataset} needs a root: the folder that holds the data (--root).")
+
+
+def _draws(image: np.ndarray, mask: np.ndarray) -> int:
+    """How often an epoch shows a training image, balanced by tone."""
+    return _DARKER_DRAWS if groups.tone(groups.typology_angle(image, mask)) in ("tan", "brown", "dark") else 1
 
 
 def _draw(pool: Sequence[Sample]) -> list[tuple[np.ndarray, np.ndarray]]:

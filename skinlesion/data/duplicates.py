@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from skinlesion.data.groups import joined
 from skinlesion.data.images import read_image
+from skinlesion.data.same_lesion import joined
 from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 

@@ -1,137 +1,156 @@
-"""Which images belong together: several of one lesion or one patient, which must stay on one side of a split.
+r"""Groups of images by what makes them hard: skin tone, size of the lesion, whether it touches the frame, diagnosis.
 
-``groups.csv`` beside the data has a column of image names and one or more columns of groups, as HAM10000's metadata
-do::
+The individual typology angle (Chardin et al., https://doi.org/10.1111/j.1467-2494.1991.tb00561.x) grades skin by its
+color in CIE L*a*b*:
 
-    image_id,lesion_id
-    ISIC_0027419,HAM_0000118
-    ISIC_0025030,HAM_0000118
+.. math:: \mathrm{ITA} = \arctan\frac{L^* - 50}{b^*} \cdot \frac{180}{\pi}
+
+Here it is read from the image's own background, so it is a property of the image and not of a person: lamps, white
+balance and exposure move it as much as skin does, and a lesion that fills the frame leaves little to read it from.
 """
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from skinlesion.data.decoding import IMAGE_SUFFIXES
-from skinlesion.data.sample import Sample
+import cv2
+import numpy as np
+
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import replacing
-from skinlesion.text import printable, table_writer
 
-FILE = "groups.csv"
-_IMAGE_COLUMNS = ("image", "image_id", "image_name", "isic_id", "id", "file", "filename", "name")
-_GROUP_COLUMNS = ("group", "group_id", "lesion", "lesion_id", "patient", "patient_id", "case", "case_id")
-_MAX_BYTES = 50_000_000
+# Name and lowest angle in degrees, from light to dark (Del Bino and Bernerd, https://doi.org/10.1111/bjd.12529).
+TONES = (
+    ("very light", 55.0),
+    ("light", 41.0),
+    ("intermediate", 28.0),
+    ("tan", 10.0),
+    ("brown", -30.0),
+    ("dark", -91.0),
+)
+# Name and lowest fraction of the image that is lesion, from small to large.
+SIZES = (("under 5 %", 0.0), ("5 to 20 %", 0.05), ("20 to 50 %", 0.2), ("over 50 %", 0.5))
+Balance = Literal["none", "tone"]  # which groups training sees more often than they occur
+UNKNOWN = "unknown"
+GROUPS = ("tone", "size", "border", "diagnosis")
+
+_SIDE = 128  # pixels; a median over the background needs no more
+_MARGIN = 0.05  # of the side: the lesion's halo is not background
+_DARK_CORNER = 20.0  # L*: the microscope's black frame, hair and ink
+_LEAST = 0.01  # part of the image that must be background
 
 
-def with_groups(samples: Sequence[Sample], path: Path) -> list[Sample]:
-    """The samples with their groups from a table. Images that it doesn't name stay alone.
+def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
+    """The individual typology angle of an image's background.
 
-    Raises:
-        SkinlesionError: it cannot be read, has no column for images or groups, or names none of these images.
+    The background is what lies 5 % of the side away from the lesion and is lighter than L* = 20; the angle is taken of
+    its median L* and b*.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        mask: bool (H, W), the lesion.
+
+    Returns:
+        Degrees in [-90, 90], large for light skin; NaN where less than 1 % of the image is background.
     """
-    named = read_groups(path)
-    links: list[tuple[str, str]] = []
-    first: dict[tuple[int, str], str] = {}
-    by_name = {sample.image.stem: sample.id for sample in samples} | {sample.id: sample.id for sample in samples}
-    known = 0
-    for name, values in named:
-        id = by_name.get(name)
-        if id is None:
-            continue
-        known += 1
-        for column, value in enumerate(values):
-            if value:
-                links.append((first.setdefault((column, value), id), id))
-    if not known:
-        raise SkinlesionError(
-            f"{printable(path)} names none of the images ({printable(named[0][0]) if named else 'it is empty'}, ...): "
-            "its first column must hold their file names."
-        )
-    together = [members for members in joined([sample.id for sample in samples], links) if len(members) > 1]
-    group_of = {id: members[0] for members in together for id in members}
-    return [replace(sample, group=group_of.get(sample.id)) for sample in samples]
+    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    lesion = cv2.resize(mask.astype(np.uint8), (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST)
+    width = 2 * round(_MARGIN * _SIDE) + 1
+    near = cv2.dilate(lesion, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)  # L* in [0, 100], a* and b* signed
+    background = lab[(near == 0) & (lab[..., 0] > _DARK_CORNER)]
+    if len(background) < _LEAST * _SIDE**2:
+        return float("nan")
+    lightness, _, yellow = np.median(background, axis=0)
+    return float(np.degrees(np.arctan2(lightness - 50, max(float(yellow), 1e-6))))
 
 
-def read_groups(path: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """Image name without suffix -> its groups, one for each column of groups.
+def tone(angle: float) -> str:
+    """The name of an angle's group in `TONES`; "unknown" for NaN."""
+    return UNKNOWN if np.isnan(angle) else next(name for name, least in TONES if angle >= least)
+
+
+def size(mask: np.ndarray) -> str:
+    """The name in `SIZES` of a mask's share of the image, whose bounds belong to the larger group."""
+    share = float(mask.mean())
+    return [name for name, least in SIZES if share >= least][-1]
+
+
+def border(mask: np.ndarray) -> str:
+    """Whether the lesion reaches the outermost row or column of pixels."""
+    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return "touches the frame" if edge.any() else "inside the frame"
+
+
+def read_diagnoses(path: str | Path) -> dict[str, str]:
+    """Diagnoses by image id from a `metadata.csv`.
+
+    Columns are `id` (or `image_id`, `isic_id`, `image`) and either `diagnosis` (or `dx`) or the two flags of ISIC
+    2017, `melanoma` and `seborrheic_keratosis`, whose zeros mean a nevus.
 
     Raises:
-        SkinlesionError: it cannot be read, or has no such columns.
+        SkinlesionError: the file cannot be read or has no such columns.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep two columns of it.")
-        rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
-    except OSError as error:
-        raise SkinlesionError(f"{printable(path)} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SkinlesionError(f"{printable(path)} is not a CSV table in UTF-8 ({error}); save it as one.") from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    image = next((header.index(name) for name in _IMAGE_COLUMNS if name in header), None)
-    groups = [place for place, name in enumerate(header) if name in _GROUP_COLUMNS and place != image]
-    if image is None or not groups:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SkinlesionError(f"{path} cannot be read as a table ({error}).") from error
+    columns = set(rows[0]) if rows else set()
+    id = next((name for name in ("id", "image_id", "isic_id", "image") if name in columns), None)
+    named = next((name for name in ("diagnosis", "dx") if name in columns), None)
+    if id is None or (named is None and not {"melanoma", "seborrheic_keratosis"} <= columns):
         raise SkinlesionError(
-            f"{printable(path)} needs a header with a column of images ({', '.join(_IMAGE_COLUMNS[:4])}, ...) and one "
-            f"of groups ({', '.join(_GROUP_COLUMNS[1:6:2])}, ...); found {printable(', '.join(header[:6])) or 'none'}."
+            f"{path} has no diagnoses: it needs a column `id` and either `diagnosis` or the flags `melanoma` and "
+            "`seborrheic_keratosis`."
         )
-    wide = [row for row in rows[1:] if len(row) > max(image, *groups)]
-    return [(_stem(row[image]), tuple(_text(row[place]) for place in groups)) for row in wide]
+    return {row[id]: (row[named] or UNKNOWN if named else _flagged(row)) for row in rows}
 
 
-def write_groups(path: Path, groups: Iterable[Sequence[str]]) -> None:
-    """Write groups of image names as a table that `read_groups` reads; whole or not at all.
+def _flagged(row: Mapping[str, Any]) -> str:
+    for flag in ("melanoma", "seborrheic_keratosis"):
+        if str(row[flag]).strip() in ("1", "1.0", "true", "True"):
+            return flag.replace("_", " ")
+    return "nevus"
+
+
+class GroupOf:
+    """Collects what groups images fall into.
+
+    Args:
+        by: any of `GROUPS`.
+        diagnoses: the diagnosis of each id, for "diagnosis".
 
     Raises:
-        SkinlesionError: it cannot be written.
+        SkinlesionError: an unknown kind of group, or diagnoses are asked for and there are none.
     """
-    with replacing(path) as temporary, temporary.open("x", encoding="utf-8", newline="") as file:
-        writer = table_writer(file)
-        writer.writerow(["image", "group"])
-        for number, members in enumerate(groups, start=1):
-            for name in members:
-                writer.writerow([name, f"group-{number:04d}"])
+
+    def __init__(self, by: Sequence[str], diagnoses: Mapping[str, str]) -> None:
+        for each in by:
+            if each not in GROUPS:
+                raise SkinlesionError(f"Images cannot be grouped by {each!r}; choose among {', '.join(GROUPS)}.")
+        if "diagnosis" in by and not diagnoses:
+            raise SkinlesionError("There are no diagnoses to group by: put a metadata.csv beside the images.")
+        self.by, self.diagnoses = tuple(dict.fromkeys(by)), diagnoses
+        self.found: dict[str, tuple[str, ...]] = {}
+
+    def add(self, id: str, image: np.ndarray, mask: np.ndarray) -> None:
+        """Note the groups of an image, uint8 (H, W, 3), with its mask, bool of any size and the same frame."""
+        find = {
+            "tone": lambda: tone(typology_angle(image, mask)),
+            "size": lambda: size(mask),
+            "border": lambda: border(mask),
+            "diagnosis": lambda: self.diagnoses.get(id, UNKNOWN),
+        }
+        self.found[id] = tuple(find[each]() for each in self.by)
+
+    def of(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """By each kind of group, the names of the given images' groups."""
+        return {each: [self.found[id][i] for id in ids] for i, each in enumerate(self.by)}
 
 
-def joined(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Join ids that are linked by pairs, directly or through others (union-find); each group sorted.
-
-    Pairs of absent ids are ignored.
-    """
-    ids = sorted(ids)
-    parent = {id: id for id in ids}
-
-    def find(id: str) -> str:
-        while parent[id] != id:
-            parent[id] = parent[parent[id]]
-            id = parent[id]
-        return id
-
-    for a, b in pairs:
-        if a in parent and b in parent:
-            parent[find(a)] = find(b)
-    groups: dict[str, list[str]] = {}
-    for id in ids:
-        groups.setdefault(find(id), []).append(id)
-    return list(groups.values())
-
-
-def group_pairs(samples: Iterable[Sample]) -> list[tuple[str, str]]:
-    """Links between the ids of each group."""
-    first: dict[str, str] = {}
-    return [(first.setdefault(s.group, s.id), s.id) for s in samples if s.group is not None]
-
-
-def _stem(name: str) -> str:
-    name = _text(name)
-    suffix = Path(name).suffix
-    name = name.replace("\\", "/").rpartition("/")[2]
-    return name[: len(name) - len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def _text(value: str) -> str:
-    """A cell without the apostrophe that `skinlesion.text.cell` puts before what looks like a formula."""
-    value = value.strip()
-    return value[1:] if value[:1] == "'" and value[1:2] in ("=", "+", "-", "@") else value
+def in_order(by: str, names: Sequence[str]) -> list[str]:
+    """Group names as a table lists them: light to dark, small to large, else by the alphabet; unknown last."""
+    known = {"tone": [name for name, _ in TONES], "size": [name for name, _ in SIZES]}.get(by, sorted(set(names)))
+    order = [name for name in known if name != UNKNOWN] + [UNKNOWN]
+    return [name for name in order if name in names]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skinlesion.data.folder_layouts import describe_part, find_folder_dataset, folders_by_role, join
-from skinlesion.data.groups import FILE, with_groups
 from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules
 from skinlesion.data.pairing import listing, pair_dataset, pair_folders
+from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable

@@ -39,6 +39,11 @@ class DataSource:
         """How the masks are read."""
         return MaskRules(self.mask_threshold, self.resize_masks, self.invert_masks)
 
+    @property
+    def folder(self) -> Path:
+        """Where tables about the images lie: in --root, otherwise beside --images."""
+        return self.root or (self.images.absolute().parent if self.images else Path())
+
     def find(self, dataset: str) -> Dataset:
         """List the pairs; no image is opened.
 

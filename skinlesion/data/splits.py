@@ -18,8 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from skinlesion.data.groups import group_pairs, joined
 from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, find_samples
+from skinlesion.data.same_lesion import group_pairs, joined
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
 

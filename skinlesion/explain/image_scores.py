@@ -75,7 +75,7 @@ def examine(id: str, probability: NDArray[np.float32], truth: NDArray[np.bool_],
     mask = probability >= threshold
     return Case(
         id,
-        confusion_counts(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None])[0].numpy(),
+        confusion_counts(torch.tensor(mask)[None], torch.tensor(truth)[None])[0].numpy(),
         everywhere,
         boundary_f1(mask, truth, max(truth.shape) * BOUNDARY_TOLERANCE),
         average_surface_distance(mask, truth),

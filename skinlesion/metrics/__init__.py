@@ -6,7 +6,7 @@ All scores are fractions in [0, 1]; distances are in pixels.
 
 from skinlesion.metrics.boundary import average_surface_distance, boundary_f1, hausdorff_distance
 from skinlesion.metrics.calibration import CalibrationCurve, calibration_curve
-from skinlesion.metrics.counts import confusion_counts, ratios
+from skinlesion.metrics.counts import confusion_counts, ratios, thresholded_jaccard
 from skinlesion.metrics.intervals import (
     Difference,
     PermutationTest,
@@ -34,4 +34,5 @@ __all__ = [
     "pooled_permutation",
     "ratios",
     "summarize",
+    "thresholded_jaccard",
 ]

@@ -65,5 +65,22 @@ def ratios(counts: ArrayLike) -> dict[str, NDArray[np.float64]]:
     }
 
 
+def thresholded_jaccard(counts: ArrayLike, least: float = 0.65) -> NDArray[np.float64]:
+    """The ISIC 2018 challenge's score of an image: its IoU, or 0 where that is below 0.65.
+
+    The challenge (https://arxiv.org/abs/1902.03368) ranks by the mean over images: below 0.65 experts mostly found that
+    a segmentation had failed.
+
+    Args:
+        counts: ``(..., 4)`` pixels ``(TP, FP, FN, TN)``.
+        least: IoU that an image must reach.
+
+    Returns:
+        ``(...)`` scores in [0, 1].
+    """
+    iou = ratios(counts)["iou"]
+    return np.where(iou >= least, iou, 0.0)
+
+
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(part, whole, out=np.ones_like(whole), where=whole > 0)

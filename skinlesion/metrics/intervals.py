@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.metrics.counts import ratios
+from skinlesion.metrics.counts import ratios, thresholded_jaccard
 
 
 class Difference(NamedTuple):
@@ -52,7 +52,9 @@ def bootstrap_intervals(
         SkinlesionError: No image.
     """
     counts = _checked_counts(per_image_counts)
-    values = ratios(counts) | ({} if boundary_f1 is None else {"boundary_f1": np.asarray(boundary_f1, float)})
+    values = ratios(counts) | {"thresholded_jaccard": thresholded_jaccard(counts)}
+    if boundary_f1 is not None:
+        values["boundary_f1"] = np.asarray(boundary_f1, float)
     weights = _resamples(len(counts), n, seed)
 
     def interval(scores: NDArray[np.float64]) -> list[float]:

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.metrics.boundary import boundary_f1
-from skinlesion.metrics.counts import confusion_counts, ratios
+from skinlesion.metrics.counts import confusion_counts, ratios, thresholded_jaccard
 from skinlesion.metrics.intervals import bootstrap_intervals
 
 
@@ -34,8 +34,8 @@ class ScoreTable(NamedTuple):
         return {name: float(value) for name, value in ratios(self.counts.sum(0)).items()}
 
     def per_image(self) -> dict[str, NDArray[np.float64]]:
-        """Scores of each image, ``(images,)``, with ``boundary_f1`` where it was asked for."""
-        values = ratios(self.counts)
+        """Scores of each image, ``(images,)``: `ratios`, `thresholded_jaccard`, ``boundary_f1`` where asked for."""
+        values = ratios(self.counts) | {"thresholded_jaccard": thresholded_jaccard(self.counts)}
         return values if self.boundary_f1 is None else values | {"boundary_f1": self.boundary_f1.astype(float)}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from skinlesion.data.groups import Balance
 from skinlesion.data.images import Normalization
 from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.source import DataSource
@@ -72,8 +73,11 @@ class TrainConfig:
     """Side of the masks that validation measures against; predictions are resized to it."""
     synthetic_count: int = 64
     """How many images to draw for --data synthetic without --root."""
-    augmentation: Literal["none", "paper", "strong"] = "paper"
-    """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too."""
+    augmentation: Literal["none", "paper", "strong", "zoom", "skin"] = "paper"
+    """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too; zoom: strong with crops around
+    the lesion, magnified 0.8 to 2.2 times and stretched by up to 30 %."""
+    balance: Balance = "none"
+    """tone: show images on tan, brown and dark backgrounds three times an epoch."""
     normalize: Normalization = "minmax"
     """Per-image minimum and maximum to [0, 1], or to [0, 255] as VM-UNet does (A32)."""
     cache_dir: Path | None = None

@@ -168,6 +168,7 @@ def _make_data(config: TrainConfig) -> SegmentationData:
         truth_size=config.truth_size,
         batch_size=config.part_size,
         recipe=config.augmentation,
+        balance=config.balance,
         normalization=config.normalize,
         seed=config.seed,
         num_workers=config.num_workers,

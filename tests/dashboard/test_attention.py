@@ -47,13 +47,16 @@ def test_the_sharpest_channel(open_app, texts, weights_folder):
     assert f"S2, gates of channel {gates(weights_folder)['S2'].strongest}" in texts(app)
 
 
-def test_keys_walk_through_skips_and_channels_without_looking_again(open_app, texts, looked):
-    app = open_app("attention", weights="random")
+def test_keys_walk_through_skips_and_channels_without_looking_again(open_app, texts, looked, weights_folder):
+    s3 = gates(weights_folder)["S3"]
+    app = open_app("attention", weights="random", sample="ISIC_0012434")
     before = len(looked)
     app.button(key="next-skip").click().run()
     assert "S3, mean gates" in texts(app)
     app.button(key="next-channel").click().run()
-    assert "S3, gates of channel 1" in texts(app)
+    assert f"S3, gates of channel {s3.strongest}" in texts(app)
+    app.button(key="next-channel").click().run()
+    assert f"S3, gates of channel {(s3.strongest + 1) % s3.gate_h.shape[1]}" in texts(app)
     assert app.query_params["skip"] == "S3"
     assert len(looked) == before
 

@@ -77,7 +77,7 @@ def test_other_weights_must_have_gates_too(view):
 
 def test_channels_of_two_networks_are_paired_by_rank(open_app, texts, weights_folder, tmp_path, monkeypatch):
     torch.manual_seed(4)
-    small = {"dim": 8, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
+    small = {"dim": 16, "depths": (1, 1, 1), "decoder_depths": (1, 1, 1), "d_state": 4}
     save_checkpoint(tmp_path / "second.safetensors", create_model("tiny", **small), {**CARD, "seed": 2})
     shutil.copy(weights_folder / "random.safetensors", tmp_path)
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))

@@ -72,7 +72,7 @@ def test_the_numbers_are_those_of_the_command_line(open_app, local, weights_fold
     assert shown["IoU, pooled"] == f"{report['pooled']['iou']:.3f}"
     assert shown["DSC, pooled"] == f"{report['pooled']['dsc']:.3f}"
     assert shown["IoU, mean"] == f"{report['per_image']['iou']['mean']:.3f}"
-    assert shown["Boundary F1"] == f"{report['per_image']['boundary_f1']['mean']:.3f}"
+    assert shown["Boundary F1, mean"] == f"{report['per_image']['boundary_f1']['mean']:.3f}"
 
 
 def test_the_worst_comes_first_and_another_order_changes_it(open_app, texts):

@@ -1,8 +1,10 @@
 """The scan: a token's reading, Delta, the routes, how far a network sees, and links."""
 
 import pytest
+import torch
 
-from skinlesion import explain
+from skinlesion import create_model, explain
+from skinlesion.checkpoint import save_checkpoint
 
 
 def button(app, label):
@@ -49,8 +51,13 @@ def test_how_far_a_network_sees(open_app, texts, weights):
     assert f"{other} " in texts(app).split("The square holds half of it")[1]
 
 
-def test_a_pixel_that_depends_on_nothing_is_an_error_in_the_page(open_app):
-    app = open_app("scan", weights="unet", sample="ISIC_0012434")  # its random weights give a constant there
+def test_a_pixel_that_depends_on_nothing_is_an_error_in_the_page(open_app, tmp_path, monkeypatch):
+    constant = create_model("unet", dim=4)
+    torch.nn.init.zeros_(constant.head.weight)
+    card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}, "threshold": 0.5}
+    save_checkpoint(tmp_path / "constant.safetensors", constant, card)
+    monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))
+    app = open_app("scan", weights="constant", sample="ISIC_0012434")
     button(app, "Measure, beside").click().run()
     assert not app.exception
     assert "Mark another pixel" in app.error[0].value

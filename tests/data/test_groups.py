@@ -1,83 +1,99 @@
-"""Images of one lesion stay on one side of every split."""
+"""Groups of images: the typology angle against another conversion to L*a*b*, bounds, and diagnoses from files."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from skimage.color import lab2rgb, rgb2lab
 
-from skinlesion.data.groups import read_groups, with_groups, write_groups
-from skinlesion.data.sample import Sample
-from skinlesion.data.source import describe_split
-from skinlesion.data.splits import PARTS, make_manifest
+from skinlesion.data import groups
 from skinlesion.errors import SkinlesionError
 
-
-def samples(count: int, part: str | None = None) -> list[Sample]:
-    return [Sample(f"s{number:03d}", Path(f"s{number:03d}.jpg"), Path("m"), part) for number in range(count)]
+LESION = np.hypot(*np.ogrid[-32:32, -32:32]) < 12
 
 
-def sides(manifest, group_of: dict[str, str]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for part in PARTS:
-        for id in manifest.parts[part]:
-            if id in group_of:
-                found.setdefault(group_of[id], set()).add(part)
-    return found
+def picture(skin: tuple[int, int, int], lesion: tuple[int, int, int] = (70, 40, 30)) -> np.ndarray:
+    return np.where(LESION[..., None], lesion, skin).astype(np.uint8)
 
 
-@given(st.lists(st.integers(0, 12), min_size=30, max_size=60), st.integers(0, 9))
-def test_no_split_divides_a_group(tmp_path_factory, lesions, seed):
-    path = tmp_path_factory.mktemp("groups") / "groups.csv"
-    rows = [f"s{number:03d}.jpg,HAM_{lesion}" for number, lesion in enumerate(lesions)]
-    path.write_text("image_id,lesion_id\n" + "\n".join(rows))
-    data = with_groups(samples(len(lesions) + 40), path)
-    manifest = make_manifest(data, "folder", "random", seed)
-    group_of = {sample.id: sample.group for sample in data if sample.group}
-    assert all(len(parts) == 1 for parts in sides(manifest, group_of).values())
-    assert sorted(id for ids in manifest.parts.values() for id in ids) == [sample.id for sample in data]
+@pytest.mark.parametrize("skin", [(240, 210, 195), (200, 150, 120), (130, 90, 65), (90, 60, 45)])
+def test_the_angle_is_that_of_the_skin(skin: tuple[int, int, int]) -> None:
+    lightness, _, yellow = rgb2lab(np.array([[skin]], np.uint8))[0, 0]
+    expected = np.degrees(np.arctan((lightness - 50) / yellow))
+    assert groups.typology_angle(picture(skin), LESION) == pytest.approx(expected, abs=0.5)  # 8-bit colors
 
 
-def test_columns_of_lesions_and_patients_are_joined(tmp_path):
-    path = tmp_path / "HAM.csv"
-    path.write_text("lesion_id,image_id,dx,patient_id\nL1,s000,nv,P1\nL2,s001,nv,P1\nL2,s002,mel,\nL3,s003,nv,P9\n")
-    groups = [sample.group for sample in with_groups(samples(5), path)]
-    assert groups[0] == groups[1] == groups[2] is not None
-    assert groups[3] is groups[4] is None
+def test_neither_lesion_nor_halo_nor_black_corner_counts() -> None:
+    skin = (220, 180, 150)
+    plain = groups.typology_angle(picture(skin), LESION)
+    image = picture(skin, lesion=(20, 200, 20))
+    near = np.hypot(*np.ogrid[-32:32, -32:32]) < 14
+    image[near & ~LESION] = (255, 0, 255)
+    image[:12, :20] = 0
+    assert groups.typology_angle(image, LESION) == pytest.approx(plain, abs=0.5)
 
 
-def test_parts_that_divide_a_group_are_said(tmp_path):
-    path = tmp_path / "groups.csv"
-    path.write_text("image,group\ns000,x\ns011,x\n")
-    data = [*samples(10, "train"), *(Sample(s.id, s.image, s.mask, "test") for s in samples(20)[10:])]
-    data = with_groups(data, path)
-    said = describe_split(make_manifest(data, "folder", "official"), data)
-    assert any("1 groups have images in more than one part" in line for line in said)
+def test_an_image_without_background_has_no_tone() -> None:
+    angle = groups.typology_angle(picture((220, 180, 150)), np.ones((64, 64), bool))
+    assert np.isnan(angle)
+    assert groups.tone(angle) == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("angle", "name"),
     [
-        ("", "needs a header"),
-        ("a,b\n1,2\n", "needs a header"),
-        ("image,group\nother,x\n", "names none of the images"),
-        (b"image,group\n\xff\xfe,x\n", "UTF-8"),
+        (90, "very light"),
+        (55, "very light"),
+        (54.9, "light"),
+        (41, "light"),
+        (30, "intermediate"),
+        (10, "tan"),
+        (-30, "brown"),
+        (-31, "dark"),
+        (-90, "dark"),
     ],
 )
-def test_tables_that_cannot_be_used(tmp_path, text, message):
-    path = tmp_path / "groups.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(SkinlesionError, match=message):
-        with_groups(samples(3), path)
+def test_tones_by_their_published_bounds(angle: float, name: str) -> None:
+    assert groups.tone(angle) == name
 
 
-def test_written_groups_are_read_back_even_with_odd_names(tmp_path):
-    write_groups(tmp_path / "groups.csv", [["a", "=b"], ["-c", "d"]])
-    assert "'=b" in (tmp_path / "groups.csv").read_text()
-    assert [name for name, _ in read_groups(tmp_path / "groups.csv")] == ["a", "=b", "-c", "d"]
+def test_every_tone_can_be_met() -> None:
+    """From white to black, in the order of the table."""
+    lab = np.stack(np.broadcast_arrays(np.linspace(95, 26, 200), 12.0, 18.0), axis=-1)[None]
+    skins = (lab2rgb(lab)[0] * 255).round().astype(np.uint8)
+    met = [groups.tone(groups.typology_angle(picture(tuple(skin)), LESION)) for skin in skins]
+    assert list(dict.fromkeys(met)) == [name for name, _ in groups.TONES]
 
 
-def test_one_group_of_everything_cannot_be_split(tmp_path):
-    (tmp_path / "g.csv").write_text("image,group\n" + "".join(f"s{n:03d},x\n" for n in range(10)))
-    with pytest.raises(SkinlesionError, match="without dividing a group"):
-        make_manifest(with_groups(samples(10), tmp_path / "g.csv"), "folder")
+@pytest.mark.parametrize(
+    ("share", "name"), [(0, "under 5 %"), (0.05, "5 to 20 %"), (0.2, "20 to 50 %"), (1, "over 50 %")]
+)
+def test_sizes(share: float, name: str) -> None:
+    mask = np.zeros((20, 20), bool)
+    mask.flat[: round(400 * share)] = True
+    assert groups.size(mask) == name
+
+
+def test_the_border_is_the_outermost_pixel() -> None:
+    assert groups.border(LESION) == "inside the frame"
+    for place in ((0, 3), (-1, 3), (3, 0), (3, -1)):
+        mask = LESION.copy()
+        mask[place] = True
+        assert groups.border(mask) == "touches the frame"
+
+
+def test_diagnoses_of_isic_2017_and_of_others(tmp_path: Path) -> None:
+    table = tmp_path / "metadata.csv"
+    table.write_text("id,melanoma,seborrheic_keratosis\na,1,0\nb,0,1\nc,0,0\n", "utf-8")
+    assert groups.read_diagnoses(table) == {"a": "melanoma", "b": "seborrheic keratosis", "c": "nevus"}
+    table.write_text("image_id,dx\na,nv\nb,\n", "utf-8-sig")
+    assert groups.read_diagnoses(table) == {"a": "nv", "b": "unknown"}
+
+
+@pytest.mark.parametrize("content", [b"", b"id\na\n", b"dx\nnv\n", b"\xff\xfe\x00", None])
+def test_a_table_without_diagnoses_is_an_error_that_names_it(tmp_path: Path, content: bytes | None) -> None:
+    table = tmp_path / "metadata.csv"
+    if content is not None:
+        table.write_bytes(content)
+    with pytest.raises(SkinlesionError, match=r"metadata\.csv"):
+        groups.read_diagnoses(table)

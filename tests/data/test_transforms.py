@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinlesion.data.images import normalize
-from skinlesion.data.transforms import RECIPES, TrainingTransform
+from skinlesion.data.transforms import RECIPES, SkinTone, TrainingTransform, Window, source_size
 from skinlesion.errors import SkinlesionError
 
 RANDOM = np.random.default_rng(0)
@@ -13,14 +13,14 @@ MASK = np.hypot(*np.mgrid[-20:28, -24:24]) < 12
 
 
 def draw(recipe: str, index: int = 0, epoch: int = 0, seed: int = 0, image=IMAGE, mask=MASK):
-    return TrainingTransform(recipe, seed)(image, mask, epoch=epoch, index=index)
+    return TrainingTransform(recipe, seed, 48)(image, mask, epoch=epoch, index=index)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_draw_depends_on_seed_epoch_and_index_alone(recipe):
-    transform = TrainingTransform(recipe, 5)
+    transform = TrainingTransform(recipe, 5, 48)
     expected = {key: transform(IMAGE, MASK, epoch=key[0], index=key[1]) for key in [(0, 0), (0, 1), (3, 0), (3, 1)]}
-    for other in (TrainingTransform(recipe, 5), pickle.loads(pickle.dumps(transform))):
+    for other in (TrainingTransform(recipe, 5, 48), pickle.loads(pickle.dumps(transform))):
         for (epoch, index), (image, mask) in reversed(expected.items()):
             again = other(IMAGE, MASK, epoch=epoch, index=index)
             np.testing.assert_array_equal(again[0], image)
@@ -136,3 +136,66 @@ def test_strong_leaves_no_empty_corners_and_changes_color():
 def test_an_unknown_recipe_lists_the_valid_ones():
     with pytest.raises(SkinlesionError, match=r"'heavy'.*none, paper, strong"):
         TrainingTransform("heavy")
+
+
+def windows(mask, n=200, size=32):
+    """The cuts of a picture that shows its own mask."""
+    image = np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    return [Window()(image, mask, size, np.random.default_rng(seed)) for seed in range(n)]
+
+
+@pytest.mark.parametrize("shape", [(60, 60), (40, 90)])
+def test_a_window_keeps_image_and_mask_together_and_the_lesion_in_view(shape):
+    mask = np.hypot(*np.ogrid[-10 : shape[0] - 10, -30 : shape[1] - 30]) < 8
+    for image, cut in windows(mask):
+        assert image.shape == (32, 32, 3)
+        assert cut.shape == (32, 32)
+        assert ((image[..., 0] > 127) == cut).mean() > 0.9
+        assert cut.any()
+
+
+def test_windows_range_over_zoom_and_aspect():
+    mask = np.zeros((128, 128), bool)
+    mask[56:72, 56:72] = True
+    sides = np.array([(cut.any(1).sum(), cut.any(0).sum()) for _, cut in windows(mask, size=128)]) / 16
+    zoom, aspect = np.sqrt(sides.prod(1)), sides[:, 0] / sides[:, 1]
+    assert 0.75 < zoom.min() < 0.95
+    assert 1.9 < zoom.max() < 2.35
+    assert aspect.min() < 0.85
+    assert 1.2 < aspect.max() < 1.45
+
+
+def test_a_window_does_not_cut_most_of_a_large_lesion_away():
+    mask = np.zeros((100, 100), bool)
+    mask[10:90, 10:90] = True
+    shares = [cut.mean() for _, cut in windows(mask)]
+    assert min(shares) > 0.35  # nothing but skin is never shown
+    assert np.mean(np.array(shares) < 1) > 0.9  # and the border nearly always
+
+
+def test_a_window_of_an_image_without_lesion_stays_near_the_image():
+    assert all(not cut.any() for _, cut in windows(np.zeros((50, 70), bool)))
+
+
+def test_zooming_in_starts_from_more_pixels():
+    assert source_size("zoom", 100) == 160
+    assert source_size("strong", 100) == 100
+
+
+def test_skin_gets_darker_and_the_lesion_stays_darker_still():
+    mask = np.hypot(*np.ogrid[-32:32, -32:32]) < 15
+    image = np.where(mask[..., None], [110, 70, 50], [230, 190, 170]).astype(np.uint8)
+    recolored = [SkinTone(probability=1)(image, mask, np.random.default_rng(seed)) for seed in range(50)]
+    skin = np.array([each[:4, :4].mean((0, 1)) for each in recolored])  # (50, 3)
+    lesion = np.array([each[30:34, 30:34].mean((0, 1)) for each in recolored])
+    assert (skin <= [230, 190, 170]).all()
+    assert skin[:, 1].min() < 130
+    assert (lesion.mean(1) < skin.mean(1)).all()
+    red, blue = skin[:, 0] / 230, skin[:, 2] / 170
+    assert (blue <= red + 0.01).all()  # melanin takes blue before red
+
+
+@pytest.mark.parametrize("mask", [np.zeros((8, 8), bool), np.ones((8, 8), bool)])
+def test_nothing_is_recolored_where_lesion_or_skin_is_missing(mask):
+    image = RANDOM.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(SkinTone(probability=1)(image, mask, np.random.default_rng(0)), image)

@@ -84,7 +84,7 @@ def test_per_image_scores_are_the_scores_of_each_image():
         alone = table_of(probability[i : i + 1], truth[i : i + 1], ids[i : i + 1])
         for name, values in table.per_image().items():
             assert values[i] == alone.per_image()[name][0], name
-            if name != "boundary_f1":
+            if name in SCORES:
                 assert values[i] == alone.pooled()[name]
 
 
@@ -195,7 +195,7 @@ def test_summary_is_json_with_every_number_a_fraction():
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["n"] == 6
     assert set(summary["pooled"]) == set(SCORES)
-    assert set(summary["per_image"]) == {*SCORES, "boundary_f1"}
+    assert set(summary["per_image"]) == {*SCORES, "thresholded_jaccard", "boundary_f1"}
     iou = table.per_image()["iou"]
     assert summary["per_image"]["iou"] == pytest.approx(
         {"mean": iou.mean(), "median": np.median(iou), "std": iou.std()}
