@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
+_LONGEST = 2000  # characters of a message
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -73,13 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: {error.strerror}.")
 
 
-def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **options: Any) -> Any:
+def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: bool = False, **options: Any) -> Any:
     """Build or call `target` from command-line flags.
 
     Args:
         target: a dataclass or a function.
         args: the flags.
         prog: the command, for messages.
+        pairs: give every switch two flags, --name and --no-name, whatever its default is.
         **options: for `tyro.cli`.
 
     Raises:
@@ -88,6 +90,7 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **optio
     """
     import tyro
 
+    style = () if pairs else (tyro.conf.FlagCreatePairsOff,)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -95,7 +98,7 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **optio
                 target,
                 args=args,
                 prog=prog,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                config=(*style, tyro.conf.OmitArgPrefixes),
                 **options,
             )
     except SystemExit as error:
@@ -175,5 +178,7 @@ def _one_line(box: str) -> str:
 
 def _fail(message: str) -> int:
     sys.stdout.flush()
+    if len(message) > _LONGEST:  # a list of thousands of names says no more than its beginning
+        message = f"{message[:_LONGEST]} ..."
     print(f"skinlesion: {printable(' '.join(message.split()))}", file=sys.stderr)
     return FAILED

@@ -33,6 +33,7 @@ _COLUMNS = (
     *("confidence", "threshold", "tta", "weights"),
 )
 Row = dict[str, str]  # of the table, by column
+MAX_JOBS = 256
 _SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
 
 
@@ -119,8 +120,8 @@ def predict_files(
         KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
     """
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
-    if jobs < 1:
-        raise SkinlesionError(f"--jobs must be at least 1; got {jobs}.")
+    if not 1 <= jobs <= MAX_JOBS:
+        raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
     images = collect_inputs(inputs).images
     out = Path(out)
     table = PredictionTable(out / TABLE, _COLUMNS)

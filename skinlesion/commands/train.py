@@ -24,7 +24,7 @@ def train(args: list[str], *, prog: str) -> None:
     if "--resume" in rest and folder:
         default = TrainConfig.load(Path(folder) / "config.json")
     description = _HELP.format(recipes=", ".join(RECIPES))
-    config = parse(TrainConfig, rest, prog=prog, default=default, description=description)
+    config = parse(TrainConfig, rest, prog=prog, pairs=True, default=default, description=description)
     from skinlesion.training import train as run  # Lightning takes seconds: flags are checked first
 
     result = run(config)

@@ -22,6 +22,8 @@ from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, find_samples
 from skinlesion.data.same_lesion import group_pairs, joined
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
+from skinlesion.schema import read_json
+from skinlesion.text import printable
 
 PARTS = ("train", "val", "test")
 FORMAT = "skinlesion-manifest-1"
@@ -70,13 +72,7 @@ class Manifest:
         Raises:
             SkinlesionError: the file is missing, is no manifest, or was changed after it was saved.
         """
-        try:
-            content = json.loads(Path(path).read_text("utf-8"))
-        except OSError as error:
-            raise SkinlesionError(f"{path}: the manifest cannot be read ({error.strerror}).") from error
-        except ValueError as error:
-            raise SkinlesionError(f"{path} is not a manifest: it is not valid JSON.") from error
-        return cls._from_content(content, str(path))
+        return cls._from_content(read_json(Path(path), Any), printable(path))
 
     def check(self, samples: Iterable[Sample]) -> None:
         """Raise SkinlesionError, naming ids, if the data lack some that this manifest needs."""

@@ -1,7 +1,6 @@
 """Everything that decides a training run, in one object that a command line, a file and a checkpoint can hold."""
 
 import dataclasses
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.source import DataSource
 from skinlesion.errors import SkinlesionError
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.training.config_checks import check_ranges, parse_option
+from skinlesion.schema import read_json
+from skinlesion.text import printable
+from skinlesion.training.config_checks import check_ranges, check_types, parse_option
 from skinlesion.training.recipes import RECIPES
 from skinlesion.training.schedule import Schedule
 
@@ -160,8 +161,12 @@ class TrainConfig:
     """Continue the run in --out where it stopped."""
 
     def __post_init__(self) -> None:
-        if not self.data:
+        if self.data == "":
             object.__setattr__(self, "data", "isic2017" if self.images is None else "folder")
+        for name in _PATHS:
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+        check_types(self)
         check_ranges(self)
         MaskRules(self.mask_threshold)
         if self.warmup_epochs and self.schedule == "onecycle":
@@ -243,9 +248,10 @@ class TrainConfig:
             values = {"device": old} | {name: value for name, value in values.items() if name != "accelerator"}
         valid = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - valid):
-            raise SkinlesionError(f"Unknown training option {', '.join(unknown)}; this version does not know it.")
-        paths = {name: Path(values[name]) for name in _PATHS if values.get(name)}
-        return cls(**{**values, **paths, "model": tuple(values.get("model", ()))})
+            some = printable(", ".join(unknown[:5]))
+            raise SkinlesionError(f"Unknown training option {some}; this version does not know it.")
+        model = values.get("model", ())
+        return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
     @classmethod
     def load(cls, path: Path) -> "TrainConfig":
@@ -255,13 +261,11 @@ class TrainConfig:
             SkinlesionError: the file is missing or is no config.
         """
         try:
-            return cls.from_json(json.loads(path.read_text("utf-8")))
-        except OSError as error:
-            raise SkinlesionError(f"There is no run to resume: {path} cannot be read ({error.strerror}).") from error
-        except SkinlesionError:  # a ValueError too, but it says what is wrong already
-            raise
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SkinlesionError(f"{path} is not the config of a training run ({error}).") from error
+            return cls.from_json(read_json(path, dict[str, Any]))
+        except SkinlesionError as error:
+            label = printable(path)
+            text = str(error) if label in str(error) else f"{label}: {error}"
+            raise SkinlesionError(f"There is no run to resume: {text}") from error
 
     @classmethod
     def from_recipe(cls, recipe: str, **changes: Any) -> "TrainConfig":

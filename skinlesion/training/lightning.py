@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 # What libraries say that neither this program nor its user can act on.
 _NOISE = (
+    ".*callbacks used to create the checkpoint.*",  # of a checkpoint that somebody changed
     ".*does not have many workers.*",
     ".*in eval mode at the start of training.*",  # the average of the weights
     ".*LeafSpec.*",  # Lightning against a newer torch

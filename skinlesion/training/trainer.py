@@ -20,19 +20,20 @@ from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
+from skinlesion.schema import mismatch, read_json
 from skinlesion.text import printable
-from skinlesion.training.checkpoint_io import SafeCheckpointIO
+from skinlesion.training.checkpoint_io import SafeCheckpointIO, damaged_checkpoint
 from skinlesion.training.config import NOT_COMPARED, TrainConfig
 from skinlesion.training.device import engine_for, explained, find_device
 from skinlesion.training.duration import duration
 from skinlesion.training.environment import command, describe_environment
 from skinlesion.training.estimate import measure
 from skinlesion.training.figures import save_curves
-from skinlesion.training.history import Row, RunRecord
+from skinlesion.training.history import RECORD_ROW, Row, RunRecord
 from skinlesion.training.lightning import interruptible, quiet
+from skinlesion.training.memory import build_model, check_memory
 from skinlesion.training.module import SegmentationModule
 from skinlesion.training.progress import ProgressReport
-from skinlesion.zoo import create_model
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def train(config: TrainConfig) -> RunResult:
         KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
     first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
+    check_memory(config)
     if first:
         _check_folder(config)
     data = _make_data(config)
@@ -99,12 +101,26 @@ def train(config: TrainConfig) -> RunResult:
             _print_estimate(config, module, data, device)
         trainer = _make_trainer(config, device, record, module)
         with interruptible(trainer):
-            trainer.fit(module, datamodule=data, ckpt_path=last)
+            _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
         save_curves(config.folder / "curves.png", record.history, int(record.best["epoch"]))
         _write_json(config.folder / "result.json", {"selected": record.best, "history": record.history})
     return RunResult(config.folder, record.best_path, record.last_path, record.best, record.history)
+
+
+def _fit(
+    trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, record: RunRecord, last: str | None
+) -> None:
+    """Train; what goes wrong before the first step of a resumed run is the checkpoint's fault."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last)
+    except SkinlesionError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        if last is None or record.started:
+            raise
+        raise damaged_checkpoint(last, f" ({type(error).__name__}: {error})") from error
 
 
 def _check_folder(config: TrainConfig) -> None:
@@ -147,7 +163,7 @@ def _fill_folder(config: TrainConfig, manifest: Manifest, environment: dict[str,
     """Write what is known before the first step; environment.json has an entry for each time the run was started."""
     folder = make_folder(config.folder)
     path = folder / "environment.json"
-    sessions = json.loads(path.read_text("utf-8")) if path.exists() else []
+    sessions = read_json(path, list[dict[str, Any]]) if path.exists() else []
     if not config.resume or config.epochs > TrainConfig.load(_config_path(config)).epochs:
         (folder / "result.json").unlink(missing_ok=True)  # of the shorter run
         _write_json(_config_path(config), config.to_json())
@@ -242,7 +258,7 @@ def _print_estimate(
 
 def _make_model(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
     """The network before its first step and, where it starts from weights, what their card says of their training."""
-    model = create_model(config.preset, **config.model_options())
+    model = build_model(config)
     if config.start_from is None:
         return model, None
     given, card = load_checkpoint(config.start_from)
@@ -278,7 +294,11 @@ def _finished(folder: Path) -> RunResult:
             f"{printable(folder)} is finished, but its best.safetensors is gone: go on with more --epochs, or train "
             "again in another --out."
         )
-    result = json.loads((folder / "result.json").read_text("utf-8"))
+    result = read_json(folder / "result.json", dict[str, Any])
+    if wrong := mismatch(result.get("selected"), RECORD_ROW, "selected") or mismatch(
+        result.get("history"), list[RECORD_ROW], "history"
+    ):
+        raise SkinlesionError(f"{printable(folder / 'result.json')} is damaged: {wrong}. Delete it and resume again.")
     last = folder / "checkpoints" / "last.ckpt"
     return RunResult(folder, folder / "best.safetensors", last, result["selected"], result["history"])
 
