@@ -1,6 +1,5 @@
 """Files for a visitor to keep, made when they are asked for, at the images' own sizes."""
 
-import csv
 import io
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dashboard.predict import Prediction
 from dashboard.text import file_name
 from skinlesion.overlay import encode, overlay
 from skinlesion.segmenter import Segmentation
+from skinlesion.text import table_writer
 
 # As `skinlesion predict` names them.
 _COLUMNS = (
@@ -86,7 +86,7 @@ def _row(name: str, picture: Picture, found: Segmentation, weights: str) -> list
 
 def _table(rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    writer.writerows(rows)
+    writer = table_writer(text)
+    for row in (_COLUMNS, *rows):
+        writer.writerow(row)
     return text.getvalue().encode()

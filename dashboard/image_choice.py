@@ -8,8 +8,9 @@ import numpy as np
 import streamlit as st
 
 from dashboard.text import file_name
+from skinlesion.data.decoding import IMAGE_SUFFIXES
 from skinlesion.data.images import read_image, read_mask, read_size, resize_image, resize_mask
-from skinlesion.data.layouts import Sample, size_mismatch
+from skinlesion.data.sample import Sample, size_mismatch
 from skinlesion.data.samples import bundled_samples
 from skinlesion.errors import SkinlesionError
 from skinlesion.overlay import thumbnail
@@ -19,9 +20,9 @@ MAX_BYTES = 10_000_000
 MAX_PIXELS = 25_000_000
 MAX_FILES = 16
 MAX_TOTAL = 60_000_000  # bytes of one visitor's files in memory
-KINDS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif")
+KINDS = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 LIMITS = (
-    f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif'))}; at most "
+    f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif', 'avif', 'heic'))}; at most "
     f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. "
     "They stay in memory, are shown to you alone, and are gone when you close the page."
 )

@@ -26,11 +26,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from skinlesion.data.images import NORMALIZATIONS
-from skinlesion.domain import Domain
+from skinlesion.card import check_card
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
 from skinlesion.migration import FORMAT, READABLE, migrate
+from skinlesion.text import printable
 from skinlesion.version import __version__
 from skinlesion.zoo import create_model
 
@@ -41,6 +41,8 @@ MAX_WEIGHTS = 250_000_000  # five times the paper's network
 MAX_BLOCKS = 256
 MAX_OPTION = 4096
 _KEY = "skinlesion"
+_MAX_SIDES = 8
+_DTYPES = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *, half: bool = False) -> None:
@@ -64,7 +66,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *,
         "stored_bits": 16 if half else 32,
         "model": {"name": model.name, "config": model.config.to_dict()},  # type: ignore[union-attr, operator]
     }
-    _check_card(card, Path(path))
+    check_card(card, Path(path))
     try:
         text = json.dumps(card, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -192,8 +194,12 @@ def _read_header(path: Path) -> dict[str, Any]:
         header = json.loads(raw)
         described = [value for key, value in header.items() if key != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in described), default=0)
-        if not all(type(n) is int and n >= 0 for entry in described for n in (*entry["shape"], end)):
-            raise ValueError("a shape or an offset is not a whole number")
+        if not all(type(n) is int and 0 <= n <= MAX_WEIGHTS for entry in described for n in entry["shape"]):
+            raise ValueError("a shape is out of range")
+        if not all(len(entry["shape"]) <= _MAX_SIDES and entry["dtype"] in _DTYPES for entry in described):
+            raise ValueError("a tensor is of a kind that no model has")
+        if type(end) is not int or not 0 <= end < 1 << 62:
+            raise ValueError("an offset is out of range")
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise SkinlesionError(f"{path} is not a safetensors file; give a checkpoint that skinlesion wrote.") from error
     if size < 8 + length + end:
@@ -209,44 +215,16 @@ def _card_of(header: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path} is a safetensors file, but not one that skinlesion wrote: it has no card."
         ) from error
     if not isinstance(card, dict) or card.get("format") not in READABLE:
-        found = card.get("format") if isinstance(card, dict) else None
+        found = printable(repr(card.get("format") if isinstance(card, dict) else None)[:40])
         raise SkinlesionError(
-            f"{path} has checkpoint format {found!r}, but this version reads {READABLE[0]} to {READABLE[-1]}: update "
+            f"{path} has checkpoint format {found}, but this version reads {READABLE[0]} to {READABLE[-1]}: update "
             "skinlesion."
         )
-    _check_card(card, path)
+    check_card(card, path)
     return card
 
 
-def _check_card(card: dict[str, Any], path: Path) -> None:
-    """What every user of a card relies on."""
-    preprocessing, model = card.get("preprocessing"), card.get("model")
-    if not isinstance(preprocessing, dict) or not isinstance(model, dict):
-        raise SkinlesionError(f"The card of {path} lacks its model or its preprocessing.")
-    size = preprocessing.get("size")
-    if (
-        not isinstance(size, list | tuple)
-        or len(size) != 2
-        or not all(type(side) is int and 1 <= side <= MAX_OPTION for side in size)
-        or preprocessing.get("normalize") not in NORMALIZATIONS
-    ):
-        raise SkinlesionError(
-            f"The card of {path} must have preprocessing with size [height, width], 1 to {MAX_OPTION}, and "
-            f"normalize ({' or '.join(NORMALIZATIONS)}); found {preprocessing}."
-        )
-    threshold = card.get("threshold", 0.5)
-    if not isinstance(threshold, float) or not 0 < threshold < 1:
-        raise SkinlesionError(f"The card of {path} has the threshold {threshold!r}; it must be between 0 and 1.")
-    temperature = card.get("temperature", 1.0)
-    if not isinstance(temperature, float) or not 0.01 <= temperature <= 100:
-        raise SkinlesionError(f"The card of {path} has the temperature {temperature!r}; it must be from 0.01 to 100.")
-    if card.get("domain") is not None:
-        Domain.from_card(card["domain"])
-    if not isinstance(model.get("name"), str) or not isinstance(model.get("config"), dict):
-        raise SkinlesionError(f"The card of {path} does not name its model and config.")
-
-
-class _Budget(TorchFunctionMode):
+class Budget(TorchFunctionMode):
     """Counts the numbers that PyTorch allocates in a block, and stops it before it takes more than it may."""
 
     def __init__(self, numbers: int) -> None:
@@ -266,7 +244,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
     """The model with fresh weights, if it has exactly the file's tensors. It cannot take more memory than a file of
     its size can fill, whatever its config says."""
     for option, value in config.items():
-        if not _plausible(value):
+        if not plausible(value):
             raise SkinlesionError(f"{path} is refused: its model option {option} = {str(value)[:60]} is out of range.")
     found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
     total = sum(math.prod(shape) for shape in found.values())
@@ -275,7 +253,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
     try:
         # Building draws random weights, which must not change the caller's random numbers. Twice the file leaves
         # room for what is only needed while building.
-        with torch.random.fork_rng(devices=[]), _Budget(2 * total + 1_000_000):
+        with torch.random.fork_rng(devices=[]), Budget(2 * total + 1_000_000):
             model = create_model(name, **config)
     except SkinlesionError as error:
         raise SkinlesionError(f"{path} cannot be used: {error}") from error
@@ -291,7 +269,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
     return model
 
 
-def _plausible(value: Any) -> bool:
+def plausible(value: Any) -> bool:
     """Whether this could be a model's option: a switch, a name, a modest number, or blocks a stage."""
     if isinstance(value, list):
         return all(type(n) is int and n >= 0 for n in value) and sum(value) <= MAX_BLOCKS

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 from skinlesion.version import __version__
 
 # Words on the command line -> where the function is, and its line in the list of commands.
@@ -36,9 +37,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark model": ("skinlesion.commands.benchmark:model", "time the whole network"),
     "data download": ("skinlesion.commands.data:download", "fetch an ISIC dataset from its official address"),
     "data verify": ("skinlesion.commands.data:verify", "check every image and mask of a dataset"),
+    "data duplicates": ("skinlesion.commands.data:duplicates", "search a dataset for the same photo under two names"),
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
+_LONGEST = 2000  # characters of a message
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -53,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 2 for anything that the user can put right, after one line on stderr; 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written out, not an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(args)
     except SkinlesionError as error:
@@ -69,13 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: {error.strerror}.")
 
 
-def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **options: Any) -> Any:
+def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: bool = False, **options: Any) -> Any:
     """Build or call `target` from command-line flags.
 
     Args:
         target: a dataclass or a function.
         args: the flags.
         prog: the command, for messages.
+        pairs: give every switch two flags, --name and --no-name, whatever its default is.
         **options: for `tyro.cli`.
 
     Raises:
@@ -84,6 +91,7 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **optio
     """
     import tyro
 
+    style = () if pairs else (tyro.conf.FlagCreatePairsOff,)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
@@ -91,7 +99,7 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, **optio
                 target,
                 args=args,
                 prog=prog,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                config=(*style, tyro.conf.OmitArgPrefixes),
                 **options,
             )
     except SystemExit as error:
@@ -171,5 +179,7 @@ def _one_line(box: str) -> str:
 
 def _fail(message: str) -> int:
     sys.stdout.flush()
-    print(f"skinlesion: {' '.join(message.split())}", file=sys.stderr)
+    if len(message) > _LONGEST:  # a list of thousands of names says no more than its beginning
+        message = f"{message[:_LONGEST]} ..."
+    print(f"skinlesion: {printable(' '.join(message.split()))}", file=sys.stderr)
     return FAILED

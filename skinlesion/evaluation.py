@@ -1,6 +1,5 @@
 """Measuring a segmenter on images with truth: the numbers, and the protocol that makes them mean something."""
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,15 @@ import torch
 
 from skinlesion.checkpoint import tensors_hash
 from skinlesion.data.groups import GroupOf, in_order
-from skinlesion.data.images import read_image, read_mask, resize_mask
-from skinlesion.data.layouts import Sample, size_mismatch
+from skinlesion.data.images import resize_mask
+from skinlesion.data.sample import Sample
+from skinlesion.data.sample import read_pair as read_sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, bootstrap_intervals, ratios, summarize
 from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
 from skinlesion.segmenter import Augmentation, Segmenter, check_threshold
+from skinlesion.text import table_writer
 from skinlesion.training.environment import describe_environment
 
 BATCH = 8
@@ -47,7 +48,7 @@ class Evaluation(NamedTuple):
         """Write one row an image: id, pixels by outcome, scores."""
         scores = self.table.per_image()
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+            writer = table_writer(file)
             writer.writerow(["id", "tp", "fp", "fn", "tn", *scores, *self.groups])
             for i, id in enumerate(self.table.ids):
                 names = [group[i] for group in self.groups.values()]
@@ -150,10 +151,7 @@ def read_pair(sample: Sample, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
     Raises:
         SkinlesionError: a file cannot be read, or they do not belong together.
     """
-    assert sample.mask is not None
-    image, mask = read_image(sample.image), read_mask(sample.mask)
-    if wrong := size_mismatch(sample, image.shape[:2], mask.shape):
-        raise SkinlesionError(wrong)
+    image, mask = read_sample(sample)
     return image, resize_mask(mask, size)
 
 

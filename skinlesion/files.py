@@ -49,9 +49,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file, UTF-8, by `replacing`."""
+    """Write a whole text file, UTF-8, by `replacing`; what UTF-8 cannot hold (half of a pair) is written out."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _cannot_write(path: Path, error: OSError) -> SkinlesionError:

@@ -1,21 +1,40 @@
 """Segmenting files: for each image a mask, an overlay and a row of a table."""
 
-import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from skinlesion.data.images import IMAGE_SUFFIXES
+import torch
+
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, replacing
 from skinlesion.overlay import encode, overlay
+from skinlesion.prediction_inputs import (
+    collect_inputs,
+    expand_inputs,
+    output_paths,
+    refuse_existing,
+    refuse_inputs,
+    unique_names,
+)
+from skinlesion.prediction_table import FILE, PredictionTable
 from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold
+from skinlesion.text import cell, printable
 
-TABLE = "predictions.csv"
+__all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_inputs", "predict_files"]
+
+TABLE = FILE
 _COLUMNS = (
     *("image", "mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction"),
-    *("confidence", "threshold", "weights"),
+    *("confidence", "threshold", "tta", "weights"),
 )
+Row = dict[str, str]  # of the table, by column
+MAX_JOBS = 256
+_SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
 
 
 @dataclass(frozen=True)
@@ -43,11 +62,25 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What became of all images: `done`, and (file, reason) for each in `failed`; `table` is the CSV."""
+    """What became of all images: `done`, and (file, reason) for each in `failed`; `table` is the CSV.
+
+    `earlier` counts the images that an interrupted batch had done before and that were left as they are.
+    """
 
     done: tuple[Prediction, ...]
     failed: tuple[tuple[Path, str], ...]
     table: Path | None
+    earlier: int = 0
+
+
+class _Task(NamedTuple):
+    """An image and the name of its outputs."""
+
+    image: Path
+    name: str
+
+
+_Work = Callable[[_Task], "Prediction | str"]
 
 
 def predict_files(
@@ -58,11 +91,16 @@ def predict_files(
     threshold: float | None = None,
     tta: Augmentation = False,
     overwrite: bool = False,
+    resume: bool = False,
+    jobs: int = 1,
     progress: Callable[[int, int], object] | None = None,
+    failure: Callable[[Path, str], object] | None = None,
 ) -> Predictions:
     """Segment image files and folders of them into a folder.
 
-    An image that cannot be used does not stop the others. Two images of one name get different output names.
+    An image that cannot be used, or whose outputs cannot be written, does not stop the others. The table gets its row
+    as soon as an image's outputs are complete, in the order of the images. Two images of one name get different output
+    names.
 
     Args:
         segmenter: what to segment with.
@@ -71,127 +109,169 @@ def predict_files(
         threshold: as `Segmenter.segment`.
         tta: as `Segmenter.segment`.
         overwrite: replace outputs that exist already.
+        resume: leave the images that the table in `out` has, and do the others.
+        jobs: images worked on at once; the processor's cores are divided between them.
         progress: called with (images done, images in all) after each.
+        failure: called with (file, reason) as soon as an image has failed.
 
     Raises:
-        SkinlesionError: there is no input, an output exists already (nothing is written then), or the folder cannot
-            be written to.
+        SkinlesionError: there is no input, an output exists already (nothing is written then), the folder cannot be
+            written to, or the batch to resume was made with other settings.
+        KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
     """
-    if threshold is not None:
-        check_threshold(threshold)
-    images = list(expand_inputs(inputs))
+    threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
+    if not 1 <= jobs <= MAX_JOBS:
+        raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
+    images = collect_inputs(inputs).images
     out = Path(out)
-    names = _unique_names(images)
-    _refuse_inputs(out, names, images)
-    if not overwrite:
-        _refuse_existing(out, names)
+    table = PredictionTable(out / TABLE, _COLUMNS)
+    rows = table.read() if resume else []
+    settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
+    kept, tasks = _plan(images, rows, out, settings)
+    earlier = len(images) - len(tasks)
+    refuse_inputs(out, [task.name for task in tasks], images)
+    if not overwrite and not rows:
+        refuse_existing(out, [task.name for task in tasks])
+    done: list[Prediction] = []
+    failed: list[tuple[Path, str]] = []
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     make_folder(out)
-    done, failed = [], []
-    for count, (image, name) in enumerate(zip(images, names, strict=True), start=1):
-        try:
-            found = segmenter.segment(image, threshold=threshold, tta=tta)
-        except SkinlesionError as error:
-            failed.append((image, str(error)))
-        else:
-            done.append(_write(image, out, name, found))
-        if progress is not None:
-            progress(count, len(images))
-    if done:
-        _write_table(out / TABLE, done, segmenter.name)
-    else:
-        for folder in made:  # nothing came of it: leave nothing behind
-            folder.rmdir()
-    return Predictions(tuple(done), tuple(failed), out / TABLE if done else None)
+
+    def work(task: _Task) -> Prediction | str:
+        return _segment(segmenter, task, out, threshold, tta)
+
+    try:
+        with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
+            for image, found in results:
+                if isinstance(found, str):
+                    failed.append((image, found))
+                    if failure is not None:
+                        failure(image, found)
+                else:
+                    done.append(found)
+                if progress is not None:
+                    progress(earlier + len(done) + len(failed), len(images))
+    finally:
+        if not done and not kept:  # nothing came of it: leave nothing behind
+            table.path.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+    return Predictions(tuple(done), tuple(failed), table.path if done or kept else None, earlier)
 
 
-def expand_inputs(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    """The image files behind files and folders; a folder's are sorted, superpixel maps and hidden files left out.
-
-    Raises:
-        SkinlesionError: there is no input at all, or a folder holds no image.
-    """
-    paths = [Path(path) for path in inputs]
-    if not paths:
-        raise SkinlesionError("No image was given: name image files or folders.")
-    for path in paths:
-        if not path.is_dir():
-            yield path  # a missing file is reported with the other files that cannot be read
-            continue
-        found = sorted(
-            file
-            for file in path.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES
-            and not file.name.startswith(".")
-            and not file.stem.lower().endswith("_superpixels")
-        )
-        if not found:
-            raise SkinlesionError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-        yield from found
+def _work_through(
+    work: _Work, tasks: list[_Task], jobs: int, table: PredictionTable, kept: list[Row], settings: Row
+) -> Generator[tuple[Path, Prediction | str]]:
+    """Do the tasks, write each one's row, and give (image, result)."""
+    table.start(kept)
+    with closing(table), closing(_in_order(work, tasks, jobs)) as results:  # after Ctrl-C it ends what is under way
+        for task, found in results:
+            yield task.image, found if isinstance(found, str) else _record(table, found, settings)
 
 
-def _unique_names(images: list[Path]) -> list[str]:
-    """A name for each image's outputs: its own without suffix, then with -2, -3, ...
-
-    Case is ignored, since some file systems ignore it. Two images cannot get outputs of one name, since
-    "a" and "a_mask" would need "a_mask_mask.png".
-    """
-    taken: set[str] = set()
-    names = []
+def _plan(images: list[Path], rows: list[Row], out: Path, settings: Row) -> tuple[list[Row], list[_Task]]:
+    """The rows of an earlier batch that are still right, and what is left to do."""
+    earlier: dict[str, deque[Row]] = {}
+    for row in rows:
+        for name in _SETTINGS:
+            if row[name] != settings[name]:
+                raise SkinlesionError(
+                    f"{printable(out / TABLE)} was made with {name} {printable(row[name])}, not {settings[name]}: "
+                    "choose the same settings, or another --out."
+                )
+        if (out / row["mask"]).is_file() and (out / row["overlay"]).is_file():
+            earlier.setdefault(row["image"], deque()).append(row)
+    kept, rest = [], []
     for image in images:
-        stem = name = image.stem or "image"
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+        before = earlier.get(str(cell(image)))
+        if before:
+            kept.append(before.popleft())
+        else:
+            rest.append(image)
+    kept += [row for left in earlier.values() for row in left]  # of images that are not asked for this time
+    taken = [row["mask"].removesuffix("_mask.png") for row in kept]
+    return kept, [_Task(*pair) for pair in zip(rest, unique_names(rest, taken), strict=True)]
 
 
-def _outputs(out: Path, name: str) -> tuple[Path, Path]:
-    return out / f"{name}_mask.png", out / f"{name}_overlay.png"
+def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Task, Prediction | str]]:
+    """Results in the order of the tasks, a few of which are under way at once."""
+    waiting: deque[tuple[_Task, Future[Prediction | str]]] = deque()
+    coming = iter(tasks)
+    with _share_cores(jobs), ThreadPoolExecutor(jobs, thread_name_prefix="predict") as pool:
+        try:
+            while True:
+                while len(waiting) < 2 * jobs and (task := next(coming, None)) is not None:
+                    waiting.append((task, pool.submit(work, task)))
+                if not waiting:
+                    return
+                task, future = waiting[0]
+                result = future.result()
+                waiting.popleft()
+                yield task, result
+        finally:  # after Ctrl-C: begin no other image, and remove what has no row
+            for _, future in waiting:
+                future.cancel()
+            for _, future in waiting:
+                if not future.cancelled() and isinstance(found := future.result(), Prediction):
+                    _remove(found)
 
 
-def _refuse_inputs(out: Path, names: list[str], images: list[Path]) -> None:
-    """An image must not be replaced by another one's mask, whatever was asked for."""
-    given = {image.resolve() for image in images}
-    for name in names:
-        for path in _outputs(out, name):
-            if path.resolve() in given:
-                raise SkinlesionError(f"{path} is one of the images, and would be written over: choose another --out.")
+@contextmanager
+def _share_cores(jobs: int) -> Iterator[None]:
+    """Give each of the jobs its part of the cores, and put the number of threads back."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(max(1, before // jobs))
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _refuse_existing(out: Path, names: list[str]) -> None:
-    wanted = [out / TABLE, *(path for name in names for path in _outputs(out, name))]
-    present = [path for path in wanted if path.exists()]
-    if present:
-        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
-        raise SkinlesionError(
-            f"{present[0]} exists already{more}: choose another --out, or replace the files with --overwrite."
-        )
+def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta: Augmentation) -> Prediction | str:
+    """Segment one image and write its outputs; why it failed, if it did."""
+    try:
+        return _write(task, out, segmenter.segment(task.image, threshold=threshold, tta=tta))
+    except SkinlesionError as error:
+        return str(error)
+    except MemoryError:
+        return f"{printable(task.image)}: there is not enough memory for this image; make it smaller."
+    except Exception as error:  # whatever it is, it must not cost the batch
+        return f"{printable(task.image)} could not be segmented ({type(error).__name__}: {printable(error)})."
 
 
-def _write(image: Path, out: Path, name: str, found: Segmentation) -> Prediction:
-    mask, drawn = _outputs(out, name)
-    for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
-        with replacing(path) as temporary:
-            temporary.write_bytes(encode(array, "PNG"))
+def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
+    mask, drawn = output_paths(out, task.name)
     height, width = found.mask.shape
-    return Prediction(
-        image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
+    prediction = Prediction(
+        task.image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
     )
+    try:
+        for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
+            with replacing(path) as temporary:
+                temporary.write_bytes(encode(array, "PNG"))
+    except BaseException:
+        _remove(prediction)
+        raise
+    return prediction
 
 
-def _write_table(path: Path, done: list[Prediction], weights: str) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for row in done:
-            height, width = row.size
-            writer.writerow(
-                [
-                    *(row.image, row.mask.name, row.overlay.name, width, height, row.area),
-                    *(f"{row.area_fraction:.6f}", f"{row.confidence:.4f}", row.threshold, weights),
-                ]
-            )
+def _record(table: PredictionTable, found: Prediction, settings: Row) -> Prediction | str:
+    """Write the image's row; without one its outputs go too."""
+    height, width = found.size
+    values: list[Any] = [found.image, found.mask.name, found.overlay.name, width, height, found.area]
+    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]
+    try:
+        table.append(values)
+    except SkinlesionError as error:
+        _remove(found)
+        return f"{printable(found.image)}: {error}"
+    return found
+
+
+def _remove(found: Prediction) -> None:
+    for path in (found.mask, found.overlay):
+        path.unlink(missing_ok=True)
+
+
+def _tta_name(tta: Augmentation) -> str:
+    return {False: "none", True: "flips"}.get(tta, str(tta)) if isinstance(tta, bool) else str(tta)

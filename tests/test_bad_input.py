@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from skinlesion.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
-from skinlesion.data.images import MAX_PIXELS
+from skinlesion.data.decoding import MAX_PIXELS
 from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import make_manifest
 from skinlesion.zoo import create_model
@@ -296,7 +296,7 @@ def raw_pickle(path: Path, source: Path) -> str:
 def other_architecture(path: Path, source: Path) -> str:
     model = create_model("tiny", dim=16, depths=(1, 1), decoder_depths=(1, 1), d_state=2)
     save_checkpoint(path, model, load_checkpoint(source)[1])
-    path.write_bytes(path.read_bytes().replace(b'\\"dim\\": 8', b'\\"dim\\": 4'))
+    path.write_bytes(path.read_bytes().replace(b'\\"dim\\": 16', b'\\"dim\\": 32'))
     return "another architecture"
 
 

@@ -77,7 +77,7 @@ def test_a_word_alone_lists_the_commands_behind_it(cli) -> None:
     code, out, _ = cli("data")
     assert code == 0
     assert [line.split()[1] for line in out.splitlines() if line.startswith("  data")] == [
-        *("download", "verify", "synthesize")
+        *("download", "verify", "duplicates", "synthesize")
     ]
 
 

@@ -1,4 +1,7 @@
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ from PIL import Image
 
 from skinlesion import Segmenter, SkinlesionError
 from skinlesion.prediction import expand_inputs, predict_files
+from skinlesion.text import printable
 
 ORIENTATION = 0x0112
 
@@ -144,3 +148,143 @@ def test_progress_counts_every_image(segmenter: Segmenter, folder: Path, tmp_pat
     seen: list[tuple[int, int]] = []
     predict_files(segmenter, [folder], tmp_path / "out", progress=lambda *count: seen.append(count))
     assert seen == [(1, 2), (2, 2)]
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+def stop_after(count: int):
+    def progress(done: int, total: int) -> None:
+        if done == count:
+            raise Stop
+
+    return progress
+
+
+@pytest.fixture
+def many(tmp_path: Path, photo: np.ndarray) -> Path:
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(12):
+        Image.fromarray(np.roll(photo, number, axis=1)).save(root / f"n{number:02d}.png")
+    return root
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_interrupted_batch_is_complete_so_far_and_goes_on(
+    segmenter: Segmenter, many: Path, tmp_path: Path, jobs: int
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    predict_files(segmenter, [many], whole)
+    with pytest.raises(Stop):
+        predict_files(segmenter, [many], out, jobs=jobs, progress=stop_after(5))
+    table = rows(out / "predictions.csv")
+    assert [row["image"][-7:] for row in table] == [f"n{number:02d}.png" for number in range(5)]
+    assert sorted(path.name for path in out.glob("*_mask.png")) == [row["mask"] for row in table]
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*_mask.png")}
+    seen: list[tuple[int, int]] = []
+    found = predict_files(segmenter, [many], out, resume=True, jobs=jobs, progress=lambda *count: seen.append(count))
+    assert (found.earlier, len(found.done), seen[0], seen[-1]) == (5, 7, (6, 12), (12, 12))
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert (out / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    for path in whole.iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes()
+
+
+def test_a_row_that_was_cut_short_or_lost_its_mask_is_made_again(
+    segmenter: Segmenter, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict_files(segmenter, [many], out)
+    whole = (out / "predictions.csv").read_bytes()
+    (out / "predictions.csv").write_bytes(whole[:-9])
+    (out / "n03_mask.png").unlink()
+    found = predict_files(segmenter, [many], out, resume=True)
+    assert sorted(each.image.name for each in found.done) == ["n03.png", "n11.png"]
+    assert sorted((out / "predictions.csv").read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
+def test_a_batch_is_not_continued_with_other_settings_or_another_table(
+    segmenter: Segmenter, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict_files(segmenter, [folder], out, threshold=0.5)
+    for options, message in (({"threshold": 0.4}, "threshold 0.5, not 0.4"), ({"tta": True}, "tta none, not flips")):
+        with pytest.raises(SkinlesionError, match=message):
+            predict_files(segmenter, [folder], out, resume=True, **{"threshold": 0.5, **options})
+    (out / "predictions.csv").write_text("name,score\na,1\n")
+    with pytest.raises(SkinlesionError, match="no table of predictions"):
+        predict_files(segmenter, [folder], out, resume=True)
+    (out / "predictions.csv").unlink()
+    with pytest.raises(SkinlesionError, match="exists already"):  # without a table these may be anyone's files
+        predict_files(segmenter, [folder], out, resume=True)
+
+
+def test_odd_files_cost_themselves_only(segmenter: Segmenter, folder: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    names = [
+        *("=cmd|'calc'!A0.png", "-x.png", "a\nb.png", "e\x1b[2J.png", "x" * 250 + ".png", "名前.png"),
+        *(b"raw\xff.png".decode(errors="surrogateescape"), "con<>|?.png"),
+    ]
+    for name in names:
+        Image.fromarray(photo).save(folder / name, "PNG")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "folder.png").mkdir()
+    found = predict_files(segmenter, [folder], tmp_path / "out")
+    assert {path.name for path, _ in found.failed} == {"pipe.png", "loop.png"}
+    assert {each.image.name for each in found.done} == {"one.png", "two.jpg", *names}
+    text = (tmp_path / "out" / "predictions.csv").read_text("utf-8")
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == len(names) + 3
+    assert all(printable(each.mask.name) == each.mask.name for each in found.done)
+    again = predict_files(segmenter, [folder], tmp_path / "out", resume=True)
+    assert (len(again.done), again.earlier) == (0, len(names) + 2)
+
+
+def test_a_full_disk_costs_the_files_that_did_not_fit(segmenter: Segmenter, many: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a disk: the table reaches it, and so does no mask."""
+    program = (
+        "import resource, signal, sys\n"
+        "from skinlesion import Segmenter\n"
+        "from skinlesion.prediction import predict_files\n"
+        "segmenter = Segmenter.from_pretrained(sys.argv[1])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200))\n"
+        "found = predict_files(segmenter, [sys.argv[2]], sys.argv[3])\n"
+        "print(len(found.done), len(found.failed), found.failed[0][1])\n"
+    )
+    out = tmp_path / "out"
+    words = [sys.executable, "-c", program, str(segmenter.path), str(many), str(out)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Cannot write" in done.stdout
+    if out.exists():
+        table = (out / "predictions.csv").read_bytes()
+        assert table.endswith(b"\n")
+        assert len(table.splitlines()) - 1 == len(list(out.glob("*_mask.png"))) == int(done.stdout.split()[0])
+
+
+def test_ctrl_c_says_how_to_go_on(small_checkpoint: Path, many: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from skinlesion import cli, segmenter\n"
+        "first = segmenter.Segmenter.segment\n"
+        "def segment(self, image, **options):\n"
+        "    if str(image).endswith('n04.png'): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return first(self, image, **options)\n"
+        "segmenter.Segmenter.segment = segment\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "out"
+    words = [sys.executable, "-c", program, "predict", many, "--weights", small_checkpoint, "--out", out]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "of 12 images" in done.stderr
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+    table = rows(out / "predictions.csv")
+    assert 1 <= len(table) <= 5
+    assert sorted(path.name for path in out.glob("*_mask.png")) == [row["mask"] for row in table]
+    assert not list(out.glob("*.tmp"))

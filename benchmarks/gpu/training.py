@@ -124,7 +124,7 @@ def run_training(record: Record, *, data: Path | None, device: str, tiny: bool, 
             precision="bf16-mixed" if precision == "bf16" else "32",
             out=record.folder / "run",
             num_workers=0 if tiny else min(8, cores // 2),
-            accelerator="cpu" if device == "cpu" else "gpu",
+            device="cpu" if device == "cpu" else "cuda",
             estimate=False,
         )
     )

@@ -1,6 +1,5 @@
 """Errors: a whole set of images with known masks, the worst first, and what kind of mistakes they are."""
 
-import csv
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from skinlesion.explain.thresholds import THRESHOLDS
 from skinlesion.metrics import bootstrap_intervals, ratios
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import confusion
+from skinlesion.text import table_writer
 
 # Worst first: what each order calls bad is large.
 ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
@@ -316,9 +316,10 @@ def _table(found: Examination, weights: Weights, images: ImageSet) -> None:
 
 def _csv(found: Examination, weights: Weights, images: ImageSet) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*_COLUMNS, "weights", "set"])
-    writer.writeheader()
-    writer.writerows({**row, "weights": weights.name, "set": images.name} for row in _rows(found.images))
+    writer = table_writer(text)
+    writer.writerow([*_COLUMNS, "weights", "set"])
+    for row in _rows(found.images):
+        writer.writerow([*(row[name] for name in _COLUMNS), weights.name, images.name])
     return text.getvalue().encode()
 
 

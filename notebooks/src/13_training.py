@@ -432,7 +432,7 @@ for what in ("everything", "no optimizer", "weights alone"):
 folder = Path("lesson13_runs")
 shutil.rmtree(folder, ignore_errors=True)
 common = {"preset": "tiny", "data": "synthetic", "synthetic_count": 12, "size": 32, "truth_size": 32, "epochs": 2}
-common |= {"batch_size": 4, "estimate": False, "accelerator": "cpu", "select_by": "last", "cache_dir": folder / "cache"}
+common |= {"batch_size": 4, "estimate": False, "device": "cpu", "select_by": "last", "cache_dir": folder / "cache"}
 whole = train(TrainConfig(**common, out=folder / "whole"))
 step_of_package = SegmentationModule.training_step
 

@@ -1,16 +1,20 @@
-"""`skinlesion data download`, `verify` and `synthesize`."""
+"""`skinlesion data download`, `verify`, `duplicates` and `synthesize`."""
 
 import sys
 from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 
+from skinlesion.commands.progress import progress_bar
 from skinlesion.data import download as downloads
+from skinlesion.data.duplicates import THRESHOLD, find_duplicates
+from skinlesion.data.same_lesion import group_pairs, joined, write_groups
+from skinlesion.data.source import DataSource
 from skinlesion.data.synthetic import write_dataset
+from skinlesion.data.verify import verify as check_dataset
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 
 
 def download(
@@ -34,17 +38,55 @@ def download(
     print(f"Next: skinlesion data verify {dataset} --root {root}")
 
 
-def verify(dataset: tyro.conf.Positional[str], *, root: Path) -> None:
+def verify(dataset: tyro.conf.Positional[str] = "folder", *, source: DataSource) -> None:
     """Open every image and mask, and report what is wrong, file by file.
 
+    Says first which folder was taken for what, which files were left out, and how the data are split by default.
+
     Args:
-        dataset: isic2016, isic2017, isic2018, vmunet, folder or synthetic.
-        root: The folder that holds it.
+        dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
+        source: Where the data are.
     """
-    report = downloads.verify(root, dataset)
-    print(report)
+    report, notes = check_dataset(source, dataset)
+    print("\n".join([*notes, str(report)]))
     if not report.ok:
-        raise SkinlesionError(f"{root} has {len(report.problems)} problems, listed above.")
+        raise SkinlesionError(f"The data have {len(report.problems)} problems, listed above.")
+
+
+def duplicates(
+    dataset: tyro.conf.Positional[str] = "folder",
+    *,
+    source: DataSource,
+    threshold: float = THRESHOLD,
+    out: Path | None = None,
+) -> None:
+    """Search for the same photo under two names: in other colors or sizes, flipped or turned.
+
+    Look at the pairs before you trust them. With --out they become a table of groups, together with those of --groups;
+    as groups.csv in --root it is used by every split.
+
+    Args:
+        dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
+        source: Where the data are; --images alone will do.
+        threshold: Least correlation of a pair; lower finds more, and more that are none.
+        out: Table of groups to write, such as groups.csv.
+    """
+    if out is not None and out.exists():
+        raise SkinlesionError(f"{out} exists already: choose another --out, and pass the old one as --groups.")
+    samples = source.find_images(dataset).samples
+    with progress_bar("reading") as report:
+        found = find_duplicates(samples, threshold, progress=report)
+    for pair in found.pairs:
+        print(f"{pair.correlation:.3f}  {printable(pair.a)}  {printable(pair.b)}")
+    for _, reason in found.failed:
+        print(f"Left out: {reason}", file=sys.stderr)
+    print(f"{len(found.pairs)} pairs in {len(found.groups)} groups among {len(samples) - len(found.failed)} images.")
+    if out is not None:
+        path_of = {sample.id: sample.image for sample in samples}
+        pairs = [*(pair[:2] for pair in found.pairs), *group_pairs(samples)]
+        together = [group for group in joined(path_of, pairs) if len(group) > 1]
+        write_groups(out, [[path_of[id].stem for id in group] for group in together])
+        print(f"Groups in {out}; in the folder of the data, as groups.csv, every split keeps them together.")
 
 
 def synthesize(
@@ -64,8 +106,6 @@ def synthesize(
         size: Side in pixels.
         layout: images/ and masks/, or the official folders of ISIC 2017.
     """
-    console = Console(file=sys.stderr)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing", total=n)
-        write_dataset(out, n, seed, size, layout, progress=lambda done: bar.update(task, completed=done))
+    with progress_bar("drawing") as report:
+        write_dataset(out, n, seed, size, layout, progress=lambda done: report(done, n))
     print(f"{n} images and masks in {out}; use them with --data {layout} --root {out}")

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.data.groups import read_diagnoses
-from skinlesion.data.layouts import find_samples
-from skinlesion.data.splits import load_split
+from skinlesion.data.source import DataSource
+from skinlesion.data.splits import PARTS, load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import evaluate as run_evaluation
 from skinlesion.protocol import TRUTH_SIZE
@@ -21,8 +21,8 @@ from skinlesion.segmenter import Segmenter
 
 def evaluate(
     *,
-    data: str,
-    root: Path,
+    data: str = "folder",
+    source: DataSource,
     weights: str = DEFAULT_WEIGHTS,
     part: Literal["train", "val", "test", "all"] = "test",
     split: str | None = None,
@@ -39,8 +39,8 @@ def evaluate(
     """Measure weights on images with masks: pooled and per-image scores with bootstrap intervals over images.
 
     Args:
-        data: The dataset's layout: isic2016, isic2017, isic2018, vmunet, folder or synthetic.
-        root: The folder that holds it.
+        data: The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
+        source: Where the data are.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         part: Which part of the split; all takes every image.
         split: paper, official, random, or a saved manifest (*.json); default paper for ISIC.
@@ -59,13 +59,19 @@ def evaluate(
         if path is not None and path.exists():
             raise SkinlesionError(f"{path} exists already: choose another name, or move it away.")
     kinds = [each.strip() for each in by.split(",")] if by else []
-    diagnoses = read_diagnoses(root / "metadata.csv") if "diagnosis" in kinds else None
+    diagnoses = read_diagnoses(source.folder / "metadata.csv") if "diagnosis" in kinds else None
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
-    samples = find_samples(root, data)
+    found = source.find(data)
+    samples = found.samples
+    for note in found.left_out:
+        print(note, file=sys.stderr)
     protocol: dict[str, Any] = {"dataset": data, "part": part, "split": None, "manifest": None}
     if part != "all":
         manifest = load_split(samples, data, split, split_seed)
         wanted = set(manifest.parts[part])
+        if not wanted:
+            there = ", ".join(name for name in PARTS if manifest.parts[name])
+            raise SkinlesionError(f"This split has no {part} part, but {there}: choose another --part, or --part all.")
         samples = [sample for sample in samples if sample.id in wanted]
         protocol |= {"split": manifest.name, "split_seed": manifest.seed, "manifest": manifest.hash}
         seen = list(_trained_on(segmenter.card))

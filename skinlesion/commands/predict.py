@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
-from skinlesion.prediction import expand_inputs, predict_files
+from skinlesion.commands.progress import progress_bar
+from skinlesion.prediction import TABLE, collect_inputs, predict_files
 from skinlesion.segmenter import Segmenter
+from skinlesion.text import printable
 
 
 def predict(
@@ -20,6 +20,8 @@ def predict(
     threshold: float | None = None,
     tta: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
+    jobs: int = 1,
     device: str = "cpu",
     engine: str = "auto",
 ) -> int:
@@ -29,6 +31,9 @@ def predict(
     image and mask are turned. In the table, lesion_fraction is the lesion's part of the image and confidence is the
     soft Dice confidence: about the Dice score to expect, 0 where no lesion was found.
 
+    The table is written as the work goes on. A file that cannot be used is reported and costs only itself. After Ctrl-C
+    the same command with --resume goes on.
+
     Args:
         images: Image files, or folders of them.
         out: Folder for the results; made if missing.
@@ -36,25 +41,51 @@ def predict(
         threshold: Least probability that counts as lesion; by default what the weights were made for.
         tta: Average over the four flips of the image: a little better, four times slower.
         overwrite: Replace results that exist already.
+        resume: Go on with a batch that was interrupted: images that are in the table of --out stay as they are.
+        jobs: Images worked on at once. Reading and writing large files then overlaps with the network.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
-    list(expand_inputs(images))  # complain about the images before anything is loaded
+    for line in collect_inputs(images).left_out:  # complain about the images before anything is loaded
+        print(line, file=sys.stderr)
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
-    console = Console(file=sys.stderr, highlight=False)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("segmenting")
-        found = predict_files(
-            segmenter,
-            images,
-            out,
-            threshold=threshold,
-            tta=tta,
-            overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+    with progress_bar("segmenting") as report:
+        seen = (0, 0)
+
+        def progress(done: int, total: int) -> None:
+            nonlocal seen
+            seen = (done, total)
+            report(done, total)
+
+        try:
+            found = predict_files(
+                segmenter,
+                images,
+                out,
+                threshold=threshold,
+                tta=tta,
+                overwrite=overwrite,
+                resume=resume,
+                jobs=jobs,
+                progress=progress,
+                failure=lambda _, reason: print(f"skinlesion: {printable(reason)}", file=sys.stderr),
+            )
+        except KeyboardInterrupt:
+            print(_interrupted(*seen, out), file=sys.stderr)
+            raise
+    if found.table is not None:
+        earlier = f" ({found.earlier} had been done before)" if found.earlier else ""
+        print(
+            f"{len(found.done)} images segmented with {printable(segmenter.name)}{earlier}: masks, overlays and "
+            f"{printable(found.table)}"
         )
-    if found.done:
-        print(f"{len(found.done)} images segmented with {segmenter.name}: masks, overlays and {found.table}")
-    for _, reason in found.failed:
-        print(f"skinlesion: {reason}", file=sys.stderr)
     return 2 if found.failed else 0
+
+
+def _interrupted(done: int, total: int, out: Path) -> str:
+    if not done:
+        return "Interrupted before the first image was done."
+    return (
+        f"Interrupted after {done} of {total} images; those that are done are in {printable(out / TABLE)}. To go on, "
+        "add --resume to the same command."
+    )

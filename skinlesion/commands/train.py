@@ -9,7 +9,8 @@ from skinlesion.training import RECIPES, TrainConfig
 _HELP = """Train a network and leave a run folder with weights, metrics, figures and everything needed to repeat it.
 
 --recipe NAME starts from other defaults than the paper's: {recipes}. Flags after it change single values. A run that
-was stopped goes on with --resume --out RUN; its options are read from its folder."""
+was stopped goes on with --resume --out RUN; its options are read from its folder. With a larger --epochs a finished run
+goes on too: the learning rate then follows the schedule of the new length."""
 
 
 def train(args: list[str], *, prog: str) -> None:
@@ -17,10 +18,13 @@ def train(args: list[str], *, prog: str) -> None:
     recipe, rest = _take("recipe", f"name: {', '.join(RECIPES)}", args, "paper")
     folder, _ = _take("out", "folder", rest, "")
     default = TrainConfig.from_recipe(recipe)
+    given = {word.partition("=")[0] for word in rest}
+    if "--images" in given and not given & {"--data", "--resume"}:
+        rest = [*rest, "--data", "folder"]
     if "--resume" in rest and folder:
         default = TrainConfig.load(Path(folder) / "config.json")
     description = _HELP.format(recipes=", ".join(RECIPES))
-    config = parse(TrainConfig, rest, prog=prog, default=default, description=description)
+    config = parse(TrainConfig, rest, prog=prog, pairs=True, default=default, description=description)
     from skinlesion.training import train as run  # Lightning takes seconds: flags are checked first
 
     result = run(config)

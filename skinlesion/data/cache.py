@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import track
 
 from skinlesion.data.images import read_image, read_mask, read_size, resize_image, resize_mask
-from skinlesion.data.layouts import Sample, size_mismatch
+from skinlesion.data.mask_values import DEFAULT_RULES
+from skinlesion.data.sample import Sample, size_mismatch
 from skinlesion.errors import SkinlesionError
 
 _VERSION = 1  # raise it when reading or resizing changes
@@ -81,7 +82,7 @@ def _load_image(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
 def _load_mask(sample: Sample, shape: tuple[int, ...]) -> np.ndarray:
     if sample.mask is None:
         raise SkinlesionError(f"{sample.image}: there is no mask for this image.")
-    return resize_mask(read_mask(sample.mask), (shape[0], shape[1]))
+    return resize_mask(read_mask(sample.mask, rules=sample.rules), (shape[0], shape[1]))
 
 
 def _entry(
@@ -114,7 +115,7 @@ def _entry(
 
 def _key(samples: Sequence[Sample], kind: str) -> str:
     """Hash images and masks both, for either kind: their sizes were compared with each other."""
-    files = []
+    files: list[object] = [str(rules) for rules in sorted({s.rules for s in samples} - {DEFAULT_RULES}, key=str)]
     for sample in samples:
         for path in (sample.image, sample.mask):
             if path is not None:

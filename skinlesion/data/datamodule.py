@@ -15,11 +15,14 @@ from torch.utils.data import DataLoader
 from skinlesion.data import groups
 from skinlesion.data.cache import cached_arrays
 from skinlesion.data.dataset import EpochSampler, LesionDataset
+from skinlesion.data.folder_layouts import PART_NAMES
 from skinlesion.data.groups import Balance
 from skinlesion.data.images import Normalization, resize_image, resize_mask
 from skinlesion.data.layouts import Sample, find_samples
+from skinlesion.data.source import describe_split
 from skinlesion.data.splits import PARTS, Manifest, load_split
 from skinlesion.data.transforms import TrainingTransform, source_size
+from skinlesion.data.verify import look_of, remarks_on
 from skinlesion.errors import SkinlesionError
 from skinlesion.protocol import TRUTH_SIZE
 
@@ -41,6 +44,7 @@ class SegmentationData(pl.LightningDataModule):
         dataset: a name in :data:`skinlesion.data.layouts.DATASETS`.
         root: where the data are; None only for ``synthetic``, which is then drawn in memory.
         samples: the pairs themselves, instead of ``root`` (e.g. from :func:`skinlesion.data.layouts.pair_folders`).
+        notes: what is to be said about them, see :meth:`notes`.
         manifest: the split itself, or
         split: its name or file, see :func:`skinlesion.data.splits.load_split`.
         split_seed: of a split that is drawn here; default the dataset's fixed one.
@@ -67,6 +71,7 @@ class SegmentationData(pl.LightningDataModule):
         root: str | Path | None = None,
         *,
         samples: Sequence[Sample] | None = None,
+        notes: Sequence[str] = (),
         manifest: Manifest | None = None,
         split: str | Path | None = None,
         split_seed: int | None = None,
@@ -94,6 +99,7 @@ class SegmentationData(pl.LightningDataModule):
         self.pool = _find_pool(dataset, root, samples, synthetic_count)
         self.manifest = manifest or load_split(self.pool, dataset, split, split_seed)
         self.manifest.check(self.pool)
+        self._notes = [*notes, *(() if samples is None else describe_split(self.manifest, self.pool))]
         used = {id for part in PARTS for id in self.manifest.parts[part]}
         self.pool = [sample for sample in self.pool if sample.id in used]
         self.dataset, self.in_memory = dataset, dataset == "synthetic" and root is None and samples is None
@@ -109,6 +115,15 @@ class SegmentationData(pl.LightningDataModule):
         if not self.in_memory:
             self._arrays(*self._sizes("train"))
             self._arrays(*self._sizes("val"))
+
+    def notes(self) -> list[str]:
+        """Which folders the parts come from, what was left out, what is odd about the masks; after `prepare_data`."""
+        odd = []
+        for name in ("train", "val"):
+            part = self.part(name)
+            looks = [look_of(np.asarray(part.masks[row])) for row in part.rows]
+            odd += [f"Warning: {PART_NAMES[name]} part: {text}" for text in remarks_on(looks)]
+        return [*self._notes, *odd]
 
     def part(self, name: str) -> LesionDataset:
         """Return a part as a dataset: ``train`` is augmented, ``val`` and ``test`` are not."""

@@ -11,11 +11,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from skinlesion.data.fetch import OnProgress, disk_error, fetch, file_sha256, megabytes, remote_size
-from skinlesion.data.layouts import OFFICIAL, OfficialPart, Report, find_samples, verify_samples
+from skinlesion.data.layouts import OFFICIAL, OfficialPart
 from skinlesion.data.unzip import unzip
 from skinlesion.errors import SkinlesionError
 
@@ -87,24 +86,6 @@ def download(
     for folder in missing:
         _get(folder, address, show=show, keep_archive=keep_archives, say=say)
     return folders
-
-
-def verify(root: str | Path, dataset: str) -> Report:
-    """Open every image and mask of a dataset on disk and report what is wrong.
-
-    An official part with fewer pairs than it was published with is a remark: it may be a chosen subset.
-
-    Raises:
-        SkinlesionError: ``root`` does not hold the dataset's layout at all.
-    """
-    samples = find_samples(Path(root), dataset)
-    report = verify_samples(samples)
-    remarks = []
-    for official in OFFICIAL.get(dataset, ()):
-        pairs = sum(sample.part == official.part for sample in samples)
-        if 0 < pairs < official.pairs:
-            remarks.append(f"{official.part}: {pairs} of the {official.pairs} published pairs are here.")
-    return replace(report, remarks=(*report.remarks, *remarks))
 
 
 def _chosen(dataset: str, parts: Sequence[str] | None) -> list[OfficialPart]:

@@ -4,24 +4,17 @@ Everything is decoded with Pillow, to plain NumPy arrays. A file that cannot be 
 :class:`~skinlesion.errors.SkinlesionError` with the file's name and what to do. Color profiles are ignored.
 """
 
-from io import BytesIO
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from skinlesion.data.decoding import Source, decode, label_of, upright_size
+from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules, to_binary
 from skinlesion.errors import SkinlesionError
 
-Source = str | Path | bytes
 Normalization = Literal["minmax", "minmax255"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
-
-MAX_PIXELS = 80_000_000  # a 20,000 x 4,000 panorama; under the size where Pillow itself becomes alarmed
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
-# Pillow would also try formats that start other programs (EPS) or stream from elsewhere: not from a user's file.
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
-_ORIENTATION_TAG = 0x0112
 
 
 def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
@@ -42,9 +35,8 @@ def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
         SkinlesionError: the file is missing, damaged, no image, or larger than ``MAX_PIXELS`` (this is read from
             the header, before any pixel is decoded).
     """
-    label = _label(source, name)
-    picture = _decode(source, label)
-    return np.asarray(_to_rgb(picture, label), dtype=np.uint8)
+    label = label_of(source, name)
+    return np.asarray(_to_rgb(decode(source, label), label), dtype=np.uint8)
 
 
 def rgb_array(picture: Image.Image, *, name: str = "The picture") -> np.ndarray:
@@ -59,45 +51,28 @@ def rgb_array(picture: Image.Image, *, name: str = "The picture") -> np.ndarray:
     return np.asarray(_to_rgb(ImageOps.exif_transpose(picture), name), dtype=np.uint8)
 
 
-def read_mask(source: Source, *, name: str | None = None) -> np.ndarray:
+def read_mask(source: Source, *, name: str | None = None, rules: MaskRules = DEFAULT_RULES) -> np.ndarray:
     """Read a binary mask.
 
     Args:
-        source: a path or the file's bytes: 1-bit, or 8-bit with only 0 and 1 or only 0 and 255 (16-bit: 0 and
-            65535 too), as gray or as three equal channels. A mask without any lesion is accepted.
+        source: a path or the file's bytes: 1-bit, or one value besides 0 (255, 1, 128, ...), as gray, palette, one
+            color on black, or drawn on a transparent layer. A mask without any lesion is accepted.
         name: what to call the mask in errors; default the path.
+        rules: for masks with soft edges or JPEG compression, and for inverted ones.
 
     Returns:
         bool (H, W), True on the lesion.
 
     Raises:
-        SkinlesionError: as :func:`read_image`, or the mask holds other values, which is what JPEG compression
-            or a smooth resize leaves behind.
+        SkinlesionError: as :func:`read_image`, or the mask holds other values and `rules` has no threshold.
     """
-    label = _label(source, name)
-    picture = _decode(source, label)
-    if picture.mode == "1":
-        return np.asarray(picture, dtype=bool)
-    values = _mask_values(picture, label)
-    present = np.unique(values)
-    on = [value for value in present.tolist() if value != 0]
-    if not on:
-        return np.zeros(values.shape, dtype=bool)
-    if len(on) == 1 and on[0] in (1, 255, 65535):
-        return values != 0
-    raise SkinlesionError(_not_binary(label, values, present))
+    label = label_of(source, name)
+    return to_binary(decode(source, label), label, rules)
 
 
 def read_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
     """Read (height, width) from an image's header, after EXIF orientation, without decoding its pixels."""
-    label = _label(source, name)
-    with _open(source, label) as picture:
-        width, height = picture.size
-        try:
-            turned = picture.getexif().get(_ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-        except Exception as error:  # decoders raise almost anything on damaged data
-            raise SkinlesionError(_damaged(label, error)) from error
-    return (width, height) if turned else (height, width)
+    return upright_size(source, label_of(source, name))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -160,51 +135,6 @@ def normalize(image: np.ndarray, mode: Normalization = "minmax") -> np.ndarray:
     return (image.astype(np.float32) - np.float32(low)) * scale
 
 
-def _label(source: Source, name: str | None) -> str:
-    if name is not None:
-        return name
-    return "The uploaded image" if isinstance(source, bytes) else str(source)
-
-
-def _open(source: Source, label: str) -> Image.Image:
-    """Open an image as far as its header, and refuse one that is too large."""
-    try:
-        picture = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
-    except FileNotFoundError:
-        raise SkinlesionError(f"{label}: there is no such file. Check the path.") from None
-    except IsADirectoryError:
-        raise SkinlesionError(f"{label} is a folder; give an image file.") from None
-    except PermissionError:
-        raise SkinlesionError(f"{label} cannot be opened: no permission to read it.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SkinlesionError(f"{label} is too large ({error}). {_REDUCE}") from None
-    except Exception as error:  # decoders raise almost anything on a damaged header
-        known = ", ".join(_FORMATS)
-        raise SkinlesionError(f"{label} is not an image that can be read; give one of {known}.") from error
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        picture.close()
-        raise SkinlesionError(f"{label} is too large ({width} x {height} pixels). {_REDUCE}")
-    return picture
-
-
-_REDUCE = f"Reduce it to at most {MAX_PIXELS // 1_000_000} million pixels."
-
-
-def _decode(source: Source, label: str) -> Image.Image:
-    """Decode the first frame and turn it upright."""
-    with _open(source, label) as picture:
-        try:
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-        except Exception as error:  # decoders raise almost anything on damaged data
-            raise SkinlesionError(_damaged(label, error)) from error
-
-
-def _damaged(label: str, error: Exception) -> str:
-    return f"{label} is damaged or cut short ({error}). Get the file again from where it came."
-
-
 def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
     if picture.mode.startswith("I"):
         picture = Image.fromarray(_sixteen_to_eight(np.asarray(picture), label))
@@ -226,29 +156,3 @@ def _sixteen_to_eight(values: np.ndarray, label: str) -> np.ndarray:
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise SkinlesionError(f"{label} holds 32-bit values; save it as an 8-bit or 16-bit image.")
     return np.round(values / 257.0).astype(np.uint8)
-
-
-def _mask_values(picture: Image.Image, label: str) -> np.ndarray:
-    """Return a mask's gray values, (H, W)."""
-    if picture.mode in ("L", "F") or picture.mode.startswith("I"):
-        return np.asarray(picture)
-    try:
-        channels = np.asarray(picture.convert("RGBA"))
-    except ValueError as error:
-        raise SkinlesionError(
-            f"{label}: a mask must be black and white, not {picture.mode}; save it as PNG."
-        ) from error
-    if (channels[..., 3] != 255).any():
-        raise SkinlesionError(f"{label}: a mask must not be transparent; save it as a black and white PNG.")
-    if (channels[..., :1] != channels[..., 1:3]).any():
-        raise SkinlesionError(f"{label}: a mask must not be colored; save it as a black and white PNG.")
-    return channels[..., 0]
-
-
-def _not_binary(label: str, values: np.ndarray, present: np.ndarray) -> str:
-    some = ", ".join(str(value) for value in present[:4].tolist())
-    more = ", ..." if len(present) > 4 else ""
-    message = f"{label} is not a binary mask: it holds {len(present)} gray values ({some}{more})."
-    if values.max() <= 255 and not ((values > 32) & (values < 223)).any():
-        message += " They lie near black and white, as JPEG compression leaves them."
-    return message + " Save it as PNG with only 0 and 255, and resize it without smoothing."

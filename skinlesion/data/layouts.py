@@ -2,40 +2,35 @@
 
 - ``isic2016``, ``isic2017``, ``isic2018``: the official archives unzipped under one root, each in a folder of its
   own name;
-- ``vmunet``: ``train/{images,masks}`` and ``val/{images,masks}``, the layout of VM-UNet's harness;
-- ``folder``: ``images`` and ``masks``, or any two folders by :func:`pair_folders`; ``synthetic`` is the same.
+- ``vmunet``: ``train/{images,masks}`` and ``val/{images,masks}``, the layout of VM-UNet's harness, which tests on its
+  ``val`` folder; with a ``test`` folder beside them each part is what its name says;
+- ``folder``: any layout of :mod:`skinlesion.data.folder_layouts`; ``synthetic`` is the same.
 
-Beside the images lie superpixel maps, metadata and licenses, which are left out; masks are matched by name, with or
-without ``_segmentation`` or ``_mask`` at the end, in any case of letters.
+Beside the images lie superpixel maps, metadata and licenses, which are left out, and :class:`Dataset` says so. Masks
+are matched by name, see :mod:`skinlesion.data.pairing`.
 """
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from skinlesion.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from skinlesion.data.folder_layouts import describe_part, find_folder_dataset, folders_by_role, join
+from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules
+from skinlesion.data.pairing import listing, pair_dataset, pair_folders
+from skinlesion.data.same_lesion import FILE, with_groups
+from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One image with its mask.
-
-    Attributes:
-        id: the image's file name without suffix, unique in its dataset.
-        image: path of the image.
-        mask: path of the mask; None where there is no truth.
-        part: the part that the publisher put it in (``train``, ``val``, ``test``), if any. It is not the split
-            that a run uses: that is a :class:`~skinlesion.data.splits.Manifest`.
-    """
-
-    id: str
-    image: Path
-    mask: Path | None
-    part: str | None = None
+__all__ = [
+    "DATASETS",
+    "OFFICIAL",
+    "OfficialPart",
+    "Sample",
+    "find_dataset",
+    "find_samples",
+    "pair_folders",
+]
 
 
 class OfficialPart(NamedTuple):
@@ -64,160 +59,105 @@ OFFICIAL: dict[str, tuple[OfficialPart, ...]] = {
     ),
 }
 DATASETS = (*OFFICIAL, "vmunet", "folder", "synthetic")
-_MASK_ENDINGS = ("_segmentation", "_mask")
-_VMUNET_PARTS = ("train", "val")
 
 
-def find_samples(root: str | Path, dataset: str) -> list[Sample]:
-    """List a dataset's pairs of image and mask, sorted by id; no file is opened.
+def find_samples(root: str | Path, dataset: str, *, rules: MaskRules = DEFAULT_RULES) -> list[Sample]:
+    """List a dataset's pairs of image and mask, sorted by id; as `find_dataset` without its notes."""
+    return find_dataset(root, dataset, rules=rules).samples
+
+
+def find_dataset(
+    root: str | Path, dataset: str, *, rules: MaskRules = DEFAULT_RULES, groups: str | Path | None = None
+) -> Dataset:
+    """List a dataset's pairs of image and mask, and say which folder was taken for what; no image is opened.
 
     Args:
         root: the folder that holds the layout's folders.
         dataset: one of ``DATASETS``. For the official layouts every part that is on disk is returned, the
             official test part too: ``Sample.part`` keeps them apart.
+        rules: how the masks are read.
+        groups: the table of images that belong together; default ``groups.csv`` in `root`, if there is one.
 
     Returns:
-        Samples sorted by id, ids unique.
+        Samples sorted by id, ids unique. Where the parts number their images alike, ids begin with the part.
 
     Raises:
         SkinlesionError: a missing root, another dataset's layout, an image without mask or a mask without image,
-            two images of the same name, or nothing at all.
+            one image in two parts, or nothing at all.
     """
     if dataset not in DATASETS:
         raise SkinlesionError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DATASETS)}.")
     root = Path(root)
     if not root.is_dir():
-        raise SkinlesionError(f"{root}: there is no such folder. Give the folder that holds the {dataset} data.")
+        raise SkinlesionError(
+            f"{printable(root)}: there is no such folder. Give the folder that holds the {dataset} data."
+        )
     if dataset in OFFICIAL:
-        samples = _find_official(root, dataset)
+        found = _find_official(root, dataset, rules)
     elif dataset == "vmunet":
-        samples = _find_vmunet(root)
+        found = _find_vmunet(root, rules)
     else:
-        samples = _find_folder(root, dataset)
-    return _unique(samples)
+        found = _find_folder(root, dataset, rules)
+    table = Path(groups) if groups is not None else root / FILE
+    return complete(found, table if groups is not None or table.is_file() else None)
 
 
-def pair_folders(image_dir: str | Path, mask_dir: str | Path, part: str | None = None) -> list[Sample]:
-    """Pair the images of one folder with the masks of another by name; sorted by id.
-
-    Raises:
-        SkinlesionError: a folder is missing or empty, or an image or a mask has no partner.
-    """
-    images = _index(Path(image_dir), masks=False)
-    masks = _index(Path(mask_dir), masks=True)
-    _complain_about_singles(images.keys() - masks.keys(), images, "image", "mask", mask_dir)
-    _complain_about_singles(masks.keys() - images.keys(), masks, "mask", "image", image_dir)
-    return [Sample(id, images[id], masks[id], part) for id in sorted(images)]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What :func:`verify_samples` found: ``problems`` stop training or evaluation, ``remarks`` do not."""
-
-    checked: int
-    problems: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """True without problems."""
-        return not self.problems
-
-    def __str__(self) -> str:
-        lines = [f"{self.checked} pairs opened: {len(self.problems)} problems, {len(self.remarks)} remarks"]
-        lines += [f"problem: {text}" for text in self.problems]
-        lines += [f"remark:  {text}" for text in self.remarks]
-        return "\n".join(lines)
+def complete(found: Dataset, groups: Path | None) -> Dataset:
+    """The dataset with unique ids, sorted, and with the groups of a table."""
+    samples = _unique(found.samples)
+    if groups is None:
+        return replace(found, samples=samples)
+    samples = with_groups(samples, groups)
+    names = {sample.group for sample in samples if sample.group is not None}
+    together = sum(sample.group is not None for sample in samples)
+    line = f"{printable(groups)}: {together} images in {len(names)} groups, each kept on one side of a split"
+    return replace(found, samples=samples, folders=(*found.folders, line))
 
 
-def verify_samples(samples: Sequence[Sample]) -> Report:
-    """Open every file and report, per file, what is wrong, without stopping at the first.
-
-    Problems: a file that cannot be read, a mask that is not binary, an image and mask of different sizes.
-    Remarks: a mask without any lesion, or that covers the whole image.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(_verify, samples))
-    return Report(
-        checked=len(samples),
-        problems=tuple(text for problems, _ in found for text in problems),
-        remarks=tuple(text for _, remarks in found for text in remarks),
-    )
-
-
-def size_mismatch(sample: Sample, image_size: tuple[int, ...], mask_size: tuple[int, ...]) -> str | None:
-    """Return what is wrong with the sizes (height, width) of a pair, or None."""
-    if tuple(image_size) == tuple(mask_size):
-        return None
-    (image_height, image_width), (mask_height, mask_width) = image_size, mask_size
-    return (
-        f"{sample.mask}: the mask is {mask_width} x {mask_height} pixels but its image {sample.image} is "
-        f"{image_width} x {image_height}. Use the mask that belongs to this image, at the same size."
-    )
-
-
-def _verify(sample: Sample) -> tuple[list[str], list[str]]:
-    problems: list[str] = []
-    remarks: list[str] = []
-    sizes = []
-    try:
-        sizes.append(read_image(sample.image).shape[:2])
-    except SkinlesionError as error:
-        problems.append(str(error))
-    if sample.mask is None:
-        return problems, remarks
-    try:
-        mask = read_mask(sample.mask)
-        sizes.append(mask.shape)
-        if not mask.any():
-            remarks.append(f"{sample.mask}: the mask is empty (no lesion).")
-        elif mask.all():
-            remarks.append(f"{sample.mask}: the mask covers the whole image.")
-    except SkinlesionError as error:
-        problems.append(str(error))
-    if len(sizes) == 2 and (text := size_mismatch(sample, *sizes)):
-        problems.append(text)
-    return problems, remarks
-
-
-def _find_official(root: Path, dataset: str) -> list[Sample]:
+def _find_official(root: Path, dataset: str, rules: MaskRules) -> Dataset:
     folders = _subfolders(root)
-    samples: list[Sample] = []
+    found = []
     for part in OFFICIAL[dataset]:
         images, masks = folders.get(part.images.lower()), folders.get(part.masks.lower())
         if images and masks:
-            samples += pair_folders(images, masks, part.part)
+            pairs = pair_dataset(images, masks, part.part, rules=rules)
+            line = describe_part(root, part.part, (images, masks), len(pairs.samples))
+            found.append(replace(pairs, folders=(line,)))
         elif images or masks:
             here, missing = (part.images, part.masks) if images else (part.masks, part.images)
             raise SkinlesionError(
                 f"{root} has the folder {here} but not {missing}: unzip {missing}.zip there as well, "
                 f"or move {here} away to do without this part."
             )
-    if not samples:
+    if not found:
         first = OFFICIAL[dataset][0]
         raise SkinlesionError(
             f"{root} does not hold the {dataset} layout (no folder {first.images}). {_looks_like(root, dataset)}"
         )
-    return samples
+    return join(found)
 
 
-def _find_vmunet(root: Path) -> list[Sample]:
-    samples: list[Sample] = []
-    for part in _VMUNET_PARTS:
+def _find_vmunet(root: Path, rules: MaskRules) -> Dataset:
+    for part in ("train", "val"):
         if not (root / part / "images").is_dir():
             raise SkinlesionError(
                 f"{root} does not hold the vmunet layout (no folder {part}/images). {_looks_like(root, 'vmunet')}"
             )
-        samples += pair_folders(root / part / "images", root / part / "masks", part)
-    return samples
+    found = find_folder_dataset(root, rules)
+    assert found is not None
+    if any(sample.part == "test" for sample in found.samples):
+        return found
+    line = "there is no test folder: the split `official` tests on val, as VM-UNet's harness does, and cuts a "
+    return replace(found, folders=(*found.folders, line + "validation part from train"))
 
 
-def _find_folder(root: Path, dataset: str) -> list[Sample]:
-    if not (root / "images").is_dir():
+def _find_folder(root: Path, dataset: str, rules: MaskRules) -> Dataset:
+    found = find_folder_dataset(root, rules)
+    if found is None:
         raise SkinlesionError(
             f"{root} has no folder named images with a folder masks beside it. {_looks_like(root, dataset)}"
         )
-    return pair_folders(root / "images", root / "masks")
+    return found
 
 
 def _looks_like(root: Path, asked: str) -> str:
@@ -229,62 +169,23 @@ def _looks_like(root: Path, asked: str) -> str:
             return f"It is one of the folders of {dataset}: give the folder above it, {root.resolve().parent}."
         if dataset != asked and known & names:
             return f"It looks like {dataset}: choose that dataset, or another folder."
-    if (root / "train" / "images").is_dir() and asked != "vmunet":
-        return "It looks like vmunet (train/images): choose that dataset, or another folder."
-    if (root / "images").is_dir() and (root / "masks").is_dir():
+    try:
+        has_roles = bool(folders_by_role(root))
+    except SkinlesionError:  # two folders could be one thing: a layout all the same
+        has_roles = True
+    if has_roles and asked not in ("folder", "synthetic"):
         return "It looks like folder (images and masks): choose that dataset, or another folder."
-    return "Check the path, or unzip the official archives there without renaming their folders."
+    return "Check the path, unzip the official archives without renaming their folders, or give --images and --masks."
 
 
 def _subfolders(root: Path) -> dict[str, Path]:
     """Return folders by lower-case name; where unzipping made one inside another of the same name, the inner."""
     folders = {}
-    for path in _listing(root):
+    for path in listing(root):
         if path.is_dir():
             inner = path / path.name
             folders[path.name.lower()] = inner if inner.is_dir() else path
     return folders
-
-
-def _listing(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise SkinlesionError(f"{folder} cannot be listed ({error.strerror}).") from error
-
-
-def _index(folder: Path, *, masks: bool) -> dict[str, Path]:
-    """Return the folder's image files by id, leaving out hidden files and superpixel maps."""
-    if not folder.is_dir():
-        what = "masks" if masks else "images"
-        raise SkinlesionError(f"{folder}: there is no such folder. It should hold the {what}.")
-    index: dict[str, Path] = {}
-    for path in _listing(folder):
-        stem = path.stem
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if stem.lower().endswith("_superpixels"):
-            continue
-        if masks:
-            ending = next((end for end in _MASK_ENDINGS if stem.lower().endswith(end)), "")
-            stem = stem[: len(stem) - len(ending)]
-        if stem in index:
-            raise SkinlesionError(f"{index[stem]} and {path.name} are two files for {stem}: keep one of them.")
-        index[stem] = path
-    return index
-
-
-def _complain_about_singles(
-    ids: set[str], files: dict[str, Path], what: str, partner: str, partner_dir: str | Path
-) -> None:
-    if not ids:
-        return
-    first = min(ids)
-    more = f" ({len(ids)} such files)" if len(ids) > 1 else ""
-    raise SkinlesionError(
-        f"{files[first]}: this {what} has no {partner} in {partner_dir}{more}. "
-        f"Add the {partner} or move the {what} away."
-    )
 
 
 def _unique(samples: list[Sample]) -> list[Sample]:
@@ -292,9 +193,27 @@ def _unique(samples: list[Sample]) -> list[Sample]:
         raise SkinlesionError("The folders are there but hold no images. Unzip the archives again.")
     by_id: dict[str, Sample] = {}
     for sample in samples:
-        if sample.id in by_id:
-            raise SkinlesionError(
-                f"{by_id[sample.id].image} and {sample.image} have the same name: an image must be in one part only."
-            )
-        by_id[sample.id] = sample
+        other = by_id.setdefault(sample.id, sample)
+        if other is not sample:
+            if _same_content(other.image, sample.image):
+                raise SkinlesionError(
+                    f"{printable(other.image)} and {printable(sample.image)} have the same name and content: an image "
+                    "must be in one part only."
+                )
+            return _unique_by_folder(samples)
     return [by_id[id] for id in sorted(by_id)]
+
+
+def _unique_by_folder(samples: list[Sample]) -> list[Sample]:
+    """Ids that begin with the part, or the folder, where the folders number their images alike."""
+    named = {f"{sample.part or sample.image.parent.name}-{sample.id}": sample for sample in samples}
+    if len(named) < len(samples):
+        raise SkinlesionError("Two folders of the same name hold images of the same name: rename one of the folders.")
+    return [replace(named[id], id=id) for id in sorted(named)]
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
+    except OSError:
+        return False  # whoever opens it will say what is wrong with it

@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, find_samples
+from skinlesion.data.same_lesion import group_pairs, joined
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
+from skinlesion.schema import read_json
+from skinlesion.text import printable
 
 PARTS = ("train", "val", "test")
 FORMAT = "skinlesion-manifest-1"
@@ -69,13 +72,7 @@ class Manifest:
         Raises:
             SkinlesionError: the file is missing, is no manifest, or was changed after it was saved.
         """
-        try:
-            content = json.loads(Path(path).read_text("utf-8"))
-        except OSError as error:
-            raise SkinlesionError(f"{path}: the manifest cannot be read ({error.strerror}).") from error
-        except ValueError as error:
-            raise SkinlesionError(f"{path} is not a manifest: it is not valid JSON.") from error
-        return cls._from_content(content, str(path))
+        return cls._from_content(read_json(Path(path), Any), printable(path))
 
     def check(self, samples: Iterable[Sample]) -> None:
         """Raise SkinlesionError, naming ids, if the data lack some that this manifest needs."""
@@ -135,18 +132,20 @@ def make_manifest(
         name: ``random``: 70/30 of all but the publisher's test part.
             ``paper``: 70/30 of train and validation in the paper's exact sizes (2017: 1500/650, 2018: 1886/808;
             2016: the official 900/379). ISIC 2018 without its 100 validation pairs: 1816/778 of the other 2594.
-            ``official``: the publisher's test part (for ``vmunet`` its ``val`` folder, which that harness tests on).
+            ``official``: the publisher's parts, or those that the folders are named after. ``vmunet`` without a
+            ``test`` folder tests on ``val``, as that harness does.
         seed: chooses the division; also of the validation part.
         val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
             used instead where there is one and the split is ``official``.
-        near_duplicates: pairs of ids that show one lesion; kept on one side. Pairs of absent ids are ignored.
+        near_duplicates: pairs of ids that show one lesion; kept on one side, as is each ``Sample.group``. Pairs of
+            absent ids are ignored.
 
     Raises:
         SkinlesionError: an unknown name, a split that this dataset lacks, or the wrong number of images for it.
     """
     if not 0 <= val_fraction < 1:
         raise SkinlesionError(f"The validation fraction must lie in [0, 1), not {val_fraction}.")
-    pairs = list(near_duplicates)
+    pairs = [*near_duplicates, *group_pairs(sample for sample in samples if isinstance(sample, Sample))]
     by_part: dict[str | None, list[str]] = {}
     for sample in samples:
         id, part = (sample.id, sample.part) if isinstance(sample, Sample) else (sample, None)
@@ -154,7 +153,7 @@ def make_manifest(
     train, val, test = _divide(by_part, dataset, name, seed, pairs)
     if not val:
         count = max(1, round(val_fraction * len(train))) if val_fraction else 0
-        train, val = _cut(train, count, f"{seed}/val", pairs)
+        train, val = _cut(train, count, f"{seed}/val", pairs) if count else (train, [])
     if not train:
         raise SkinlesionError(f"{dataset} has too few images to split ({len(samples)}); at least 3 are needed.")
     parts = {"train": tuple(sorted(train)), "val": tuple(sorted(val)), "test": tuple(sorted(test))}
@@ -170,7 +169,7 @@ def load_split(
         samples: what :func:`~skinlesion.data.layouts.find_samples` found.
         dataset: its name.
         split: ``paper``, ``official``, ``random``, or the path of a saved manifest (``*.json``). Default: paper for the
-            ISIC datasets, official for vmunet, random for the others.
+            ISIC datasets, official where folders are named after the parts, random for the others.
         seed: of a split that is drawn here; default the dataset's fixed one. ``paper`` with the default seed is a
             manifest that comes with the package for isic2017, and for isic2018 where only the 2594 training pairs are
             at hand.
@@ -179,7 +178,9 @@ def load_split(
         SkinlesionError: as :func:`make_manifest` and :meth:`Manifest.load`, or ids are missing.
     """
     if split is None:
-        split = "paper" if dataset in PAPER_SIZES else "official" if dataset == "vmunet" else "random"
+        parts = {sample.part for sample in samples}
+        named = "train" in parts and len(parts) > 1
+        split = "paper" if dataset in PAPER_SIZES else "official" if named else "random"
     if str(split).endswith(".json"):
         manifest = Manifest.load(split)
     elif split == "paper" and seed is None and _has_packaged_split(samples, dataset):
@@ -243,16 +244,19 @@ def _divide(
         if dataset in TRAINING_PART_SIZES and not by_part.get("val"):
             n_train, n_test = TRAINING_PART_SIZES[dataset]
         _expect(len(pool), n_train + n_test, dataset, "training and validation parts")
-        train, test = _cut(pool, n_test, f"{seed}/test", pairs)
+        train, test = _cut(pool, n_test, f"{seed}/test", pairs, exact=True)
         return train, [], test
-    if name == "official" and (dataset in OFFICIAL or dataset == "vmunet"):
+    if name == "official":
         val, train = by_part.get("val", []), by_part.get("train", [])
-        if dataset == "vmunet":
+        if dataset == "vmunet" and not official_test:
             val, official_test = [], val
-        if not train or not official_test:
-            raise SkinlesionError(f"The official training and test parts of {dataset} are not both there.")
+        if not train or (not official_test and dataset in OFFICIAL):
+            raise SkinlesionError(
+                f"The split 'official' of {dataset} needs folders for the training and test parts, which are not "
+                "there: use the split 'random', or a saved manifest (*.json)."
+            )
         return train, val, official_test
-    valid = ["random"] + ["official"] * (dataset in OFFICIAL or dataset == "vmunet") + ["paper"] * (dataset in OFFICIAL)
+    valid = ["random", "official"] + ["paper"] * (dataset in OFFICIAL)
     raise SkinlesionError(
         f"Unknown split {name!r} for {dataset}: choose {', '.join(valid)} or a saved manifest (*.json)."
     )
@@ -266,39 +270,33 @@ def _expect(found: int, wanted: int, dataset: str, what: str) -> None:
         )
 
 
-def _cut(ids: list[str], count: int, key: str, pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Cut exactly ``count`` ids off, whole groups at a time; returns (rest, cut)."""
+def _cut(
+    ids: list[str], count: int, key: str, pairs: Iterable[tuple[str, str]], *, exact: bool = False
+) -> tuple[list[str], list[str]]:
+    """Cut ``count`` ids off, whole groups at a time; returns (rest, cut). Large groups may leave fewer than ``count``.
+
+    Raises:
+        SkinlesionError: not exactly ``count`` can be cut off where that is asked for, or none at all.
+    """
 
     def place(group: list[str]) -> str:
         return hashlib.sha256(f"{key}/{group[0]}".encode()).hexdigest()
 
     cut: list[str] = []
-    for group in sorted(_groups(ids, pairs), key=place):
+    groups = sorted(joined(ids, pairs), key=place)
+    for group in groups:
         if len(cut) + len(group) <= count:
             cut += group
-    if len(cut) != count:
+    if exact and len(cut) != count:
         raise SkinlesionError(f"The groups of near-duplicates leave no way to cut off exactly {count} images.")
+    if count and not cut:
+        largest = max(map(len, groups))
+        raise SkinlesionError(
+            f"No {count} of {len(ids)} images can be split off without dividing a group (the largest has {largest}): "
+            "check groups.csv, or use a saved manifest (*.json)."
+        )
     chosen = set(cut)
     return [id for id in ids if id not in chosen], cut
-
-
-def _groups(ids: list[str], pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Join ids that are linked by pairs, directly or through others (union-find); each group sorted."""
-    parent = {id: id for id in ids}
-
-    def find(id: str) -> str:
-        while parent[id] != id:
-            parent[id] = parent[parent[id]]
-            id = parent[id]
-        return id
-
-    for a, b in pairs:
-        if a in parent and b in parent:
-            parent[find(a)] = find(b)
-    groups: dict[str, list[str]] = {}
-    for id in sorted(ids):
-        groups.setdefault(find(id), []).append(id)
-    return list(groups.values())
 
 
 if __name__ == "__main__":

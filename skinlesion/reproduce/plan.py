@@ -24,7 +24,7 @@ SCALES = ("cpu", "paper")
 # Said for all runs together, or by the machine at hand.
 _NOT_IN_A_PLAN = {
     *("data", "root", "split", "split_seed", "seed", "out", "resume", "estimate", "cache_dir"),
-    *("devices", "num_nodes", "threads"),
+    *("devices", "num_nodes", "threads", "images", "masks", "groups", "mask_threshold", "resize_masks", "invert_masks"),
 }
 
 

@@ -1,6 +1,6 @@
 """How Lightning's checkpoints (`last.ckpt`) reach the disk and come back."""
 
-import pickle
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, replacing
 from skinlesion.migration import FORMAT, READABLE, migrate
+from skinlesion.schema import fields_mismatch
+
+_SPARE = 100_000  # numbers of a tensor that is no weight, such as the state of a random generator
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -43,19 +46,25 @@ class SafeCheckpointIO(CheckpointIO):
         """
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            raise _damaged(path) from error
-        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-            raise _damaged(path)
+        except MemoryError as error:
+            raise damaged_checkpoint(path, " (it asks for more memory than there is)") from error
+        except Exception as error:  # a damaged pickle makes the reader raise almost anything
+            raise damaged_checkpoint(path) from error
+        if not isinstance(checkpoint, dict):
+            raise damaged_checkpoint(path)
         written = checkpoint.get("skinlesion_format", 1)
-        if written not in READABLE:
+        if type(written) is not int or written not in READABLE:
             raise SkinlesionError(f"{path} was written by a newer version (format {written!r}): update skinlesion.")
+        if wrong := fields_mismatch(checkpoint, {"state_dict": dict[str, Any]} if self._shapes is None else _FIELDS):
+            raise damaged_checkpoint(path, f" ({wrong})")
+        if self._shapes is not None:
+            _bound(path, checkpoint, sum(math.prod(shape) for shape in self._shapes.values() if shape))
         state = migrate(checkpoint["state_dict"], written)
         if self._shapes is not None:
             found = {name: _shape(value) for name, value in state.items()}
-            wrong = [name for name in {**self._shapes, **found} if self._shapes.get(name, 0) != found.get(name, 0)]
-            if wrong:
-                raise _damaged(path, f" ({wrong[0]} is missing, unknown or of another shape)")
+            names = {**self._shapes, **found}
+            if other := [name for name in names if self._shapes.get(name, 0) != found.get(name, 0)]:
+                raise damaged_checkpoint(path, f" ({other[0]} is missing, unknown or of another shape)")
         return {**checkpoint, "state_dict": state}
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -63,11 +72,33 @@ class SafeCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
+# What Lightning's checkpoint is made of, as far as this package relies on it.
+_FIELDS = {
+    "epoch": int,
+    "global_step": int,
+    "loops": dict[str, Any],
+    "state_dict": dict[str, Any],
+    "optimizer_states": list[dict[str, Any]],
+    "callbacks": {"RunRecord": dict[str, Any]},
+}
+
+
+def _bound(path: Any, checkpoint: dict[str, Any], numbers: int) -> None:
+    """Refuse a tensor that claims more numbers than the network's state has: copying it would fill the memory."""
+    waiting: list[Any] = [checkpoint]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor) and value.numel() > numbers + _SPARE:
+            raise damaged_checkpoint(path, f" (a tensor of {value.numel():,} numbers does not belong there)")
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+
+
 def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
-def _damaged(path: Any, why: str = "") -> SkinlesionError:
+def damaged_checkpoint(path: Any, why: str = "") -> SkinlesionError:
+    """That a run cannot go on from a checkpoint."""
     return SkinlesionError(
         f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this run{why}. "
         "Start the run again in another folder with --out."

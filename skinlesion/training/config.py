@@ -1,25 +1,32 @@
 """Everything that decides a training run, in one object that a command line, a file and a checkpoint can hold."""
 
 import dataclasses
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from skinlesion.data.groups import Balance
 from skinlesion.data.images import Normalization
+from skinlesion.data.mask_values import MaskRules
+from skinlesion.data.source import DataSource
 from skinlesion.errors import SkinlesionError
 from skinlesion.protocol import TRUTH_SIZE
+from skinlesion.schema import read_json
+from skinlesion.text import printable
+from skinlesion.training.config_checks import check_ranges, check_types, parse_option
+from skinlesion.training.recipes import RECIPES
 from skinlesion.training.schedule import Schedule
 
+_PATHS = ("root", "images", "masks", "groups", "out", "cache_dir")
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 SelectBy = Literal["val_iou", "last", "test_loss"]
 
 # Fields that may differ between a run and its resumption: they move the work, not its meaning. (The split is compared
 # by the ids that it gives.)
 NOT_COMPARED = {
-    *("out", "root", "split", "split_seed", "cache_dir", "resume", "estimate"),
-    *("num_workers", "threads", "devices", "num_nodes"),
+    *("out", "root", "images", "masks", "groups", "split", "split_seed", "cache_dir", "resume", "estimate"),
+    *("num_workers", "threads", "device", "devices", "num_nodes"),
 }
 
 
@@ -39,10 +46,24 @@ class TrainConfig:
     start_from: str | None = None
     """Weights of the same network to go on from: small, a file or a run folder. Default: random weights."""
 
-    data: str = "isic2017"
-    """The dataset's layout: isic2016, isic2017, isic2018, vmunet, folder or synthetic."""
+    data: str = ""
+    """The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic. Default:
+    folder with --images, otherwise isic2017."""
     root: Path | None = None
     """The folder that holds the data; synthetic needs none."""
+    images: Path | None = None
+    """The folder of images, instead of --root; with --masks."""
+    masks: Path | None = None
+    """The folder of masks that belong to --images."""
+    groups: Path | None = None
+    """Table of images that belong together (columns image and lesion_id, say): they stay on one side of a split.
+    Default: groups.csv in --root."""
+    mask_threshold: int | None = None
+    """Least gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
+    resize_masks: bool = False
+    """Resize masks that have another size than their image."""
+    invert_masks: bool = False
+    """Black is the lesion."""
     split: str | None = None
     """paper, official, random, or a saved manifest (*.json). Default: paper for the ISIC datasets."""
     split_seed: int | None = None
@@ -67,6 +88,9 @@ class TrainConfig:
     """Passes over the training part."""
     batch_size: int = 32
     """Images in one step, over all devices together."""
+    accumulate: int = 1
+    """Parts in which a batch is computed, one after the other, where memory is too small for all of it at once. The
+    step is the same, but for batch normalization, which sees a part at a time."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, as in the paper; muon: Muon for the linear layers' weights, AdamW for the rest, which learns faster."""
     lr: float = 1e-3
@@ -116,8 +140,9 @@ class TrainConfig:
     select_by: SelectBy = "val_iou"
     """Which epoch is shipped: best IoU on the validation part; last; or test_loss, the lowest loss on the test part
     while training on all the rest, as VM-UNet's harness does (A34): its test figures are then too good."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train; auto takes a CUDA GPU if there is one."""
+    device: str = "auto"
+    """Where to train: cpu, cuda, cuda:1, mps (Apple, without a fast scan) or auto, which takes a CUDA GPU if there is
+    one."""
     devices: int = 1
     """Processes on this machine, one a GPU or several on the CPU."""
     num_nodes: int = 1
@@ -136,7 +161,14 @@ class TrainConfig:
     """Continue the run in --out where it stopped."""
 
     def __post_init__(self) -> None:
-        _check_ranges(self)
+        if self.data == "":
+            object.__setattr__(self, "data", "isic2017" if self.images is None else "folder")
+        for name in _PATHS:
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+        check_types(self)
+        check_ranges(self)
+        MaskRules(self.mask_threshold)
         if self.warmup_epochs and self.schedule == "onecycle":
             raise SkinlesionError("--warmup-epochs does not go with --schedule onecycle, which has its own rise.")
         if self.warmup_epochs >= self.epochs:
@@ -145,20 +177,41 @@ class TrainConfig:
             raise SkinlesionError(f"--min-lr {self.min_lr} must not be above --lr {self.lr}.")
         if self.optimizer == "muon" and self.precision == "16-mixed":
             raise SkinlesionError("--optimizer muon does not go with --precision 16-mixed; use 32 or bf16-mixed.")
-        processes = self.devices * self.num_nodes
-        if self.batch_size % processes:
+        if self.batch_size % (self.processes * self.accumulate):
             raise SkinlesionError(
                 f"--batch-size {self.batch_size} is over all devices together and must be a multiple of "
-                f"--devices x --num-nodes = {processes}."
+                f"--devices x --num-nodes x --accumulate = {self.processes * self.accumulate}."
             )
-        if self.precision == "16-mixed" and self.accelerator == "cpu":
-            raise SkinlesionError("--precision 16-mixed does not go with --accelerator cpu; use 32 or bf16-mixed.")
+        if self.precision == "16-mixed" and self.device == "cpu":
+            raise SkinlesionError("--precision 16-mixed does not go with --device cpu; use 32 or bf16-mixed.")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device):
+            raise SkinlesionError(f"--device must be auto, cpu, cuda, cuda:N or mps; got {self.device!r}.")
+        if self.processes > 1 and ":" in self.device:
+            raise SkinlesionError(
+                f"--device {self.device} names one GPU; use --device cuda with --devices or --num-nodes."
+            )
         self.model_options()
 
     @property
     def distills(self) -> bool:
         """Whether any feature distillation takes part in the loss."""
         return self.w_cfd > 0 or self.w_ifd > 0
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return self.devices * self.num_nodes
+
+    @property
+    def part_size(self) -> int:
+        """Images that a process computes at once."""
+        return self.batch_size // (self.processes * self.accumulate)
+
+    @property
+    def source(self) -> DataSource:
+        """Where the data come from."""
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(DataSource)}
+        return DataSource(**options)
 
     @property
     def folder(self) -> Path:
@@ -172,7 +225,7 @@ class TrainConfig:
             name, equals, value = item.partition("=")
             if not (name.isidentifier() and equals and value):
                 raise SkinlesionError(f"--model {item} is not NAME=VALUE, such as --model dim=24 se=false.")
-            options[name] = _parse(value)
+            options[name] = parse_option(value)
         return options
 
     def to_json(self) -> dict[str, Any]:
@@ -190,11 +243,15 @@ class TrainConfig:
         Raises:
             SkinlesionError: an unknown field, or a value that `TrainConfig` refuses.
         """
+        if "accelerator" in values:  # as `device` was called in earlier versions
+            old = {"gpu": "cuda"}.get(values["accelerator"], values["accelerator"])
+            values = {"device": old} | {name: value for name, value in values.items() if name != "accelerator"}
         valid = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - valid):
-            raise SkinlesionError(f"Unknown training option {', '.join(unknown)}; this version does not know it.")
-        paths = {name: Path(values[name]) for name in ("root", "out", "cache_dir") if values.get(name)}
-        return cls(**{**values, **paths, "model": tuple(values.get("model", ()))})
+            some = printable(", ".join(unknown[:5]))
+            raise SkinlesionError(f"Unknown training option {some}; this version does not know it.")
+        model = values.get("model", ())
+        return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
     @classmethod
     def load(cls, path: Path) -> "TrainConfig":
@@ -204,13 +261,11 @@ class TrainConfig:
             SkinlesionError: the file is missing or is no config.
         """
         try:
-            return cls.from_json(json.loads(path.read_text("utf-8")))
-        except OSError as error:
-            raise SkinlesionError(f"There is no run to resume: {path} cannot be read ({error.strerror}).") from error
-        except SkinlesionError:  # a ValueError too, but it says what is wrong already
-            raise
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SkinlesionError(f"{path} is not the config of a training run ({error}).") from error
+            return cls.from_json(read_json(path, dict[str, Any]))
+        except SkinlesionError as error:
+            label = printable(path)
+            text = str(error) if label in str(error) else f"{label}: {error}"
+            raise SkinlesionError(f"There is no run to resume: {text}") from error
 
     @classmethod
     def from_recipe(cls, recipe: str, **changes: Any) -> "TrainConfig":
@@ -226,90 +281,3 @@ class TrainConfig:
         if recipe not in RECIPES:
             raise SkinlesionError(f"Unknown recipe {recipe!r}; choose one of: {', '.join(RECIPES)}.")
         return cls(**{**RECIPES[recipe], **changes})
-
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "paper": {},
-    # VM-UNet's harness to the letter, its oddities included (reference: A29, A32, A34); w_bce = w_dice there.
-    "vmunet": {
-        "preset": "vmunet",
-        "schedule": "paper",
-        "normalize": "minmax255",
-        "select_by": "test_loss",
-        "w_bce": 1.0,
-        "w_dice": 1.0,
-        "w_cfd": 0.0,
-        "w_ifd": 0.0,
-    },
-    # An hour or two on an ordinary processor.
-    "cpu": {
-        "preset": "small",
-        "size": 128,
-        "augmentation": "strong",
-        "epochs": 40,
-        "batch_size": 16,
-        "lr": 2e-3,
-        "min_lr": 1e-6,
-        "schedule": "onecycle",
-        "clip": 1.0,
-        "ema": 0.998,
-        "w_cfd": 0.0,
-        "w_ifd": 0.0,
-    },
-}
-
-
-def _check_ranges(config: TrainConfig) -> None:
-    at_least = {
-        "epochs": 1,
-        "batch_size": 1,
-        "size": 16,
-        "truth_size": 16,
-        "devices": 1,
-        "num_nodes": 1,
-        "num_workers": 0,
-        "min_lr": 0,
-        "weight_decay": 0,
-        "warmup_epochs": 0,
-        "w_bce": 0,
-        "w_dice": 0,
-        "w_cfd": 0,
-        "w_ifd": 0,
-        "seed": 0,
-        "threads": 1,
-    }
-    for name, least in at_least.items():
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise SkinlesionError(f"{_flag(name)} must be at least {least}; got {value}.")
-    for name in ("lr", "clip", "t_max"):
-        value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise SkinlesionError(f"{_flag(name)} must be above 0; got {value}.")
-    if config.ema is not None and not 0 < config.ema < 1:
-        raise SkinlesionError(f"--ema must be between 0 and 1, such as 0.998; got {config.ema}.")
-    for field in dataclasses.fields(config):
-        choices, value = getattr(field.type, "__args__", ()), getattr(config, field.name)
-        if getattr(field.type, "__origin__", None) is Literal and value not in choices:
-            raise SkinlesionError(f"{_flag(field.name)} must be one of {', '.join(choices)}; got {value!r}.")
-    if config.w_bce + config.w_dice == 0:
-        raise SkinlesionError("--w-bce and --w-dice must not both be 0: nothing would be learned from the masks.")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _parse(value: str) -> Any:
-    """A number, true, false, none, or a comma-separated tuple of those; otherwise the text."""
-    if "," in value:
-        return tuple(_parse(part) for part in value.split(",") if part)
-    constants = {"true": True, "false": False, "none": None}
-    if value.lower() in constants:
-        return constants[value.lower()]
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value

@@ -10,11 +10,15 @@ from typing import Any
 import pytorch_lightning as pl
 
 from skinlesion.checkpoint import save_checkpoint
+from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
+from skinlesion.schema import Number, mismatch
+from skinlesion.text import printable
 from skinlesion.training.config import SelectBy
 from skinlesion.training.module import SegmentationModule
 
 Row = dict[str, float]
+RECORD_ROW = dict[str, Number]  # as it is read: a loss may be NaN
 
 # In the order of metrics.csv. Losses are unweighted but for *_loss.
 COLUMNS = (
@@ -46,6 +50,7 @@ class RunRecord(pl.callbacks.Checkpoint):
         self.best: Row | None = None
         self._before = 0.0  # seconds of the sessions before this one
         self._started = time.monotonic()
+        self.started = False  # whether everything has been restored
 
     @property
     def last_path(self) -> Path:
@@ -59,6 +64,7 @@ class RunRecord(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
+        self.started = True
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,7 +89,17 @@ class RunRecord(pl.callbacks.Checkpoint):
         return {"history": self.history, "best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From last.ckpt."""
+        """From last.ckpt.
+
+        Raises:
+            SkinlesionError: it holds no history.
+        """
+        history, best = state_dict.get("history"), state_dict.get("best")
+        wrong = mismatch(history, list[RECORD_ROW], "history") or mismatch(best, RECORD_ROW, "best")
+        if not wrong and (not history or any(set(COLUMNS) - set(row) for row in (*history, best or {}))):
+            wrong = "its history lacks columns"
+        if wrong:
+            raise SkinlesionError(f"{printable(self.last_path)} is damaged: {wrong}. Start again in another --out.")
         self.history, self.best = list(state_dict["history"]), state_dict["best"]
         self._before = self.history[-1]["seconds"]
 

@@ -1,5 +1,6 @@
 """What one step of training and of validation does: the paper's recipe (section 4.2, eqs. 8-11)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -108,8 +109,9 @@ class SegmentationModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set this step's learning rate and random numbers."""
         config = self.config
+        steps = math.ceil(self.trainer.num_training_batches / config.accumulate)
         rate = learning_rate(
-            self.current_epoch + batch_idx / self.trainer.num_training_batches,
+            self.current_epoch + batch_idx // config.accumulate / steps,
             epochs=config.epochs,
             schedule=config.schedule,
             lr=config.lr,
@@ -121,16 +123,27 @@ class SegmentationModule(pl.LightningModule):
             group["lr"] = rate * group.get("ratio", 1.0)
         if batch_idx == 0:
             self.log("lr", rate, batch_size=1)
-        self._seed_step()
+        self._seed_step(batch_idx)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss; stops the run where it is not finite."""
         self._batch = batch
         parts = self.losses(batch)
-        self._require_finite_loss(parts, batch)
+        self._require_finite_loss(parts, batch, batch_idx)
         logged = {f"train_{name}": value.detach() for name, value in parts.items()}
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch["id"]), sync_dist=True)
-        return parts["loss"]
+        return parts["loss"] * self._share(batch_idx) if self.config.accumulate > 1 else parts["loss"]
+
+    def _share(self, batch_idx: int) -> float:
+        """What a part's mean weighs in the mean over its batch; Lightning divides by the number of parts."""
+        parts, size = self.config.accumulate, self.config.part_size
+        loader = self.trainer.train_dataloader
+        assert loader is not None
+        images = min(len(loader.sampler), len(loader) * size)  # the last part of an epoch may be smaller
+        first = batch_idx // parts * parts
+        in_batch = min((first + parts) * size, images) - first * size
+        in_part = min((batch_idx + 1) * size, images) - batch_idx * size
+        return in_part * parts / in_batch
 
     def configure_gradient_clipping(
         self,
@@ -148,8 +161,9 @@ class SegmentationModule(pl.LightningModule):
             self._stop(f"the gradient became {norm.item()}, first in {where}")
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the average of the weights."""
-        if self.average is not None:
+        """Move the average of the weights after each step."""
+        last = batch_idx + 1 == self.trainer.num_training_batches
+        if self.average is not None and (last or (batch_idx + 1) % self.config.accumulate == 0):
             self.average.update(self.model)
 
     def on_validation_start(self) -> None:
@@ -185,11 +199,13 @@ class SegmentationModule(pl.LightningModule):
         for metric in (self.val_scores, self.val_bce, self.val_dice):
             metric.reset()
 
-    def _seed_step(self) -> None:
-        words = np.random.SeedSequence((self.config.seed, self.trainer.global_step, self.trainer.global_rank))
+    def _seed_step(self, batch_idx: int) -> None:
+        part = batch_idx % self.config.accumulate
+        place = (self.config.seed, self.trainer.global_step, self.trainer.global_rank)
+        words = np.random.SeedSequence((*place, part) if part else place)
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
-    def _require_finite_loss(self, parts: dict[str, Tensor], batch: Batch) -> None:
+    def _require_finite_loss(self, parts: dict[str, Tensor], batch: Batch, batch_idx: int) -> None:
         finite = bool(torch.isfinite(parts["loss"]))
         if self.trainer.world_size > 1:
             everywhere = self.trainer.strategy.reduce_boolean_decision(finite, all=True)
@@ -199,7 +215,7 @@ class SegmentationModule(pl.LightningModule):
             return
 
         def run_again() -> object:
-            self._seed_step()
+            self._seed_step(batch_idx)
             return self.model(batch["image"])
 
         layer = first_nonfinite_layer(self.model, run_again)

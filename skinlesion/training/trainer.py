@@ -2,12 +2,7 @@
 
 import dataclasses
 import json
-import logging
 import os
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +20,20 @@ from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
-from skinlesion.scan import choose_engine
-from skinlesion.training.checkpoint_io import SafeCheckpointIO
+from skinlesion.schema import mismatch, read_json
+from skinlesion.text import printable
+from skinlesion.training.checkpoint_io import SafeCheckpointIO, damaged_checkpoint
 from skinlesion.training.config import NOT_COMPARED, TrainConfig
+from skinlesion.training.device import engine_for, explained, find_device
 from skinlesion.training.duration import duration
 from skinlesion.training.environment import command, describe_environment
 from skinlesion.training.estimate import measure
 from skinlesion.training.figures import save_curves
-from skinlesion.training.history import Row, RunRecord
+from skinlesion.training.history import RECORD_ROW, Row, RunRecord
+from skinlesion.training.lightning import interruptible, quiet
+from skinlesion.training.memory import build_model, check_memory
 from skinlesion.training.module import SegmentationModule
 from skinlesion.training.progress import ProgressReport
-from skinlesion.zoo import create_model
 
 
 @dataclass(frozen=True)
@@ -74,34 +72,36 @@ def train(config: TrainConfig) -> RunResult:
         KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
     first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
+    check_memory(config)
     if first:
         _check_folder(config)
     data = _make_data(config)
     if first and config.resume:
         _check_manifest(config.folder, data.manifest)
-        if (config.folder / "result.json").exists():
-            print(f"{config.folder} is finished already.")
+        if (config.folder / "result.json").exists() and config.epochs == TrainConfig.load(_config_path(config)).epochs:
+            print(f"{config.folder} is finished already; --epochs N with more than {config.epochs} goes on with it.")
             return _finished(config.folder)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = _device(config)
+    device = find_device(config)
     torch.manual_seed(config.seed)
     model, origin = _make_model(config)
-    engine = choose_engine(config.engine, device)
-    set_engine(model, config.engine)
+    engine = engine_for(model, config.engine, device)
+    if engine != "none":
+        set_engine(model, engine)
     module = SegmentationModule(model, config)
     record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row, origin))
     if first:
         data.prepare_data()  # a damaged image shows before anything is written
         _fill_folder(config, data.manifest, describe_environment(engine, device))
         _announce(config, model, engine, device, data)
-    with _quiet():
+    with quiet(), explained(config, device):
         last = str(record.last_path) if record.last_path.exists() else None
-        if config.estimate and last is None and config.devices * config.num_nodes == 1:
+        if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
         trainer = _make_trainer(config, device, record, module)
-        with _interruptible(trainer):
-            trainer.fit(module, datamodule=data, ckpt_path=last)
+        with interruptible(trainer):
+            _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
         save_curves(config.folder / "curves.png", record.history, int(record.best["epoch"]))
@@ -109,17 +109,18 @@ def train(config: TrainConfig) -> RunResult:
     return RunResult(config.folder, record.best_path, record.last_path, record.best, record.history)
 
 
-@contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Pass Ctrl-C on: Lightning would end the process with code 1, and leave it deaf to any further Ctrl-C."""
-    handler = signal.getsignal(signal.SIGINT)
+def _fit(
+    trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, record: RunRecord, last: str | None
+) -> None:
+    """Train; what goes wrong before the first step of a resumed run is the checkpoint's fault."""
     try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
+        trainer.fit(module, datamodule=data, ckpt_path=last)
+    except SkinlesionError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        if last is None or record.started:
             raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        raise damaged_checkpoint(last, f" ({type(error).__name__}: {error})") from error
 
 
 def _check_folder(config: TrainConfig) -> None:
@@ -132,15 +133,21 @@ def _check_folder(config: TrainConfig) -> None:
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise SkinlesionError(f"{folder} cannot be made: {existing} is not a folder that can be written to.")
         return
-    before = TrainConfig.load(folder / "config.json")
+    before = TrainConfig.load(_config_path(config))
     for field in dataclasses.fields(TrainConfig):
         old, new = getattr(before, field.name), getattr(config, field.name)
+        if field.name == "epochs" and new > old:
+            continue  # longer: the learning rate follows the schedule of the new length from here
         if field.name not in NOT_COMPARED and old != new:
             flag = "--" + field.name.replace("_", "-")
             raise SkinlesionError(
                 f"{folder} cannot be resumed with {flag} {new}: it was started with {flag} {old}. "
                 "Leave the option as it was, or start a new run in another --out."
             )
+
+
+def _config_path(config: TrainConfig) -> Path:
+    return config.folder / "config.json"
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> None:
@@ -156,22 +163,26 @@ def _fill_folder(config: TrainConfig, manifest: Manifest, environment: dict[str,
     """Write what is known before the first step; environment.json has an entry for each time the run was started."""
     folder = make_folder(config.folder)
     path = folder / "environment.json"
-    sessions = json.loads(path.read_text("utf-8")) if path.exists() else []
-    if not config.resume:
-        _write_json(folder / "config.json", config.to_json())
+    sessions = read_json(path, list[dict[str, Any]]) if path.exists() else []
+    if not config.resume or config.epochs > TrainConfig.load(_config_path(config)).epochs:
+        (folder / "result.json").unlink(missing_ok=True)  # of the shorter run
+        _write_json(_config_path(config), config.to_json())
     manifest.save(folder / "manifest.json")
     _write_json(path, [*sessions, environment])
 
 
 def _make_data(config: TrainConfig) -> SegmentationData:
+    in_memory = config.data == "synthetic" and config.root is None and config.images is None
+    found = None if in_memory else config.source.find(config.data)
     data = SegmentationData(
         config.data,
-        config.root,
+        samples=None if found is None else found.samples,
+        notes=() if found is None else found.left_out,
         split=config.split,
         split_seed=config.split_seed,
         size=config.size,
         truth_size=config.truth_size,
-        batch_size=config.batch_size // (config.devices * config.num_nodes),
+        batch_size=config.part_size,
         recipe=config.augmentation,
         balance=config.balance,
         normalization=config.normalize,
@@ -197,24 +208,15 @@ def _test_as_validation(manifest: Manifest) -> Manifest:
     return dataclasses.replace(manifest, name=f"{manifest.name}, selected on test", parts=parts)
 
 
-def _device(config: TrainConfig) -> torch.device:
-    gpu = torch.cuda.is_available()
-    if config.accelerator == "gpu" and not gpu:
-        raise SkinlesionError("--accelerator gpu: torch finds no CUDA GPU; see `skinlesion doctor`, or use cpu.")
-    kind = "cuda" if gpu and config.accelerator != "cpu" else "cpu"
-    if config.precision == "16-mixed" and kind == "cpu":
-        raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
-    return torch.device(kind)
-
-
 def _make_trainer(
     config: TrainConfig, device: torch.device, record: RunRecord, module: SegmentationModule
 ) -> pl.Trainer:
-    several = config.devices * config.num_nodes > 1
+    several = config.processes > 1
     gpu = device.type == "cuda"
     return pl.Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=config.devices,
+        accelerator="gpu" if gpu else device.type,
+        devices=config.devices if device.index is None else [device.index],
+        accumulate_grad_batches=config.accumulate,
         num_nodes=config.num_nodes,
         # Running statistics are averaged by the module; broadcasting would keep those of the first process only.
         strategy=DDPStrategy(broadcast_buffers=False) if several else "auto",
@@ -237,8 +239,10 @@ def _announce(config: TrainConfig, model: nn.Module, engine: str, device: torch.
     print(
         f"{config.preset}: {count:,} parameters, scan engine {engine!r} on {device.type}; "
         f"{len(parts['train'])} training and {len(parts['val'])} validation images of {config.data}; run folder "
-        f"{config.folder}"
+        f"{printable(config.folder)}"
     )
+    for line in data.notes():
+        print(line)
 
 
 def _print_estimate(
@@ -254,7 +258,7 @@ def _print_estimate(
 
 def _make_model(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
     """The network before its first step and, where it starts from weights, what their card says of their training."""
-    model = create_model(config.preset, **config.model_options())
+    model = build_model(config)
     if config.start_from is None:
         return model, None
     given, card = load_checkpoint(config.start_from)
@@ -285,37 +289,19 @@ def _card(config: TrainConfig, manifest: Manifest, row: Row, origin: dict[str, A
 
 
 def _finished(folder: Path) -> RunResult:
-    result = json.loads((folder / "result.json").read_text("utf-8"))
+    if not (folder / "best.safetensors").is_file():
+        raise SkinlesionError(
+            f"{printable(folder)} is finished, but its best.safetensors is gone: go on with more --epochs, or train "
+            "again in another --out."
+        )
+    result = read_json(folder / "result.json", dict[str, Any])
+    if wrong := mismatch(result.get("selected"), RECORD_ROW, "selected") or mismatch(
+        result.get("history"), list[RECORD_ROW], "history"
+    ):
+        raise SkinlesionError(f"{printable(folder / 'result.json')} is damaged: {wrong}. Delete it and resume again.")
     last = folder / "checkpoints" / "last.ckpt"
     return RunResult(folder, folder / "best.safetensors", last, result["selected"], result["history"])
 
 
 def _write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-# What libraries say that neither this program nor its user can act on.
-_NOISE = (
-    ".*does not have many workers.*",
-    ".*in eval mode at the start of training.*",  # the average of the weights
-    ".*LeafSpec.*",  # Lightning against a newer torch
-    ".*broadcast_buffers.*",  # its successor is not in every torch that this package runs on
-    ".*Grad strides do not match bucket view strides.*",  # of depthwise convolutions, whose strides have no meaning
-)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out what Lightning says of itself; all other warnings stay."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _NOISE:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

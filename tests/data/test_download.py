@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion.data.download import SHA256, download, verify
+from skinlesion.data.download import SHA256, download
 from skinlesion.data.fetch import fetch, remote_size
 from skinlesion.data.layouts import OFFICIAL
+from skinlesion.data.source import DataSource
+from skinlesion.data.verify import verify
 from skinlesion.errors import SkinlesionError
 
 PAYLOAD = np.random.default_rng(0).bytes(700_000)
@@ -274,7 +276,7 @@ def test_download_then_verify(server, tmp_path):
     assert sorted(p.name for p in root.iterdir()) == sorted([*names, "checksums.json"])
     record = json.loads((root / "checksums.json").read_text())
     assert record == {f"{n}.zip": hashlib.sha256(server.files[f"/2017/{n}.zip"]).hexdigest() for n in names}
-    report = verify(root, "isic2017")
+    report, _ = verify(DataSource(root=root), "isic2017")
     assert report.ok
     assert report.checked == 4
     assert "train: 2 of the 2000 published pairs are here." in report.remarks
@@ -323,7 +325,7 @@ def test_an_archive_that_lies_there_already_is_used(server, tmp_path):
         (tmp_path / f"{name}.zip").write_bytes(server.files[f"/2017/{name}.zip"])
     download("isic2017", tmp_path, base_url=server.url, progress=False, say=lambda _: None)
     assert all(method == "HEAD" for method, _, _ in server.requests)
-    assert verify(tmp_path, "isic2017").checked == 4
+    assert verify(DataSource(root=tmp_path), "isic2017")[0].checked == 4
 
 
 def test_a_hostile_archive_writes_nothing_and_is_not_recorded(server, tmp_path):
@@ -398,4 +400,4 @@ def test_unusable_requests(server, tmp_path):
     with pytest.raises(SkinlesionError, match=r"checksums\.json is not readable JSON"):
         download("isic2017", tmp_path, base_url=server.url, progress=False, say=lambda _: None)
     with pytest.raises(SkinlesionError, match="no such folder"):
-        verify(tmp_path / "nowhere", "isic2017")
+        verify(DataSource(root=tmp_path / "nowhere"), "isic2017")

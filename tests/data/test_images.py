@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion.data import images
+from skinlesion.data import decoding
 from skinlesion.data.images import normalize, read_image, read_mask, read_size, resize_image, resize_mask
 from skinlesion.errors import SkinlesionError
 
@@ -93,7 +93,7 @@ def test_extreme_shapes_are_read():
 
 def test_too_many_pixels_are_refused_before_decoding(monkeypatch):
     data = encode(np.zeros((100, 100), np.uint8))
-    monkeypatch.setattr(images, "MAX_PIXELS", 9_999)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 9_999)
     header = data[:60]  # there are no pixels to decode at all
     with pytest.raises(SkinlesionError, match=r"photo.jpg is too large \(100 x 100 pixels\)"):
         read_image(header, name="photo.jpg")
@@ -162,15 +162,13 @@ def test_empty_and_full_masks_are_read():
 
 def test_masks_that_are_not_binary_are_refused():
     disk = (np.hypot(*np.mgrid[-20:20, -20:20]) < 12).astype(np.uint8) * 255
-    with pytest.raises(SkinlesionError, match=r"m\.jpg is not a binary mask.*JPEG compression.*Save it as PNG"):
+    with pytest.raises(SkinlesionError, match=r"m\.jpg is not a binary mask.*JPEG compression.*Pass --mask-threshold"):
         read_mask(encode(disk, "JPEG", quality=95), name="m.jpg")
     with pytest.raises(SkinlesionError, match=r"holds 3 gray values \(0, 128, 255\)"):
         read_mask(encode(np.array([[0, 128, 255]], np.uint8)))
-    with pytest.raises(SkinlesionError, match="colored"):
+    with pytest.raises(SkinlesionError, match="colors"):
         read_mask(encode(PICTURE))
-    with pytest.raises(SkinlesionError, match="transparent"):
-        read_mask(encode(np.zeros((2, 2, 4), np.uint8)))
-    with pytest.raises(SkinlesionError, match="not a binary mask"):
+    with pytest.raises(SkinlesionError, match="not numbers"):
         read_mask(encode(np.array([[0.0, np.nan]], np.float32), "TIFF"))
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion.data.layouts import OFFICIAL, find_samples, pair_folders, verify_samples
+from skinlesion.data.layouts import OFFICIAL, find_samples, pair_folders
+from skinlesion.data.verify import verify_samples
 from skinlesion.errors import SkinlesionError
 
 

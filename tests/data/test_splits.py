@@ -96,14 +96,14 @@ def test_official_parts():
     harness = make_manifest(samples(train=20, val=5), "vmunet", "official")
     assert sizes(harness) == (18, 2, 5)
     assert all(id.startswith("val") for id in harness.parts["test"])
-    with pytest.raises(SkinlesionError, match="official training and test parts"):
+    with pytest.raises(SkinlesionError, match="folders for the training and test parts"):
         make_manifest(samples(train=20, val=5), "isic2018", "official")
 
 
 def test_unknown_names_list_the_valid_ones():
     with pytest.raises(SkinlesionError, match=r"'papr' for isic2017: choose random, official, paper or"):
         make_manifest(samples(train=9), "isic2017", "papr")
-    with pytest.raises(SkinlesionError, match=r"'paper' for folder: choose random or"):
+    with pytest.raises(SkinlesionError, match=r"'paper' for folder: choose random, official or"):
         make_manifest(["a", "b", "c"], "folder", "paper")
     with pytest.raises(SkinlesionError, match="too few"):
         make_manifest(["a"], "folder")
@@ -141,11 +141,11 @@ def test_a_manifest_that_was_changed_or_is_none_is_refused(tmp_path):
     )
     for wrong, match in (
         (json.dumps(content), "was changed after it was saved"),
-        ("[1, 2", "not valid JSON"),
+        ("[1, 2", "not JSON in UTF-8"),
         ("[1, 2]", "is not a manifest"),
         (json.dumps({**content, "parts": {"train": 3}}), "is not a manifest"),
         (json.dumps({**content, "parts": {"train": [1], "val": [], "test": []}}), "is not a manifest"),
-        (b"\xff\xfe\x00", "not valid JSON"),
+        (b"\xff\xfe\x00", "not JSON in UTF-8"),
     ):
         path.write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
         with pytest.raises(SkinlesionError, match=match):

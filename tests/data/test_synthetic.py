@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from skinlesion.data.images import read_image, read_mask
-from skinlesion.data.layouts import find_samples, verify_samples
+from skinlesion.data.layouts import find_samples
 from skinlesion.data.synthetic import dataset, synthesize, write_dataset
+from skinlesion.data.verify import verify_samples
 from skinlesion.errors import SkinlesionError
 
 SEEDS = range(40)

@@ -377,7 +377,7 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("lr = 1e30", "rate = 1", "cell broken: unknown key rate; valid are: accelerator"),
+        ("lr = 1e30", "rate = 1", "cell broken: unknown key rate; valid are: accumulate"),
         ('preset = "tiny"', 'preset = "huge"', "Unknown model 'huge'"),
         ('"dim=16", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
         ('worse = "none"', 'worse = "nothing"', "unknown name 'nothing'; valid are: full, none, broken"),

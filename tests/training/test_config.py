@@ -33,7 +33,7 @@ def test_round_trip_through_json(recipe):
         ({"epochs": 3, "warmup_epochs": 3}, ["--warmup-epochs", "--epochs"]),
         ({"lr": 1e-6}, ["--min-lr", "--lr"]),
         ({"batch_size": 3, "devices": 2}, ["--batch-size", "--devices"]),
-        ({"precision": "16-mixed", "accelerator": "cpu"}, ["--precision", "--accelerator"]),
+        ({"precision": "16-mixed", "device": "cpu"}, ["--precision", "--device"]),
         ({"w_bce": 0, "w_dice": 0}, ["--w-bce", "--w-dice"]),
         ({"epochs": 0}, ["--epochs"]),
         ({"lr": float("nan")}, ["--lr"]),

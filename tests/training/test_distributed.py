@@ -44,7 +44,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 def test_two_processes_train_the_network_that_one_trains(base, tmp_path):
     """Without what depends on its own images (batch normalization, ranked halves) or draws (drop path)."""
     model = (*base.model, "cra=false", "drop_path=0")
-    config = dataclasses.replace(base, model=model, w_ifd=0, epochs=2, accelerator="cpu")
+    config = dataclasses.replace(base, model=model, w_ifd=0, epochs=2, device="cpu")
     one: RunResult = train(dataclasses.replace(config, out=tmp_path / "one"))
     two = train_on_two(config, tmp_path)
     for row, other in zip(one.history, history(two.folder), strict=True):
@@ -57,9 +57,7 @@ def test_two_processes_train_the_network_that_one_trains(base, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_stay_close_with_batch_normalization_and_ranked_halves(base, tmp_path):
-    config = dataclasses.replace(
-        base, model=(*base.model, "drop_path=0"), epochs=1, accelerator="cpu", ema=None, lr=3e-4
-    )
+    config = dataclasses.replace(base, model=(*base.model, "drop_path=0"), epochs=1, device="cpu", ema=None, lr=3e-4)
     one = train(dataclasses.replace(config, out=tmp_path / "one"))
     two = train_on_two(config, tmp_path)
     (row,), (other,) = one.history, history(two.folder)

@@ -186,7 +186,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, base):
     [
         ({"lr": 1e-4}, "--lr"),
         ({"model": ("dim=24",)}, "--model"),
-        ({"epochs": 9}, "--epochs"),
+        ({"epochs": 2}, "--epochs"),
         ({"ema": None}, "--ema"),
     ],
 )

@@ -15,6 +15,8 @@ from skinlesion.data.layouts import OFFICIAL
 from skinlesion.data.synthetic.scene import synthesize
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder
+from skinlesion.protocol import MAX_SIDE
+from skinlesion.schema import MAX_INT
 
 Layout = Literal["folder", "isic2017"]
 MOST = 10_000_000  # as many as the seven digits of an id can count
@@ -51,6 +53,11 @@ def write_dataset(
         raise SkinlesionError(f"n={n} is not possible: choose from 1 to {MOST - 1}.")
     if layout not in ("folder", "isic2017"):
         raise SkinlesionError(f"Unknown layout {layout!r}: choose folder or isic2017.")
+    sides = (size, size) if isinstance(size, int) else size
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise SkinlesionError(f"size={size} is not possible: choose from 1 to {MAX_SIDE} pixels.")
+    if not 0 <= seed <= MAX_INT:
+        raise SkinlesionError(f"seed={seed} is not possible: choose from 0 to {MAX_INT}.")
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SkinlesionError(f"{root} exists already and is not an empty folder: choose a new one, or empty it.")

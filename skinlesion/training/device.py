@@ -1,0 +1,90 @@
+"""Where a run trains, and what to do when that place is missing, too small or lacks an operation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.model import SS2D
+from skinlesion.scan import choose_engine
+from skinlesion.training.config import TrainConfig
+
+# How the places say that they have no memory left: torch has an exception of its own for CUDA only.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+def find_device(config: TrainConfig) -> torch.device:
+    """The device of a run.
+
+    Raises:
+        SkinlesionError: it isn't there, or the precision needs another one.
+    """
+    found = torch.cuda.device_count()
+    automatic = "cuda" if found else "cpu"
+    device = torch.device(automatic if config.device == "auto" else config.device)
+    if device.type == "cuda" and (device.index or 0) >= found:
+        there = f"torch sees {found} of them" if found else "torch finds no CUDA GPU"
+        raise SkinlesionError(f"--device {config.device}: {there}; see `skinlesion doctor`, or use cpu.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SkinlesionError("--device mps: torch finds no Apple GPU here; use cpu, or cuda where there is one.")
+    if config.precision == "16-mixed" and device.type == "cpu":
+        raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
+    if device.type == "mps" and config.precision != "32":
+        raise SkinlesionError(f"--device mps trains with --precision 32 only, not {config.precision}.")
+    return device
+
+
+def engine_for(model: nn.Module, engine: str, device: torch.device) -> str:
+    """The scan engine of a run; "none" for a network without a selective scan.
+
+    Raises:
+        SkinlesionError: none is fast on this device, or the one asked for isn't there.
+    """
+    if not any(isinstance(module, SS2D) for module in model.modules()):
+        return "none"
+    if device.type == "mps" and engine == "auto":
+        raise SkinlesionError(
+            "--device mps has no fast selective scan, and its slow one takes longer than the CPU: use --device cpu, or "
+            "try it all the same with --engine reference. Networks without a scan (--preset unet, ...) train on mps."
+        )
+    return choose_engine(engine, device)
+
+
+@contextmanager
+def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Say what to do about a full memory, or about an operation that the device lacks."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, NotImplementedError, TypeError) as error:
+        text = str(error).lower()
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _NO_MEMORY):
+            raise SkinlesionError(_out_of_memory(config, device)) from error
+        if device.type == "mps" and "mps" in text:
+            raise SkinlesionError(
+                f"The Apple GPU cannot do a step of this training ({str(error).splitlines()[0]}): use --device cpu, or "
+                "set PYTORCH_ENABLE_MPS_FALLBACK=1 to do what is missing on the processor."
+            ) from error
+        raise
+
+
+def _out_of_memory(config: TrainConfig, device: torch.device) -> str:
+    place = "memory" if device.type == "cpu" else f"memory of {device}"
+    advice = []
+    if (parts := _more_parts(config)) is not None:
+        size = config.batch_size // (config.processes * parts)
+        advice.append(f"--accumulate {parts} computes the same batch {size} images at a time")
+    if device.type != "cpu" and config.precision == "32":
+        advice.append("--precision bf16-mixed takes about half")
+    advice.append(f"a smaller --size (now {config.size}) or a smaller --preset takes less")
+    return (
+        f"Out of {place}: {config.part_size} images of {config.size} x {config.size} at once do not fit. "
+        f"{'; '.join(advice)}. A run with epochs behind it goes on with --resume."
+    )
+
+
+def _more_parts(config: TrainConfig) -> int | None:
+    """The next larger number of parts that divides the batch; at least twice as many."""
+    share = config.batch_size // config.processes
+    return next((n for n in range(2 * config.accumulate, share + 1) if share % n == 0), None)

@@ -1,0 +1,123 @@
+"""Going on with a finished run, batches in parts, places to train, and what is said when memory is full."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.training import TrainConfig, train
+from skinlesion.training.device import explained, find_device
+from skinlesion.training.module import SegmentationModule
+
+PLAIN = ("dim=16", "depths=1,1", "decoder_depths=1,1", "d_state=4", "drop_path=0", "cra=false")
+
+
+@pytest.fixture
+def short(base: TrainConfig, tmp_path: Path) -> TrainConfig:
+    return dataclasses.replace(base, epochs=2, out=tmp_path / "run")
+
+
+def test_a_finished_run_goes_on_with_more_epochs(short: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(short)
+    longer = dataclasses.replace(short, epochs=4, resume=True)
+    second = train(longer)
+    assert second.history[:2] == first.history
+    assert [row["epoch"] for row in second.history] == [1, 2, 3, 4]
+    assert TrainConfig.load(second.folder / "config.json").epochs == 4
+    assert len(json.loads((second.folder / "result.json").read_text())["history"]) == 4
+    assert second.history[2]["lr"] > second.history[3]["lr"]  # the schedule of four epochs
+    capsys.readouterr()
+    assert train(longer).history == second.history
+    assert "finished already; --epochs N with more than 4" in capsys.readouterr().out
+    with pytest.raises(SkinlesionError, match="cannot be resumed with --epochs 3"):
+        train(dataclasses.replace(longer, epochs=3))
+    second.best.unlink()
+    with pytest.raises(SkinlesionError, match=r"best\.safetensors is gone"):
+        train(longer)
+
+
+def test_the_command_goes_on_with_more_epochs(cli, lesions: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["--preset", "tiny", "--model", *PLAIN[:4], "--size", 32, "--truth-size", 32, "--batch-size", 4]
+    words += ["--images", lesions / "images", "--masks", lesions / "masks", "--no-estimate", "--device", "cpu"]
+    code, _, err = cli("train", *words, "--epochs", 1, "--out", run)
+    assert code == 0, err
+    code, out, err = cli("train", "--resume", "--out", run, "--epochs", 2)
+    assert code == 0, err
+    assert "epoch 2/2" in out
+
+
+def test_a_batch_in_parts_gives_the_same_steps(short: TrainConfig) -> None:
+    """25 images in batches of 8 leave one over: the last batch's parts weigh as their images do."""
+    plain = dataclasses.replace(short, model=PLAIN, clip=None, w_cfd=0, w_ifd=0, ema=0.9, lr=1e-3)
+    whole = train(plain)
+    parts = train(dataclasses.replace(plain, accumulate=4, out=short.folder.with_name("parts")))
+    a, b = (torch.load(run.last, weights_only=True) for run in (whole, parts))
+    assert a["global_step"] == b["global_step"]
+    for name, value in a["state_dict"].items():
+        if value.is_floating_point() and "val_" not in name:
+            torch.testing.assert_close(b["state_dict"][name], value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_parts_must_divide_the_batch() -> None:
+    with pytest.raises(SkinlesionError, match=r"--batch-size 10 .* --accumulate = 4"):
+        TrainConfig(batch_size=10, accumulate=4)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_full_memory_says_what_takes_less(
+    short: TrainConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(self: SegmentationModule, batch: object, batch_idx: int) -> None:
+        raise error
+
+    monkeypatch.setattr(SegmentationModule, "training_step", full)
+    with pytest.raises(SkinlesionError, match=r"Out of memory: 8 images of 32 x 32 .*--accumulate 2 .* 4 images"):
+        train(short)
+
+
+def test_memory_that_is_full_on_the_processor(short: TrainConfig) -> None:
+    """What torch itself raises for a tensor that no machine holds."""
+    with pytest.raises(SkinlesionError, match="Out of memory"), explained(short, torch.device("cpu")):
+        torch.empty(1 << 50)
+    with pytest.raises(RuntimeError, match="size of tensor"), explained(short, torch.device("cpu")):
+        torch.ones(2) + torch.ones(3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+@pytest.mark.parametrize(
+    ("device", "message"), [("cuda", "no CUDA GPU"), ("cuda:3", "no CUDA GPU"), ("mps", "no Apple GPU")]
+)
+def test_a_place_that_is_not_there(short: TrainConfig, device: str, message: str) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this is a Mac")
+    with pytest.raises(SkinlesionError, match=f"--device {device}: .*{message}"):
+        find_device(dataclasses.replace(short, device=device))
+
+
+def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read() -> None:
+    with pytest.raises(SkinlesionError, match="--device must be auto, cpu, cuda"):
+        TrainConfig(device="gpu0")
+    values = TrainConfig().to_json()
+    del values["device"]
+    assert TrainConfig.from_json(values | {"accelerator": "gpu"}).device == "cuda"
+    assert TrainConfig.from_json(values | {"accelerator": "cpu"}).device == "cpu"
+
+
+def test_empty_and_inverted_masks_are_warned_of(
+    short: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for number in range(10):
+        image = np.full((16, 16, 3), 20 * number, np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+        Image.new("L", (16, 16)).save(tmp_path / "masks" / f"{number}.png")
+    config = dataclasses.replace(short, root=None, images=tmp_path / "images", masks=tmp_path / "masks", epochs=1)
+    train(config)
+    assert "Warning: training part: All 6 masks are empty" in capsys.readouterr().out
