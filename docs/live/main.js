@@ -134,7 +134,6 @@ function labels() {
 }
 
 function drawMask() {
-  labels();
   if (!state.probability) return;
   const { title, width, height } = state.shown;
   const { mask, fraction, confidence } = maskOf(state.probability, Number($("threshold").value));
@@ -148,6 +147,7 @@ function drawMask() {
 
 let scheduled = 0;
 function drawSoon() {
+  labels();
   scheduled ||= requestAnimationFrame(() => {
     scheduled = 0;
     drawMask();
@@ -218,6 +218,7 @@ function openFirst(files) {
 }
 
 async function save() {
+  drawMask(); // the latest threshold may still wait for its frame
   const { title, width, height } = state.shown;
   const link = Object.assign(document.createElement("a"), {
     href: URL.createObjectURL(await maskFile(state.mask, width, height)),
