@@ -5,6 +5,7 @@
 #   make test-slow   the rest: executed lessons, JupyterLab, the app in a browser, long training runs
 #   make dashboard   the app, in a browser
 #   make lab         the course, in JupyterLab
+#   make live        the live page, in the folder build/live; it needs npm
 #
 # Variables:
 #   PYTHON=python3.12      which Python to use; it must be 3.11 or newer
@@ -21,7 +22,7 @@ INSTALLED := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow dashboard lab lint types install clean
+.PHONY: demo test test-slow dashboard lab live lint types install clean
 
 demo: $(INSTALLED)
 	$(BIN)/skinlesion demo --out demo
@@ -38,6 +39,9 @@ dashboard: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab notebooks/00_start.ipynb
+
+live: $(INSTALLED)
+	$(BIN)/python docs/live/build.py build/live
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -57,8 +57,9 @@ _OPEN: list[_Session] = []  # of all threads: while it is empty, a point costs o
 def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
     """Pass a tensor through a named point of a module's forward method.
 
-    Nothing happens unless the current thread or task observes or intervenes. Under `torch.compile` and `torch.export`
-    the point is absent.
+    Nothing happens unless the current thread or task observes or intervenes. In a compiled network the point is absent.
+    `torch.export` (with strict=False, the default) runs the network as ordinary Python, so that what a forward method
+    observes or replaces itself becomes part of the exported program.
 
     Args:
         module: the module whose forward method runs; its class lists `name` in its attribute POINTS.
@@ -71,7 +72,7 @@ def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
     Raises:
         SkinlesionError: an intervention returned something else.
     """
-    if not _OPEN or torch.compiler.is_compiling():
+    if not _OPEN or torch.compiler.is_dynamo_compiling():
         return tensor
     sessions = _SESSIONS.get()
     return _visit(sessions, module, name, tensor) if sessions else tensor
@@ -163,7 +164,7 @@ def _blocks(module: nn.Module, prefix: str = "") -> list[str]:
 
 
 def _output(module: nn.Module, _inputs: Any, output: Any) -> Any:
-    if not _OPEN or torch.compiler.is_compiling() or not _SESSIONS.get():
+    if not _OPEN or torch.compiler.is_dynamo_compiling() or not _SESSIONS.get():
         return None
     if isinstance(output, tuple):
         return (_output(module, _inputs, output[0]), *output[1:])

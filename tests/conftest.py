@@ -58,22 +58,25 @@ def card() -> dict:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """The browser, one for all tests of a process: Playwright cannot be started twice in it.
-
-    It knows no other machine: what is not served here cannot be had.
-    """
+def chromium_options() -> dict[str, Any]:
+    """How to launch the browser. It knows no other machine: what is not served here cannot be had."""
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("Playwright is missing: pip install playwright")
     path = os.environ.get("SKINLESION_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("Chromium is missing: apt install chromium, or SKINLESION_CHROMIUM=PATH")
+    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    return {"executable_path": path, "args": ["--no-sandbox", offline]}
+
+
+@pytest.fixture(scope="session")
+def chromium(chromium_options: dict[str, Any]) -> Iterator[Any]:
+    """The browser, one for all tests of a process: Playwright cannot be started twice in it."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=120_000)  # milliseconds: the machine may be busy
-    offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=path, args=["--no-sandbox", offline])
+        browser = run.chromium.launch(**chromium_options)
         yield browser
         browser.close()
 

@@ -226,12 +226,26 @@ def test_the_model_itself_is_not_touched(model, image):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_points_are_absent_from_an_exported_network(model, image):
-    with observe(model, "E1.1.output") as seen:
-        exported = torch.export.export(model, (image,), strict=False).module()
-    assert not seen
+class _Gates(torch.nn.Module):
+    """A network that returns gates, and replaces one."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with intervene(self.model, {"S2.cra.gate_h": torch.ones_like}), observe(self.model, "S2.cra.gate_w") as seen:
+            logits = self.model(image)
+        return logits, seen["S2.cra.gate_w"]
+
+
+def test_what_a_network_observes_and_replaces_itself_is_exported_with_it(model, image):
+    network = _Gates(model)
+    exported = torch.export.export(network, (image,), strict=False).module()
     with torch.no_grad():
-        torch.testing.assert_close(exported(image), model(image))
+        expected = network(image)
+        torch.testing.assert_close(exported(image), expected)
+        assert not torch.equal(expected[0], model(image))
 
 
 def test_a_compiled_network_has_no_points(model, image):

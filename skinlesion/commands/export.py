@@ -11,25 +11,52 @@ from skinlesion.model_card import export as run_export
 def export(
     weights: tyro.conf.Positional[str],
     *,
-    out: Path,
+    out: Path | None = None,
+    onnx: Path | None = None,
     half: bool = False,
     threshold: float | None = None,
     results: tuple[Path, ...] = (),
+    points: tuple[str, ...] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write weights to one file that holds their results, and a model card beside it.
+    """Write weights to one file that holds their results, with a model card beside it, or to an ONNX file.
 
     Args:
         weights: A run folder, a .safetensors file or a name.
         out: The .safetensors file; the card is the same name with .md.
-        half: Store the weights in 16 bits, half the size.
+        onnx: The .onnx file: the whole network, which runs without PyTorch. It is written only if ONNX Runtime gives
+            what PyTorch gives.
+        half: For --out: store the weights in 16 bits, half the size.
         threshold: Least probability that counts as lesion from now on; choose it on the validation part.
-        results: Files of `skinlesion evaluate --json`, measured on these weights.
+        results: For --out: files of `skinlesion evaluate --json`, measured on these weights.
+        points: For --onnx: activations to return besides the logits, such as S2.cra.gate_h or '*.se.gate'; "gates"
+            for all gates of CRA and SE.
         overwrite: Replace the files if they exist.
     """
-    card = out.with_suffix(".md")
-    for path in (out, card):
-        if path.exists() and not overwrite:
-            raise SkinlesionError(f"{path} exists already: choose another --out, or replace it with --overwrite.")
-    paths = run_export(weights, out, half=half, threshold=threshold, results=results)
-    print(f"Written: {' and '.join(map(str, paths))} ({out.stat().st_size / 1e6:.1f} MB)")
+    if out is None and onnx is None:
+        raise SkinlesionError("Say what to write: --out FILE.safetensors, --onnx FILE.onnx, or both.")
+    if out is None and (half or results):
+        raise SkinlesionError("--half and --results are for --out; export the checkpoint first, and that file to ONNX.")
+    if onnx is None and points:
+        raise SkinlesionError("--points is for --onnx; a checkpoint has all points anyway.")
+    for path in (out, out and out.with_suffix(".md"), onnx):
+        if path is not None and path.exists() and not overwrite:
+            raise SkinlesionError(f"{path} exists already: choose another name, or replace it with --overwrite.")
+    if onnx is not None:
+        _export_onnx(weights, onnx, points=points, threshold=threshold)
+    if out is not None:
+        paths = run_export(weights, out, half=half, threshold=threshold, results=results)
+        print(f"Written: {' and '.join(map(str, paths))} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _export_onnx(weights: str, path: Path, *, points: tuple[str, ...], threshold: float | None) -> None:
+    from skinlesion.onnx_export import GATES, export_onnx
+    from skinlesion.segmenter import Segmenter
+
+    patterns = [pattern for name in points for pattern in (GATES if name == "gates" else (name,))]
+    differences = export_onnx(Segmenter.from_pretrained(weights), path, points=patterns, threshold=threshold)
+    size = path.stat().st_size / 1e6
+    print(
+        f"Written: {path} ({size:.1f} MB, {len(differences)} outputs); largest difference from PyTorch "
+        f"{max(differences.values()):.1e}"
+    )
