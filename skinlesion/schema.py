@@ -83,7 +83,7 @@ def mismatch(value: Any, expected: Any, name: str = "") -> str | None:
     if origin is dict:
         if not all(isinstance(key, inner[0]) for key in value):
             return f"{name or 'its content'} must have names for its fields"
-        found = (mismatch(each, inner[1], f"{name}.{key}" if name else str(key)) for key, each in value.items())
+        found = (mismatch(each, inner[1], _inside(name, key)) for key, each in value.items())
     elif origin in (list, tuple):
         found = (mismatch(each, inner[0], f"{name}[{place}]") for place, each in enumerate(value))
     else:
@@ -121,6 +121,11 @@ def describe(expected: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(expected)))}"
     return _NAMES.get(origin or expected, str(expected))
+
+
+def _inside(name: str, key: object) -> str:
+    label = printable(str(key)[:_SHOWN])
+    return f"{name}.{label}" if name else label
 
 
 def _is(value: Any, kind: Any) -> bool:

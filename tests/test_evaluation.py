@@ -155,7 +155,7 @@ def test_groups_add_up_and_have_their_own_scores(drawn: list[Sample], tmp_path: 
         "touches the frame": 1,
     }
     result.save_csv(tmp_path / "out.csv")
-    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text("utf-8").splitlines()))
     assert [row["diagnosis"] for row in rows] == ["nevus", "nevus", "melanoma"]
 
 
