@@ -74,6 +74,8 @@ def register(scan: CustomOpDef, scan_backward: CustomOpDef) -> Callable[..., tup
     def differentiate(ctx, dy, _):
         if not ctx.keep:
             raise RuntimeError("the scan was called with keep=False, so it has no gradient; call it with keep=True")
+        if dy is None:  # what used y had no gradient to pass on
+            return (None,) * 9
         gradient = BackwardFunction.apply if under_transform() else scan_backward
         dx, ddelta, dA, dB, dC, dD, dbias = gradient(dy.contiguous(), *ctx.saved_tensors)
         return dx, ddelta, dA.sum(0), dB, dC, dD.sum(0), dbias.sum(0), None, None  # routes and keep
