@@ -23,6 +23,7 @@ from skinlesion.data.samples import bundled_samples
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
 from skinlesion.hooks import observe
+from skinlesion.model import set_engine
 from skinlesion.segmenter import Segmenter, check_threshold
 
 TOLERANCE = 1e-4  # largest difference from PyTorch that is accepted, of any number in any output
@@ -59,7 +60,10 @@ def export_onnx(
     if Path(out).suffix != ".onnx":
         raise SkinlesionError(f"{out} must end in .onnx.")
     card = {**segmenter.card, "threshold": check_threshold(segmenter.threshold if threshold is None else threshold)}
-    network = _WithPoints(copy.deepcopy(segmenter.model).cpu().eval(), points)
+    copied = copy.deepcopy(segmenter.model).cpu().eval()
+    if segmenter.engine is not None:  # the network scans
+        set_engine(copied, "cpu")  # whose operator is the one that is translated
+    network = _WithPoints(copied, points)
     images = _images(segmenter)
     names = network.output_names(images[:1])
     model = _translate(network, images[:2], names)
