@@ -105,7 +105,7 @@ def run_training(record: Record, *, data: Path | None, device: str, tiny: bool, 
     Loss and validation IoU of every epoch come from the run folder's metrics.csv, which the parent process reads, so
     they are kept however this process ends.
     """
-    from skinlesion.training.run import train
+    from skinlesion.training import train
 
     rows = record.step("training step").get("rows", [])
     measured = {row["precision"]: row["seconds"] for row in rows if "seconds" in row}
