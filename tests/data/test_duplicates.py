@@ -32,7 +32,8 @@ def put_copy(root: Path, id: str, name: str, change) -> None:
     with Image.open(root / "images" / f"{id}.jpg") as image:
         change(image).save(root / "images" / f"{name}.jpg", quality=60)
     with Image.open(root / "masks" / f"{id}.png") as mask:
-        size = Image.open(root / "images" / f"{name}.jpg").size
+        with Image.open(root / "images" / f"{name}.jpg") as copy:
+            size = copy.size
         mask.resize(size, Image.Resampling.NEAREST).save(root / "masks" / f"{name}.png")
 
 
