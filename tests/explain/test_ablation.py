@@ -37,7 +37,7 @@ def test_even_excitation_treats_all_channels_alike(model, image):
 
 @pytest.mark.usefixtures("untouched")
 def test_without_channel_mixing_a_block_is_its_first_residual(model, image):
-    x = torch.rand(1, 8, 8, 8)
+    x = torch.rand(1, 8, 8, 16)
     block = model.encoder[0][0]
     with explain.ablated(model, ["cmn"]):
         torch.testing.assert_close(block(x), x + block.ss2d(block.norm1(x)))

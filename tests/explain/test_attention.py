@@ -17,7 +17,7 @@ def test_gates_are_those_that_scaled_the_skip(model, image):
     assert list(skips) == ["S2", "S3", "S4"]
     assert [skip.cell for skip in skips.values()] == [8, 16, 32]
     for i, skip in enumerate(skips.values()):
-        assert skip.before.shape == (64 // skip.cell, 96 // skip.cell, 8 * 2 ** (i + 1))
+        assert skip.before.shape == (64 // skip.cell, 96 // skip.cell, 16 * 2 ** (i + 1))
         expected = skip.before * skip.gate_h[:, None] * skip.gate_w[None]
         np.testing.assert_allclose(skip.after, expected, rtol=1e-5, atol=1e-6)
         gate_h, gate_w = model.skips[i].gates(torch.from_numpy(skip.before)[None])

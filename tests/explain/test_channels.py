@@ -15,7 +15,7 @@ def test_gates_of_every_block_in_order(model, image):
     assert list(gates)[-1] == "D1.1"
     assert len(gates) == 15
     for block, gate in gates.items():
-        assert gate.shape == (2 * 8 * 2 ** (int(block[1]) - 1),)
+        assert gate.shape == (2 * 16 * 2 ** (int(block[1]) - 1),)
         assert ((gate > 0) & (gate < 1)).all()
 
 
@@ -23,7 +23,7 @@ def test_gates_of_every_block_in_order(model, image):
 def test_maps_before_and_after(model, image):
     found = explain.excitation(model, image, "E2.2")
     np.testing.assert_array_equal(found.gate, explain.se_gates(model, image)["E2.2"])
-    assert found.before.shape == (8, 12, 32)
+    assert found.before.shape == (8, 12, 64)
     trace = explain.read(model, image)
     np.testing.assert_allclose(found.after, trace["E2.2.se.output"][0], rtol=1e-6)
 

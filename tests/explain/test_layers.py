@@ -110,9 +110,9 @@ def test_the_picture_accounts_for_every_parameter(model):
     parts = explain.architecture(model, 64, 96)
     assert sum(part.parameters for part in parts) == sum(p.numel() for p in model.parameters())
     shapes = {part.name: part.shape for part in parts}
-    assert shapes["E1"] == (16, 24, 8)
-    assert shapes["S3"] == shapes["D3"] == (4, 6, 32)
-    assert shapes["head"] == (64, 96, 2)
+    assert shapes["E1"] == (16, 24, 16)
+    assert shapes["S3"] == shapes["D3"] == (4, 6, 64)
+    assert shapes["head"] == (64, 96, 4)
     plain = explain.architecture(create_model("vmunet", dim=8, d_state=2), 32, 32)
     assert not [part for part in plain if part.kind == "skip"]
     with pytest.raises(SkinlesionError, match="unet is another"):
