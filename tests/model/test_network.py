@@ -251,6 +251,11 @@ def test_engines_agree_on_the_whole_network():
         set_engine(model, "warp")
 
 
+def test_the_narrowest_network_that_is_accepted_reacts_to_the_image():
+    model = create_model("paper", dim=8, depths=(1, 1), decoder_depths=(1, 1)).eval()
+    assert model(torch.rand(1, 3, 16, 16)).std() > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

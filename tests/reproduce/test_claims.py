@@ -39,6 +39,7 @@ def test_a_difference_within_the_scatter_of_the_seeds_is_none_of_the_method():
     assert alone.word == "reproduced"
     assert np.isnan(alone.wide_low)
     known = compare(better, worse, Scatter(2.0, 10))
+    assert compare(worse, worse, Scatter(float("nan"), 0)).word == "not distinguishable"  # both intervals are 0 to 0
     assert known.word == "not distinguishable"
     assert known.wide_low < 0 < known.low <= known.high < known.wide_high
 
