@@ -18,7 +18,7 @@ def main() -> int:
     from dashboard import __main__ as app
     from skinlesion.segmenter import Segmenter
 
-    load, run = Segmenter.from_pretrained.__func__, Segmenter.probability
+    load, run = Segmenter.from_pretrained.__func__, Segmenter.predict
 
     def note(line: str) -> None:
         with notes.open("a") as file:  # one write at its end: whole lines, whichever thread comes first
@@ -33,7 +33,7 @@ def main() -> int:
         return run(self, images, **options)
 
     Segmenter.from_pretrained = classmethod(noted_load)
-    Segmenter.probability = noted_run
+    Segmenter.predict = noted_run
     return app.main()
 
 

@@ -93,11 +93,11 @@ def texts() -> Callable[[AppTest], str]:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by one whenever a network runs: how many images it was given."""
     counted: list[int] = []
-    run = Segmenter.probability
+    run = Segmenter.predict
 
     def count(self, images, **options):
         counted.append(len(images))
         return run(self, images, **options)
 
-    monkeypatch.setattr(Segmenter, "probability", count)
+    monkeypatch.setattr(Segmenter, "predict", count)
     return counted
