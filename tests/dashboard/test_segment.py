@@ -191,7 +191,7 @@ def test_downloads_are_those_of_the_command_line(weights_folder, photo, png, tmp
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     picture = read_upload("my photo.png", png(photo))
     mean = segmenter.predict([picture.full()]).mean
-    pair = (picture, Prediction(mean[0, 0].numpy(), None, 0.1))
+    pair = (picture, Prediction(mean[0, 0].numpy(), 1.0, None, None, 0.1))
     (tmp_path / "my photo.png").write_bytes(png(photo))
     predict_files(segmenter, [tmp_path / "my photo.png"], tmp_path / "out", threshold=0.45)
 

@@ -25,7 +25,7 @@ epochs = 1
 batch_size = 8
 [cells.full]
 [cells.broken]
-lr = 1e30
+lr = 1e6
 epochs = 2
 [tables.table4]
 title = "Modules"

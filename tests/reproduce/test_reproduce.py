@@ -41,7 +41,7 @@ model = ["dim=16", "d_state=2"]
 model = ["dim=16", "d_state=2", "se=false", "cmn=false", "cra=false"]
 [cells.broken]
 model = ["dim=16", "d_state=2"]
-lr = 1e30
+lr = 1e6
 [tables.table4]
 title = "Modules"
 dataset = "isic2017"
@@ -377,7 +377,7 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("lr = 1e30", "rate = 1", "cell broken: unknown key rate; valid are: accumulate"),
+        ("lr = 1e6", "rate = 1", "cell broken: unknown key rate; valid are: accumulate"),
         ('preset = "tiny"', 'preset = "huge"', "Unknown model 'huge'"),
         ('"dim=16", "d_state=2"]\nlr', '"depth=8"]\nlr', "cell broken: Unknown model option depth"),
         ('worse = "none"', 'worse = "nothing"', "unknown name 'nothing'; valid are: full, none, broken"),
@@ -445,7 +445,7 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
 def test_a_cell_that_failed_may_be_mended(plan_file, root, tmp_path, capsys):
     words = arguments(plan_file, root, tmp_path, "trouble")
     assert run(*words) == 2
-    plan_file.write_text(PLAN.format(epochs=2).replace("lr = 1e30", "lr = 1e-3"))
+    plan_file.write_text(PLAN.format(epochs=2).replace("lr = 1e6", "lr = 1e-3"))
     shutil.rmtree(tmp_path / "runs")
     assert run(*words) == 0
     assert "2 done, 0 failed" in capsys.readouterr().out.replace("\n", " ")
