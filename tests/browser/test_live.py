@@ -21,6 +21,7 @@ from skinlesion import Segmenter, observe
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.data.samples import bundled_samples
 from skinlesion.data.synthetic import synthesize
+from skinlesion.errors import SkinlesionError
 
 pytestmark = pytest.mark.slow  # the page's network is exported first
 PATIENCE = 120_000  # milliseconds for anything: the machine may be busy
