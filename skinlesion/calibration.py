@@ -1,4 +1,4 @@
-"""What trained weights are told about themselves: how sure they may be, and what their training images look like.
+"""Calibrating trained weights: a temperature for their confidence, and a score for out-of-distribution images.
 
 Both come from the training and validation parts alone. The temperature makes the mean confidence of the validation
 images equal their mean Dice score, because that is what the confidence promises. The weights do not change, nor do
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from skinlesion.data.images import read_image, read_mask
-from skinlesion.data.layouts import Sample
 from skinlesion.data.outliers import outlier, plain_skin
+from skinlesion.data.sample import Sample
+from skinlesion.data.sample import read_pair as read_sample
 from skinlesion.data.transforms import Window
 from skinlesion.domain import Domain, domain_features, domain_points, fit_domain
 from skinlesion.errors import SkinlesionError
@@ -33,7 +33,6 @@ CROPS = 2  # of each validation image, beside itself, for the threshold
 _TEMPERATURES = (0.2, 20.0)
 _CROP_SIDE = 224  # pixels
 T = TypeVar("T")
-Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
 class Temperature(NamedTuple):
@@ -65,7 +64,7 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
     size = (TRUTH_SIZE, TRUTH_SIZE)
     maps: list[torch.Tensor] = []
     dice: list[float] = []
-    for part in _batches(_with_masks(samples)):
+    for part in _batches(iter(samples)):
         images, masks = zip(*(read_pair(sample, size) for sample in part), strict=True)
         probability = resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0]
         counts = confusion_counts(probability >= 0.5, torch.from_numpy(np.stack(masks)))
@@ -116,7 +115,7 @@ def find_domain(
     inside = features(_with_crops(train, 1))
     progress("outliers")
     outside = features(outlier(seed) for seed in range(OUTLIERS))
-    skin = [corner for image, mask in _pairs(train) if (corner := plain_skin(image, mask)) is not None]
+    skin = [corner for image, mask in map(read_sample, train) if (corner := plain_skin(image, mask)) is not None]
     if skin:
         outside = np.concatenate([outside, features(iter(skin[:PLAIN_SKIN]))])
     progress("validation images")
@@ -146,23 +145,10 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _pairs(samples: Sequence[Sample]) -> Iterator[Pair]:
-    for sample in _with_masks(samples):
-        assert sample.mask is not None
-        yield read_image(sample.image), read_mask(sample.mask)
-
-
-def _with_masks(samples: Sequence[Sample]) -> Iterator[Sample]:
-    for sample in samples:
-        if sample.mask is None:
-            raise SkinlesionError(f"{sample.image} has no mask: calibration needs masks.")
-        yield sample
-
-
 def _with_crops(samples: Sequence[Sample], crops: int) -> Iterator[NDArray[np.uint8]]:
     """Each image and crops around its lesion: other cameras stand closer."""
     window = Window()
-    for number, (image, mask) in enumerate(_pairs(samples)):
+    for number, (image, mask) in enumerate(map(read_sample, samples)):
         yield image
         for crop in range(crops):
             yield window(image, mask, _CROP_SIDE, np.random.default_rng((number, crop)))[0]

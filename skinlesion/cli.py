@@ -27,7 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("skinlesion.commands.train:train", "train a network"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
-    "calibrate": ("skinlesion.commands.calibrate:calibrate", "make confidence true and unfamiliar images known"),
+    "calibrate": (
+        "skinlesion.commands.calibrate:calibrate",
+        "calibrate confidence; know out-of-distribution images",
+    ),
     "import-weights": (
         "skinlesion.commands.import_weights:import_weights",
         "turn a published checkpoint of VM-UNet or VMamba into one of this package",

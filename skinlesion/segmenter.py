@@ -216,7 +216,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def predict(self, images: Sequence[np.ndarray], *, tta: Augmentation = False) -> Prediction:
-        """What the model says at its own size, for whoever resizes it himself (`evaluate` does, with `at_size`).
+        """The model's output at its own size; `at_size` resizes and calibrates it.
 
         Args:
             images: uint8 (H, W, 3) each.

@@ -24,7 +24,7 @@ def calibrate(
     false_alarms: float = 0.02,
     device: str = "cpu",
 ) -> None:
-    """Tell weights how sure they may be and what their training images look like. Masks at 0.5 do not change.
+    """Calibrate the confidence of weights and fit their out-of-distribution score. Masks at 0.5 do not change.
 
     The temperature is fitted on the validation part; the out-of-distribution score on the training part, with a
     threshold from the validation part.

@@ -216,4 +216,4 @@ def _same_content(one: Path, other: Path) -> bool:
     try:
         return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
     except OSError:
-        return False  # whoever opens it will say what is wrong with it
+        return False  # the error comes where the file is opened
