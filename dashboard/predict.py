@@ -23,14 +23,14 @@ class Prediction:
         probability: float32 (h, w), in [0, 1], not calibrated.
         temperature: that calibrates it.
         spread: standard deviation over the views of test-time augmentation, float32 (h, w); None without it.
-        unfamiliar: as `Segmentation.unfamiliar`.
+        ood_score: as `Segmentation.ood_score`.
         seconds: that reading the file and running the network took.
     """
 
     probability: np.ndarray
     temperature: float
     spread: np.ndarray | None
-    unfamiliar: float | None
+    ood_score: float | None
     seconds: float
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
@@ -43,7 +43,7 @@ class Prediction:
         size = (image.shape[0], image.shape[1])
         probability = self.at(size)
         mask = probability >= threshold
-        return Segmentation(image, probability, mask, threshold, self.spread_at(size), self.unfamiliar, self.seconds)
+        return Segmentation(image, probability, mask, threshold, self.spread_at(size), self.ood_score, self.seconds)
 
     def spread_at(self, size: tuple[int, int]) -> np.ndarray | None:
         """The spread at another size, float32 (H, W)."""
@@ -69,13 +69,13 @@ def predict(weights: Weights, picture: Picture, *, tta: bool = False) -> Predict
 @st.cache_resource(max_entries=REMEMBERED, show_spinner="Segmenting …")
 def _predict(digest: str, key: str, tta: bool, _segmenter: Segmenter, _picture: Picture) -> Prediction:
     started = time.perf_counter()
-    mean, spread, unfamiliar = _segmenter.predict([_picture.full()], tta=tta)
+    mean, spread, ood_score = _segmenter.predict([_picture.full()], tta=tta)
     probability = mean[0, 0].cpu().numpy()
     deviation = None if spread is None else spread[0, 0].cpu().numpy()
     for map in (probability, deviation):
         if map is not None:
             map.setflags(write=False)
-    score = None if unfamiliar is None else float(unfamiliar[0])
+    score = None if ood_score is None else float(ood_score[0])
     return Prediction(probability, _segmenter.temperature, deviation, score, time.perf_counter() - started)
 
 

@@ -40,8 +40,8 @@ class Segmentation:
         threshold: in (0, 1).
         spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
             None without it.
-        unfamiliar: how far the image lies beyond what looks like the training images, in units of the score of
-            `skinlesion.domain`: positive means that the mask cannot be trusted; None if the weights have no such score.
+        ood_score: out-of-distribution score of `skinlesion.domain`; above 0 the image doesn't look like the training
+            images and the mask can't be trusted. None if the weights weren't calibrated.
         seconds: that reading, prediction and resizing took; a batch's time is shared equally.
     """
 
@@ -50,14 +50,14 @@ class Segmentation:
     mask: np.ndarray
     threshold: float
     spread: np.ndarray | None
-    unfamiliar: float | None
+    ood_score: float | None
     seconds: float
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know before believing the mask; one sentence each, none if there is nothing."""
         found = []
-        if self.unfamiliar is not None and self.unfamiliar > 0:
+        if self.ood_score is not None and self.ood_score > 0:
             found.append("This doesn't look like a dermoscopy image.")
         if not self.mask.any():
             found.append("No lesion found.")
@@ -85,12 +85,12 @@ class Prediction(NamedTuple):
     Attributes:
         mean: lesion probability, averaged over the views, float32 (B, 1, height, width), not calibrated.
         spread: its standard deviation over the views, likewise; None with one view.
-        unfamiliar: (B,), see `Segmentation.unfamiliar`; None if the weights have no such score.
+        ood_score: (B,), see `Segmentation.ood_score`; None if the weights weren't calibrated.
     """
 
     mean: Tensor
     spread: Tensor | None
-    unfamiliar: np.ndarray | None
+    ood_score: np.ndarray | None
 
 
 class Segmenter:
@@ -187,7 +187,7 @@ class Segmenter:
         threshold = check_threshold(self.threshold if threshold is None else threshold)
         start = time.perf_counter()
         arrays = [as_array(image) for image in images]
-        mean, spread, unfamiliar = self.predict(arrays, tta=tta)
+        mean, spread, ood_score = self.predict(arrays, tta=tta)
         found = []
         for i, array in enumerate(arrays):
             size = array.shape[:2]
@@ -195,7 +195,7 @@ class Segmenter:
             deviation = None
             if spread is not None:
                 deviation = resize_probability(spread[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
-            score = None if unfamiliar is None else float(unfamiliar[i])
+            score = None if ood_score is None else float(ood_score[i])
             found.append((array, probability, probability >= threshold, threshold, deviation, score))
         seconds = (time.perf_counter() - start) / len(arrays)
         return [Segmentation(*maps, seconds) for maps in found]
@@ -224,20 +224,20 @@ class Segmenter:
         """
         batch = self.prepare(images)
         views: list[Tensor] = []
-        unfamiliar = None
+        ood_score = None
         for do, undo in _views(tta):
             if self.domain is None or views:
                 logits = self.model(do(batch))
             else:  # the first view is the image itself
                 with observe(self.model, *self.domain.points) as seen:
                     logits = self.model(do(batch))
-                unfamiliar = self.domain.score(domain_features(seen, self.domain.points))
+                ood_score = self.domain.score(domain_features(seen, self.domain.points))
             views.append(undo(logits.float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
         spread = stack.std(0, correction=0) if len(views) > 1 else None
-        return Prediction(stack.mean(0), spread, unfamiliar)
+        return Prediction(stack.mean(0), spread, ood_score)
 
     def at_size(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
         """Lesion probability at another size, calibrated: what every map, score and confidence is made from.

@@ -58,6 +58,15 @@ def test_calibration_changes_no_weight_and_no_mask(calibrated_file: tuple[Path, 
     assert found > 5
 
 
+def test_the_split_must_be_that_of_the_training(tmp_path: Path, lesions: Path, capsys: pytest.CaptureFixture) -> None:
+    data = ["--data", "isic2017", "--root", str(lesions), "--split", "random"]
+    assert main(["calibrate", "small", *data, "--out", str(tmp_path / "a.safetensors")]) == 2
+    data = ["--data", "folder", "--root", str(lesions), "--split", "random"]
+    assert main(["calibrate", "small", *data, "--out", str(tmp_path / "a.safetensors")]) == 2
+    assert "another split" in capsys.readouterr().err
+    assert not (tmp_path / "a.safetensors").exists()
+
+
 def test_the_card_says_how_it_was_found(calibrated_file: tuple[Path, Path]) -> None:
     card = load_checkpoint(calibrated_file[1])[1]
     found = card["calibration"]
@@ -76,7 +85,7 @@ def test_what_is_no_dermoscopy_is_said_to_be_none(calibrated_file: tuple[Path, P
 
 def test_weights_without_a_score_claim_nothing(calibrated_file: tuple[Path, Path]) -> None:
     found = Segmenter.from_pretrained(calibrated_file[0]).segment(outlier(0))
-    assert found.unfamiliar is None
+    assert found.ood_score is None
     assert "This doesn't look like a dermoscopy image." not in found.warnings
 
 

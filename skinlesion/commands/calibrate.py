@@ -7,7 +7,7 @@ import tyro
 
 from skinlesion.calibration import calibrate as run_calibration
 from skinlesion.checkpoint import save_checkpoint
-from skinlesion.data.layouts import find_samples
+from skinlesion.data.source import DataSource
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.segmenter import Segmenter
@@ -16,8 +16,8 @@ from skinlesion.segmenter import Segmenter
 def calibrate(
     weights: tyro.conf.Positional[str],
     *,
-    data: str,
-    root: Path,
+    data: str = "folder",
+    source: DataSource,
     out: Path,
     split: str | None = None,
     split_seed: int | None = None,
@@ -31,8 +31,8 @@ def calibrate(
 
     Args:
         weights: A run folder, a .safetensors file or a name.
-        data: The layout of the dataset that they were trained on: isic2016, isic2017, isic2018, vmunet or folder.
-        root: The folder that holds it.
+        data: The layout of the data set that they were trained on: folder, isic2016, isic2017, isic2018 or vmunet.
+        source: Where it is.
         out: The new .safetensors file.
         split: The split that they were trained on: paper, official, random, or a saved manifest (*.json).
         split_seed: Seed of a split that is drawn here.
@@ -44,8 +44,14 @@ def calibrate(
     if not 0 < false_alarms < 0.5:
         raise SkinlesionError(f"--false-alarms must be between 0 and 0.5, not {false_alarms}.")
     segmenter = Segmenter.from_pretrained(weights, device=device)
-    samples = {sample.id: sample for sample in find_samples(root, data)}
+    samples = {sample.id: sample for sample in source.find(data).samples}
     manifest = load_split(list(samples.values()), data, split, split_seed)
+    trained_on = segmenter.card.get("data", {}).get("manifest", manifest.hash)
+    if trained_on != manifest.hash:
+        raise SkinlesionError(
+            f"{weights} was trained on another split, so its validation images may be among those it has seen: give "
+            "--split the manifest.json of its run folder."
+        )
     train, validation = ([samples[id] for id in manifest.parts[part]] for part in ("train", "val"))
     if len(train) < 2 or len(validation) < 2:
         raise SkinlesionError("Calibration needs at least two training and two validation images.")
