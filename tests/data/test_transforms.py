@@ -154,6 +154,13 @@ def test_a_window_keeps_image_and_mask_together_and_the_lesion_in_view(shape):
         assert cut.any()
 
 
+def test_a_window_of_the_whole_image_is_the_image():
+    """Not shifted by half a pixel either."""
+    image, mask = Window(zoom=(1, 1), aspect=1)(IMAGE, MASK, 48, np.random.default_rng(0))
+    np.testing.assert_array_equal(image, IMAGE)
+    np.testing.assert_array_equal(mask, MASK)
+
+
 def test_windows_range_over_zoom_and_aspect():
     mask = np.zeros((128, 128), bool)
     mask[56:72, 56:72] = True
