@@ -1,7 +1,7 @@
 """Calibrating trained weights: a temperature for their confidence, and a score for out-of-distribution images.
 
 Both come from the training and validation parts alone. The temperature makes the mean confidence of the validation
-images equal their mean Dice score, because the confidence is meant to estimate the Dice score. The weights do not change, nor do
+images equal their mean Dice score, which is what the confidence is meant to estimate. The weights do not change, nor do
 masks at the threshold 1/2.
 """
 
@@ -80,7 +80,7 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
     if not high < target < low:
         raise SkinlesionError(
             f"No temperature makes the mean confidence equal the mean Dice score, {target:.3f}: it ranges from "
-            f"{high:.3f} to {low:.3f}. These weights segment too little; train them longer."
+            f"{high:.3f} to {low:.3f}. These weights miss too much; train them longer."
         )
     value = float(brentq(lambda t: confidence(t) - target, *_TEMPERATURES, xtol=1e-3))
     return Temperature(value, target, confidence(1.0), confidence(value))

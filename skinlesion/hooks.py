@@ -140,7 +140,7 @@ def find_point(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 def name_outputs(model: nn.Module) -> None:
     """Give each block of a network, whose code names no points, the point "PATH.output".
 
-    A block is a child of the network, or an element of a list of modules, that has parameters and isn't a normalization.
+    A block is a child of the network, or an element of a list of modules, that has parameters and isn't a norm.
     If it returns a tuple, the point is its first tensor. A class that has an attribute POINTS, even an empty one,
     names its own points and is left alone.
 
@@ -223,8 +223,8 @@ def _open(session: _Session) -> Iterator[None]:
 def observe(model: nn.Module, *names: str) -> Iterator[Activations]:
     """Collect activations of every forward pass inside a `with` block.
 
-    The tensors are those the network continues with, interventions included, and are part of the autograd graph; run the
-    network under `torch.no_grad()` where gradients aren't needed.
+    The tensors are those the network continues with, interventions included, and are part of the autograd graph; run
+    the network under `torch.no_grad()` where gradients aren't needed.
 
     Args:
         model: a network of the kit, or a module of one.

@@ -164,7 +164,7 @@ def _work_through(
 ) -> Generator[tuple[Path, Prediction | str]]:
     """Do the tasks, write each one's row, and yield (image, result)."""
     table.start(kept)
-    with closing(table), closing(_in_order(work, tasks, jobs)) as results:  # after Ctrl-C it finishes what is in progress
+    with closing(table), closing(_in_order(work, tasks, jobs)) as results:  # after Ctrl-C it ends what is running
         for task, found in results:
             yield task.image, found if isinstance(found, str) else _record(table, found, settings)
 

@@ -1,8 +1,8 @@
 """Reading JSON that somebody else may have written: every field is checked once, when it is read.
 
 Expected types are ordinary type annotations: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``None``,
-unions, ``Literal``, ``tuple[str, ...]``, ``list[...]`` and ``dict[str, ...]``. An int counts as a float but a bool doesn't
-count as an int, and infinite numbers and NaN are rejected.
+unions, ``Literal``, ``tuple[str, ...]``, ``list[...]`` and ``dict[str, ...]``. An int counts as a float, but a
+bool doesn't count as an int, and infinite numbers and NaN are rejected.
 """
 
 import json
@@ -40,7 +40,8 @@ def read_json(path: Path, expected: Any) -> Any:
     """Read a JSON file of the expected type.
 
     Raises:
-        SkinlesionError: it cannot be read, is not JSON, or a field has the wrong type; the message names file and field.
+        SkinlesionError: it cannot be read, is not JSON, or a field has the wrong type; the message names the
+            file and the field.
     """
     label = printable(path)
     try:

@@ -132,7 +132,8 @@ def _print_groups(by: str, groups: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
     if by == "tone":
         print(
-            "Tone is measured on the image: lighting and exposure affect it as much as skin. It says nothing about a person."
+            "Tone is measured on the image: lighting and exposure affect it as much as skin does. It says nothing "
+            "about a person."
         )
 
 

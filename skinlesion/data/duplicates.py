@@ -3,7 +3,7 @@
 Each image becomes a small map of brightness gradients, with its large-scale shading removed and its local contrast
 equalized; otherwise any two dark spots on bright skin would look alike. Two images are near-duplicates if their maps
 correlate. On the 2150 images of ISIC 2017 (2.3 million pairs) all pairs above the default threshold are the same photo.
-A crop at a different magnification, or another photo of the same lesion, isn't found: that is what ``groups.csv`` is for.
+A crop at a different magnification, or another photo of the same lesion, isn't found; use ``groups.csv`` for those.
 """
 
 import os

@@ -38,7 +38,7 @@ def find_folder_dataset(root: Path, rules: MaskRules = DEFAULT_RULES) -> Dataset
     """The pairs under a folder, in any of the layouts; None if no layout is recognized.
 
     Raises:
-        SkinlesionError: a layout is recognized, but a folder or a file has no partner, or two folders have the same role.
+        SkinlesionError: a layout is recognized, but a folder or file has no partner, or two folders have the same role.
     """
     for _ in range(_DEPTH):
         for find in (_side_by_side, _by_part, _ph2, _flat):

@@ -1,4 +1,4 @@
-r"""Groups of images by what makes them difficult: skin tone, size of the lesion, whether it touches the frame, diagnosis.
+r"""Groups of images by what makes them difficult: skin tone, lesion size, whether it touches the frame, diagnosis.
 
 The individual typology angle (Chardin et al., https://doi.org/10.1111/j.1467-2494.1991.tb00561.x) grades skin by its
 color in CIE L*a*b*:
@@ -43,8 +43,8 @@ _LEAST = 0.01  # part of the image that must be background
 def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
     """The individual typology angle of an image's background.
 
-    The background is everything 5 % of the side away from the lesion that is lighter than L* = 20; the angle is computed
-    from its median L* and b*.
+    The background is everything 5 % of the side away from the lesion that is lighter than L* = 20; the angle is that of
+    its median L* and b*.
 
     Args:
         image: uint8 (H, W, 3) RGB.

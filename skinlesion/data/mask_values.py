@@ -96,7 +96,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _values(picture: Image.Image, label: str, rules: MaskRules) -> np.ndarray:
-    """A mask's gray values, (H, W): for a color mask its brightest channel, for a transparent layer what is drawn on it."""
+    """A mask's gray values, (H, W): of a color mask the brightest channel, of a transparent one what is drawn on it."""
     if picture.mode in ("L", "F") or picture.mode.startswith("I"):
         return np.asarray(picture)
     try:
@@ -118,7 +118,7 @@ def _values(picture: Image.Image, label: str, rules: MaskRules) -> np.ndarray:
 
 
 def _require_one_color(color: np.ndarray, gray: np.ndarray, label: str) -> None:
-    """Two colors besides black may be two structures or a background: there is no way to tell which one is the lesion."""
+    """Two colors besides black may be two structures or a background: no way to tell which one is the lesion."""
     drawn = color[gray > 0]
     if (drawn != drawn[0]).any() or not (gray == 0).any():
         count = len(np.unique(color.reshape(-1, 3), axis=0))
@@ -134,4 +134,4 @@ def _not_binary(label: str, values: np.ndarray, present: np.ndarray) -> str:
     message = f"{label} is not a binary mask: it holds {len(present)} gray values ({some}{more})."
     if values.max() <= 255 and not ((values > 32) & (values < 223)).any():
         message += " They are close to black and white, which suggests JPEG compression."
-    return message + " Pass --mask-threshold 128 to count pixels at least that bright, or save it as PNG with 0 and 255."
+    return message + " Pass --mask-threshold 128 to count pixels at least that bright, or save as PNG with 0 and 255."

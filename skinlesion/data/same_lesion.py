@@ -63,7 +63,7 @@ def read_groups(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep only two of its columns.")
+            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep only two columns.")
         rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
     except OSError as error:
         raise SkinlesionError(f"{printable(path)} cannot be read ({error.strerror}).") from error

@@ -78,7 +78,7 @@ class DataSource:
 
 
 def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
-    """Say how many images each part of a split has, from which folders, and warn about groups that the split divides."""
+    """Say how many images each part of a split has, from which folders, and warn about groups that it divides."""
     by_id = {sample.id: sample for sample in samples}
     folders = {part: _folders(by_id[id] for id in manifest.parts[part]) for part in PARTS}
     shared = len({each for each in folders.values() if each}) == 1

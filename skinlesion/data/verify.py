@@ -146,6 +146,6 @@ def _stretched(sample: Sample, image_size: tuple[int, ...], mask_size: tuple[int
     if abs(ratio - 1) <= _STRETCH:
         return None
     return (
-        f"{printable(sample.mask)}: the mask's proportions differ from its image's, so it is stretched to fit; check that "
-        "it covers the same part of the skin."
+        f"{printable(sample.mask)}: the mask's proportions differ from its image's, so it is stretched to fit; check "
+        "that it covers the same part of the skin."
     )

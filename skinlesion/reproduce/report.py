@@ -151,7 +151,8 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
         "runs of large ones. A claim of our own is judged by the same rule. The corrected p is that of the second "
         "interval, after Holm's correction for the number of claims. The permutation p is from a test that swaps the "
         "two systems image by image and compares pooled IoU, as the table does: it is about these runs, not about "
-        "others. Seeds: the smaller number of the two sides; all runs are used." + (f"\n\nMeasured: {known}." if known else "")
+        "others. Seeds: the smaller number of the two sides; all runs are used."
+        + (f"\n\nMeasured: {known}." if known else "")
     )
 
 

@@ -22,8 +22,8 @@ _PATHS = ("root", "images", "masks", "groups", "out", "cache_dir")
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 SelectBy = Literal["val_iou", "last", "test_loss"]
 
-# Fields that may differ between a run and its resumption: they change where the work runs, not what it computes. (The split is compared
-# by the ids that it gives.)
+# Fields that may differ between a run and its resumption: they change where it runs, not what it computes. (The split
+# is compared by the ids that it gives.)
 NOT_COMPARED = {
     *("out", "root", "images", "masks", "groups", "split", "split_seed", "cache_dir", "resume", "estimate"),
     *("num_workers", "threads", "device", "devices", "num_nodes"),
@@ -100,7 +100,8 @@ class TrainConfig:
     weight_decay: float = 1e-2
     """Decoupled weight decay, on all weights (A30)."""
     schedule: Schedule = "cosine"
-    """cosine: once down over the run; paper: down and up by turns, each over --t-max epochs (A29); onecycle: up, then down."""
+    """cosine: once down over the run; paper: down and up by turns, --t-max epochs each (A29); onecycle: up,
+    then down."""
     t_max: float = 50
     """Epochs per half cycle of --schedule paper."""
     warmup_epochs: float = 0
@@ -170,13 +171,17 @@ class TrainConfig:
         check_ranges(self)
         MaskRules(self.mask_threshold)
         if self.warmup_epochs and self.schedule == "onecycle":
-            raise SkinlesionError("--warmup-epochs cannot be combined with --schedule onecycle, which has its own warmup.")
+            raise SkinlesionError(
+                "--warmup-epochs cannot be combined with --schedule onecycle, which has its own warmup."
+            )
         if self.warmup_epochs >= self.epochs:
             raise SkinlesionError(f"--warmup-epochs {self.warmup_epochs} must be less than --epochs {self.epochs}.")
         if self.min_lr > self.lr:
             raise SkinlesionError(f"--min-lr {self.min_lr} must not be above --lr {self.lr}.")
         if self.optimizer == "muon" and self.precision == "16-mixed":
-            raise SkinlesionError("--optimizer muon cannot be combined with --precision 16-mixed; use 32 or bf16-mixed.")
+            raise SkinlesionError(
+                "--optimizer muon cannot be combined with --precision 16-mixed; use 32 or bf16-mixed."
+            )
         if self.batch_size % (self.processes * self.accumulate):
             raise SkinlesionError(
                 f"--batch-size {self.batch_size} is over all devices together and must be a multiple of "
