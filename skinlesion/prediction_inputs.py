@@ -110,7 +110,7 @@ def refuse_existing(out: Path, names: list[str]) -> None:
 
 
 def _real(path: Path) -> str:
-    """The path with links resolved; unchanged for a loop of links or a name that cannot exist."""
+    """The path with links resolved, without failing for a loop of links or a name that cannot exist."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):

@@ -86,7 +86,7 @@ def duplicates(
         pairs = [*(pair[:2] for pair in found.pairs), *group_pairs(samples)]
         together = [group for group in joined(path_of, pairs) if len(group) > 1]
         write_groups(out, [[path_of[id].stem for id in group] for group in together])
-        print(f"Groups written to {out}: saved as groups.csv in the data folder, every split keeps them together.")
+        print(f"Groups written to {out}. As groups.csv in the data folder, they are kept together by every split.")
 
 
 def synthesize(

@@ -40,7 +40,7 @@ def reproduce(
     Args:
         tables: Tables of the plan, or "expense", or "report".
         scale: cpu, paper, or a plan of your own (*.toml).
-        root: The folder that holds the data; for several datasets, a folder that has one with the name of each.
+        root: The folder that holds the data; for several datasets, a folder with one named after each.
         split: Which split of the data; default the plan's.
         seeds: Runs of each row, at least 1; default the plan's.
         budget: Hours after which to stop.
