@@ -1,7 +1,7 @@
 """Calibrating trained weights: a temperature for their confidence, and a score for out-of-distribution images.
 
 Both come from the training and validation parts alone. The temperature makes the mean confidence of the validation
-images equal their mean Dice score, because that is what the confidence promises. The weights do not change, nor do
+images equal their mean Dice score, which is what the confidence is meant to estimate. The weights do not change, nor do
 masks at the threshold 1/2.
 """
 
@@ -29,20 +29,20 @@ from skinlesion.segmenter import Segmenter, calibrated, resize_probability, soft
 BATCH = 8
 OUTLIERS = 1500
 PLAIN_SKIN = 200  # at most, of the training images' corners
-CROPS = 2  # of each validation image, beside itself, for the threshold
+CROPS = 2  # of each validation image, besides the image itself, for the threshold
 _TEMPERATURES = (0.2, 20.0)
 _CROP_SIDE = 224  # pixels
 T = TypeVar("T")
 
 
 class Temperature(NamedTuple):
-    """A fitted temperature with what it did to the validation part.
+    """A fitted temperature and its effect on the validation part.
 
     Attributes:
         value: positive.
         dice: mean Dice score of the images.
         before: their mean confidence without it.
-        after: and with it.
+        after: their mean confidence with it.
     """
 
     value: float
@@ -55,11 +55,11 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
     """The temperature at which the mean confidence equals the mean Dice score.
 
     Args:
-        segmenter: whose probabilities; a temperature of its own is ignored.
+        segmenter: the weights to calibrate; a temperature that they already have is ignored.
         samples: validation images with masks.
 
     Raises:
-        SkinlesionError: no temperature from 0.2 to 20 does it, or a file cannot be used.
+        SkinlesionError: no temperature from 0.2 to 20 achieves that, or a file cannot be used.
     """
     size = (TRUTH_SIZE, TRUTH_SIZE)
     maps: list[torch.Tensor] = []
@@ -79,8 +79,8 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
     low, high = (confidence(temperature) for temperature in _TEMPERATURES)
     if not high < target < low:
         raise SkinlesionError(
-            f"No temperature brings the mean confidence to the mean Dice score, {target:.3f}: it is {high:.3f} "
-            f"to {low:.3f}. These weights find too little; train them longer."
+            f"No temperature makes the mean confidence equal the mean Dice score, {target:.3f}: it ranges from "
+            f"{high:.3f} to {low:.3f}. These weights miss too much; train them longer."
         )
     value = float(brentq(lambda t: confidence(t) - target, *_TEMPERATURES, xtol=1e-3))
     return Temperature(value, target, confidence(1.0), confidence(value))
@@ -94,9 +94,10 @@ def find_domain(
     false_alarms: float = 0.02,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Domain:
-    """What the training images look like to the network, see `skinlesion.domain`.
+    """Fit the out-of-distribution score, see `skinlesion.domain`.
 
-    Inside are the training images and one crop of each; outside, drawn outliers and corners of plain skin.
+    In distribution are the training images and one crop of each; out of distribution, synthetic outliers and corners
+    of plain skin.
 
     Raises:
         SkinlesionError: the network has no encoder stages E1 to E3, or a file cannot be used.
@@ -127,7 +128,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """The segmenter's card, completed with "temperature", "domain" and how they were found, "calibration".
 
-    Options are those of `find_domain`, whose errors and `fit_temperature`'s are raised.
+    Options are those of `find_domain`. Raises the errors of `find_domain` and `fit_temperature`.
     """
     temperature = fit_temperature(segmenter, validation)
     domain = find_domain(segmenter, train, validation, **options)
@@ -146,7 +147,7 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _with_crops(samples: Sequence[Sample], crops: int) -> Iterator[NDArray[np.uint8]]:
-    """Each image and crops around its lesion: other cameras stand closer."""
+    """Each image and crops around its lesion, as from cameras that are closer."""
     window = Window()
     for number, (image, mask) in enumerate(map(read_sample, samples)):
         yield image

@@ -38,14 +38,14 @@ _MAX_ORIGINS = 20
 
 
 def check_card(card: dict[str, Any], path: Path) -> None:
-    """Check everything that a user of a card relies on.
+    """Check everything that code using a card relies on.
 
     Raises:
         SkinlesionError: a field is missing or wrong; the message names file and field.
     """
     preprocessing, model = card.get("preprocessing"), card.get("model")
     if not isinstance(preprocessing, dict) or not isinstance(model, dict):
-        raise SkinlesionError(f"The card of {path} lacks its model or its preprocessing.")
+        raise SkinlesionError(f"The card of {path} has no model or no preprocessing.")
     size = preprocessing.get("size")
     if (
         not isinstance(size, list | tuple)
@@ -71,7 +71,7 @@ def check_card(card: dict[str, Any], path: Path) -> None:
 
 
 def _check_fields(card: dict[str, Any], path: Path) -> None:
-    """The optional fields have the types that everyone expects, in the card and in those of the runs it came from."""
+    """Check the types of the optional fields, in the card and in those of the runs it came from."""
     where, each = "", card
     for _ in range(_MAX_ORIGINS):
         for name, kind in _OPTIONAL.items():

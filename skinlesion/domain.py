@@ -7,8 +7,8 @@ drawn outliers (`skinlesion.data.outliers`), fitted by ridge regression:
 .. math:: z = \mathrm{sgn}(u) \log(1 + |u|), \quad u = (f - \mu) / \sigma, \qquad s = w \cdot (z, z^2) + b - t
 
 The threshold t leaves a share of the validation images, and of crops of them, above it: the false alarms. Training on
-outliers of another kind than those to be met is outlier exposure (https://arxiv.org/abs/1812.04606); the squares let a
-linear function enclose the training images.
+outliers of a different kind than those expected in use is outlier exposure (https://arxiv.org/abs/1812.04606); the
+squares let a linear function enclose the training images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _STAGES = 3
 
 
 def domain_points(model: nn.Module) -> tuple[str, ...]:
-    """The points whose features are looked at: the output of the last block of each of the first three stages.
+    """The points whose features are used: the output of the last block of each of the first three stages.
 
     Raises:
         SkinlesionError: the network has no such blocks.
@@ -38,7 +38,7 @@ def domain_points(model: nn.Module) -> tuple[str, ...]:
     last = {name.split(".")[0]: name for name in names}
     if not {f"E{stage}" for stage in range(1, _STAGES + 1)} <= last.keys():
         raise SkinlesionError(
-            "The out-of-distribution score needs a network with the encoder stages E1 to E3, as the paper's has."
+            "The out-of-distribution score needs a network with the encoder stages E1 to E3, such as the paper's."
         )
     return tuple(last[f"E{stage}"] for stage in range(1, _STAGES + 1))
 
@@ -59,7 +59,7 @@ def domain_features(seen: Mapping[str, Tensor], names: Sequence[str]) -> NDArray
 
 @dataclass(frozen=True)
 class Domain:
-    """What training images look like to a network.
+    """A fitted out-of-distribution score.
 
     Attributes:
         points: where the features come from.
@@ -80,7 +80,7 @@ class Domain:
     false_alarms: float
 
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far beyond the threshold: positive for what does not look like the training images.
+        """Distance above the threshold: positive for images unlike the training images.
 
         Args:
             features: (B, F), of `domain_features` at `points`.
@@ -111,7 +111,7 @@ class Domain:
             bias, threshold, false_alarms = (float(values[name]) for name in ("bias", "threshold", "false_alarms"))
             names = tuple(map(str, values["points"]))
             if not (mean and len(scale) == len(mean) and len(weights) == 2 * len(mean) and min(scale) > 0):
-                raise ValueError("its lists do not fit together")
+                raise ValueError("the lengths of its lists do not match")
             if not np.isfinite([*mean, *scale, *weights, bias, threshold, false_alarms]).all():
                 raise ValueError("a number is not finite")
         except (TypeError, ValueError, KeyError, OverflowError) as error:
@@ -149,7 +149,7 @@ def fit_domain(
 
 
 def _terms(features: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B, F) features to the (B, 2F) that the score is linear in."""
+    """The (B, 2F) terms of the linear score, from (B, F) features."""
     u = (features - mean) / scale
     z = np.sign(u) * np.log1p(np.abs(u))
     return np.concatenate([z, z**2], axis=1)

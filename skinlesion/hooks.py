@@ -10,7 +10,7 @@ torch.Size([1, 192])
 >>> with intervene(model, {"S2.cra.gate_h": lambda gate: gate.mean(1, keepdim=True).expand_as(gate)}):
 ...     changed = model(image)                                           # doctest: +SKIP
 
-Both last as long as their `with` block, and hold for the current thread or async task only: nothing is stored on the
+Both last as long as their `with` block, and apply to the current thread or async task only: nothing is stored on the
 model, so two people who use one model never see each other's experiments. Gradients flow through both. The idea is
 TransformerLens's hook points (https://transformerlensorg.github.io/TransformerLens/); a context variable takes the
 place of hooks stored on the shared model.
@@ -43,7 +43,7 @@ class _Session:
     """One open `observe` or `intervene` block."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model  # keeps the modules alive, so that their ids stay theirs
+        self.model = model  # keeps the modules alive, so that their ids stay unique
         self.names = {(id(module), local): name for name, (module, local) in _index(model).items()}
         self.functions: dict[str, list[Replacement]] = {}
         self.observed: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ class _Session:
 
 
 _SESSIONS: ContextVar[tuple[_Session, ...]] = ContextVar("skinlesion_hooks", default=())
-_OPEN: list[_Session] = []  # of all threads: while it is empty, a point costs one look at it
+_OPEN: list[_Session] = []  # of all threads: while it is empty, a point costs one check of it
 
 
 def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def point(module: nn.Module, name: str, tensor: Tensor) -> Tensor:
         tensor: of any shape.
 
     Returns:
-        The tensor to go on with: of the same shape, type and device.
+        The tensor to continue with: of the same shape, type and device.
 
     Raises:
         SkinlesionError: an intervention returned something else.
@@ -140,11 +140,11 @@ def find_point(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 def name_outputs(model: nn.Module) -> None:
     """Give each block of a network, whose code names no points, the point "PATH.output".
 
-    A block is a child of the network, or an element of a list of modules, that has parameters and is no normalization.
+    A block is a child of the network, or an element of a list of modules, that has parameters and isn't a norm.
     If it returns a tuple, the point is its first tensor. A class that has an attribute POINTS, even an empty one,
-    speaks for itself and is left alone.
+    names its own points and is left alone.
 
-    The hook that this takes holds no state and stays for good, so threads that share the model can't race.
+    The hook for this has no state and is never removed, so threads that share the model can't race.
     """
     for path in _blocks(model):
         module = model.get_submodule(path)
@@ -223,8 +223,8 @@ def _open(session: _Session) -> Iterator[None]:
 def observe(model: nn.Module, *names: str) -> Iterator[Activations]:
     """Collect activations of every forward pass inside a `with` block.
 
-    The tensors are those the network goes on with, interventions included, and are part of the autograd graph; run the
-    network under `torch.no_grad()` where gradients aren't needed.
+    The tensors are those the network continues with, interventions included, and are part of the autograd graph; run
+    the network under `torch.no_grad()` where gradients aren't needed.
 
     Args:
         model: a network of the kit, or a module of one.
@@ -234,7 +234,7 @@ def observe(model: nn.Module, *names: str) -> Iterator[Activations]:
         Point -> tensor, filled by the forward pass; a second pass replaces the first.
 
     Raises:
-        SkinlesionError: a name fits no point; the message lists close ones.
+        SkinlesionError: a name matches no point; the message lists close ones.
     """
     session = _Session(model)
     session.observed = frozenset(name for pattern in names or ("*",) for name in _match(session, pattern))
@@ -249,10 +249,10 @@ def intervene(model: nn.Module, replacements: Mapping[str, Replacement]) -> Iter
     Args:
         model: a network of the kit, or a module of one.
         replacements: point or pattern -> a function of the activation, or a tensor that takes its place. The result
-            must keep shape, type and device. Several that fit one point are applied in order.
+            must keep shape, type and device. Several that match one point are applied in order.
 
     Raises:
-        SkinlesionError: a name fits no point, or (in the forward pass) a result is of another shape, type or device.
+        SkinlesionError: a name matches no point, or (in the forward pass) a result is of another shape, type or device.
             What a function itself raises is passed on with a note that names the point.
     """
     session = _Session(model)
@@ -281,6 +281,6 @@ class Intervened(nn.Module):
                 setattr(self, name, getattr(model, name))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the network's own."""
+        """Like the network's own."""
         with self.intervention(self.model):
             return self.model(*args, **kwargs)

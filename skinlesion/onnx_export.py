@@ -26,7 +26,7 @@ from skinlesion.hooks import observe
 from skinlesion.model import set_engine
 from skinlesion.segmenter import Segmenter, check_threshold
 
-TOLERANCE = 1e-4  # largest difference from PyTorch that is accepted, of any number in any output
+TOLERANCE = 1e-4  # largest accepted difference from PyTorch, of any value in any output
 KEY = "skinlesion"
 GATES = ("*.cra.gate_h", "*.cra.gate_w", "*.se.gate")
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -36,7 +36,7 @@ _BATCHES = (1, 2)  # sizes of the batches that are compared
 def export_onnx(
     segmenter: Segmenter, out: str | Path, *, points: Sequence[str] = (), threshold: float | None = None
 ) -> dict[str, float]:
-    """Write a network to an ONNX file, if ONNX Runtime gives what PyTorch gives.
+    """Write a network to an ONNX file, if ONNX Runtime's outputs match PyTorch's.
 
     The input "image" is float32 (B, 3, height, width) as `Segmenter.prepare` makes it. The first output is "logits",
     (B, 1, height, width); its sigmoid is the probability of lesion.
@@ -71,10 +71,10 @@ def export_onnx(
     data = _serialize(model)
     differences = _compare(data, network, images, names)
     worst = max(differences, key=lambda name: differences[name])
-    if not differences[worst] <= TOLERANCE:  # NaN is no match either
+    if not differences[worst] <= TOLERANCE:  # NaN doesn't count as a match
         raise SkinlesionError(
             f"{out} was not written: in ONNX Runtime the output {worst} differs by {differences[worst]:.1e} from "
-            f"PyTorch's, more than {TOLERANCE:g}; take another checkpoint, or update onnxruntime."
+            f"PyTorch's, more than {TOLERANCE:g}; use another checkpoint, or update onnxruntime."
         )
     with replacing(out) as temporary:
         temporary.write_bytes(data)
@@ -114,7 +114,7 @@ def _require_packages() -> None:
 
 
 def _images(segmenter: Segmenter) -> Tensor:
-    """As many images as are compared, prepared for the network; (B, 3, H, W)."""
+    """The images for the comparison, prepared for the network; (B, 3, H, W)."""
     samples = bundled_samples()[-sum(_BATCHES) :]
     return segmenter.prepare([read_image(sample.image_path) for sample in samples]).cpu()
 

@@ -43,8 +43,8 @@ class Prediction:
 
     Attributes:
         image: the file that was read.
-        mask: the file written: 8-bit PNG, 255 on the lesion, at the image's own size. Where the EXIF data say that the
-            photo is to be turned, image and mask are turned: the mask fits the photo as it is shown.
+        mask: the file written: 8-bit PNG, 255 on the lesion, at the image's own size. If the EXIF data say that the
+            photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
         overlay: the file written: the image with the mask drawn on it, PNG.
         size: (height, width) of both.
         area, area_fraction, confidence, threshold: as in `Segmentation`.
@@ -62,9 +62,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What became of all images: `done`, and (file, reason) for each in `failed`; `table` is the CSV.
+    """The outcome for all images: `done`, and (file, reason) for each in `failed`; `table` is the CSV.
 
-    `earlier` counts the images that an interrupted batch had done before and that were left as they are.
+    `earlier` counts the images that an interrupted batch had already finished; they are left unchanged.
     """
 
     done: tuple[Prediction, ...]
@@ -99,18 +99,18 @@ def predict_files(
     """Segment image files and folders of them into a folder.
 
     An image that cannot be used, or whose outputs cannot be written, does not stop the others. The table gets its row
-    as soon as an image's outputs are complete, in the order of the images. Two images of one name get different output
-    names.
+    as soon as an image's outputs are complete, in the order of the images. Two images with the same name get different
+    output names.
 
     Args:
         segmenter: what to segment with.
-        inputs: image files, and folders whose images are taken (not those in folders inside).
+        inputs: image files, and folders whose images are used (subfolders are not searched).
         out: folder for NAME_mask.png, NAME_overlay.png and predictions.csv; made if missing.
         threshold: as `Segmenter.segment`.
         tta: as `Segmenter.segment`.
-        overwrite: replace outputs that exist already.
-        resume: leave the images that the table in `out` has, and do the others.
-        jobs: images worked on at once; the processor's cores are divided between them.
+        overwrite: replace existing outputs.
+        resume: skip the images that are already in the table in `out`, and segment the others.
+        jobs: images processed at once; the processor's cores are divided between them.
         progress: called with (images done, images in all) after each.
         failure: called with (file, reason) as soon as an image has failed.
 
@@ -152,7 +152,7 @@ def predict_files(
                 if progress is not None:
                     progress(earlier + len(done) + len(failed), len(images))
     finally:
-        if not done and not kept:  # nothing came of it: leave nothing behind
+        if not done and not kept:  # no results: leave nothing behind
             table.path.unlink(missing_ok=True)
             for folder in made:
                 folder.rmdir()
@@ -162,15 +162,15 @@ def predict_files(
 def _work_through(
     work: _Work, tasks: list[_Task], jobs: int, table: PredictionTable, kept: list[Row], settings: Row
 ) -> Generator[tuple[Path, Prediction | str]]:
-    """Do the tasks, write each one's row, and give (image, result)."""
+    """Do the tasks, write each one's row, and yield (image, result)."""
     table.start(kept)
-    with closing(table), closing(_in_order(work, tasks, jobs)) as results:  # after Ctrl-C it ends what is under way
+    with closing(table), closing(_in_order(work, tasks, jobs)) as results:  # after Ctrl-C it ends what is running
         for task, found in results:
             yield task.image, found if isinstance(found, str) else _record(table, found, settings)
 
 
 def _plan(images: list[Path], rows: list[Row], out: Path, settings: Row) -> tuple[list[Row], list[_Task]]:
-    """The rows of an earlier batch that are still right, and what is left to do."""
+    """The rows of an earlier batch that are still valid, and what is left to do."""
     earlier: dict[str, deque[Row]] = {}
     for row in rows:
         for name in _SETTINGS:
@@ -188,13 +188,13 @@ def _plan(images: list[Path], rows: list[Row], out: Path, settings: Row) -> tupl
             kept.append(before.popleft())
         else:
             rest.append(image)
-    kept += [row for left in earlier.values() for row in left]  # of images that are not asked for this time
+    kept += [row for left in earlier.values() for row in left]  # of images that are not requested this time
     taken = [row["mask"].removesuffix("_mask.png") for row in kept]
     return kept, [_Task(*pair) for pair in zip(rest, unique_names(rest, taken), strict=True)]
 
 
 def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Task, Prediction | str]]:
-    """Results in the order of the tasks, a few of which are under way at once."""
+    """Results in the order of the tasks, a few of which run at once."""
     waiting: deque[tuple[_Task, Future[Prediction | str]]] = deque()
     coming = iter(tasks)
     with _share_cores(jobs), ThreadPoolExecutor(jobs, thread_name_prefix="predict") as pool:
@@ -208,7 +208,7 @@ def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Ta
                 result = future.result()
                 waiting.popleft()
                 yield task, result
-        finally:  # after Ctrl-C: begin no other image, and remove what has no row
+        finally:  # after Ctrl-C: start no other image, and remove what has no row
             for _, future in waiting:
                 future.cancel()
             for _, future in waiting:
@@ -218,7 +218,7 @@ def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Ta
 
 @contextmanager
 def _share_cores(jobs: int) -> Iterator[None]:
-    """Give each of the jobs its part of the cores, and put the number of threads back."""
+    """Give each job its share of the cores, and restore the number of threads afterwards."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(max(1, before // jobs))
@@ -235,7 +235,7 @@ def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta
         return str(error)
     except MemoryError:
         return f"{printable(task.image)}: there is not enough memory for this image; make it smaller."
-    except Exception as error:  # whatever it is, it must not cost the batch
+    except Exception as error:  # whatever it is, it must not stop the batch
         return f"{printable(task.image)} could not be segmented ({type(error).__name__}: {printable(error)})."
 
 
@@ -256,7 +256,7 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
 
 
 def _record(table: PredictionTable, found: Prediction, settings: Row) -> Prediction | str:
-    """Write the image's row; without one its outputs go too."""
+    """Write the image's row; if that fails, remove its outputs."""
     height, width = found.size
     values: list[Any] = [found.image, found.mask.name, found.overlay.name, width, height, found.area]
     values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]

@@ -24,10 +24,10 @@ class Inputs(NamedTuple):
 
 
 def collect_inputs(inputs: Iterable[str | Path]) -> Inputs:
-    """The image files behind files and folders; a folder's are sorted, those in folders inside are not taken.
+    """The image files behind files and folders; a folder's are sorted, subfolders are not searched.
 
     Raises:
-        SkinlesionError: there is no input at all, or a folder cannot be listed or holds no image.
+        SkinlesionError: there is no input at all, or a folder cannot be listed or contains no images.
     """
     paths = [Path(path) for path in inputs]
     if not paths:
@@ -42,19 +42,19 @@ def collect_inputs(inputs: Iterable[str | Path]) -> Inputs:
 
 
 def expand_inputs(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    """As `collect_inputs`, the images alone."""
+    """Like `collect_inputs`, but only the images."""
     yield from collect_inputs(inputs).images
 
 
 def unique_names(images: Iterable[Path], taken: Iterable[str] = ()) -> list[str]:
     """A name for each image's outputs: its own without suffix, then with -2, -3, ...
 
-    Case is ignored, since some file systems ignore it. Two images cannot get outputs of one name, since
+    Case is ignored, since some file systems ignore it. Outputs of two images cannot have the same name, since
     "a" and "a_mask" would need "a_mask_mask.png".
 
     Args:
         images: in order.
-        taken: names that are given away already.
+        taken: names that are already taken.
     """
     used = {name.casefold() for name in taken}
     names = []
@@ -70,7 +70,7 @@ def unique_names(images: Iterable[Path], taken: Iterable[str] = ()) -> list[str]
 
 
 def output_name(image: Path) -> str:
-    """The image's name without suffix as every file system and terminal takes it: plain characters, not too many."""
+    """The image's name without suffix as every file system and terminal accepts it: plain characters, not too many."""
     plain = "".join("_" if c in _FORBIDDEN or printable(c) != c else c for c in image.stem) or "image"
     if cell(plain) != plain or plain.startswith("-"):
         plain = f"_{plain}"  # neither a formula in the table nor an option on a command line
@@ -87,30 +87,30 @@ def output_paths(out: Path, name: str) -> tuple[Path, Path]:
 
 
 def refuse_inputs(out: Path, names: list[str], images: list[Path]) -> None:
-    """An image must not be replaced by another one's mask, whatever was asked for."""
+    """An image must not be replaced by another one's mask, whatever the options are."""
     given = {_real(image) for image in images}
     for name in names:
         for path in output_paths(out, name):
             if _real(path) in given:
                 raise SkinlesionError(
-                    f"{printable(path)} is one of the images, and would be written over: choose another --out."
+                    f"{printable(path)} is one of the images and would be overwritten: choose another --out."
                 )
 
 
 def refuse_existing(out: Path, names: list[str]) -> None:
-    """Nothing that was there before is replaced without being asked for."""
+    """Existing files are not replaced unless requested."""
     wanted = [out / FILE, *(path for name in names for path in output_paths(out, name))]
     present = [path for path in wanted if path.exists()]
     if present:
         more = f" and {len(present) - 1} more" if len(present) > 1 else ""
         raise SkinlesionError(
-            f"{printable(present[0])} exists already{more}: choose another --out, go on with an interrupted batch with "
+            f"{printable(present[0])} exists already{more}: choose another --out, continue an interrupted batch with "
             "--resume, or replace the files with --overwrite."
         )
 
 
 def _real(path: Path) -> str:
-    """The path without links, also of a loop of them or of a name that cannot exist."""
+    """The path with links resolved, without failing for a loop of links or a name that cannot exist."""
     try:
         return os.path.realpath(path)
     except (OSError, ValueError):
@@ -130,7 +130,7 @@ def _add_folder(folder: Path, found: Inputs) -> None:
         else:
             images.append(entry)
     if not images:
-        raise SkinlesionError(f"{printable(folder)} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise SkinlesionError(f"{printable(folder)} contains no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     found.images.extend(images)
     if line := left_out_line(folder, left_out):
         found.left_out.append(line)

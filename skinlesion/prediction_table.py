@@ -27,14 +27,14 @@ class PredictionTable:
         self._file: io.FileIO | None = None
 
     def read(self) -> list[dict[str, str]]:
-        """The rows of an earlier batch, by column; [] without a file. A last line that was cut short is left out.
+        """The rows of an earlier batch, by column; [] without a file. A truncated last line is left out.
 
         Raises:
-            SkinlesionError: the file is no such table.
+            SkinlesionError: the file is not such a table.
         """
         wrong = SkinlesionError(
-            f"{printable(self.path)} cannot be continued: it is no table of predictions of this version. Choose "
-            "another --out."
+            f"{printable(self.path)} cannot be continued: it is not a table of predictions from this version. "
+            "Choose another --out."
         )
         try:
             data = self.path.read_bytes()
@@ -51,7 +51,7 @@ class PredictionTable:
         return [dict(zip(self.columns, row, strict=True)) for row in rows[1:] if len(row) == len(self.columns)]
 
     def start(self, kept: Sequence[Mapping[str, str]] = ()) -> None:
-        """Begin the file, with those rows of it that are still right.
+        """Start the file, with those rows that are still valid.
 
         Raises:
             SkinlesionError: it cannot be written.

@@ -1,8 +1,8 @@
 """Reading JSON that somebody else may have written: every field is checked once, when it is read.
 
-What is expected is said by ordinary type annotations: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``None``,
-unions, ``Literal``, ``tuple[str, ...]``, ``list[...]`` and ``dict[str, ...]``. An int is a float, but a bool is no int,
-and no number is infinite or NaN.
+Expected types are ordinary type annotations: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``None``,
+unions, ``Literal``, ``tuple[str, ...]``, ``list[...]`` and ``dict[str, ...]``. An int counts as a float, but a
+bool doesn't count as an int, and infinite numbers and NaN are rejected.
 """
 
 import json
@@ -40,12 +40,13 @@ def read_json(path: Path, expected: Any) -> Any:
     """Read a JSON file of the expected type.
 
     Raises:
-        SkinlesionError: it cannot be read, is no JSON, or a field has another type; the message names file and field.
+        SkinlesionError: it cannot be read, is not JSON, or a field has the wrong type; the message names the
+            file and the field.
     """
     label = printable(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise SkinlesionError(f"{label} is too large ({path.stat().st_size:,} bytes) to be what it should be.")
+            raise SkinlesionError(f"{label} is too large ({path.stat().st_size:,} bytes) for a file of this kind.")
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise SkinlesionError(f"{label} cannot be read ({error.strerror}).") from error
@@ -82,7 +83,7 @@ def mismatch(value: Any, expected: Any, name: str = "") -> str | None:
     inner = get_args(expected)
     if origin is dict:
         if not all(isinstance(key, inner[0]) for key in value):
-            return f"{name or 'its content'} must have names for its fields"
+            return f"{name or 'its content'} must have text as the names of its fields"
         found = (mismatch(each, inner[1], _inside(name, key)) for key, each in value.items())
     elif origin in (list, tuple):
         found = (mismatch(each, inner[0], f"{name}[{place}]") for place, each in enumerate(value))
@@ -96,7 +97,7 @@ def fields_mismatch(value: Any, fields: dict[str, Any], name: str = "") -> str |
 
     Args:
         value: anything.
-        fields: name -> annotation, or the fields of an object inside.
+        fields: name -> annotation, or the fields of a nested object.
         name: as `mismatch`.
     """
     if wrong := mismatch(value, dict[str, Any], name):
@@ -143,7 +144,7 @@ def _is(value: Any, kind: Any) -> bool:
 def _finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
+    except OverflowError:  # a whole number too large for a float
         return False
 
 

@@ -138,7 +138,7 @@ def test_a_folder_gives_its_images_only(folder: Path) -> None:
     (folder / "notes.txt").write_text("x")
     assert [path.name for path in expand_inputs([folder])] == ["one.png", "two.jpg"]
     (folder / "empty").mkdir()
-    with pytest.raises(SkinlesionError, match="holds no image"):
+    with pytest.raises(SkinlesionError, match="contains no images"):
         list(expand_inputs([folder / "empty"]))
     with pytest.raises(SkinlesionError, match="No image was given"):
         list(expand_inputs([]))
@@ -214,7 +214,7 @@ def test_a_batch_is_not_continued_with_other_settings_or_another_table(
         with pytest.raises(SkinlesionError, match=message):
             predict_files(segmenter, [folder], out, resume=True, **{"threshold": 0.5, **options})
     (out / "predictions.csv").write_text("name,score\na,1\n")
-    with pytest.raises(SkinlesionError, match="no table of predictions"):
+    with pytest.raises(SkinlesionError, match="not a table of predictions"):
         predict_files(segmenter, [folder], out, resume=True)
     (out / "predictions.csv").unlink()
     with pytest.raises(SkinlesionError, match="exists already"):  # without a table these may be anyone's files

@@ -86,7 +86,7 @@ def _fetch_runtime(folder: Path) -> None:
 
 
 def _card(segmenter: Segmenter, model: Path) -> dict[str, Any]:
-    """What the page needs of the card in the ONNX file."""
+    """The fields of the ONNX file's card that the page needs."""
     import onnx
 
     properties = onnx.load(model, load_external_data=False).metadata_props
@@ -108,7 +108,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"Written: {out} ({size / 1e6:.0f} MB). Look at it with: python -m http.server --directory {out}")
+    print(f"Written: {out} ({size / 1e6:.0f} MB). Serve it with: python -m http.server --directory {out}")
     return 0
 
 

@@ -1,4 +1,4 @@
-// The page: what a person does, and what the network answers.
+// The page: user input, and what the network returns.
 
 import { bars, layer, maskFile, maskOf, meanOverChannels, strip } from "./draw.js";
 import { Problem, decode } from "./files.js";
@@ -10,9 +10,9 @@ const $ = (id) => document.getElementById(id);
 const percent = (x) => `${(100 * x).toFixed(1)} %`;
 
 const state = {
-  job: 0, // of the latest image; answers to earlier ones are dropped
+  job: 0, // of the latest image; results of earlier ones are dropped
   shown: null, // {name, title, width, height, note} of the image on the page
-  result: null, // what the worker answered
+  result: null, // what the worker returned
   probability: null, // at the size that is shown
   mask: null,
 };
@@ -184,12 +184,12 @@ function drawBars() {
   const mean = gates.reduce((sum, gate) => sum + gate, 0) / gates.length;
   const text =
     `${name}: ${gates.length} channels, gates ${Math.min(...gates).toFixed(2)} to ` +
-    `${Math.max(...gates).toFixed(2)}, mean ${mean.toFixed(2)}. One bar a channel, from 0 to 1.`;
+    `${Math.max(...gates).toFixed(2)}, mean ${mean.toFixed(2)}. One bar per channel, from 0 to 1.`;
   $("bars").setAttribute("aria-label", text);
   $("se-text").textContent = text;
 }
 
-// ---------------------------------------------------------------- what a person does
+// ---------------------------------------------------------------- user input
 
 async function offerSamples() {
   const samples = await (await fetch("samples.json")).json();

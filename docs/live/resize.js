@@ -1,4 +1,4 @@
-// Resizing exactly as the Python package does it, so that the network sees the same pixels in a browser.
+// Resizing exactly as the Python package does it, so that the network gets the same pixels in a browser.
 //
 // Pillow's algorithm (its file Resample.c): a filter that widens as the image shrinks, first along the rows, then along
 // the columns. On 8-bit pixels its weights are whole numbers, so that the result has the same bits everywhere.
@@ -17,7 +17,7 @@ export function triangle(x) {
   return Math.max(0, 1 - Math.abs(x));
 }
 
-// For each output position: which inputs it takes and their weights, which add up to 1. Both filters reach 1 far.
+// For each output position: which inputs it takes and their weights, which add up to 1. Both filters have a radius of 1.
 export function weights(size, outSize, filter) {
   const scale = size / outSize;
   const reach = Math.max(scale, 1);

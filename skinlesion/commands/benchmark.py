@@ -53,7 +53,7 @@ def model(*, json: bool = False) -> None:
         print(json_text.dumps(result, indent=1))
         return
     table = Table(title=f"Whole network, {result['threads']} threads, scan engine {result['engine']}")
-    headings = ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "of it scan", "step peak (MB)")
+    headings = ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "scan share", "step peak (MB)")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, figures in result["models"].items():

@@ -35,7 +35,7 @@ def calibrate(
         source: Where it is.
         out: The new .safetensors file.
         split: The split that they were trained on: paper, official, random, or a saved manifest (*.json).
-        split_seed: Seed of a split that is drawn here.
+        split_seed: Seed for drawing the split.
         false_alarms: Share of the validation images that may be called out of distribution.
         device: cpu, cuda, cuda:0, ...
     """
@@ -49,8 +49,8 @@ def calibrate(
     trained_on = segmenter.card.get("data", {}).get("manifest", manifest.hash)
     if trained_on != manifest.hash:
         raise SkinlesionError(
-            f"{weights} was trained on another split, so its validation images may be among those it has seen: give "
-            "--split the manifest.json of its run folder."
+            f"{weights} was trained on another split, so it may have been trained on these validation images: pass "
+            "--split with the manifest.json of its run folder."
         )
     train, validation = ([samples[id] for id in manifest.parts[part]] for part in ("train", "val"))
     if len(train) < 2 or len(validation) < 2:
@@ -60,7 +60,7 @@ def calibrate(
         train,
         validation,
         false_alarms=false_alarms,
-        progress=lambda what: print(f"looking at {what}", file=sys.stderr),
+        progress=lambda what: print(f"processing {what}", file=sys.stderr),
     )
     save_checkpoint(out, segmenter.model.cpu(), card, half=card.get("stored_bits") == 16)
     found = card["calibration"]

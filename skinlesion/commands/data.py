@@ -25,7 +25,7 @@ def download(
     base_url: str = downloads.BASE_URL,
     keep_archives: bool = False,
 ) -> None:
-    """Fetch a dataset from its official address, check it and unpack it; a stopped download goes on.
+    """Fetch a dataset from its official address, check it and unpack it; a stopped download resumes.
 
     Args:
         dataset: isic2016, isic2017 or isic2018.
@@ -41,7 +41,7 @@ def download(
 def verify(dataset: tyro.conf.Positional[str] = "folder", *, source: DataSource) -> None:
     """Open every image and mask, and report what is wrong, file by file.
 
-    Says first which folder was taken for what, which files were left out, and how the data are split by default.
+    First says how each folder was interpreted, which files were left out, and how the data are split by default.
 
     Args:
         dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
@@ -60,15 +60,15 @@ def duplicates(
     threshold: float = THRESHOLD,
     out: Path | None = None,
 ) -> None:
-    """Search for the same photo under two names: in other colors or sizes, flipped or turned.
+    """Search for the same photo under two names: with other colors or size, flipped or rotated.
 
-    Look at the pairs before you trust them. With --out they become a table of groups, together with those of --groups;
-    as groups.csv in --root it is used by every split.
+    Look at the pairs before you trust them. --out writes them to a table of groups, together with those of --groups;
+    saved as groups.csv in --root, it is used by every split.
 
     Args:
         dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
-        source: Where the data are; --images alone will do.
-        threshold: Least correlation of a pair; lower finds more, and more that are none.
+        source: Where the data are; --images alone is enough.
+        threshold: Least correlation of a pair; a lower one finds more, and more false ones.
         out: Table of groups to write, such as groups.csv.
     """
     if out is not None and out.exists():
@@ -86,7 +86,7 @@ def duplicates(
         pairs = [*(pair[:2] for pair in found.pairs), *group_pairs(samples)]
         together = [group for group in joined(path_of, pairs) if len(group) > 1]
         write_groups(out, [[path_of[id].stem for id in group] for group in together])
-        print(f"Groups in {out}; in the folder of the data, as groups.csv, every split keeps them together.")
+        print(f"Groups written to {out}. As groups.csv in the data folder, they are kept together by every split.")
 
 
 def synthesize(
@@ -102,7 +102,7 @@ def synthesize(
     Args:
         out: A new or empty folder.
         n: How many images.
-        seed: Another seed draws other images.
+        seed: Different seeds give different images.
         size: Side in pixels.
         layout: images/ and masks/, or the official folders of ISIC 2017.
     """

@@ -44,14 +44,14 @@ def evaluate(
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         part: Which part of the split; all takes every image.
         split: paper, official, random, or a saved manifest (*.json); default paper for ISIC.
-        split_seed: Seed of a split that is drawn here.
+        split_seed: Seed for drawing the split.
         truth_size: Side in pixels at which prediction and truth are compared.
-        threshold: Least probability that counts as lesion; by default what the weights were made for.
+        threshold: Least probability that counts as lesion; by default the one stored with the weights.
         tta: Average over the four flips of the image.
-        by: Report groups of images too: tone, size, border and diagnosis, joined by commas. Tone is the individual
+        by: Also report groups of images: tone, size, border and diagnosis, joined by commas. Tone is the individual
             typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
         json: File for the results with their protocol.
-        csv: File for one row an image.
+        csv: File for one row per image.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
@@ -71,7 +71,7 @@ def evaluate(
         wanted = set(manifest.parts[part])
         if not wanted:
             there = ", ".join(name for name in PARTS if manifest.parts[name])
-            raise SkinlesionError(f"This split has no {part} part, but {there}: choose another --part, or --part all.")
+            raise SkinlesionError(f"This split has no {part} part, only {there}: choose another --part, or --part all.")
         samples = [sample for sample in samples if sample.id in wanted]
         protocol |= {"split": manifest.name, "split_seed": manifest.seed, "manifest": manifest.hash}
         seen = list(_trained_on(segmenter.card))
@@ -132,7 +132,8 @@ def _print_groups(by: str, groups: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
     if by == "tone":
         print(
-            "Tone is read from the image: light and exposure move it as much as skin does. It says nothing of a person."
+            "Tone is measured on the image: lighting and exposure affect it as much as skin does. It says nothing "
+            "about a person."
         )
 
 

@@ -24,8 +24,8 @@ def export(
     Args:
         weights: A run folder, a .safetensors file or a name.
         out: The .safetensors file; the card is the same name with .md.
-        onnx: The .onnx file: the whole network, which runs without PyTorch. It is written only if ONNX Runtime gives
-            what PyTorch gives.
+        onnx: The .onnx file: the whole network, which runs without PyTorch. It is written only if ONNX
+            Runtime's outputs match PyTorch's.
         half: For --out: store the weights in 16 bits, half the size.
         threshold: Least probability that counts as lesion from now on; choose it on the validation part.
         results: For --out: files of `skinlesion evaluate --json`, measured on these weights.

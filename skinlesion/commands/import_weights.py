@@ -16,8 +16,8 @@ def import_weights(
     Args:
         file: A .pth file; only tensors and plain values are read from it.
         out: The .safetensors file to write.
-        preset: vmunet, or paper for the paper's network, whose SE, CMN and CRA start at random.
-        seed: Seed of the weights that the file doesn't have.
+        preset: vmunet, or paper for the paper's network, whose SE, CMN and CRA are randomly initialized.
+        seed: Seed for weights that the file doesn't have.
         overwrite: Replace the output file if it exists.
     """
     if out.exists() and not overwrite:

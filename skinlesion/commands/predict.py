@@ -27,22 +27,22 @@ def predict(
 ) -> int:
     """Segment images: writes NAME_mask.png, NAME_overlay.png and predictions.csv.
 
-    Masks have the image's own size and are 255 on the lesion. Where a photo's EXIF data say that it is to be turned,
-    image and mask are turned. In the table, lesion_fraction is the lesion's part of the image and confidence is the
+    Masks have the image's own size and are 255 on the lesion. If a photo's EXIF data say that it is rotated, image
+    and mask are turned upright. In the table, lesion_fraction is the lesion's share of the image and confidence is the
     soft Dice confidence: about the Dice score to expect, 0 where no lesion was found.
 
-    The table is written as the work goes on. A file that cannot be used is reported and costs only itself. After Ctrl-C
-    the same command with --resume goes on.
+    The table is written row by row. A file that cannot be used is reported and doesn't stop the others. After Ctrl-C,
+    the same command with --resume continues.
 
     Args:
         images: Image files, or folders of them.
         out: Folder for the results; made if missing.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
-        threshold: Least probability that counts as lesion; by default what the weights were made for.
+        threshold: Least probability that counts as lesion; by default the one stored with the weights.
         tta: Average over the four flips of the image: a little better, four times slower.
-        overwrite: Replace results that exist already.
-        resume: Go on with a batch that was interrupted: images that are in the table of --out stay as they are.
-        jobs: Images worked on at once. Reading and writing large files then overlaps with the network.
+        overwrite: Replace existing results.
+        resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.
+        jobs: Images processed at once. Reading and writing large files then overlaps with the network.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
@@ -74,7 +74,7 @@ def predict(
             print(_interrupted(*seen, out), file=sys.stderr)
             raise
     if found.table is not None:
-        earlier = f" ({found.earlier} had been done before)" if found.earlier else ""
+        earlier = f" ({found.earlier} were done before)" if found.earlier else ""
         print(
             f"{len(found.done)} images segmented with {printable(segmenter.name)}{earlier}: masks, overlays and "
             f"{printable(found.table)}"
@@ -86,6 +86,6 @@ def _interrupted(done: int, total: int, out: Path) -> str:
     if not done:
         return "Interrupted before the first image was done."
     return (
-        f"Interrupted after {done} of {total} images; those that are done are in {printable(out / TABLE)}. To go on, "
+        f"Interrupted after {done} of {total} images; the finished ones are in {printable(out / TABLE)}. To continue, "
         "add --resume to the same command."
     )

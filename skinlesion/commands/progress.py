@@ -1,4 +1,4 @@
-"""How far a command is, and how long it will still take, on standard error."""
+"""A command's progress and the time left, on standard error."""
 
 import sys
 import time
@@ -24,7 +24,7 @@ def progress_bar(what: str, *, console: Console | None = None) -> Iterator[Repor
         console: where; default standard error.
 
     Yields:
-        A function to call with (done, in all).
+        A function to call with (done, total).
     """
     console = console or Console(file=sys.stderr, highlight=False)
     if not console.is_terminal:

@@ -30,24 +30,24 @@ def reproduce(
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
-    """Run the paper's comparison, or what is missing of it: table1 .. table5, questions.
+    """Run the paper's comparison, or the missing parts of it: table1 .. table5, questions.
 
     `expense` measures seconds and memory of every system, all in one go; `report` writes the page.
 
-    A finished run is never run again; one that was stopped goes on. `--scale paper` is the paper's own setting and
-    needs GPUs; nobody has run it yet.
+    A finished run is never run again; one that was stopped resumes. `--scale paper` is the paper's own setting and
+    needs GPUs; it has not been run yet.
 
     Args:
         tables: Tables of the plan, or "expense", or "report".
         scale: cpu, paper, or a plan of your own (*.toml).
-        root: The folder that holds the data; for several datasets, a folder with one of each name.
+        root: The folder that holds the data; for several datasets, a folder with one named after each.
         split: Which split of the data; default the plan's.
         seeds: Runs of each row, at least 1; default the plan's.
         budget: Hours after which to stop.
         jobs: Runs at a time, which share the processor's threads. On several GPUs each run gets its own.
         devices: GPUs (or processes on the CPU) of each run.
-        executor: Run as jobs of submitit, on SLURM or on this machine; default processes of this machine.
-        partition: SLURM's partition, with GPUs; default its default, without.
+        executor: Run as submitit jobs, on SLURM or on this machine; by default as processes on this machine.
+        partition: A SLURM partition with GPUs; by default SLURM's own default, without GPUs.
         out: Results folder; default results/SCALE.
         runs: Where unfinished runs are kept; default OUT/runs.
     """

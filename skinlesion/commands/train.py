@@ -8,9 +8,9 @@ from skinlesion.training import RECIPES, TrainConfig
 
 _HELP = """Train a network and leave a run folder with weights, metrics, figures and everything needed to repeat it.
 
---recipe NAME starts from other defaults than the paper's: {recipes}. Flags after it change single values. A run that
-was stopped goes on with --resume --out RUN; its options are read from its folder. With a larger --epochs a finished run
-goes on too: the learning rate then follows the schedule of the new length."""
+--recipe NAME starts from defaults other than the paper's: {recipes}. Flags after it change single values. --resume
+--out RUN continues a run that was stopped; its options are read from its folder. With a larger --epochs it also
+extends a finished run: the learning rate then follows the schedule of the new length."""
 
 
 def train(args: list[str], *, prog: str) -> None:

@@ -1,9 +1,9 @@
-"""Near-duplicate images of a dataset: the same photo in other colors, sizes, compressions, flipped or turned.
+"""Near-duplicate images of a dataset: the same photo with other colors, size or compression, flipped or rotated.
 
 Each image becomes a small map of brightness gradients, with its large-scale shading removed and its local contrast
-equalized; otherwise any two dark spots on bright skin would look alike. Two images are near-duplicates where the maps
+equalized; otherwise any two dark spots on bright skin would look alike. Two images are near-duplicates if their maps
 correlate. On the 2150 images of ISIC 2017 (2.3 million pairs) all pairs above the default threshold are the same photo.
-A crop at another magnification, or another photo of the same lesion, isn't found: that is what ``groups.csv`` is for.
+A crop at a different magnification, or another photo of the same lesion, isn't found; use ``groups.csv`` for those.
 """
 
 import os
@@ -25,7 +25,7 @@ THRESHOLD = 0.7
 _SIDE = 32  # pixels of the map
 _SHADING, _LOCAL = 3.0, 3.0  # standard deviations of the Gaussians, in pixels of the map
 _BLOCK = 512  # images compared at once
-_FLAT = 1e-3  # a norm below it: an image of one color is like no other
+_FLAT = 1e-3  # a norm below it: an image of one color matches no other
 
 
 class Pair(NamedTuple):
@@ -37,7 +37,7 @@ class Pair(NamedTuple):
 
 
 class Duplicates(NamedTuple):
-    """What `find_duplicates` found: pairs, the likeliest first, and (file, reason) of images that cannot be read."""
+    """What `find_duplicates` found: pairs, most likely first, and (file, reason) of images that cannot be read."""
 
     pairs: list[Pair]
     failed: list[tuple[Path, str]]
@@ -55,10 +55,10 @@ def find_duplicates(
     *,
     progress: Callable[[int, int], object] | None = None,
 ) -> Duplicates:
-    """Compare every image with every other one, in all eight flips and turns.
+    """Compare every image with every other one, in all eight flips and rotations.
 
     Args:
-        samples: their masks are not looked at.
+        samples: their masks are ignored.
         threshold: least correlation of a pair, in (0, 1].
         progress: called with (images read, images in all) after each block.
 

@@ -1,10 +1,10 @@
-"""The layouts in which people keep images and masks of their own, recognized by the names of their folders.
+"""The usual layouts for people's own images and masks, recognized by the names of their folders.
 
 - ``images`` and ``masks`` side by side, under any of their usual names (``imgs``/``labels``, ``image``/``gt``, ...);
 - a folder for each part (``train``, ``val``, ``test``), with those two inside, or the parts inside those two;
 - images and masks in one folder, where the masks' names say what they are (``a.jpg``, ``a_mask.png``);
 - the PH2 archive: a folder for each image, with two more inside, and BMP files in those;
-- any of these inside one folder that an archive has put around them.
+- any of these inside one more folder, which many archives add.
 """
 
 import os
@@ -31,14 +31,14 @@ PART_WORDS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-_DEPTH = 3  # of folders that an archive puts around a layout
+_DEPTH = 3  # folders that an archive may add around a layout
 
 
 def find_folder_dataset(root: Path, rules: MaskRules = DEFAULT_RULES) -> Dataset | None:
-    """The pairs under a folder, in whichever layout; None if no layout is recognized.
+    """The pairs under a folder, in any of the layouts; None if no layout is recognized.
 
     Raises:
-        SkinlesionError: a layout is recognized, but a folder or a file has no partner, or two folders could be meant.
+        SkinlesionError: a layout is recognized, but a folder or file has no partner, or two folders have the same role.
     """
     for _ in range(_DEPTH):
         for find in (_side_by_side, _by_part, _ph2, _flat):
@@ -144,7 +144,7 @@ def _place(folder: Path) -> tuple[int, str]:
 
 
 def _by_part(root: Path, rules: MaskRules) -> Dataset | None:
-    """train/, val/ and test/, each in a layout of its own."""
+    """train/, val/ and test/, each with its own layout."""
     roles = folders_by_role(root)
     parts = {part: roles[part, None] for part in PART_NAMES if (part, None) in roles}
     if not parts:
@@ -182,7 +182,7 @@ def _ph2(root: Path, rules: MaskRules) -> Dataset | None:
 
 
 def _flat(root: Path, rules: MaskRules) -> Dataset | None:
-    """Images and masks in one folder: a mask is a file whose name is an image's with something that says so."""
+    """Images and masks in one folder: a mask's name is an image's plus a word such as "mask"."""
     if not any(path.suffix.lower() in IMAGE_SUFFIXES for path in listing(root)):
         return None
     files = list_images(root, "images and masks")

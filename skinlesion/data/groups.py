@@ -1,12 +1,12 @@
-r"""Groups of images by what makes them hard: skin tone, size of the lesion, whether it touches the frame, diagnosis.
+r"""Groups of images by what makes them difficult: skin tone, lesion size, whether it touches the frame, diagnosis.
 
 The individual typology angle (Chardin et al., https://doi.org/10.1111/j.1467-2494.1991.tb00561.x) grades skin by its
 color in CIE L*a*b*:
 
 .. math:: \mathrm{ITA} = \arctan\frac{L^* - 50}{b^*} \cdot \frac{180}{\pi}
 
-Here it is read from the image's own background, so it is a property of the image and not of a person: lamps, white
-balance and exposure move it as much as skin does, and a lesion that fills the frame leaves little to read it from.
+Here it is measured on the image's own background, so it is a property of the image and not of a person: lighting, white
+balance and exposure affect it as much as skin does, and a lesion that fills the frame leaves little to measure.
 """
 
 import csv
@@ -30,7 +30,7 @@ TONES = (
 )
 # Name and lowest fraction of the image that is lesion, from small to large.
 SIZES = (("under 5 %", 0.0), ("5 to 20 %", 0.05), ("20 to 50 %", 0.2), ("over 50 %", 0.5))
-Balance = Literal["none", "tone"]  # which groups training sees more often than they occur
+Balance = Literal["none", "tone"]  # which groups training oversamples
 UNKNOWN = "unknown"
 GROUPS = ("tone", "size", "border", "diagnosis")
 
@@ -43,7 +43,7 @@ _LEAST = 0.01  # part of the image that must be background
 def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
     """The individual typology angle of an image's background.
 
-    The background is what lies 5 % of the side away from the lesion and is lighter than L* = 20; the angle is taken of
+    The background is everything 5 % of the side away from the lesion that is lighter than L* = 20; the angle is that of
     its median L* and b*.
 
     Args:
@@ -115,20 +115,20 @@ def _flagged(row: Mapping[str, Any]) -> str:
 
 
 class GroupOf:
-    """Collects what groups images fall into.
+    """Collects the groups that images fall into.
 
     Args:
         by: any of `GROUPS`.
         diagnoses: the diagnosis of each id, for "diagnosis".
 
     Raises:
-        SkinlesionError: an unknown kind of group, or diagnoses are asked for and there are none.
+        SkinlesionError: an unknown kind of group, or diagnoses are requested but there are none.
     """
 
     def __init__(self, by: Sequence[str], diagnoses: Mapping[str, str]) -> None:
         for each in by:
             if each not in GROUPS:
-                raise SkinlesionError(f"Images cannot be grouped by {each!r}; choose among {', '.join(GROUPS)}.")
+                raise SkinlesionError(f"Images cannot be grouped by {each!r}; choose from {', '.join(GROUPS)}.")
         if "diagnosis" in by and not diagnoses:
             raise SkinlesionError("There are no diagnoses to group by: put a metadata.csv beside the images.")
         self.by, self.diagnoses = tuple(dict.fromkeys(by)), diagnoses
@@ -150,7 +150,7 @@ class GroupOf:
 
 
 def in_order(by: str, names: Sequence[str]) -> list[str]:
-    """Group names as a table lists them: light to dark, small to large, else by the alphabet; unknown last."""
+    """Group names as a table lists them: light to dark, small to large, otherwise alphabetical; unknown last."""
     known = {"tone": [name for name, _ in TONES], "size": [name for name, _ in SIZES]}.get(by, sorted(set(names)))
     order = [name for name in known if name != UNKNOWN] + [UNKNOWN]
     return [name for name in order if name in names]

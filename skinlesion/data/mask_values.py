@@ -1,4 +1,4 @@
-"""What a mask file's values mean: which pixels are lesion, in the encodings that people really use.
+"""What a mask file's values mean: which pixels are lesion, in the encodings found in practice.
 
 A mask is *binary* if it has one value besides 0, whatever that value is: 0/255, 0/1, 0/128, black and one color, a
 drawing on a transparent layer. Everything else (soft edges, JPEG compression, several colors) needs a threshold, which
@@ -18,9 +18,9 @@ class MaskRules:
     """How to read the masks of a dataset.
 
     Attributes:
-        threshold: least gray value, 1 to 255, that counts as lesion in a mask that isn't binary; None to refuse those.
-        resize: resize a mask that has another size than its image, to the nearest pixel; otherwise it is refused.
-        invert: black is the lesion.
+        threshold: least gray value, 1 to 255, that counts as lesion in a mask that isn't binary; None to reject those.
+        resize: resize a mask whose size differs from its image's, by nearest neighbor; otherwise it is rejected.
+        invert: black pixels are the lesion.
 
     Raises:
         SkinlesionError: the threshold is out of range.
@@ -60,7 +60,7 @@ def to_binary(picture: Image.Image, label: str, rules: MaskRules = DEFAULT_RULES
 
 
 def looks_inverted(mask: np.ndarray) -> bool:
-    """Whether the lesion fills the frame's border and leaves out something inside.
+    """Whether the lesion fills the border of the frame and leaves out part of the inside.
 
     Args:
         mask: bool (H, W).
@@ -74,7 +74,7 @@ def looks_inverted(mask: np.ndarray) -> bool:
 def _lesion(values: np.ndarray, label: str, rules: MaskRules) -> np.ndarray:
     """bool (H, W) from gray values (H, W)."""
     if not np.isfinite(values).all() or values.min() < 0:
-        raise SkinlesionError(f"{label} holds values that are not numbers from 0 up; save it as an 8-bit image.")
+        raise SkinlesionError(f"{label} holds values that are negative or not numbers; save it as an 8-bit image.")
     present = np.unique(values)
     nonzero = present[present != 0]
     if len(nonzero) == 0:
@@ -96,7 +96,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _values(picture: Image.Image, label: str, rules: MaskRules) -> np.ndarray:
-    """A mask's gray values, (H, W): of a color its brightest channel, of a transparent layer what is drawn on it."""
+    """A mask's gray values, (H, W): of a color mask the brightest channel, of a transparent one what is drawn on it."""
     if picture.mode in ("L", "F") or picture.mode.startswith("I"):
         return np.asarray(picture)
     try:
@@ -118,7 +118,7 @@ def _values(picture: Image.Image, label: str, rules: MaskRules) -> np.ndarray:
 
 
 def _require_one_color(color: np.ndarray, gray: np.ndarray, label: str) -> None:
-    """Two colors besides black may be two structures or a background: nobody can tell which one is the lesion."""
+    """Two colors besides black may be two structures or a background: no way to tell which one is the lesion."""
     drawn = color[gray > 0]
     if (drawn != drawn[0]).any() or not (gray == 0).any():
         count = len(np.unique(color.reshape(-1, 3), axis=0))
@@ -133,5 +133,5 @@ def _not_binary(label: str, values: np.ndarray, present: np.ndarray) -> str:
     more = ", ..." if len(present) > 4 else ""
     message = f"{label} is not a binary mask: it holds {len(present)} gray values ({some}{more})."
     if values.max() <= 255 and not ((values > 32) & (values < 223)).any():
-        message += " They lie near black and white, as JPEG compression leaves them."
-    return message + " Pass --mask-threshold 128 to count what is at least that bright, or save it as PNG in 0 and 255."
+        message += " They are close to black and white, which suggests JPEG compression."
+    return message + " Pass --mask-threshold 128 to count pixels at least that bright, or save as PNG with 0 and 255."

@@ -1,8 +1,8 @@
-"""Images that are no dermoscopy, drawn at random: what the out-of-distribution score learns to tell from lesions.
+"""Random synthetic images that aren't dermoscopy: what the out-of-distribution score learns to tell from lesions.
 
 Photographs are not among them. Dead leaves (overlapping shapes of many sizes, https://doi.org/10.1023/A:1011131516003)
 and noise with a power-law spectrum have the edges and the spectra of natural scenes, so a score that was fitted on them
-is tested on photographs that it has never seen.
+can be tested on photographs, which it has never seen.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def outlier(seed: int) -> np.ndarray:
 
 
 def plain_skin(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """The corner of an image that has no lesion; None if all four have some or are dark.
+    """A corner of an image without lesion; None if all four contain lesion or are dark.
 
     Args:
         image: uint8 (H, W, 3).
@@ -46,7 +46,7 @@ def plain_skin(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
 
 
 def _colors(rng: Random, n: int) -> np.ndarray:
-    """(n, 3) colors: any, gray, or alike."""
+    """(n, 3) colors: any, gray, or similar."""
     kind = rng.integers(3)
     if kind == 0:
         return rng.integers(0, 256, (n, 3))
@@ -68,7 +68,7 @@ def _point(rng: Random) -> tuple[int, int]:
 
 
 def _leaves(rng: Random) -> np.ndarray:
-    """Shapes that cover each other, few of them large and many small; then noise, blur or light, each at times."""
+    """Shapes that cover each other, a few large and many small; then, at random, noise, blur or uneven light."""
     image, colors = _blank(rng), _colors(rng, int(rng.integers(5, 400))).tolist()
     shape = rng.integers(4)  # the fourth is all of them
     for color in colors:
@@ -91,7 +91,7 @@ def _leaves(rng: Random) -> np.ndarray:
 
 
 def _fractal(rng: Random) -> np.ndarray:
-    """Noise whose amplitude falls as a power of the frequency, gray, in two colors, or with its channels apart."""
+    """Noise whose amplitude falls as a power of the frequency, gray, in two colors, or with independent channels."""
     f = np.fft.fftfreq(SIDE)
     frequency = np.hypot(f[:, None], f)
     frequency[0, 0] = 1
@@ -140,7 +140,7 @@ def _drawing(rng: Random) -> np.ndarray:
 
 
 def _noise(rng: Random) -> np.ndarray:
-    """Uniform, normal or sparse pixel noise, at times blurred or tinted."""
+    """Uniform, normal or sparse pixel noise, sometimes blurred or tinted."""
     shape = (SIDE, SIDE, 1 if rng.random() < 0.5 else 3)
     kind = rng.integers(3)
     if kind == 0:

@@ -1,7 +1,7 @@
-"""Pairing images with masks by name, whatever ending or beginning the masks were given.
+"""Pairing images with masks by name, whatever prefix or suffix the masks' names have.
 
 ``ISIC_1.jpg`` goes with ``ISIC_1.png``, ``ISIC_1_segmentation.png``, ``ISIC_1_gt.bmp``, ``mask_ISIC_1.png`` and so on,
-in any case of letters. An exact name goes before all others.
+in upper or lower case. An exact match takes precedence.
 """
 
 import re
@@ -51,7 +51,7 @@ def pair_folders(
 def pair_dataset(
     image_dir: str | Path, mask_dir: str | Path, part: str | None = None, *, rules: MaskRules = DEFAULT_RULES
 ) -> Dataset:
-    """As `pair_folders`, with the files that were left out."""
+    """Like `pair_folders`, with the files that were left out."""
     image_dir, mask_dir = Path(image_dir), Path(mask_dir)
     images, masks = list_images(image_dir, "images"), list_images(mask_dir, "masks")
     samples = match(images.images, masks.images, image_dir, mask_dir)
@@ -90,7 +90,7 @@ def match(images: dict[str, Path], masks: dict[str, Path], image_dir: Path, mask
 
 
 def mask_names(stem: str) -> Iterator[str]:
-    """The names that the image of a mask might have, the likeliest first."""
+    """The names that the image of a mask might have, most likely first."""
     yield stem
     for name in _stripped(stem.casefold(), _MASK_MARKS):
         yield name
@@ -144,18 +144,18 @@ def listing(folder: Path) -> list[Path]:
 
 
 def no_image(path: Path) -> str:
-    """Why a folder's entry is no image; "" if it is one."""
+    """Why a folder's entry isn't an image; "" if it is one."""
     if path.name.startswith("."):
         return "hidden files"
     if path.is_dir():
         return "folders"
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return "files that are no images by their names"
+        return "files without an image extension"
     return "superpixel maps" if path.stem.lower().endswith("_superpixels") else ""
 
 
 def _image_names(images: dict[str, Path]) -> dict[str, str]:
-    """Name -> id; "" where two images would have that name. The exact name goes before all others."""
+    """Name -> id; "" where two images would have that name. An exact match takes precedence."""
     names: dict[str, str] = {}
     for id in images:
         for name in dict.fromkeys(_stripped(id.casefold(), _IMAGE_MARKS)):
@@ -164,7 +164,7 @@ def _image_names(images: dict[str, Path]) -> dict[str, str]:
 
 
 def _stripped(name: str, marks: tuple[re.Pattern[str], ...]) -> Iterator[str]:
-    """The name, and what is left of it when marks are taken off, one after the other."""
+    """The name, and what is left of it as marks are removed one by one."""
     yield name
     for mark in marks:
         shorter = mark.sub("", name)

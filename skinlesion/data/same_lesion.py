@@ -1,7 +1,7 @@
 """Which images belong together: several of one lesion or one patient, which must stay on one side of a split.
 
-``groups.csv`` beside the data has a column of image names and one or more columns of groups, as HAM10000's metadata
-do::
+``groups.csv`` beside the data has a column of image names and one or more columns of groups, like HAM10000's
+metadata::
 
     image_id,lesion_id
     ISIC_0027419,HAM_0000118
@@ -27,10 +27,10 @@ _MAX_BYTES = 50_000_000
 
 
 def with_groups(samples: Sequence[Sample], path: Path) -> list[Sample]:
-    """The samples with their groups from a table. Images that it doesn't name stay alone.
+    """The samples with their groups from a table. Images that it doesn't list stay ungrouped.
 
     Raises:
-        SkinlesionError: it cannot be read, has no column for images or groups, or names none of these images.
+        SkinlesionError: it cannot be read, has no column for images or groups, or lists none of these images.
     """
     named = read_groups(path)
     links: list[tuple[str, str]] = []
@@ -47,7 +47,7 @@ def with_groups(samples: Sequence[Sample], path: Path) -> list[Sample]:
                 links.append((first.setdefault((column, value), id), id))
     if not known:
         raise SkinlesionError(
-            f"{printable(path)} names none of the images ({printable(named[0][0]) if named else 'it is empty'}, ...): "
+            f"{printable(path)} lists none of the images ({printable(named[0][0]) if named else 'it is empty'}, ...): "
             "its first column must hold their file names."
         )
     together = [members for members in joined([sample.id for sample in samples], links) if len(members) > 1]
@@ -63,7 +63,7 @@ def read_groups(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep two columns of it.")
+            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep only two columns.")
         rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
     except OSError as error:
         raise SkinlesionError(f"{printable(path)} cannot be read ({error.strerror}).") from error

@@ -30,9 +30,9 @@ class DataSource:
     mask_threshold: int | None = None
     """Least gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
     resize_masks: bool = False
-    """Resize masks that have another size than their image."""
+    """Resize masks whose size differs from their image's."""
     invert_masks: bool = False
-    """Black is the lesion."""
+    """Black pixels are the lesion."""
 
     @property
     def rules(self) -> MaskRules:
@@ -41,7 +41,7 @@ class DataSource:
 
     @property
     def folder(self) -> Path:
-        """Where tables about the images lie: in --root, otherwise beside --images."""
+        """Where tables about the images are stored: in --root, otherwise beside --images."""
         return self.root or (self.images.absolute().parent if self.images else Path())
 
     def find(self, dataset: str) -> Dataset:
@@ -51,7 +51,7 @@ class DataSource:
             dataset: the layout of `root`, one of :data:`~skinlesion.data.layouts.DATASETS`.
 
         Raises:
-            SkinlesionError: as `find_dataset`, or the options do not go together.
+            SkinlesionError: as `find_dataset`, or the options cannot be combined.
         """
         if (self.images is None) != (self.masks is None):
             raise SkinlesionError("--images and --masks go together: give both folders, or --root.")
@@ -62,13 +62,13 @@ class DataSource:
                 )
             return find_dataset(self.root, dataset, rules=self.rules, groups=self.groups)
         if self.root is not None:
-            raise SkinlesionError("--root does not go with --images and --masks: give one or the other.")
+            raise SkinlesionError("--root cannot be combined with --images and --masks: give one or the other.")
         found = pair_dataset(self.images, self.masks, rules=self.rules)
         line = describe_part(Path(), None, (self.images, self.masks), len(found.samples))
         return complete(replace(found, folders=(line,)), self.groups)
 
     def find_images(self, dataset: str) -> Dataset:
-        """As `find`, but --images alone will do: the masks are not needed."""
+        """Like `find`, but --images alone is enough: no masks are required."""
         if self.images is None or self.masks is not None:
             return self.find(dataset)
         files = list_images(self.images, "images")
@@ -78,7 +78,7 @@ class DataSource:
 
 
 def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
-    """Say how many images of which folders each part of a split has, and what speaks against the split."""
+    """Say how many images each part of a split has, from which folders, and warn about groups that it divides."""
     by_id = {sample.id: sample for sample in samples}
     folders = {part: _folders(by_id[id] for id in manifest.parts[part]) for part in PARTS}
     shared = len({each for each in folders.values() if each}) == 1
@@ -95,7 +95,7 @@ def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
 
 
 def _folders(samples: Iterable[Sample]) -> str:
-    """The folders of some images; "" where there are many, such as one for each image."""
+    """The folders of some images; "" if there are many, such as one per image."""
     names = list(dict.fromkeys(printable(sample.image.parent) for sample in samples))
     return ", ".join(names) if len(names) < 4 else ""
 
@@ -110,6 +110,6 @@ def _divided_groups(manifest: Manifest, by_id: dict[str, Sample]) -> list[str]:
     if not divided:
         return []
     return [
-        f"Warning: {len(divided)} groups have images in more than one part of this split, first that of "
-        f"{printable(divided[0])}: scores will be too good. The split `random` keeps groups together."
+        f"Warning: {len(divided)} groups have images in more than one part of this split, such as that of "
+        f"{printable(divided[0])}: scores will be too high. The split `random` keeps groups together."
     ]

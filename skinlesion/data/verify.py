@@ -1,4 +1,4 @@
-"""Opening every file of a dataset and saying what is wrong, file by file and over all."""
+"""Opening every file of a dataset and reporting what is wrong, file by file and overall."""
 
 import os
 from collections.abc import Sequence
@@ -66,10 +66,10 @@ def verify_samples(samples: Sequence[Sample]) -> Report:
 def verify(source: DataSource, dataset: str) -> tuple[Report, tuple[str, ...]]:
     """Open every image and mask of a dataset on disk and report what is wrong.
 
-    An official part with fewer pairs than it was published with is a remark: it may be a chosen subset.
+    An official part with fewer pairs than it was published with is a remark: it may be a deliberate subset.
 
     Returns:
-        The report, and lines that say which folder was taken for what, what was left out, and how the dataset is split
+        The report, and lines that say how each folder was interpreted, what was left out, and how the dataset is split
         by default.
 
     Raises:
@@ -84,7 +84,7 @@ def verify(source: DataSource, dataset: str) -> tuple[Report, tuple[str, ...]]:
             remarks.append(f"{official.part}: {pairs} of the {official.pairs} published pairs are here.")
     try:
         split = describe_split(load_split(found.samples, dataset), found.samples)
-    except SkinlesionError as error:  # nothing is wrong with the files; another split may do
+    except SkinlesionError as error:  # nothing is wrong with the files; another split may work
         split = [f"No default split: {error}"]
     return replace(report, remarks=(*report.remarks, *remarks)), (*found.notes, *split)
 
@@ -99,8 +99,8 @@ def remarks_on(looks: Sequence[MaskLook]) -> list[str]:
     count = len(looks)
     if count and all(look.empty for look in looks):
         return [
-            f"All {count} masks are empty: no pixel is lesion. Check that these are the masks, and --mask-threshold if "
-            "they are dark."
+            f"All {count} masks are empty: no pixel is lesion. Check that these are the masks; if they are dark, check "
+            "--mask-threshold."
         ]
     inverted = sum(look.inverted for look in looks)
     if inverted > count / 2:
@@ -146,6 +146,6 @@ def _stretched(sample: Sample, image_size: tuple[int, ...], mask_size: tuple[int
     if abs(ratio - 1) <= _STRETCH:
         return None
     return (
-        f"{printable(sample.mask)}: the mask has other proportions than its image and is stretched to fit; check that "
-        "it covers the same part of the skin."
+        f"{printable(sample.mask)}: the mask's proportions differ from its image's, so it is stretched to fit; check "
+        "that it covers the same part of the skin."
     )

@@ -177,7 +177,7 @@ def factorial_text(values: dict[str, Any]) -> str:
 def _how(values: dict[str, Any]) -> str:
     error = values["error"]
     text = (
-        "Points of pooled IoU. The effect of one factor is the mean of the cells that have it less the mean of those "
+        "Points of pooled IoU. The effect of one factor is the mean of the cells that have it minus the mean of those "
         "that don't. An interaction of two says how much the effect of one grows when the other is on."
     )
     if error:
@@ -194,8 +194,8 @@ def _slopes(values: dict[str, Any]) -> str:
     if not paper or not here:
         return ""
     return (
-        f"In the paper, IoU changes by {paper['points_per_factor']:+.2f} points with every module (exact one-sided "
+        f"In the paper, IoU changes by {paper['points_per_factor']:+.2f} points with each module (exact one-sided "
         f"permutation p of {paper['p']:.3f}); single modules can't be judged there, since every cell was run once. "
-        f"Here it changes by {here['points_per_factor']:+.2f} points with every module (p of {here['p']:.3f}, the same "
+        f"Here it changes by {here['points_per_factor']:+.2f} points with each module (p of {here['p']:.3f}, the same "
         "test on the means of the cells)."
     )

@@ -145,13 +145,14 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
     )
     return (
         "Difference of pooled lesion IoU in points, with two 95 % intervals over seeds and test images. The first "
-        "resamples both. Three runs that are drawn anew understate their own scatter, and one shows none, so the "
-        "second takes the scatter of all cells together (Student's t). A claim is reproduced if both intervals are "
+        "resamples both. Resampling only three runs understates their scatter, and one run shows none, so the "
+        "second pools the scatter of all cells (Student's t). A claim is reproduced if both intervals are "
         "above zero, and reversed at this scale if both are below: short runs of small networks can't contradict long "
         "runs of large ones. A claim of our own is judged by the same rule. The corrected p is that of the second "
-        "interval, after Holm's correction for the number of claims. The permutation p is of a test that exchanges the "
+        "interval, after Holm's correction for the number of claims. The permutation p is from a test that swaps the "
         "two systems image by image and compares pooled IoU, as the table does: it is about these runs, not about "
-        "others. Seeds: the fewer of the two sides; all runs are used." + (f"\n\nMeasured: {known}." if known else "")
+        "others. Seeds: the smaller number of the two sides; all runs are used."
+        + (f"\n\nMeasured: {known}." if known else "")
     )
 
 

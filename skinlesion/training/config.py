@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one object that a command line, a file and a checkpoint can hold."""
+"""Everything that defines a training run, in one object that a command line, a file and a checkpoint can hold."""
 
 import dataclasses
 import re
@@ -22,8 +22,8 @@ _PATHS = ("root", "images", "masks", "groups", "out", "cache_dir")
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 SelectBy = Literal["val_iou", "last", "test_loss"]
 
-# Fields that may differ between a run and its resumption: they move the work, not its meaning. (The split is compared
-# by the ids that it gives.)
+# Fields that may differ between a run and its resumption: they change where it runs, not what it computes. (The split
+# is compared by the ids that it gives.)
 NOT_COMPARED = {
     *("out", "root", "images", "masks", "groups", "split", "split_seed", "cache_dir", "resume", "estimate"),
     *("num_workers", "threads", "device", "devices", "num_nodes"),
@@ -35,7 +35,7 @@ class TrainConfig:
     """A training run. The defaults are the paper's recipe.
 
     Raises:
-        SkinlesionError: a value is out of range, or two do not go together; the message names the flags.
+        SkinlesionError: a value is out of range, or two cannot be combined; the message names the flags.
     """
 
     preset: str = "paper"
@@ -44,7 +44,7 @@ class TrainConfig:
     model: tuple[str, ...] = ()
     """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
     start_from: str | None = None
-    """Weights of the same network to go on from: small, a file or a run folder. Default: random weights."""
+    """Weights of the same network to start from: small, a file or a run folder. Default: random weights."""
 
     data: str = ""
     """The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic. Default:
@@ -61,13 +61,13 @@ class TrainConfig:
     mask_threshold: int | None = None
     """Least gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
     resize_masks: bool = False
-    """Resize masks that have another size than their image."""
+    """Resize masks whose size differs from their image's."""
     invert_masks: bool = False
-    """Black is the lesion."""
+    """Black pixels are the lesion."""
     split: str | None = None
     """paper, official, random, or a saved manifest (*.json). Default: paper for the ISIC datasets."""
     split_seed: int | None = None
-    """Seed of a split that is drawn here."""
+    """Seed for drawing the split."""
     size: int = 256
     """Side of the network's input, in pixels."""
     truth_size: int = TRUTH_SIZE
@@ -82,15 +82,15 @@ class TrainConfig:
     normalize: Normalization = "minmax"
     """Per-image minimum and maximum to [0, 1], or to [0, 255] as VM-UNet does (A32)."""
     cache_dir: Path | None = None
-    """Where decoded images are kept; default the user's cache folder."""
+    """Where decoded images are kept; by default in the user's cache folder."""
 
     epochs: int = 300
     """Passes over the training part."""
     batch_size: int = 32
     """Images in one step, over all devices together."""
     accumulate: int = 1
-    """Parts in which a batch is computed, one after the other, where memory is too small for all of it at once. The
-    step is the same, but for batch normalization, which sees a part at a time."""
+    """Parts in which a batch is computed, one after the other, if memory is too small for all of it at once. The
+    step is the same except for batch normalization, which uses one part at a time."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, as in the paper; muon: Muon for the linear layers' weights, AdamW for the rest, which learns faster."""
     lr: float = 1e-3
@@ -100,9 +100,10 @@ class TrainConfig:
     weight_decay: float = 1e-2
     """Decoupled weight decay, on all weights (A30)."""
     schedule: Schedule = "cosine"
-    """cosine: once down over the run; paper: down and up again all --t-max epochs (A29); onecycle: up, then down."""
+    """cosine: once down over the run; paper: down and up by turns, --t-max epochs each (A29); onecycle: up,
+    then down."""
     t_max: float = 50
-    """Epochs of half a swing of --schedule paper."""
+    """Epochs per half cycle of --schedule paper."""
     warmup_epochs: float = 0
     """Length of a linear rise of the learning rate."""
     clip: float | None = None
@@ -112,7 +113,7 @@ class TrainConfig:
     precision: Precision = "32"
     """Number format; the mixed ones are for GPUs."""
     seed: int = 42
-    """Of weights, order, augmentation and drop path."""
+    """Seed for weights, order, augmentation and drop path."""
 
     w_bce: float = 0.3
     """Weight of binary cross entropy (eq. 11)."""
@@ -139,18 +140,18 @@ class TrainConfig:
 
     select_by: SelectBy = "val_iou"
     """Which epoch is shipped: best IoU on the validation part; last; or test_loss, the lowest loss on the test part
-    while training on all the rest, as VM-UNet's harness does (A34): its test figures are then too good."""
+    while training on all the rest, as VM-UNet's harness does (A34): its test scores are then too high."""
     device: str = "auto"
     """Where to train: cpu, cuda, cuda:1, mps (Apple, without a fast scan) or auto, which takes a CUDA GPU if there is
     one."""
     devices: int = 1
-    """Processes on this machine, one a GPU or several on the CPU."""
+    """Processes on this machine, one per GPU or several on the CPU."""
     num_nodes: int = 1
     """Machines."""
     num_workers: int = 0
     """Loader processes."""
     threads: int | None = None
-    """Threads of torch; default torch's own choice."""
+    """Threads for PyTorch; by default PyTorch's own choice."""
     engine: str = "auto"
     """Scan engine, see `skinlesion doctor`."""
     estimate: bool = True
@@ -170,20 +171,24 @@ class TrainConfig:
         check_ranges(self)
         MaskRules(self.mask_threshold)
         if self.warmup_epochs and self.schedule == "onecycle":
-            raise SkinlesionError("--warmup-epochs does not go with --schedule onecycle, which has its own rise.")
+            raise SkinlesionError(
+                "--warmup-epochs cannot be combined with --schedule onecycle, which has its own warmup."
+            )
         if self.warmup_epochs >= self.epochs:
             raise SkinlesionError(f"--warmup-epochs {self.warmup_epochs} must be less than --epochs {self.epochs}.")
         if self.min_lr > self.lr:
             raise SkinlesionError(f"--min-lr {self.min_lr} must not be above --lr {self.lr}.")
         if self.optimizer == "muon" and self.precision == "16-mixed":
-            raise SkinlesionError("--optimizer muon does not go with --precision 16-mixed; use 32 or bf16-mixed.")
+            raise SkinlesionError(
+                "--optimizer muon cannot be combined with --precision 16-mixed; use 32 or bf16-mixed."
+            )
         if self.batch_size % (self.processes * self.accumulate):
             raise SkinlesionError(
                 f"--batch-size {self.batch_size} is over all devices together and must be a multiple of "
                 f"--devices x --num-nodes x --accumulate = {self.processes * self.accumulate}."
             )
         if self.precision == "16-mixed" and self.device == "cpu":
-            raise SkinlesionError("--precision 16-mixed does not go with --device cpu; use 32 or bf16-mixed.")
+            raise SkinlesionError("--precision 16-mixed cannot be combined with --device cpu; use 32 or bf16-mixed.")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device):
             raise SkinlesionError(f"--device must be auto, cpu, cuda, cuda:N or mps; got {self.device!r}.")
         if self.processes > 1 and ":" in self.device:
@@ -199,7 +204,7 @@ class TrainConfig:
 
     @property
     def processes(self) -> int:
-        """How many train together."""
+        """How many processes train together."""
         return self.devices * self.num_nodes
 
     @property
@@ -241,7 +246,7 @@ class TrainConfig:
         """The inverse of `to_json`.
 
         Raises:
-            SkinlesionError: an unknown field, or a value that `TrainConfig` refuses.
+            SkinlesionError: an unknown field, or a value that `TrainConfig` rejects.
         """
         if "accelerator" in values:  # as `device` was called in earlier versions
             old = {"gpu": "cuda"}.get(values["accelerator"], values["accelerator"])
@@ -249,7 +254,7 @@ class TrainConfig:
         valid = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - valid):
             some = printable(", ".join(unknown[:5]))
-            raise SkinlesionError(f"Unknown training option {some}; this version does not know it.")
+            raise SkinlesionError(f"Unknown training option {some}; this version does not have it.")
         model = values.get("model", ())
         return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
@@ -258,7 +263,7 @@ class TrainConfig:
         """Read a run's config.json.
 
         Raises:
-            SkinlesionError: the file is missing or is no config.
+            SkinlesionError: the file is missing or is not a config.
         """
         try:
             return cls.from_json(read_json(path, dict[str, Any]))
@@ -273,7 +278,7 @@ class TrainConfig:
 
         Args:
             recipe: a key of `RECIPES`.
-            **changes: fields of this class, which go before the recipe's.
+            **changes: fields of this class, which override the recipe's.
 
         Raises:
             SkinlesionError: the recipe is unknown.

@@ -132,7 +132,13 @@ def test_nothing_is_left_out_in_silence(tmp_path):
         (tmp_path / "images" / name).write_bytes(b"x")
     (tmp_path / "images" / "more").mkdir()
     (said,) = find_dataset(tmp_path, "folder").left_out
-    for part in ("1 hidden files", "2 files that are no images", "c.psd", "1 superpixel maps", "1 folders (more)"):
+    for part in (
+        "1 hidden files",
+        "2 files without an image extension",
+        "c.psd",
+        "1 superpixel maps",
+        "1 folders (more)",
+    ):
         assert part in said
 
 

@@ -60,7 +60,7 @@ def test_parts_that_divide_a_group_are_said(tmp_path):
     [
         ("", "needs a header"),
         ("a,b\n1,2\n", "needs a header"),
-        ("image,group\nother,x\n", "names none of the images"),
+        ("image,group\nother,x\n", "lists none of the images"),
         (b"image,group\n\xff\xfe,x\n", "UTF-8"),
     ],
 )
