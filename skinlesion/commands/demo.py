@@ -40,7 +40,7 @@ def demo(
     console = Console(highlight=False)
     console.print(_table(found, segmenter.name))
     # Paths and commands are printed as they are, to be copied: no wrapping.
-    print(f"Pictures: {found.page.resolve()}\n\nNext:")
+    print(f"Images: {found.page.resolve()}\n\nNext:")
     for command in NEXT:
         print(f"  {command}")
 
