@@ -1,13 +1,13 @@
 """Hints, one at a time, and solutions."""
 
 import inspect
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skinlesion.lessons.catalog import find
 from skinlesion.lessons.result import block, html
+from skinlesion.lessons.source import self_contained
 
 _shown: dict[str, int] = {}  # exercise -> hints shown so far in this session
 
@@ -53,12 +53,12 @@ class Solution:
 
     @property
     def source(self) -> str:
-        """Where it is and how it is written; a value is written out."""
+        """Where it is and how it is written, with the private helpers and imports it needs; a value is written out."""
         if not callable(self.answer):
             return repr(self.answer)
         package = Path(__file__).parents[2]
         where = Path(inspect.getsourcefile(self.answer) or "").relative_to(package).as_posix()
-        return f"# {where}\n{textwrap.dedent(inspect.getsource(self.answer))}"
+        return f"# {where}\n{self_contained(self.answer)}"
 
     def __repr__(self) -> str:
         return self.source

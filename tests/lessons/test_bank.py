@@ -40,3 +40,10 @@ def test_an_exercise_says_what_a_student_needs(exercise: Exercise):
 def test_names_are_unique():
     names = [exercise.name for exercise in EXERCISES]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if callable(e.solution)], ids=lambda e: e.name)
+def test_the_source_of_a_solution_runs_when_pasted(exercise: Exercise):
+    pasted: dict = {}
+    exec(lessons.solution(exercise.name).source, pasted)
+    assert lessons.check(exercise.name, pasted[exercise.solution.__name__])
