@@ -22,7 +22,7 @@ from skinlesion.prediction_inputs import (
     unique_names,
 )
 from skinlesion.prediction_table import FILE, PredictionTable
-from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold
+from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import cell, printable
 
 __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_inputs", "predict_files"]
@@ -30,11 +30,11 @@ __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_input
 TABLE = FILE
 _COLUMNS = (
     *("image", "mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction"),
-    *("confidence", "threshold", "tta", "weights"),
+    *("confidence", "warnings", "threshold", "tta", "clean", "weights"),
 )
 Row = dict[str, str]  # of the table, by column
 MAX_JOBS = 256
-_SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
+_SETTINGS = ("threshold", "tta", "clean", "weights")  # what all rows of a table share
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Prediction:
             photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
         overlay: the file written: the image with the mask drawn on it, PNG.
         size: (height, width) of both.
-        area, area_fraction, confidence, threshold: as in `Segmentation`.
+        area, area_fraction, confidence, threshold, warnings: as in `Segmentation`.
     """
 
     image: Path
@@ -58,6 +58,7 @@ class Prediction:
     area_fraction: float
     confidence: float
     threshold: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def predict_files(
     *,
     threshold: float | None = None,
     tta: Augmentation = False,
+    clean: bool | None = None,
     overwrite: bool = False,
     resume: bool = False,
     jobs: int = 1,
@@ -108,6 +110,7 @@ def predict_files(
         out: folder for NAME_mask.png, NAME_overlay.png and predictions.csv; made if missing.
         threshold: as `Segmenter.segment`.
         tta: as `Segmenter.segment`.
+        clean: as `Segmenter.segment`.
         overwrite: replace existing outputs.
         resume: skip the images that are already in the table in `out`, and segment the others.
         jobs: images processed at once; the processor's cores are divided between them.
@@ -126,7 +129,13 @@ def predict_files(
     out = Path(out)
     table = PredictionTable(out / TABLE, _COLUMNS)
     rows = table.read() if resume else []
-    settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
+    clean = segmenter.clean if clean is None else clean
+    settings = {
+        "threshold": str(threshold),
+        "tta": tta_name(tta),
+        "clean": "on" if clean else "off",
+        "weights": str(cell(segmenter.name)),
+    }
     kept, tasks = _plan(images, rows, out, settings)
     earlier = len(images) - len(tasks)
     refuse_inputs(out, [task.name for task in tasks], images)
@@ -138,7 +147,7 @@ def predict_files(
     make_folder(out)
 
     def work(task: _Task) -> Prediction | str:
-        return _segment(segmenter, task, out, threshold, tta)
+        return _segment(segmenter, task, out, threshold=threshold, tta=tta, clean=clean)
 
     try:
         with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
@@ -227,10 +236,10 @@ def _share_cores(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta: Augmentation) -> Prediction | str:
+def _segment(segmenter: Segmenter, task: _Task, out: Path, **options: Any) -> Prediction | str:
     """Segment one image and write its outputs; why it failed, if it did."""
     try:
-        return _write(task, out, segmenter.segment(task.image, threshold=threshold, tta=tta))
+        return _write(task, out, segmenter.segment(task.image, **options))
     except SkinlesionError as error:
         return str(error)
     except MemoryError:
@@ -243,7 +252,15 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
     mask, drawn = output_paths(out, task.name)
     height, width = found.mask.shape
     prediction = Prediction(
-        task.image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
+        task.image,
+        mask,
+        drawn,
+        (height, width),
+        found.area,
+        found.area_fraction,
+        found.confidence,
+        found.threshold,
+        found.warnings,
     )
     try:
         for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
@@ -259,7 +276,8 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
     """Write the image's row; if that fails, remove its outputs."""
     height, width = found.size
     values: list[Any] = [found.image, found.mask.name, found.overlay.name, width, height, found.area]
-    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]
+    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", " ".join(found.warnings)]
+    values += [settings[name] for name in _SETTINGS]
     try:
         table.append(values)
     except SkinlesionError as error:
@@ -271,7 +289,3 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
 def _remove(found: Prediction) -> None:
     for path in (found.mask, found.overlay):
         path.unlink(missing_ok=True)
-
-
-def _tta_name(tta: Augmentation) -> str:
-    return {False: "none", True: "flips"}.get(tta, str(tta)) if isinstance(tta, bool) else str(tta)
