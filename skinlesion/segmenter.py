@@ -22,6 +22,7 @@ from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
+from skinlesion.extend import check_logits
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
 from skinlesion.scan import choose_engine
@@ -255,7 +256,7 @@ class Segmenter:
                 with observe(self.model, *self.domain.points) as seen:
                     logits = self.model(do(batch))
                 ood_score = self.domain.score(domain_features(seen, self.domain.points))
-            views.append(undo(logits.float().sigmoid()))
+            views.append(undo(check_logits(logits, batch).float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
