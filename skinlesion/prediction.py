@@ -12,7 +12,7 @@ import torch
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, replacing
-from skinlesion.overlay import encode, overlay
+from skinlesion.overlay import at_most, encode, overlay
 from skinlesion.prediction_inputs import (
     collect_inputs,
     expand_inputs,
@@ -34,6 +34,7 @@ _COLUMNS = (
 )
 Row = dict[str, str]  # of the table, by column
 MAX_JOBS = 256
+OVERLAY_PIXELS = 32_000_000  # an overlay is for looking at: of a larger image it is reduced
 _SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
 
 
@@ -45,8 +46,8 @@ class Prediction:
         image: the file that was read.
         mask: the file written: 8-bit PNG, 255 on the lesion, at the image's own size. If the EXIF data say that the
             photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
-        overlay: the file written: the image with the mask drawn on it, PNG.
-        size: (height, width) of both.
+        overlay: the file written: the image with the mask drawn on it, PNG, at most `OVERLAY_PIXELS` large.
+        size: (height, width) of the mask.
         area, area_fraction, confidence, threshold: as in `Segmentation`.
     """
 
@@ -245,10 +246,14 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
     prediction = Prediction(
         task.image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
     )
+    image, found_mask = found.image, found.mask
+    del found  # its maps of a large image take half of the memory
     try:
-        for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
-            with replacing(path) as temporary:
-                temporary.write_bytes(encode(array, "PNG"))
+        with replacing(mask) as temporary:
+            temporary.write_bytes(encode(found_mask, "PNG"))
+        shown = overlay(at_most(image, OVERLAY_PIXELS), at_most(found_mask, OVERLAY_PIXELS))
+        with replacing(drawn) as temporary:
+            temporary.write_bytes(encode(shown, "PNG"))
     except BaseException:
         _remove(prediction)
         raise
