@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import MachineError, SkinlesionError
 from skinlesion.files import make_folder, replacing
 from skinlesion.overlay import at_most, encode, overlay
 from skinlesion.prediction_inputs import (
@@ -118,6 +118,7 @@ def predict_files(
     Raises:
         SkinlesionError: there is no input, an output exists already (nothing is written then), the folder cannot be
             written to, or the batch to resume was made with other settings.
+        MachineError: the disk is full; as after Ctrl-C, `resume` does the rest.
         KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
     """
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
@@ -213,7 +214,9 @@ def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Ta
             for _, future in waiting:
                 future.cancel()
             for _, future in waiting:
-                if not future.cancelled() and isinstance(found := future.result(), Prediction):
+                if future.cancelled() or future.exception() is not None:
+                    continue
+                if isinstance(found := future.result(), Prediction):
                     _remove(found)
 
 
@@ -232,6 +235,8 @@ def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta
     """Segment one image and write its outputs; why it failed, if it did."""
     try:
         return _write(task, out, segmenter.segment(task.image, threshold=threshold, tta=tta))
+    except MachineError:  # the other images would fail, too
+        raise
     except SkinlesionError as error:
         return str(error)
     except MemoryError:
@@ -267,6 +272,9 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
     values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]
     try:
         table.append(values)
+    except MachineError:
+        _remove(found)
+        raise
     except SkinlesionError as error:
         _remove(found)
         return f"{printable(found.image)}: {error}"

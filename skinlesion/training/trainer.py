@@ -100,7 +100,7 @@ def train(config: TrainConfig) -> RunResult:
         if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
         trainer = _make_trainer(config, device, record, module)
-        with interruptible(trainer):
+        with interruptible(trainer, f"Interrupted. To go on: skinlesion train --resume --out {config.folder}"):
             _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
