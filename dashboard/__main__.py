@@ -7,7 +7,6 @@ would wait ten seconds. Here the libraries and the scan's kernels are loaded bef
 import sys
 from pathlib import Path
 
-
 HELP = """usage: python -m dashboard [OPTION OF STREAMLIT ...]
 
 Start the app: see what the network sees. Only this machine can open it.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from skinlesion.errors import MachineError, SkinlesionError
-from skinlesion.files import make_folder, replacing
+from skinlesion.files import replacing
 from skinlesion.overlay import at_most, encode, overlay
 from skinlesion.prediction_inputs import (
     collect_inputs,
@@ -22,6 +22,7 @@ from skinlesion.prediction_inputs import (
     unique_names,
 )
 from skinlesion.prediction_table import FILE, PredictionTable
+from skinlesion.reserved import reserved
 from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold
 from skinlesion.text import cell, printable
 
@@ -125,39 +126,35 @@ def predict_files(
     if not 1 <= jobs <= MAX_JOBS:
         raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
     images = collect_inputs(inputs).images
-    out = Path(out)
-    table = PredictionTable(out / TABLE, _COLUMNS)
-    rows = table.read() if resume else []
-    settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
-    kept, tasks = _plan(images, rows, out, settings)
-    earlier = len(images) - len(tasks)
-    refuse_inputs(out, [task.name for task in tasks], images)
-    if not overwrite and not rows:
-        refuse_existing(out, [task.name for task in tasks])
-    done: list[Prediction] = []
-    failed: list[tuple[Path, str]] = []
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    make_folder(out)
+    with reserved(out) as folder:
+        table = PredictionTable(folder / TABLE, _COLUMNS)
+        rows = table.read() if resume else []
+        settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
+        kept, tasks = _plan(images, rows, folder, settings)
+        refuse_inputs(folder, [task.name for task in tasks], images)
+        if not overwrite and not rows:
+            refuse_existing(folder, [task.name for task in tasks])
 
-    def work(task: _Task) -> Prediction | str:
-        return _segment(segmenter, task, out, threshold, tta)
+        def work(task: _Task) -> Prediction | str:
+            return _segment(segmenter, task, folder, threshold, tta)
 
-    try:
-        with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
-            for image, found in results:
-                if isinstance(found, str):
-                    failed.append((image, found))
-                    if failure is not None:
-                        failure(image, found)
-                else:
-                    done.append(found)
-                if progress is not None:
-                    progress(earlier + len(done) + len(failed), len(images))
-    finally:
-        if not done and not kept:  # no results: leave nothing behind
-            table.path.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
+        done: list[Prediction] = []
+        failed: list[tuple[Path, str]] = []
+        earlier = len(images) - len(tasks)
+        try:
+            with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
+                for image, found in results:
+                    if isinstance(found, str):
+                        failed.append((image, found))
+                        if failure is not None:
+                            failure(image, found)
+                    else:
+                        done.append(found)
+                    if progress is not None:
+                        progress(earlier + len(done) + len(failed), len(images))
+        finally:
+            if not done and not kept:  # no results: leave nothing behind
+                table.path.unlink(missing_ok=True)
     return Predictions(tuple(done), tuple(failed), table.path if done or kept else None, earlier)
 
 

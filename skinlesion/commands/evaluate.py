@@ -97,7 +97,12 @@ def evaluate(
     if csv is not None:
         result.save_csv(csv)
     if json is not None:
-        write_json(result.report, json)
+        try:
+            write_json(result.report, json)
+        except SkinlesionError:  # both or neither
+            if csv is not None:
+                csv.unlink(missing_ok=True)
+            raise
     if json == STDOUT:
         return
     _print(result.report, f"{segmenter.name} on {data}, part {part}")

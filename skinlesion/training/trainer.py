@@ -20,6 +20,7 @@ from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
+from skinlesion.reserved import reserved
 from skinlesion.schema import mismatch, read_json
 from skinlesion.text import printable
 from skinlesion.training.checkpoint_io import SafeCheckpointIO, damaged_checkpoint
@@ -67,14 +68,20 @@ def train(config: TrainConfig) -> RunResult:
         config: the run.
 
     Raises:
-        SkinlesionError: the data, the split or the folder cannot be used; a run to resume differs from `config`; or a
-            loss or gradient became infinite or NaN.
+        SkinlesionError: the data, the split or the folder cannot be used, or another process uses it; a run to resume
+            differs from `config`; or a loss or gradient became infinite or NaN.
         KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
-    first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
     check_memory(config)
-    if first:
-        _check_folder(config)
+    if getattr(rank_zero_only, "rank", 0) != 0:  # set by Lightning from what started this process
+        return _train(config, first=False)
+    _check_folder(config)
+    with reserved(config.folder):
+        return _train(config, first=True)
+
+
+def _train(config: TrainConfig, *, first: bool) -> RunResult:
+    """The work of a process, the first one or another; see `train`."""
     data = _make_data(config)
     if first and config.resume:
         _check_manifest(config.folder, data.manifest)

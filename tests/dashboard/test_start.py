@@ -23,12 +23,12 @@ def test_the_settings_hold_wherever_it_is_started(tmp_path: Path) -> None:
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "config.toml").write_text('[server]\naddress = "0.0.0.0"\nmaxUploadSize = 500\n')
     program = (
-        "from streamlit import config\n"
+        "import sys; from streamlit import config\n"
         f"config._main_script_path = {str(APP)!r}\n"
-        "for name in ('server.address', 'server.maxUploadSize', 'browser.gatherUsageStats', 'client.showErrorDetails'):\n"
-        "    print(config.get_option(name))"
+        "for name in sys.argv[1:]: print(config.get_option(name))"
     )
-    words = [sys.executable, "-c", program]
+    names = ("server.address", "server.maxUploadSize", "browser.gatherUsageStats", "client.showErrorDetails")
+    words = [sys.executable, "-c", program, *names]
     done = subprocess.run(
         words, cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=120, check=True
     )
