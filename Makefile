@@ -8,7 +8,7 @@
 #   make live        the live page, in the folder build/live; it needs npm
 #
 # Variables:
-#   PYTHON=python3.12      which Python to use; it must be 3.11 or newer
+#   PYTHON=python3.12      which Python to use; 3.11 to 3.14
 #   TORCH=torch==2.13.0    what to hand to `pip install` for PyTorch, options included; empty lets setup choose
 #   WORKERS=4              how many tests run at once
 

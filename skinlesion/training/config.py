@@ -169,6 +169,9 @@ class TrainConfig:
         for name in _PATHS:
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Path(value))
+        for name in ("start_from", "split"):  # a name or a path
+            if isinstance(value := getattr(self, name), Path):
+                object.__setattr__(self, name, str(value))
         check_types(self)
         check_ranges(self)
         MaskRules(self.mask_threshold)
@@ -261,14 +264,14 @@ class TrainConfig:
         return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
     @classmethod
-    def load(cls, path: Path) -> "TrainConfig":
+    def load(cls, path: str | Path) -> "TrainConfig":
         """Read a run's config.json.
 
         Raises:
             SkinlesionError: the file is missing or is not a config.
         """
         try:
-            return cls.from_json(read_json(path, dict[str, Any]))
+            return cls.from_json(read_json(Path(path), dict[str, Any]))
         except SkinlesionError as error:
             label = printable(path)
             text = str(error) if label in str(error) else f"{label}: {error}"

@@ -21,6 +21,7 @@ from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
+from skinlesion.reserved import reserved
 from skinlesion.schema import mismatch, read_json
 from skinlesion.text import printable
 from skinlesion.training.checkpoint_io import SafeCheckpointIO, damaged_checkpoint
@@ -70,14 +71,22 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers
         loggers: of Lightning's, such as `WandbLogger` or `MLFlowLogger`, besides TensorBoard.
 
     Raises:
-        SkinlesionError: the data, the split or the folder cannot be used; a run to resume differs from `config`; or a
-            loss or gradient became infinite or NaN.
+        SkinlesionError: the data, the split or the folder cannot be used, or another process uses it; a run to resume
+            differs from `config`; or a loss or gradient became infinite or NaN.
         KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
-    first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
     check_memory(config)
-    if first:
-        _check_folder(config)
+    if getattr(rank_zero_only, "rank", 0) != 0:  # set by Lightning from what started this process
+        return _train(config, callbacks, loggers, first=False)
+    _check_folder(config)
+    with reserved(config.folder):
+        return _train(config, callbacks, loggers, first=True)
+
+
+def _train(
+    config: TrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], *, first: bool
+) -> RunResult:
+    """The work of a process, the first one or another; see `train`."""
     data = _make_data(config)
     if first and config.resume:
         _check_manifest(config.folder, data.manifest)
@@ -103,7 +112,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers
         if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
         trainer = _make_trainer(config, device, record, module, callbacks, loggers)
-        with interruptible(trainer):
+        with interruptible(trainer, f"Interrupted. To go on: skinlesion train --resume --out {config.folder}"):
             _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
