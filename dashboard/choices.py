@@ -17,6 +17,7 @@ declare(
     px=whole(500, 0, 999),
     cam=name(),
     baseline=one_of("skin", "blur", "black"),
+    method=one_of("grad_cam", "integrated_gradients", "occlusion", "all"),
 )
 # Errors and Compare look at the same sets.
 _SETS = {"set": name(), "images": one_of("24", "100", "400", "all")}

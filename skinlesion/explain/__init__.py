@@ -41,11 +41,14 @@ from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
 from skinlesion.explain.response import (
     Cover,
+    Following,
     GateResponse,
     Rotate,
     Shift,
     SkipResponse,
+    following,
     gate_response,
+    moved_aside,
 )
 from skinlesion.explain.scan import ROUTE_NAMES, ScanInputs, route_coordinates, scan_inputs, step_maps
 
@@ -57,6 +60,7 @@ __all__ = [
     "Curves",
     "Excitation",
     "Faithfulness",
+    "Following",
     "GateRange",
     "GateResponse",
     "ImplicitAttention",
@@ -82,12 +86,14 @@ __all__ = [
     "excitation",
     "faithfulness",
     "feature_maps",
+    "following",
     "gate_differences",
     "gate_ranges",
     "gate_response",
     "implicit_attention",
     "layer_sizes",
     "layers",
+    "moved_aside",
     "patch_effects",
     "pixel_region",
     "predicted_region",
