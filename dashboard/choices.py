@@ -6,8 +6,9 @@ declare(
     "segment",
     threshold=number(0.5, 0.01, 0.99),
     tta=switch(False),
-    show=one_of("Fill", "Contour", "Mistakes"),
+    show=one_of("Fill", "Contour", "Mistakes", "Probability", "Uncertainty"),
     opacity=whole(35, 0, 100),
+    wipe=whole(0, 0, 100),
     overlay=switch(True),
 )
 declare(
