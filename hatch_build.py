@@ -4,7 +4,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BUNDLED = ("dashboard", ".streamlit", "notebooks")
+BUNDLED = ("dashboard", "notebooks")
 
 
 class Bundle(BuildHookInterface):

@@ -98,7 +98,7 @@ def test_the_wheel_has_app_lessons_weights_and_types(wheel: Path) -> None:
     package = wheel / "skinlesion"
     for path in ("py.typed", "weights/accurate.safetensors", "data/manifests", "bundled/dashboard/views/segment.py"):
         assert (package / path).exists(), path
-    assert (package / "bundled/.streamlit/config.toml").is_file()
+    assert (package / "bundled/dashboard/.streamlit/config.toml").is_file()
     assert len(list((package / "bundled/notebooks").glob("*.ipynb"))) >= 16
     here = {path.relative_to(ROOT) for path in (ROOT / "skinlesion").rglob("*") if path.is_file()}
     tracked = {path for path in here if "__pycache__" not in path.parts and path.suffix != ".tmp"}
