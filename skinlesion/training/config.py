@@ -65,7 +65,7 @@ class TrainConfig:
     invert_masks: bool = False
     """Black pixels are the lesion."""
     split: str | None = None
-    """paper, official, random, or a saved manifest (*.json). Default: paper for the ISIC datasets."""
+    """paper, official, random, or a saved manifest (a .json file). Default: paper for the ISIC datasets."""
     split_seed: int | None = None
     """Seed for drawing the split."""
     size: int = 256
