@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.cli import main
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the shell and the limits of Unix")
@@ -131,16 +130,6 @@ def test_no_home_no_cache_no_temporary_folder(small_checkpoint: Path, lesions: P
 
 
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0})); " + MAIN
-
-
-def _of_unknown_data(weights: Path, out: Path) -> Path:
-    """The same weights, of which nobody says what they were trained on."""
-    model, card = load_checkpoint(weights)
-    path = out.parent / "weights.safetensors"
-    save_checkpoint(path, model, {name: value for name, value in card.items() if name != "data"})
-    return path
-
-
 Words = Callable[[Path, Path, Path], tuple[object, ...]]
 WRITERS: dict[str, Words] = {
     "predict": lambda weights, data, out: ("predict", data / "images", "--weights", weights, "--out", out / "new"),
@@ -154,10 +143,6 @@ WRITERS: dict[str, Words] = {
     ),
     "export": lambda weights, data, out: ("export", weights, "--out", out / "a.safetensors"),
     "export to ONNX": lambda weights, data, out: ("export", weights, "--onnx", out / "a.onnx"),
-    "calibrate": lambda weights, data, out: (
-        *("calibrate", _of_unknown_data(weights, out), "--root", data, "--split", "random"),
-        *("--out", out / "a.safetensors"),
-    ),
     "synthesize": lambda weights, data, out: ("data", "synthesize", "--n", 3, "--size", 64, "--out", out / "new"),
     "train": lambda weights, data, out: (
         *(*TRAIN, "--root", data, "--data", "folder", "--size", 32, "--epochs", 1, "--batch-size", 4, "--no-estimate"),
