@@ -6,8 +6,9 @@ declare(
     "segment",
     threshold=number(0.5, 0.01, 0.99),
     tta=switch(False),
-    show=one_of("Fill", "Contour", "Mistakes"),
+    show=one_of("Fill", "Contour", "Mistakes", "Probability", "Uncertainty"),
     opacity=whole(35, 0, 100),
+    wipe=whole(0, 0, 100),
     overlay=switch(True),
 )
 declare(
@@ -17,6 +18,7 @@ declare(
     px=whole(500, 0, 999),
     cam=name(),
     baseline=one_of("skin", "blur", "black"),
+    method=one_of("grad_cam", "integrated_gradients", "occlusion", "all"),
 )
 # Errors and Compare look at the same sets.
 _SETS = {"set": name(), "images": one_of("24", "100", "400", "all")}

@@ -37,8 +37,9 @@ TALL = 540  # pixels
 _PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _STYLE = """
 <style>
-[data-testid="stMainBlockContainer"] { padding: 3.2rem 2.2rem 2rem; max-width: 1500px; }
-[data-testid="stMainBlockContainer"] h1 { font-size: 1.9rem; padding: 0; }
+[data-testid="stMainBlockContainer"] { padding: 2.6rem 2.2rem 2rem; max-width: 1500px; }
+[data-testid="stMainBlockContainer"] h1 { font-size: 1.6rem; padding: 0; }
+[data-testid="stMainBlockContainer"] h2 { font-size: 1.3rem; padding: .3rem 0; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
 /* A model card's tables and hashes on a telephone. */
 [data-testid="stMarkdownContainer"] table { display: block; max-width: 100%; overflow-x: auto; }
@@ -52,7 +53,7 @@ _STYLE = """
 def main() -> None:
     """Draw the page that was asked for."""
     started = time.perf_counter()
-    st.set_page_config(page_title="skinlesion", page_icon=icon(), layout="wide")
+    st.set_page_config(page_icon=icon(), layout="wide")
     st.html(_STYLE)
     state.begin()
     pages = {
@@ -72,6 +73,7 @@ def main() -> None:
     # The first view's address is empty; whoever writes its name finds it as well.
     pages["Demo"].append(st.Page("views/segment.py", url_path="segment", title="Segment", visibility="hidden"))
     page = st.navigation(pages)
+    st.set_page_config(page_title=f"{page.title} · skinlesion")
     view = page.url_path or "segment"
     state.enter(view)
     with st.sidebar:
@@ -98,6 +100,11 @@ def heading(title: str, look: str) -> None:
     """The view's name, and in one line what to look for."""
     st.title(title, anchor=False)
     st.markdown(f":material/visibility: **What to look for:** {look}")
+
+
+def section(title: str) -> None:
+    """A part of the view: the heading below the view's own, so that no level is skipped."""
+    st.header(title, anchor=False)
 
 
 def _footer(chosen: weights.Weights | None, seconds: float) -> None:

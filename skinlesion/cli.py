@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("skinlesion.commands.predict:predict", "segment your own images"),
     "evaluate": ("skinlesion.commands.evaluate:evaluate", "measure weights on images with masks"),
     "train": ("skinlesion.commands.train:train", "train a network"),
+    "dashboard": ("skinlesion.commands.dashboard:dashboard", "open the app in a browser"),
+    "lab": ("skinlesion.commands.lab:lab", "copy the lessons into a folder of yours and open them"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
     "calibrate": (
@@ -45,6 +47,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
+# Modules that the core installation lacks -> the extra that has them.
+_EXTRAS = {
+    **dict.fromkeys(("pytorch_lightning", "albumentations", "cv2", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("captum", "plotly"), "explain"),
+    **dict.fromkeys(("streamlit", "pandas"), "app"),
+    **dict.fromkeys(("IPython", "ipywidgets", "jupyterlab"), "course"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "submitit": "slurm",
+}
+_EXTRA_OF_COMMAND = {"course": "course", "lab": "course", "dashboard": "app"}  # which several extras could serve
 _LONGEST = 2000  # characters of a message
 FAILED = 1
 WRONG_INPUT = 2
@@ -72,6 +84,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), FAILED)
     except SkinlesionError as error:
         return _fail(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        extra = _EXTRA_OF_COMMAND.get(args[0], _EXTRAS[missing])
+        return _fail(f"This command needs {missing}: pip install 'skinlesion[{extra}]'.")
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "Interrupted.", INTERRUPTED)
     except MemoryError:

@@ -23,7 +23,7 @@ from skinlesion.prediction_inputs import (
 )
 from skinlesion.prediction_table import FILE, PredictionTable
 from skinlesion.reserved import reserved
-from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold
+from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import cell, printable
 
 __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_inputs", "predict_files"]
@@ -31,12 +31,12 @@ __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_input
 TABLE = FILE
 _COLUMNS = (
     *("image", "mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction"),
-    *("confidence", "threshold", "tta", "weights"),
+    *("confidence", "warnings", "threshold", "tta", "clean", "weights"),
 )
 Row = dict[str, str]  # of the table, by column
 MAX_JOBS = 256
 OVERLAY_PIXELS = 32_000_000  # an overlay is for looking at: of a larger image it is reduced
-_SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
+_SETTINGS = ("threshold", "tta", "clean", "weights")  # what all rows of a table share
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Prediction:
             photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
         overlay: the file written: the image with the mask drawn on it, PNG, at most `OVERLAY_PIXELS` large.
         size: (height, width) of the mask.
-        area, area_fraction, confidence, threshold: as in `Segmentation`.
+        area, area_fraction, confidence, threshold, warnings: as in `Segmentation`.
     """
 
     image: Path
@@ -60,6 +60,7 @@ class Prediction:
     area_fraction: float
     confidence: float
     threshold: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def predict_files(
     *,
     threshold: float | None = None,
     tta: Augmentation = False,
+    clean: bool | None = None,
     overwrite: bool = False,
     resume: bool = False,
     jobs: int = 1,
@@ -110,6 +112,7 @@ def predict_files(
         out: folder for NAME_mask.png, NAME_overlay.png and predictions.csv; made if missing.
         threshold: as `Segmenter.segment`.
         tta: as `Segmenter.segment`.
+        clean: as `Segmenter.segment`.
         overwrite: replace existing outputs.
         resume: skip the images that are already in the table in `out`, and segment the others.
         jobs: images processed at once; the processor's cores are divided between them.
@@ -126,17 +129,23 @@ def predict_files(
     if not 1 <= jobs <= MAX_JOBS:
         raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
     images = collect_inputs(inputs).images
+    clean = segmenter.clean if clean is None else clean
+    settings = {
+        "threshold": str(threshold),
+        "tta": tta_name(tta),
+        "clean": "on" if clean else "off",
+        "weights": str(cell(segmenter.name)),
+    }
     with reserved(out) as folder:
         table = PredictionTable(folder / TABLE, _COLUMNS)
         rows = table.read() if resume else []
-        settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
         kept, tasks = _plan(images, rows, folder, settings)
         refuse_inputs(folder, [task.name for task in tasks], images)
         if not overwrite and not rows:
             refuse_existing(folder, [task.name for task in tasks])
 
         def work(task: _Task) -> Prediction | str:
-            return _segment(segmenter, task, folder, threshold, tta)
+            return _segment(segmenter, task, folder, threshold=threshold, tta=tta, clean=clean)
 
         done: list[Prediction] = []
         failed: list[tuple[Path, str]] = []
@@ -228,10 +237,10 @@ def _share_cores(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta: Augmentation) -> Prediction | str:
+def _segment(segmenter: Segmenter, task: _Task, out: Path, **options: Any) -> Prediction | str:
     """Segment one image and write its outputs; why it failed, if it did."""
     try:
-        return _write(task, out, segmenter.segment(task.image, threshold=threshold, tta=tta))
+        return _write(task, out, segmenter.segment(task.image, **options))
     except MachineError:  # the other images would fail, too
         raise
     except SkinlesionError as error:
@@ -246,7 +255,15 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
     mask, drawn = output_paths(out, task.name)
     height, width = found.mask.shape
     prediction = Prediction(
-        task.image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
+        task.image,
+        mask,
+        drawn,
+        (height, width),
+        found.area,
+        found.area_fraction,
+        found.confidence,
+        found.threshold,
+        found.warnings,
     )
     image, found_mask = found.image, found.mask
     del found  # its maps of a large image take half of the memory
@@ -266,7 +283,8 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
     """Write the image's row; if that fails, remove its outputs."""
     height, width = found.size
     values: list[Any] = [found.image, found.mask.name, found.overlay.name, width, height, found.area]
-    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]
+    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", " ".join(found.warnings)]
+    values += [settings[name] for name in _SETTINGS]
     try:
         table.append(values)
     except MachineError:
@@ -281,7 +299,3 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
 def _remove(found: Prediction) -> None:
     for path in (found.mask, found.overlay):
         path.unlink(missing_ok=True)
-
-
-def _tta_name(tta: Augmentation) -> str:
-    return {False: "none", True: "flips"}.get(tta, str(tta)) if isinstance(tta, bool) else str(tta)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from scipy import ndimage
 
 from skinlesion import Segmenter, SkinlesionError
 from skinlesion.prediction import expand_inputs, predict_files
@@ -58,7 +60,28 @@ def test_each_image_gets_a_mask_an_overlay_and_a_row(segmenter: Segmenter, folde
     assert float(table[0]["lesion_fraction"]) == pytest.approx(expected.area_fraction, abs=1e-6)
     assert float(table[0]["confidence"]) == pytest.approx(expected.confidence, abs=1e-4)
     assert table[0]["threshold"] == "0.45"
+    assert (table[0]["tta"], table[0]["clean"]) == ("none", "off")
+    assert table[0]["warnings"] == " ".join(expected.warnings)
     assert table[0]["weights"] == segmenter.name
+
+
+class TwoSpots(torch.nn.Module):
+    """A model that finds two regions in every image, the second one larger."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits = torch.full_like(image[:, :1], -5.0)
+        logits[..., :3, :3] = logits[..., 8:16, 8:16] = 5.0
+        return logits
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_masks_are_cleaned_on_request_or_by_default(folder: Path, tmp_path: Path, default: bool) -> None:
+    segmenter = Segmenter(TwoSpots(), {"preprocessing": {"size": [24, 24], "normalize": "minmax"}, "clean": default})
+    for clean, regions in ((None, 1 if default else 2), (True, 1), (False, 2)):
+        out = tmp_path / str(clean)
+        predict_files(segmenter, [folder], out, clean=clean)
+        assert ndimage.label(opened(out / "one_mask.png"))[1] == regions
+        assert rows(out / "predictions.csv")[0]["clean"] == ("on" if regions == 1 else "off")
 
 
 def test_the_overlay_differs_from_the_photo_only_where_the_mask_is(

@@ -12,19 +12,6 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_every_file_that_is_no_module_is_packaged() -> None:
-    package = ROOT / "skinlesion"
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["skinlesion"]
-    packaged = {path for pattern in patterns for path in package.glob(pattern)}
-    others = {
-        path
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".tmp") and "__pycache__" not in path.parts
-    }
-    assert others
-    assert others == packaged
-
-
 def test_the_conda_environment_has_the_package_and_nothing_needs_the_cuda_kernel() -> None:
     lines = [line.split("#")[0].strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
     assert "- -e .[dev]" in lines

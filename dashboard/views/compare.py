@@ -172,7 +172,7 @@ def _row(name: str, weights: Weights, picture: Picture, threshold: float) -> dic
 
 
 def _over_a_set(a: Weights, b: Weights) -> None:
-    st.subheader("Over a set", anchor=False)
+    frame.section("Over a set")
     images = choose_set([a.base or a, b.base or b])
     known = recall("examine", (a.digest, images.key)), recall("examine", (b.digest, images.key))
     found = (

@@ -20,7 +20,7 @@ from dashboard.weights import Weights
 from skinlesion.data.images import resize_mask
 from skinlesion.explain.image_scores import Case, pooled_calibration
 from skinlesion.explain.thresholds import THRESHOLDS
-from skinlesion.metrics import bootstrap_intervals, ratios
+from skinlesion.metrics import CalibrationCurve, bootstrap_intervals, ratios
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import confusion
 from skinlesion.text import table_writer
@@ -107,11 +107,7 @@ def _summary(found: Examination) -> None:
             _pixels(float(np.median(distances))),
             "Median over images of the mean distance between both outlines, at 256 x 256.",
         ),
-        (
-            "Calibration error",
-            f"{pooled_calibration(cases).ece:.3f}",
-            "Expected calibration error: how far probabilities are from frequencies, on average over pixels.",
-        ),
+        _calibration_metric(pooled_calibration(cases)),
     ]
     with st.container(horizontal=True, gap="medium"):
         for label, value, help in numbers:
@@ -119,6 +115,30 @@ def _summary(found: Examination) -> None:
     st.caption(
         f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap over images, which says nothing "
         "about the luck of the training run)."
+    )
+
+
+def _calibration_metric(curve: CalibrationCurve) -> tuple[str, str, str]:
+    """Of the pixels that aren't near 0 or 1: background and the lesion's middle hide all others in the usual mean."""
+    undecided = curve.undecided()
+    if undecided is None:
+        return "Calibration error", f"{curve.ece:.3f}", "Expected calibration error over all pixels."
+    return (
+        "Calibration error, undecided pixels",
+        f"{undecided.error:.2f}",
+        "How far the probability is from the share of lesion, on average over the pixels between "
+        f"{curve.edges[1]:.2f} and {curve.edges[-2]:.2f}. Over all pixels it is {curve.ece:.3f}.",
+    )
+
+
+def _calibration_finding(curve: CalibrationCurve) -> str:
+    undecided = curve.undecided()
+    if undecided is None:
+        return "Every pixel's probability is near 0 or 1."
+    return (
+        f"**Where the network says {undecided.predicted:.2f}, {undecided.observed:.2f} of the pixels are lesion**: the "
+        f"largest gap. {100 * (1 - undecided.share):.0f} % of the pixels are near 0 or 1, which is why the error over "
+        f"all pixels is only {curve.ece:.3f}; over the others it is {undecided.error:.2f}."
     )
 
 
@@ -137,6 +157,7 @@ def _charts(found: Examination, weights: Weights) -> None:
         st.caption("Click a bar to see its images only.")
     curve = pooled_calibration(cases)
     with right:
+        st.markdown(_calibration_finding(curve))
         drawn = interactive.reliability(*curve)
         drawn.update_layout(height=300, legend={"y": -0.3})
         frame.figure(drawn, "errors-calibration")
@@ -157,7 +178,7 @@ def _pick_bar() -> None:
 
 def _gallery(found: Examination) -> Examined | None:
     """The widgets that sort and filter, the pictures, and the one that is chosen."""
-    st.subheader("Image by image", anchor=False)
+    frame.section("Image by image")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Worst first by", list(ORDERS), key="sort")
         st.segmented_control(
@@ -229,7 +250,7 @@ def _title(case: Case) -> str:
 def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
     picture = picture_of(images, chosen.sample)
     prediction = predict(weights, picture)
-    st.subheader(plain(picture.title), anchor=False)
+    frame.section(plain(picture.title))
     left, right = st.columns(2, gap="large")
     enlarged = enlarge(picture.image)
     size = enlarged.shape[:2]

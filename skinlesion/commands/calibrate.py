@@ -25,10 +25,10 @@ def calibrate(
     false_alarms: float = 0.02,
     device: str = "cpu",
 ) -> None:
-    """Calibrate the confidence of weights and fit their out-of-distribution score. Masks at 0.5 do not change.
+    """Calibrate the confidence of weights, fit their out-of-distribution score, and see if cleaned masks are better.
 
-    The temperature is fitted on the validation part; the out-of-distribution score on the training part, with a
-    threshold from the validation part.
+    The temperature is fitted on the validation part, which also says whether masks are cleaned up by default. The
+    out-of-distribution score is fitted on the training part, with a threshold from the validation part.
 
     Args:
         weights: A run folder, a .safetensors file or a name.
@@ -67,5 +67,6 @@ def calibrate(
     print(
         f"{out}: temperature {card['temperature']:.2f}; mean confidence of the validation images "
         f"{found['confidence']:.3f} -> {found['calibrated']:.3f}, mean Dice {found['val_dice']:.3f}; "
+        f"pooled IoU {found['val_iou']:.4f}, of cleaned masks {found['val_iou_cleaned']:.4f}; "
         f"out-of-distribution score with {card['domain']['false_alarms']:.1%} false alarms on them."
     )

@@ -17,7 +17,7 @@ from skinlesion.data.splits import PARTS, load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import evaluate as run_evaluation
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.segmenter import Segmenter
+from skinlesion.segmenter import CLEAN, Segmenter
 
 
 def evaluate(
@@ -30,7 +30,8 @@ def evaluate(
     split_seed: int | None = None,
     truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
-    tta: bool = False,
+    tta: Literal["none", "flips", "dihedral"] = "none",
+    clean: Literal["auto", "on", "off"] = "auto",
     by: str | None = None,
     json: Path | None = None,
     csv: Path | None = None,
@@ -48,7 +49,8 @@ def evaluate(
         split_seed: Seed for drawing the split.
         truth_size: Side in pixels at which prediction and truth are compared.
         threshold: Least probability that counts as lesion; by default the one stored with the weights.
-        tta: Average over the four flips of the image.
+        tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
+        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
         by: Also report groups of images: tone, size, border and diagnosis, joined by commas. Tone is the individual
             typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
         json: File for the results with their protocol; - for standard output, instead of the tables.
@@ -89,6 +91,7 @@ def evaluate(
             truth_size=truth_size,
             threshold=threshold,
             tta=tta,
+            clean=CLEAN[clean],
             by=kinds,
             diagnoses=diagnoses,
             protocol=protocol,

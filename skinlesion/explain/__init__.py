@@ -26,6 +26,16 @@ from skinlesion.explain.channels import (
     se_gates,
 )
 from skinlesion.explain.common import read, shared_copy
+from skinlesion.explain.experiments import (
+    Outcome,
+    gate_changes,
+    gate_points,
+    outcomes,
+    set_channel,
+    set_line,
+    to_mean,
+    to_other,
+)
 from skinlesion.explain.faithfulness import (
     Curves,
     Faithfulness,
@@ -41,13 +51,17 @@ from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
 from skinlesion.explain.response import (
     Cover,
+    Following,
     GateResponse,
     Rotate,
     Shift,
     SkipResponse,
+    following,
     gate_response,
+    moved_aside,
 )
 from skinlesion.explain.scan import ROUTE_NAMES, ScanInputs, route_coordinates, scan_inputs, step_maps
+from skinlesion.explain.stamps import Stamp, colors, control_stamps, stamped
 
 __all__ = [
     "ROUTE_NAMES",
@@ -57,11 +71,13 @@ __all__ = [
     "Curves",
     "Excitation",
     "Faithfulness",
+    "Following",
     "GateRange",
     "GateResponse",
     "ImplicitAttention",
     "Layer",
     "LayerSize",
+    "Outcome",
     "Part",
     "ReceptiveField",
     "Redundancy",
@@ -70,6 +86,7 @@ __all__ = [
     "Shift",
     "SkipGates",
     "SkipResponse",
+    "Stamp",
     "ablatable_parts",
     "ablated",
     "ablated_model",
@@ -78,16 +95,23 @@ __all__ = [
     "attribute",
     "baseline_image",
     "channel_correlation",
+    "colors",
+    "control_stamps",
     "cra_gates",
     "excitation",
     "faithfulness",
     "feature_maps",
+    "following",
+    "gate_changes",
     "gate_differences",
+    "gate_points",
     "gate_ranges",
     "gate_response",
     "implicit_attention",
     "layer_sizes",
     "layers",
+    "moved_aside",
+    "outcomes",
     "patch_effects",
     "pixel_region",
     "predicted_region",
@@ -99,8 +123,13 @@ __all__ = [
     "route_coordinates",
     "scan_inputs",
     "se_gates",
+    "set_channel",
+    "set_line",
     "shared_copy",
     "shuffled_copy",
     "similarity",
+    "stamped",
     "step_maps",
+    "to_mean",
+    "to_other",
 ]

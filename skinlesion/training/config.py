@@ -119,6 +119,8 @@ class TrainConfig:
     """Weight of binary cross entropy (eq. 11)."""
     w_dice: float = 0.7
     """Weight of the Dice loss (eq. 11)."""
+    loss: str = "bce_dice"
+    """bce_dice, or a loss of your own (see docs/extend.md)."""
     w_cfd: float = 0.015
     """Weight of cross-feature distillation (eq. 8)."""
     w_ifd: float = 0.015
