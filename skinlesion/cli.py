@@ -103,12 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _surroundings(error: OSError) -> tuple[str, int]:
     """One line and the exit code for what the system refused."""
-    code = FAILED if error.errno in FULL else WRONG_INPUT
     if error.filename is not None:
-        return f"{error.filename}: {error.strerror}.", code
-    if code == WRONG_INPUT:
-        raise error
-    return f"The output cannot be written ({error.strerror}).", code
+        return f"{error.filename}: {error.strerror}.", FAILED if error.errno in FULL else WRONG_INPUT
+    if error.errno in FULL:
+        return f"The output cannot be written ({error.strerror}).", FAILED
+    return f"The machine refuses something that this needs: {error.strerror or error}.", FAILED
 
 
 def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: bool = False, **options: Any) -> Any:

@@ -141,7 +141,7 @@ def predict_files(
         rows = table.read() if resume else []
         kept, tasks = _plan(images, rows, folder, settings)
         refuse_inputs(folder, [task.name for task in tasks], images)
-        if not overwrite and not rows:
+        if not overwrite and not (resume and table.path.exists()):  # it may have been killed before its first row
             refuse_existing(folder, [task.name for task in tasks])
 
         def work(task: _Task) -> Prediction | str:

@@ -174,6 +174,10 @@ def test_trouble_becomes_a_line_and_bugs_stay_bugs(cli, monkeypatch: pytest.Monk
     code, _, err = cli("doctor")
     assert code == 2
     assert err == f"skinlesion: {tmp_path / 'locked'}: Permission denied.\n"
+    failing(FileNotFoundError(2, "No usable temporary directory found"))
+    code, _, err = cli("doctor")
+    assert code == 1
+    assert err == "skinlesion: The machine refuses something that this needs: No usable temporary directory found.\n"
     failing(KeyboardInterrupt())
     assert cli("doctor") == (130, "", "skinlesion: Interrupted.\n")
     failing(ZeroDivisionError("a bug"))

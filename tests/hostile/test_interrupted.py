@@ -122,6 +122,20 @@ def killed(words: tuple[object, ...], delay: float, watched: Path) -> int:
     return process.wait()
 
 
+def test_a_batch_that_was_killed_before_its_first_row_goes_on(
+    small_checkpoint: Path, many: Path, tmp_path: Path
+) -> None:
+    segmenter, images = Segmenter.from_pretrained(small_checkpoint), sorted(many.iterdir())[:3]
+    predict_files(segmenter, images, tmp_path / "out")
+    table = tmp_path / "out" / "predictions.csv"
+    table.write_bytes(table.read_bytes().splitlines(keepends=True)[0])
+    found = predict_files(segmenter, images, tmp_path / "out", resume=True)
+    assert (len(found.done), found.earlier) == (3, 0)
+    table.unlink()
+    with pytest.raises(SkinlesionError, match="exists already"):
+        predict_files(segmenter, images, tmp_path / "out", resume=True)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_killing_a_batch_of_predictions(small_checkpoint: Path, many: Path, tmp_path: Path) -> None:
