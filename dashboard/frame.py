@@ -21,6 +21,7 @@ from skinlesion.segmenter import Segmenter
 PAGES = {
     "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
     "Inspect": [
+        ("touch", "Touch it", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),
         ("scan", "The scan", ":material/route:"),

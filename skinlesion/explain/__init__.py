@@ -35,6 +35,7 @@ from skinlesion.explain.experiments import (
     set_line,
     to_mean,
     to_other,
+    to_shuffled,
 )
 from skinlesion.explain.faithfulness import (
     Curves,
@@ -132,4 +133,5 @@ __all__ = [
     "step_maps",
     "to_mean",
     "to_other",
+    "to_shuffled",
 ]

@@ -302,3 +302,26 @@ def test_the_first_view_is_found_by_its_name_too(visitor):
     visit.page.get_by_role("link", name="Segment", exact=True).click()
     visit.at("live").wait_for()
     visit.until_query("threshold", "0.4")
+
+
+def test_painting_with_the_pointer_or_the_keyboard_changes_the_mask(visitor, server):
+    visit = visitor().open("touch")
+    stage = visit.at("painter").locator(".stage")
+    visit.until(lambda: stage.get_attribute("data-drawn") == "nothing", "the image is drawn")
+    box = stage.bounding_box()
+    visit.page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"])
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.55 * box["height"], steps=6)
+    visit.page.mouse.up()
+    visit.until(lambda: "edits" in visit.query(), "the painting in the address")
+    visit.until(lambda: "leaves a Dice of" in visit.said(), "the finding")
+    first = visit.query()["edits"]
+    assert first.startswith("e.")
+    stage.press("ArrowDown")
+    stage.press("Enter")
+    visit.until(lambda: len(visit.query()["edits"]) > len(first), "one more stamp")
+    other = visitor().open("touch", **visit.query())
+    other.until(lambda: "leaves a Dice of" in other.said(), "the same finding from the link")
+    visit.ready()
+    visit.at("painter").locator(".clear").click()
+    visit.until_query("edits", None)
