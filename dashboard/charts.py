@@ -1,12 +1,16 @@
-"""Charts of experiments: how far each module's gates move, and how much of another image's mask comes along."""
+"""Charts of gates and experiments: all modules at a glance, how far gates move, how much of a mask comes along."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
+from skinlesion.explain import ModuleSummary
 from skinlesion.plots.colors import BLUE, GRAY, SEQUENTIAL, hexadecimal
 from skinlesion.plots.interactive.base import finish
+
+_QUANTILES = 64  # cells of a strip of gates
 
 
 def gate_changes(changes: Mapping[str, float], control: Mapping[str, float] | None) -> go.Figure:
@@ -50,3 +54,42 @@ def effects(rows: Sequence[str], columns: Sequence[str], values: np.ndarray) -> 
         "about several together."
     )
     return finish(figure, caption, height=60 + 24 * len(rows))
+
+
+def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
+    """One line a module on one scale: its gates, and three bars of what they do."""
+    names = [f"{each.name} {each.kind}" for each in found]
+    share = np.linspace(0, 1, _QUANTILES)
+    strips = np.stack([np.quantile(each.gates, 1 - share) for each in found])
+    titles = ["gates of this image, sorted", "reaction", "r with lesion", "effect on mask"]
+    figure = make_subplots(
+        1, 4, shared_yaxes=True, column_widths=[0.46, 0.18, 0.18, 0.18], horizontal_spacing=0.02, subplot_titles=titles
+    )
+    figure.add_trace(
+        go.Heatmap(
+            z=strips,
+            x=100 * share,
+            y=names,
+            colorscale=SEQUENTIAL,
+            zmin=0,
+            zmax=1,
+            colorbar={"orientation": "h", "y": -0.12, "yanchor": "top", "thickness": 10, "len": 0.4, "x": 0.22},
+            hovertemplate="%{y}: %{x:.0f} % of its gates are at least %{z:.3f}<extra></extra>",
+        ),
+        1,
+        1,
+    )
+    for column, field in enumerate(("reaction", "correlation", "effect"), start=2):
+        values = [getattr(each, field) for each in found]
+        text = [f"{value:.3f}" for value in values]
+        bar = go.Bar(x=values, y=names, orientation="h", marker={"color": hexadecimal(BLUE)}, hovertext=text)
+        figure.add_trace(bar, 1, column)
+    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_xaxes(nticks=4)
+    figure.update_annotations(font_size=12)
+    caption = (
+        "Strips: all gates of a module for this image, from the largest to the smallest, on one scale from 0 (dark) to "
+        f"1 (light). Reaction: how far a gate goes over {images} images, mean. r: correlation with the lesion, its "
+        "area (SE) or its place (CRA). Effect: how far Dice falls when the gates become their mean."
+    )
+    return finish(figure, caption, height=130 + 24 * len(found), showlegend=False)

@@ -82,5 +82,11 @@ declare(
     versus=name(),
     draw=whole(1, 1, 999),
 )
+declare(
+    "overview",
+    order=one_of("run", "reaction", "correlation", "effect"),
+    kind=one_of("All", "SE", "CRA"),
+    search=name(),
+)
 declare("runs", run=name(), beside=name())
 declare("about", part=name(), side=whole(256, 64, 512))

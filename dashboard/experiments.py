@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 
 from dashboard.components.painter import stamps
-from dashboard.explanations import LARGE, SMALL, block_names, image_of
+from dashboard.explanations import LARGE, SMALL, block_names, image_of, outcome
 from dashboard.image_choice import Picture
 from dashboard.weights import Weights, load
 from skinlesion import explain
@@ -59,16 +59,6 @@ def visible(weights: Weights, picture: Picture, changed: np.ndarray) -> np.ndarr
     return np.clip(shown, 0, 255).astype(np.uint8)
 
 
-def baseline(weights: Weights, picture: Picture) -> explain.Outcome:
-    """The image as it is."""
-    return _baseline(weights.digest, picture.key, weights, picture)
-
-
-@st.cache_resource(max_entries=SMALL, show_spinner="Running the network …")
-def _baseline(digest: str, key: str, _weights: Weights, _picture: Picture) -> explain.Outcome:
-    return explain.outcomes(load(_weights).model, image_of(_weights, _picture))[0]
-
-
 def painted(weights: Weights, picture: Picture, edits: str) -> Painted:
     """The painted image, and the same painted elsewhere."""
     return _painted(weights.digest, picture.key, edits, weights, picture)
@@ -77,7 +67,7 @@ def painted(weights: Weights, picture: Picture, edits: str) -> Painted:
 @st.cache_resource(max_entries=LARGE, show_spinner=False)
 def _painted(digest: str, key: str, edits: str, _weights: Weights, _picture: Picture) -> Painted:
     image, asked = image_of(_weights, _picture), stamps(edits)
-    lesion = baseline(_weights, _picture).probability >= _weights.threshold
+    lesion = outcome(_weights, _picture).probability >= _weights.threshold
     control = explain.control_stamps(asked, lesion)
     images = [explain.stamped(image, each, lesion) for each in (asked, control) if each is not None]
     found = explain.outcomes(load(_weights).model, torch.cat(images))
@@ -105,7 +95,7 @@ def _gated(
     if draw and edit.kind == "module":
         change: dict[str, Replacement] = explain.to_shuffled(model, edit.module, draw)
     else:
-        index = random_index(edit, baseline(_weights, _picture), draw) if draw else edit.index
+        index = random_index(edit, outcome(_weights, _picture), draw) if draw else edit.index
         other = None if _other is None else image_of(_weights, _other)
         change = _replacements(model, edit._replace(index=index), other)
     return explain.outcomes(model, image, change)[0]

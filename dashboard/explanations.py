@@ -145,6 +145,31 @@ def _correlation(digest: str, key: str, layer: str, _weights: Weights, _picture:
     return explain.redundancy(layer, maps[layer])
 
 
+def summaries(weights: Weights, picture: Picture) -> tuple[list[explain.ModuleSummary], int]:
+    """Every module's gates over the package's images and this one, and how many images they are."""
+    others = [other for other in samples().values() if other.key != picture.key]
+    return _summaries(weights.digest, picture.key, weights, picture, others), 1 + len(others)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Comparing the gates of all images …")
+def _summaries(
+    digest: str, key: str, _weights: Weights, _picture: Picture, _others: list[Picture]
+) -> list[explain.ModuleSummary]:
+    seen = [outcome(_weights, each) for each in (_picture, *_others)]
+    effects = explain.ablation_effects(load(_weights).model, image_of(_weights, _picture), _weights.threshold)
+    return explain.module_summaries(seen, 0, effects, _weights.threshold)
+
+
+def outcome(weights: Weights, picture: Picture) -> explain.Outcome:
+    """Probability and gates of the image as it is."""
+    return _outcome(weights.digest, picture.key, weights, picture)
+
+
+@st.cache_resource(max_entries=SMALL, show_spinner=False)
+def _outcome(digest: str, key: str, _weights: Weights, _picture: Picture) -> explain.Outcome:
+    return explain.outcomes(load(_weights).model, image_of(_weights, _picture))[0]
+
+
 def field(weights: Weights, picture: Picture, place: tuple[float, float]) -> explain.ReceptiveField:
     """How far the output sees from a place, (row, column) as parts of height and width in [0, 1).
 

@@ -21,6 +21,7 @@ from skinlesion.segmenter import Segmenter
 PAGES = {
     "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
     "Inspect": [
+        ("overview", "Gates at a glance", ":material/view_list:"),
         ("touch", "Touch it", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),

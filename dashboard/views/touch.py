@@ -50,7 +50,7 @@ def _experiment(weights: Weights, picture: Picture) -> None:
 
 
 def _paint(weights: Weights, picture: Picture) -> None:
-    before = experiments.baseline(weights, picture)
+    before = explanations.outcome(weights, picture)
     enlarged = enlarge(picture.image)
     lesion = experiments.mask(weights, before.probability, enlarged.shape[:2])
     dark, skin = _colors(enlarged, lesion)
@@ -110,7 +110,7 @@ def _colors(image: np.ndarray, lesion: np.ndarray) -> tuple[list[int], list[int]
 
 
 def _gate(weights: Weights, picture: Picture) -> None:
-    before = experiments.baseline(weights, picture)
+    before = explanations.outcome(weights, picture)
     edit, other = _edit(weights, picture, before)
     after = experiments.gated(weights, picture, edit, other)
     control = experiments.gated_control(weights, picture, edit, state.get("draw"))
@@ -197,7 +197,7 @@ def _patch(weights: Weights, picture: Picture) -> None:
     with left:
         for each, letter in ((picture, "A"), (other, "B")):
             _masked(
-                weights, enlarge(each.image), experiments.baseline(weights, each), f"{letter}: {plain(each.title)}."
+                weights, enlarge(each.image), explanations.outcome(weights, each), f"{letter}: {plain(each.title)}."
             )
     with right:
         rows, columns, names = experiments.grid_of(weights)
