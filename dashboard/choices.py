@@ -31,6 +31,8 @@ declare(
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
     case=name(),
+    by=one_of("tone", "size", "border"),
+    group=name("All groups"),
 )
 declare(
     "compare",
@@ -82,6 +84,7 @@ declare(
     versus=name(),
     draw=whole(1, 1, 999),
 )
+declare("network", tile=name(), tour=whole(0, 0, 5))
 declare(
     "overview",
     order=one_of("run", "reaction", "correlation", "effect"),

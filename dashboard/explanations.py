@@ -170,6 +170,28 @@ def _outcome(digest: str, key: str, _weights: Weights, _picture: Picture) -> exp
     return explain.outcomes(load(_weights).model, image_of(_weights, _picture))[0]
 
 
+def parts(weights: Weights) -> list[explain.Part]:
+    """The parts of the paper's network, for images of the weights' own size."""
+    return _parts(weights.digest, load(weights))
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner=False)
+def _parts(digest: str, _segmenter: Segmenter) -> list[explain.Part]:
+    return explain.architecture(_segmenter.model, *_segmenter.size)
+
+
+def mixing(weights: Weights, picture: Picture, block: str) -> tuple[np.ndarray, np.ndarray]:
+    """What goes into a block's CMN and what it adds, mean over channels, (H, W) each."""
+    return _mixing(weights.digest, picture.key, block, weights, picture)
+
+
+@st.cache_resource(max_entries=SMALL, show_spinner="Looking at CMN …")
+def _mixing(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    seen = explain.read(load(_weights).model, image_of(_weights, _picture), f"{block}.cmn.*")
+    before, added = (seen[f"{block}.cmn.{part}"][0].mean(-1).float().cpu().numpy() for part in ("input", "output"))
+    return before, added
+
+
 def field(weights: Weights, picture: Picture, place: tuple[float, float]) -> explain.ReceptiveField:
     """How far the output sees from a place, (row, column) as parts of height and width in [0, 1).
 

@@ -18,6 +18,7 @@ from dashboard.images import data_uri
 from dashboard.predict import predict
 from dashboard.text import plain
 from dashboard.weights import Weights, load
+from skinlesion.data import groups
 from skinlesion.data.images import resize_image
 from skinlesion.data.layouts import OFFICIAL, Sample, find_samples
 from skinlesion.data.samples import bundled_samples
@@ -197,11 +198,13 @@ class Examined:
         sample: which.
         case: its scores.
         tile: a small picture of what is right, wrong and missed, as a data URI.
+        groups: by kind ("tone", "size", "border"), the name of the group it falls into.
     """
 
     sample: Sample
     case: Case
     tile: str
+    groups: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +252,9 @@ def _examined(weights: Weights, sample: Sample, *, local: bool) -> Examined:
         probability = predict(weights, samples()[sample.id]).at(_SIZE)
     case = examine(sample.id, probability, truth, weights.threshold)
     tile = confusion(resize_image(image, _SIZE), probability >= weights.threshold, truth, 0.6)
-    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80))
+    found = {"tone": groups.tone(groups.typology_angle(image, truth))}
+    found |= {"size": groups.size(truth), "border": groups.border(truth)}
+    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80), found)
 
 
 def picture_of(images: ImageSet, sample: Sample) -> Picture:

@@ -155,6 +155,7 @@ def _row(picture: Picture, prediction: Prediction, threshold: float) -> dict:
         "title": picture.title,
         "lesion": 100 * found.area_fraction,
         "confidence": found.confidence,
+        "warning": " ".join(found.warnings),
         "IoU": None,
         "DSC": None,
     }
