@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 import torch
 
-from dashboard import choices, predict, state, weights  # noqa: F401
+from dashboard import choices, picker, predict, state, visits, weights  # noqa: F401
 from dashboard.components.actions import actions
 from dashboard.icon import icon
 from dashboard.text import plain
@@ -43,7 +43,7 @@ TALL = 540  # pixels
 _PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _STYLE = """
 <style>
-[data-testid="stMainBlockContainer"] { padding: 2.6rem 2.2rem 2rem; max-width: 1500px; }
+[data-testid="stMainBlockContainer"] { padding: 1.6rem 2.2rem 2rem; max-width: 1500px; }
 [data-testid="stMainBlockContainer"] h1 { font-size: 1.6rem; padding: 0; }
 [data-testid="stMainBlockContainer"] h2 { font-size: 1.3rem; padding: .3rem 0; }
 /* Captions carry the science: the theme's faded color is 4.2:1, below what small letters need. */
@@ -122,7 +122,13 @@ def heading(title: str, look: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="heading"):
         st.title(title, anchor=False, width="stretch")
         with st.container(width=240):
-            actions(state.get("present"), "actions", lambda on: st.session_state.update(present=on))
+            actions(
+                state.get("present"),
+                visits.token(),
+                key="actions",
+                on_present=lambda on: st.session_state.update(present=on),
+                on_paste=picker.take_pasted,
+            )
     st.markdown(f":material/visibility: **What to look for:** {look}")
 
 

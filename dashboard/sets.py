@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import state
-from dashboard.image_choice import Picture, local_picture, samples
+from dashboard.image_choice import Picture, keep_open, local_picture, samples
 from dashboard.images import data_uri
 from dashboard.predict import predict
 from dashboard.text import plain
@@ -264,6 +264,26 @@ def picture_of(images: ImageSet, sample: Sample) -> Picture:
         SkinlesionError: a file cannot be read.
     """
     return _local_picture(str(sample.image), sample) if images.local else samples()[sample.id]
+
+
+def address_of(images: ImageSet, sample: Sample) -> str:
+    """What an image is called in an address: its id, for a local set with the set's name before it."""
+    return f"{images.name}/{sample.id}" if images.local else sample.id
+
+
+def open_local(address: str) -> bool:
+    """Put the image of a local set that an address names among those that can be chosen; False if there is none.
+
+    Raises:
+        SkinlesionError: a file cannot be read.
+    """
+    name, _, id = address.partition("/")
+    images = image_sets()[0].get(name)
+    sample = next((sample for sample in images.samples if sample.id == id), None) if images else None
+    if images is None or sample is None or not images.local:
+        return False
+    keep_open(address, picture_of(images, sample))
+    return True
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

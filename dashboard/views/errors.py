@@ -14,8 +14,9 @@ from dashboard.components.gallery import Tile, tiles
 from dashboard.groups import by_group, chosen_group
 from dashboard.images import enlarge
 from dashboard.jobs import job
+from dashboard.picker import open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, Examined, ImageSet, choose_set, examine_set, picture_of
+from dashboard.sets import Examination, Examined, ImageSet, address_of, choose_set, examine_set, picture_of
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights
@@ -245,6 +246,7 @@ def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
         )
         frame.figure(drawn, "errors-probability", tall=True)
     _numbers(chosen.case)
+    open_in(address_of(images, chosen.sample), but="errors")
 
 
 def _numbers(case: Case) -> None:
