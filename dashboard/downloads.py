@@ -13,7 +13,8 @@ from dashboard.text import file_name
 from skinlesion.explain.thresholds import threshold_counts
 from skinlesion.metrics import ratios
 from skinlesion.overlay import encode, overlay
-from skinlesion.segmenter import Segmentation, resize_probability
+from skinlesion.probability import resize_probability
+from skinlesion.segmentation import Segmentation
 from skinlesion.text import table_writer
 
 # As `skinlesion predict` names them.

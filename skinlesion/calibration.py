@@ -25,8 +25,10 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import read_pair
 from skinlesion.hooks import observe
 from skinlesion.metrics import confusion_counts, ratios
+from skinlesion.probability import calibrated, resize_probability
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.segmenter import Segmenter, calibrated, resize_probability, soft_dice_confidence
+from skinlesion.segmentation import soft_dice_confidence
+from skinlesion.segmenter import Segmenter
 
 BATCH = 8
 OUTLIERS = 1500
