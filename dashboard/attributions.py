@@ -1,6 +1,6 @@
-"""The three attributions of a question and their scores, part by part: what is done is remembered."""
+"""The attributions of a question and their scores, part by part: what is done is remembered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients
 # Images that each method runs, backward passes counted twice: the bar follows them.
 PASSES = {"grad_cam": 3, "integrated_gradients": 3 * STEPS, "occlusion": 226}
 CURVES = 2 * POINTS
+MOST_STEPS = 128  # of integrated gradients, which double until the map adds up
+TOLERANCE = 0.1  # of what the map should add up to
 
 
 class Asked(NamedTuple):
@@ -31,7 +33,18 @@ class Answer(NamedTuple):
     """One method's."""
 
     attribution: Attribution
-    faithfulness: Faithfulness
+    faithfulness: Faithfulness | None  # not measured yet
+
+    @property
+    def converged(self) -> bool:
+        """Whether the map adds up; always, for methods that don't promise it."""
+        gap = self.attribution.completeness_gap
+        return gap is None or gap <= TOLERANCE
+
+
+def passes(methods: Sequence[str]) -> int:
+    """How many images the network runs for these methods and their scores, backward passes counted twice."""
+    return sum(PASSES[method] + CURVES for method in methods) + ORDERS * CURVES if methods else 0
 
 
 def _key(asked: Asked, method: str) -> Asked:
@@ -43,7 +56,7 @@ def known_answer(asked: Asked, method: str) -> Answer | None:
     """What is remembered."""
     key = _key(asked, method)
     found, score = recall("why", (key, method)), recall("why", (key, method, "score"))
-    return None if found is None or score is None else Answer(found, score)
+    return None if found is None else Answer(found, score)
 
 
 def explain_all(
@@ -51,22 +64,30 @@ def explain_all(
     image: Tensor,
     region: np.ndarray,
     asked: Asked,
+    methods: Sequence[str],
     tell: Callable[[float, str], None],
     draw: Callable[[str, Answer], None],
     done: Mapping[str, Answer],
 ) -> dict[str, Answer]:
-    """The three methods and their scores; each is drawn when it is there."""
-    steps = Steps("why", tell, sum(PASSES.values()) + (ORDERS + len(METHODS)) * CURVES)
+    """The maps, each drawn when it is there, and then their scores."""
+    steps = Steps("why", tell, passes(methods))
     baseline, answers = asked.baseline, {}
+    for method in methods:
+        key, new = _key(asked, method), known_answer(asked, method) is None
+        found = steps.run(
+            (key, method), PASSES[method], METHODS[method], _attribution(model, image, region, method, key)
+        )
+        answers[method] = Answer(found, None)
+        if new:
+            draw(method, answers[method])
     control = steps.run(
         (asked._replace(layer=None), "control"),
         ORDERS * CURVES,
         "Random orders, to compare with",
         lambda report: explain.random_control(model, image, region, baseline=baseline, report=report),
     )
-    for method, title in METHODS.items():
-        key = _key(asked, method)
-        found = steps.run((key, method), PASSES[method], title, _attribution(model, image, region, method, key))
+    for method in methods:
+        key, title, found = _key(asked, method), METHODS[method], answers[method].attribution
         score = steps.run(
             (key, method, "score"),
             CURVES,
@@ -84,9 +105,17 @@ def explain_all(
 def _attribution(
     model: nn.Module, image: Tensor, region: np.ndarray, method: str, key: Asked
 ) -> Callable[[Callable[[float], None]], Attribution]:
-    return lambda report: explain.attribute(
-        model, image, region, method, layer=key.layer, baseline=key.baseline, report=report
-    )
+    def run(report: Callable[[float], None]) -> Attribution:
+        steps = STEPS
+        while True:
+            found = explain.attribute(
+                model, image, region, method, layer=key.layer, baseline=key.baseline, steps=steps, report=report
+            )
+            if Answer(found, None).converged or steps >= MOST_STEPS:
+                return found
+            steps *= 2
+
+    return run
 
 
 def compare_with_shuffled(
@@ -98,10 +127,10 @@ def compare_with_shuffled(
     tell: Callable[[float, str], None],
 ) -> dict[str, float]:
     """Each method's map of the network beside its map of the same network with shuffled weights: rank correlation."""
-    steps, shuffled = Steps("why", tell, sum(PASSES.values())), explain.shuffled_copy(model)
+    steps, shuffled = Steps("why", tell, sum(PASSES[method] for method in answers)), explain.shuffled_copy(model)
     found = {}
-    for method, title in METHODS.items():
-        key = _key(asked, method)
+    for method in answers:
+        key, title = _key(asked, method), METHODS[method]
         made = steps.run(
             (key, method, "shuffled"), PASSES[method], title, _attribution(shuffled, image, region, method, key)
         )

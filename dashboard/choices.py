@@ -1,13 +1,15 @@
 """Every choice that a link can carry, view by view."""
 
-from dashboard.state import declare, name, number, one_of, switch, whole
+from dashboard.components.painter import read_edits
+from dashboard.state import Choice, declare, name, number, one_of, switch, whole
 
 declare(
     "segment",
     threshold=number(0.5, 0.01, 0.99),
     tta=switch(False),
-    show=one_of("Fill", "Contour", "Mistakes"),
+    show=one_of("Fill", "Contour", "Mistakes", "Probability", "Uncertainty"),
     opacity=whole(35, 0, 100),
+    wipe=whole(0, 0, 100),
     overlay=switch(True),
 )
 declare(
@@ -17,6 +19,7 @@ declare(
     px=whole(500, 0, 999),
     cam=name(),
     baseline=one_of("skin", "blur", "black"),
+    method=one_of("grad_cam", "integrated_gradients", "occlusion", "all"),
 )
 # Errors and Compare look at the same sets.
 _SETS = {"set": name(), "images": one_of("24", "100", "400", "all")}
@@ -28,6 +31,8 @@ declare(
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
     case=name(),
+    by=one_of("tone", "size", "border"),
+    group=name("All groups"),
 )
 declare(
     "compare",
@@ -63,6 +68,28 @@ declare(
     reduction=one_of("norm", "contribution", "sum"),
     py=whole(500, 0, 999),  # the place that Why asks about too
     px=whole(500, 0, 999),
+)
+declare(
+    "touch",
+    experiment=one_of("image", "gate", "patch"),
+    edits=Choice("", read_edits),
+    gate=one_of("module", "channel", "row", "column"),
+    module=name(),
+    to=one_of("mean", "image"),
+    block=name(),
+    channel=whole(-1, 0, 9999),
+    skip=name(),
+    line=whole(0, 0, 999),
+    value=number(0.0, 0.0, 1.0),
+    versus=name(),
+    draw=whole(1, 1, 999),
+)
+declare("network", tile=name(), tour=whole(0, 0, 5))
+declare(
+    "overview",
+    order=one_of("run", "reaction", "correlation", "effect"),
+    kind=one_of("All", "SE", "CRA"),
+    search=name(),
 )
 declare("runs", run=name(), beside=name())
 declare("about", part=name(), side=whole(256, 64, 512))

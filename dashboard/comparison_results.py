@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard import frame
 from dashboard.text import plain
 
 RESULTS = "SKINLESION_RESULTS_DIR"
@@ -15,7 +16,7 @@ _SHIPPED = Path(__file__).parents[1] / "benchmarks" / "results" / "reproduce" / 
 
 def show_measured() -> None:
     """Draw it, or say that there is nothing yet."""
-    st.subheader("What was measured", anchor=False)
+    frame.section("What was measured")
     try:
         summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
         claims = [_claim(claim) for claim in summary["claims"]] if summary else []

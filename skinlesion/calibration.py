@@ -1,8 +1,9 @@
-"""Calibrating trained weights: a temperature for their confidence, and a score for out-of-distribution images.
+"""Calibrating trained weights: a temperature for their confidence, a score for out-of-distribution images, and whether
+masks are better cleaned up.
 
-Both come from the training and validation parts alone. The temperature makes the mean confidence of the validation
+All come from the training and validation parts alone. The temperature makes the mean confidence of the validation
 images equal their mean Dice score, which is what the confidence is meant to estimate. The weights do not change, nor do
-masks at the threshold 1/2.
+probabilities cross 1/2.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from skinlesion.cleanup import clean_mask
 from skinlesion.data.outliers import outlier, plain_skin
 from skinlesion.data.sample import Sample
 from skinlesion.data.sample import read_pair as read_sample
@@ -35,24 +37,28 @@ _CROP_SIDE = 224  # pixels
 T = TypeVar("T")
 
 
-class Temperature(NamedTuple):
-    """A fitted temperature and its effect on the validation part.
+class Fit(NamedTuple):
+    """What the validation part says.
 
     Attributes:
-        value: positive.
+        temperature: positive.
+        clean: whether cleaned masks have the higher pooled IoU.
+        iou: pooled IoU of masks as they are and of cleaned masks.
         dice: mean Dice score of the images.
         before: their mean confidence without it.
         after: their mean confidence with it.
     """
 
-    value: float
+    temperature: float
+    clean: bool
+    iou: tuple[float, float]
     dice: float
     before: float
     after: float
 
 
-def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperature:
-    """The temperature at which the mean confidence equals the mean Dice score.
+def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
+    """Find out whether cleaned masks are better, and at which temperature mean confidence equals mean Dice score.
 
     Args:
         segmenter: the weights to calibrate; a temperature that they already have is ignored.
@@ -63,18 +69,22 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
     """
     size = (TRUTH_SIZE, TRUTH_SIZE)
     maps: list[torch.Tensor] = []
-    dice: list[float] = []
+    truths: list[np.ndarray] = []
     for part in _batches(iter(samples)):
         images, masks = zip(*(read_pair(sample, size) for sample in part), strict=True)
-        probability = resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0]
-        counts = confusion_counts(probability >= 0.5, torch.from_numpy(np.stack(masks)))
-        dice.extend(ratios(counts.numpy())["dsc"])
-        maps.append(probability)
-    probability, target = torch.cat(maps), float(np.mean(dice))
+        maps.append(resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0])
+        truths.extend(masks)
+    probability, truth = torch.cat(maps), torch.from_numpy(np.stack(truths))
+    plain = (probability >= 0.5).numpy()
+    cleaned = np.stack([clean_mask(mask) for mask in plain])
+    counts = [confusion_counts(torch.from_numpy(each), truth).numpy() for each in (plain, cleaned)]
+    iou = tuple(float(ratios(each.sum(0))["iou"]) for each in counts)
+    clean = iou[1] > iou[0]
+    masks, target = (cleaned if clean else plain), float(ratios(counts[clean])["dsc"].mean())
 
     def confidence(temperature: float) -> float:
         scaled = calibrated(probability, temperature).numpy()
-        return float(np.mean([soft_dice_confidence(each, each >= 0.5) for each in scaled]))
+        return float(np.mean([soft_dice_confidence(*each) for each in zip(scaled, masks, strict=True)]))
 
     low, high = (confidence(temperature) for temperature in _TEMPERATURES)
     if not high < target < low:
@@ -83,7 +93,7 @@ def fit_temperature(segmenter: Segmenter, samples: Sequence[Sample]) -> Temperat
             f"{high:.3f} to {low:.3f}. These weights miss too much; train them longer."
         )
     value = float(brentq(lambda t: confidence(t) - target, *_TEMPERATURES, xtol=1e-3))
-    return Temperature(value, target, confidence(1.0), confidence(value))
+    return Fit(value, clean, (iou[0], iou[1]), target, confidence(1.0), confidence(value))
 
 
 def find_domain(
@@ -126,16 +136,18 @@ def find_domain(
 def calibrate(
     segmenter: Segmenter, train: Sequence[Sample], validation: Sequence[Sample], **options: Any
 ) -> dict[str, Any]:
-    """The segmenter's card, completed with "temperature", "domain" and how they were found, "calibration".
+    """The segmenter's card, completed with "temperature", "clean", "domain" and how they were found, "calibration".
 
-    Options are those of `find_domain`. Raises the errors of `find_domain` and `fit_temperature`.
+    Options are those of `find_domain`. Raises the errors of `find_domain` and `fit`.
     """
-    temperature = fit_temperature(segmenter, validation)
+    found = fit(segmenter, validation)
     domain = find_domain(segmenter, train, validation, **options)
-    measured = {"val_dice": temperature.dice, "confidence": temperature.before, "calibrated": temperature.after}
+    measured = {"val_dice": found.dice, "confidence": found.before, "calibrated": found.after}
+    measured |= {"val_iou": found.iou[0], "val_iou_cleaned": found.iou[1]}
     return {
         **segmenter.card,
-        "temperature": temperature.value,
+        "temperature": found.temperature,
+        "clean": found.clean,
         "domain": domain.to_card(),
         "calibration": {**measured, "images": len(validation)},
     }

@@ -61,6 +61,8 @@ def check_card(card: dict[str, Any], path: Path) -> None:
     threshold = card.get("threshold", 0.5)
     if not isinstance(threshold, float) or not 0 < threshold < 1:
         raise SkinlesionError(f"The card of {path} has the threshold {threshold!r}; it must be between 0 and 1.")
+    if not isinstance(card.get("clean", False), bool):
+        raise SkinlesionError(f"The card of {path} has clean {printable(str(card['clean'])[:100])}; it must be a bool.")
     temperature = card.get("temperature", 1.0)
     if not isinstance(temperature, float) or not 0.01 <= temperature <= 100:
         raise SkinlesionError(f"The card of {path} has the temperature {temperature!r}; it must be from 0.01 to 100.")

@@ -12,7 +12,7 @@ from skinlesion.data.samples import BundledSample, bundled_samples
 from skinlesion.files import make_folder
 from skinlesion.metrics import confusion_counts, ratios
 from skinlesion.report import ReportRow, write_report
-from skinlesion.segmenter import Augmentation, Segmenter
+from skinlesion.segmenter import Augmentation, Segmenter, tta_name
 
 PAGE = "skinlesion-demo.html"
 NEXT = (
@@ -43,6 +43,7 @@ def run_demo(
     out: str | Path,
     *,
     tta: Augmentation = False,
+    clean: bool | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Demonstration:
     """Segment the bundled images, compare them with their truth at 256 x 256, and write the page.
@@ -50,7 +51,7 @@ def run_demo(
     Args:
         segmenter: what to show.
         out: folder for skinlesion-demo.html, which is replaced if it is there.
-        tta: as `Segmenter.segment`.
+        tta, clean: as `Segmenter.segment`.
         progress: called with (images done, images in all) after each.
 
     Raises:
@@ -60,7 +61,7 @@ def run_demo(
     samples = bundled_samples()
     rows, counts = [], []
     for sample in samples:
-        found = segmenter.segment(sample.image_path, tta=tta)
+        found = segmenter.segment(sample.image_path, tta=tta, clean=clean)
         truth = read_mask(sample.mask_path)
         counts.append(confusion_counts(torch.tensor(found.mask[None]), torch.tensor(truth[None]))[0].numpy())
         rows.append(ReportRow(sample.title, found, truth, _scores(counts[-1])))
@@ -79,7 +80,7 @@ def run_demo(
             "network": segmenter.card["model"]["name"],
             "image size": f"{height} x {width}",
             "threshold": segmenter.threshold,
-            "test-time augmentation": "yes" if tta else "no",
+            "test-time augmentation": tta_name(tta),
             "scan engine": segmenter.engine,
             "IoU, DSC": "of the lesion, at the image's own size",
             "confidence": "soft Dice confidence: about the DSC to expect without knowing the truth",

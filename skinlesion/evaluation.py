@@ -18,7 +18,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, bootstrap_intervals, ratios, summarize
 from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
-from skinlesion.segmenter import Augmentation, Segmenter, check_threshold
+from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import table_writer
 from skinlesion.training.environment import describe_environment
 
@@ -62,6 +62,7 @@ def evaluate(
     truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
     tta: Augmentation = False,
+    clean: bool | None = None,
     by: Sequence[str] = (),
     diagnoses: Mapping[str, str] | None = None,
     protocol: dict[str, Any] | None = None,
@@ -79,6 +80,7 @@ def evaluate(
         truth_size: side in pixels at which prediction and truth are compared.
         threshold: least probability that counts as lesion; by default the segmenter's.
         tta: test-time augmentation, as `Segmenter.segment`.
+        clean: as `Segmenter.segment`.
         by: report groups of images too, by any of `skinlesion.data.groups.GROUPS`: tone of the background, size of the
             lesion, whether it touches the border, diagnosis.
         diagnoses: the diagnosis of each id, for ``by="diagnosis"``; others are "unknown".
@@ -105,8 +107,9 @@ def evaluate(
             part = samples[start : start + BATCH]
             images, masks = zip(*readers.map(lambda sample: read_pair(sample, size), part), strict=True)
             probability = segmenter.at_size(segmenter.predict(images, tta=tta).mean.cpu(), size)
-            truth = torch.from_numpy(np.stack(masks)).unsqueeze(1)  # (B, 1, truth_size, truth_size)
-            scores.update(probability, truth, [sample.id for sample in part])
+            found = [segmenter.mask(each[0].numpy(), threshold, clean=clean) for each in probability]
+            predicted, truth = (torch.from_numpy(np.stack(each))[:, None] for each in (found, masks))  # (B, 1, S, S)
+            scores.update(predicted, truth, [sample.id for sample in part])
             for sample, image, mask in zip(part, images, masks, strict=True):
                 group.add(sample.id, image, mask)
             if progress is not None:
@@ -122,7 +125,8 @@ def evaluate(
         "truth_size": truth_size,
         "boundary_tolerance": truth_size * BOUNDARY_TOLERANCE,
         "threshold": threshold,
-        "tta": tta,
+        "tta": tta_name(tta),
+        "clean": segmenter.clean if clean is None else clean,
         "environment": describe_environment(segmenter.engine or "none", segmenter.device),
     }
     return Evaluation(report, table, groups)

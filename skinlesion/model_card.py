@@ -8,7 +8,7 @@ from typing import Any
 
 from skinlesion.checkpoint import find_weights, load_checkpoint, read_card, save_checkpoint, tensors_hash
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import write_text
+from skinlesion.files import replacing, write_text
 from skinlesion.segmenter import check_threshold
 
 _SCORES = {
@@ -63,9 +63,10 @@ def export(
     card["evaluations"] = reports or card.get("evaluations", [])
     if threshold is not None:
         card["threshold"] = check_threshold(threshold)
-    save_checkpoint(out, model, card, half=half or was_half)
     path = out.with_suffix(".md")
-    write_text(path, model_card(read_card(out), name=out.stem, digest=tensors_hash(out)))
+    with replacing(path) as page, replacing(out) as file:  # both or neither
+        save_checkpoint(file, model, card, half=half or was_half)
+        write_text(page, model_card(read_card(file), name=out.stem, digest=tensors_hash(file)))
     return out, path
 
 
@@ -131,14 +132,26 @@ def _results(report: dict[str, Any]) -> str:
     level = f"{100 * intervals['level']:.0f} %"
     size = protocol.get("truth_size")
     where = f"{protocol.get('dataset', 'unknown data')}, split {protocol.get('split')}, part {protocol.get('part')}"
-    threshold, flips = _span(protocol.get("threshold", "unknown")), "with" if protocol.get("tta") else "without"
+    threshold, tta = _span(protocol.get("threshold", "unknown")), protocol.get("tta")
+    views = "without" if tta in (None, False, "none") else f"with {_span('flips' if tta is True else tta)} as"
+    cleaned = ", masks cleaned up" if protocol.get("clean") else ""
     head = (
-        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, threshold {threshold}, {flips} test-time "
-        f"augmentation; {level} bootstrap intervals over images."
+        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, threshold {threshold}, {views} test-time "
+        f"augmentation{cleaned}; {level} bootstrap intervals over images."
     )
     table = _table(("score", "pooled over all pixels", "mean over images"), rows)
     command = protocol.get("environment", {}).get("command", "unknown")
-    return f"{head}\n\n{table}\n\n{_code_block(command)}"
+    groups = "".join(_groups(by, found) for by, found in report.get("groups", {}).items())
+    return f"{head}\n\n{table}\n\n{groups}{_code_block(command)}"
+
+
+def _groups(by: str, groups: dict[str, Any]) -> str:
+    columns = {"pooled_iou": "IoU, pooled", "mean_iou": "IoU, mean", "sensitivity": "sensitivity, pooled"}
+    rows = [
+        (name, found["n"], *(_score(found[key]["value"], found[key]["interval"]) for key in columns))
+        for name, found in groups.items()
+    ]
+    return _table((by, "images", *columns.values()), rows) + "\n\n"
 
 
 def _selection(card: dict[str, Any]) -> str:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from skinlesion.errors import SkinlesionError
-from skinlesion.files import make_folder, replacing
-from skinlesion.overlay import encode, overlay
+from skinlesion.errors import MachineError, SkinlesionError
+from skinlesion.files import replacing
+from skinlesion.overlay import at_most, encode, overlay
 from skinlesion.prediction_inputs import (
     collect_inputs,
     expand_inputs,
@@ -22,7 +22,8 @@ from skinlesion.prediction_inputs import (
     unique_names,
 )
 from skinlesion.prediction_table import FILE, PredictionTable
-from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold
+from skinlesion.reserved import reserved
+from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import cell, printable
 
 __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_inputs", "predict_files"]
@@ -30,11 +31,12 @@ __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_input
 TABLE = FILE
 _COLUMNS = (
     *("image", "mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction"),
-    *("confidence", "threshold", "tta", "weights"),
+    *("confidence", "warnings", "threshold", "tta", "clean", "weights"),
 )
 Row = dict[str, str]  # of the table, by column
 MAX_JOBS = 256
-_SETTINGS = ("threshold", "tta", "weights")  # what all rows of a table share
+OVERLAY_PIXELS = 32_000_000  # an overlay is for looking at: of a larger image it is reduced
+_SETTINGS = ("threshold", "tta", "clean", "weights")  # what all rows of a table share
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Prediction:
         image: the file that was read.
         mask: the file written: 8-bit PNG, 255 on the lesion, at the image's own size. If the EXIF data say that the
             photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
-        overlay: the file written: the image with the mask drawn on it, PNG.
-        size: (height, width) of both.
-        area, area_fraction, confidence, threshold: as in `Segmentation`.
+        overlay: the file written: the image with the mask drawn on it, PNG, at most `OVERLAY_PIXELS` large.
+        size: (height, width) of the mask.
+        area, area_fraction, confidence, threshold, warnings: as in `Segmentation`.
     """
 
     image: Path
@@ -58,6 +60,7 @@ class Prediction:
     area_fraction: float
     confidence: float
     threshold: float
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def predict_files(
     *,
     threshold: float | None = None,
     tta: Augmentation = False,
+    clean: bool | None = None,
     overwrite: bool = False,
     resume: bool = False,
     jobs: int = 1,
@@ -108,6 +112,7 @@ def predict_files(
         out: folder for NAME_mask.png, NAME_overlay.png and predictions.csv; made if missing.
         threshold: as `Segmenter.segment`.
         tta: as `Segmenter.segment`.
+        clean: as `Segmenter.segment`.
         overwrite: replace existing outputs.
         resume: skip the images that are already in the table in `out`, and segment the others.
         jobs: images processed at once; the processor's cores are divided between them.
@@ -117,45 +122,48 @@ def predict_files(
     Raises:
         SkinlesionError: there is no input, an output exists already (nothing is written then), the folder cannot be
             written to, or the batch to resume was made with other settings.
+        MachineError: the disk is full; as after Ctrl-C, `resume` does the rest.
         KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
     """
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
     if not 1 <= jobs <= MAX_JOBS:
         raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
     images = collect_inputs(inputs).images
-    out = Path(out)
-    table = PredictionTable(out / TABLE, _COLUMNS)
-    rows = table.read() if resume else []
-    settings = {"threshold": str(threshold), "tta": _tta_name(tta), "weights": str(cell(segmenter.name))}
-    kept, tasks = _plan(images, rows, out, settings)
-    earlier = len(images) - len(tasks)
-    refuse_inputs(out, [task.name for task in tasks], images)
-    if not overwrite and not rows:
-        refuse_existing(out, [task.name for task in tasks])
-    done: list[Prediction] = []
-    failed: list[tuple[Path, str]] = []
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    make_folder(out)
+    clean = segmenter.clean if clean is None else clean
+    settings = {
+        "threshold": str(threshold),
+        "tta": tta_name(tta),
+        "clean": "on" if clean else "off",
+        "weights": str(cell(segmenter.name)),
+    }
+    with reserved(out) as folder:
+        table = PredictionTable(folder / TABLE, _COLUMNS)
+        rows = table.read() if resume else []
+        kept, tasks = _plan(images, rows, folder, settings)
+        refuse_inputs(folder, [task.name for task in tasks], images)
+        if not overwrite and not (resume and table.path.exists()):  # it may have been killed before its first row
+            refuse_existing(folder, [task.name for task in tasks])
 
-    def work(task: _Task) -> Prediction | str:
-        return _segment(segmenter, task, out, threshold, tta)
+        def work(task: _Task) -> Prediction | str:
+            return _segment(segmenter, task, folder, threshold=threshold, tta=tta, clean=clean)
 
-    try:
-        with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
-            for image, found in results:
-                if isinstance(found, str):
-                    failed.append((image, found))
-                    if failure is not None:
-                        failure(image, found)
-                else:
-                    done.append(found)
-                if progress is not None:
-                    progress(earlier + len(done) + len(failed), len(images))
-    finally:
-        if not done and not kept:  # no results: leave nothing behind
-            table.path.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
+        done: list[Prediction] = []
+        failed: list[tuple[Path, str]] = []
+        earlier = len(images) - len(tasks)
+        try:
+            with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
+                for image, found in results:
+                    if isinstance(found, str):
+                        failed.append((image, found))
+                        if failure is not None:
+                            failure(image, found)
+                    else:
+                        done.append(found)
+                    if progress is not None:
+                        progress(earlier + len(done) + len(failed), len(images))
+        finally:
+            if not done and not kept:  # no results: leave nothing behind
+                table.path.unlink(missing_ok=True)
     return Predictions(tuple(done), tuple(failed), table.path if done or kept else None, earlier)
 
 
@@ -212,7 +220,9 @@ def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Ta
             for _, future in waiting:
                 future.cancel()
             for _, future in waiting:
-                if not future.cancelled() and isinstance(found := future.result(), Prediction):
+                if future.cancelled() or future.exception() is not None:
+                    continue
+                if isinstance(found := future.result(), Prediction):
                     _remove(found)
 
 
@@ -227,10 +237,12 @@ def _share_cores(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _segment(segmenter: Segmenter, task: _Task, out: Path, threshold: float, tta: Augmentation) -> Prediction | str:
+def _segment(segmenter: Segmenter, task: _Task, out: Path, **options: Any) -> Prediction | str:
     """Segment one image and write its outputs; why it failed, if it did."""
     try:
-        return _write(task, out, segmenter.segment(task.image, threshold=threshold, tta=tta))
+        return _write(task, out, segmenter.segment(task.image, **options))
+    except MachineError:  # the other images would fail, too
+        raise
     except SkinlesionError as error:
         return str(error)
     except MemoryError:
@@ -243,12 +255,24 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
     mask, drawn = output_paths(out, task.name)
     height, width = found.mask.shape
     prediction = Prediction(
-        task.image, mask, drawn, (height, width), found.area, found.area_fraction, found.confidence, found.threshold
+        task.image,
+        mask,
+        drawn,
+        (height, width),
+        found.area,
+        found.area_fraction,
+        found.confidence,
+        found.threshold,
+        found.warnings,
     )
+    image, found_mask = found.image, found.mask
+    del found  # its maps of a large image take half of the memory
     try:
-        for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
-            with replacing(path) as temporary:
-                temporary.write_bytes(encode(array, "PNG"))
+        with replacing(mask) as temporary:
+            temporary.write_bytes(encode(found_mask, "PNG"))
+        shown = overlay(at_most(image, OVERLAY_PIXELS), at_most(found_mask, OVERLAY_PIXELS))
+        with replacing(drawn) as temporary:
+            temporary.write_bytes(encode(shown, "PNG"))
     except BaseException:
         _remove(prediction)
         raise
@@ -259,9 +283,13 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
     """Write the image's row; if that fails, remove its outputs."""
     height, width = found.size
     values: list[Any] = [found.image, found.mask.name, found.overlay.name, width, height, found.area]
-    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", *(settings[name] for name in _SETTINGS)]
+    values += [f"{found.area_fraction:.6f}", f"{found.confidence:.4f}", " ".join(found.warnings)]
+    values += [settings[name] for name in _SETTINGS]
     try:
         table.append(values)
+    except MachineError:
+        _remove(found)
+        raise
     except SkinlesionError as error:
         _remove(found)
         return f"{printable(found.image)}: {error}"
@@ -271,7 +299,3 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
 def _remove(found: Prediction) -> None:
     for path in (found.mask, found.overlay):
         path.unlink(missing_ok=True)
-
-
-def _tta_name(tta: Augmentation) -> str:
-    return {False: "none", True: "flips"}.get(tta, str(tta)) if isinstance(tta, bool) else str(tta)

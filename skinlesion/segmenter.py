@@ -18,15 +18,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
+from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
+from skinlesion.extend import check_logits
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
 from skinlesion.scan import choose_engine
 
-ImageLike = str | Path | bytes | np.ndarray | Image.Image
-Augmentation = bool | Literal["flips", "dihedral"]
+ImageLike = str | Path | bytes | bytearray | memoryview | np.ndarray | Image.Image
+_PART = 1 << 22  # pixels that are calibrated at once: in double precision they take much memory
+Augmentation = bool | Literal["none", "flips", "dihedral"]
+CLEAN = {"auto": None, "on": True, "off": False}  # the spelling of `clean` on the command line
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class Segmentation:
     Attributes:
         image: the image as it was read, upright, uint8 (H, W, 3).
         probability: of lesion, float32 (H, W), in [0, 1].
-        mask: bool (H, W), where `probability` is at least `threshold`.
+        mask: bool (H, W), where `probability` is at least `threshold`; after `clean_mask`, if that was asked for.
         threshold: in (0, 1).
         spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
             None without it.
@@ -98,8 +102,8 @@ class Segmenter:
 
     Args:
         model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
-        card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "temperature" and "domain"
-            are used.
+        card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "clean", "temperature"
+            and "domain" are used.
         device: where to run.
         engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
 
@@ -107,6 +111,7 @@ class Segmenter:
         model, card, device: as given.
         size: (height, width) that images are resized to for the model.
         threshold: the default one, in (0, 1).
+        clean: whether masks are cleaned up by default, see `skinlesion.cleanup.clean_mask`.
         temperature: that probabilities are calibrated with; 1 if the card has none.
         domain: what training images look like to the model; None if the card does not say.
         engine: the engine that runs; None for a model without selective scan.
@@ -131,6 +136,7 @@ class Segmenter:
         self.card = card
         self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
         self.threshold: float = card.get("threshold", 0.5)
+        self.clean: bool = card.get("clean", False)
         self.temperature: float = card.get("temperature", 1.0)
         self.domain = Domain.from_card(card["domain"]) if card.get("domain") is not None else None
         self.path: Path | None = None
@@ -161,7 +167,14 @@ class Segmenter:
         segmenter.path = path
         return segmenter
 
-    def segment(self, image: ImageLike, *, threshold: float | None = None, tta: Augmentation = False) -> Segmentation:
+    def segment(
+        self,
+        image: ImageLike,
+        *,
+        threshold: float | None = None,
+        tta: Augmentation = False,
+        clean: bool | None = None,
+    ) -> Segmentation:
         """Find the lesion in one image of any size.
 
         Args:
@@ -169,14 +182,20 @@ class Segmenter:
             threshold: least probability that counts as lesion, in (0, 1); by default the checkpoint's.
             tta: test-time augmentation: True or "flips" averages the four flips, "dihedral" the eight
                 flips and quarter turns.
+            clean: keep only the largest region of the mask and fill its holes; by default as the checkpoint says.
 
         Raises:
             SkinlesionError: the image cannot be read, or an option is out of range.
         """
-        return self.segment_batch([image], threshold=threshold, tta=tta)[0]
+        return self.segment_batch([image], threshold=threshold, tta=tta, clean=clean)[0]
 
     def segment_batch(
-        self, images: Sequence[ImageLike], *, threshold: float | None = None, tta: Augmentation = False
+        self,
+        images: Sequence[ImageLike],
+        *,
+        threshold: float | None = None,
+        tta: Augmentation = False,
+        clean: bool | None = None,
     ) -> list[Segmentation]:
         """Segment several images in one pass of the model; arguments as `segment`, sizes may differ.
 
@@ -196,9 +215,15 @@ class Segmenter:
             if spread is not None:
                 deviation = resize_probability(spread[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
             score = None if ood_score is None else float(ood_score[i])
-            found.append((array, probability, probability >= threshold, threshold, deviation, score))
+            mask = self.mask(probability, threshold, clean=clean)
+            found.append((array, probability, mask, threshold, deviation, score))
         seconds = (time.perf_counter() - start) / len(arrays)
         return [Segmentation(*maps, seconds) for maps in found]
+
+    def mask(self, probability: np.ndarray, threshold: float, *, clean: bool | None = None) -> np.ndarray:
+        """The mask of a probability map, bool (H, W); `threshold` and `clean` as in `segment`."""
+        mask: np.ndarray = probability >= threshold
+        return clean_mask(mask) if (self.clean if clean is None else clean) else mask
 
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images as the model takes them, for whoever looks inside it (`skinlesion.explain`).
@@ -232,7 +257,7 @@ class Segmenter:
                 with observe(self.model, *self.domain.points) as seen:
                     logits = self.model(do(batch))
                 ood_score = self.domain.score(domain_features(seen, self.domain.points))
-            views.append(undo(logits.float().sigmoid()))
+            views.append(undo(check_logits(logits, batch).float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
@@ -249,7 +274,8 @@ class Segmenter:
             probability: (B, 1, height, width), of `predict`.
             size: the new (height, width).
         """
-        return calibrated(resize_probability(probability, size), self.temperature)
+        resized = resize_probability(probability, size)
+        return calibrated(resized, self.temperature, out=None if resized is probability else resized)
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
@@ -268,25 +294,31 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(probability.shape[-2:]) == tuple(size):
         return probability
     resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized.clamp(0, 1)  # rounding may leave the range by one unit in the last place
+    return resized.clamp_(0, 1)  # rounding may leave the range by one unit in the last place
 
 
-def calibrated(probability: Tensor, temperature: float) -> Tensor:
+def calibrated(probability: Tensor, temperature: float, *, out: Tensor | None = None) -> Tensor:
     """Temperature scaling (https://arxiv.org/abs/1706.04599): the logit divided by the temperature.
 
     Args:
         probability: any shape, in [0, 1].
         temperature: positive; above 1 makes probabilities less certain.
+        out: where to write the result; may be `probability` itself.
 
     Returns:
         The same shape, in [0, 1]; no value crosses 1/2.
     """
     if temperature == 1:
         return probability
-    scaled = torch.sigmoid(torch.logit(probability.double()) / temperature).to(probability.dtype)
     # rounding must not lift a value just below 1/2 onto it
     below = torch.nextafter(torch.tensor(0.5, dtype=probability.dtype), torch.tensor(0.0, dtype=probability.dtype))
-    return torch.where(probability < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
+    flat = probability.reshape(-1)
+    found = torch.empty_like(flat) if out is None else out.view(-1)
+    for start in range(0, len(flat), _PART):
+        part = flat[start : start + _PART]
+        scaled = torch.sigmoid(torch.logit(part.double()) / temperature).to(part.dtype)
+        found[start : start + _PART] = torch.where(part < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
+    return found.view(probability.shape)
 
 
 def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
@@ -309,8 +341,12 @@ def as_array(image: ImageLike) -> np.ndarray:
     """Any way of giving an image -> uint8 (H, W, 3) RGB, upright."""
     if isinstance(image, Image.Image):
         return rgb_array(image)
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
+    if isinstance(image, str | Path | bytes):
         return read_image(image)
+    if not isinstance(image, np.ndarray):
+        raise SkinlesionError(f"Give a path, a file's bytes, a Pillow image or an array, not {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise SkinlesionError(
             f"An array must be a uint8 RGB image (H, W, 3); got {image.dtype} {image.shape}. "
@@ -326,12 +362,18 @@ def check_threshold(threshold: float) -> float:
     return threshold
 
 
+def tta_name(tta: Augmentation) -> str:
+    """The test-time augmentation as it is written in tables: none, flips or dihedral."""
+    return ("flips" if tta else "none") if isinstance(tta, bool) else tta
+
+
 def _views(tta: Augmentation) -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
     """Pairs of a symmetry of the square and its inverse, on (..., H, W)."""
-    if tta not in (False, True, "flips", "dihedral"):
-        raise SkinlesionError(f"Unknown test-time augmentation {tta!r}; choose False, True, 'flips' or 'dihedral'.")
-    for turned in (False, True) if tta == "dihedral" else (False,):
-        for axes in ((), (-1,), (-2,), (-2, -1)) if tta else ((),):
+    if tta not in (False, True, "none", "flips", "dihedral"):
+        raise SkinlesionError(f"Unknown test-time augmentation {tta!r}; choose 'none', 'flips' or 'dihedral'.")
+    name = tta_name(tta)
+    for turned in (False, True) if name == "dihedral" else (False,):
+        for axes in ((),) if name == "none" else ((), (-1,), (-2,), (-2, -1)):
 
             def do(x: Tensor, axes: tuple[int, ...] = axes, turned: bool = turned) -> Tensor:
                 return (x.mT if turned else x).flip(axes)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from skinlesion import Segmenter, SkinlesionError, create_model
-from skinlesion.calibration import fit_temperature
+from skinlesion.calibration import fit
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint, tensors_hash
 from skinlesion.cli import main
 from skinlesion.data.layouts import Sample, find_samples
@@ -45,13 +46,13 @@ def calibrated_file(tmp_path_factory: pytest.TempPathFactory, lesions: Path) -> 
     return folder / "before.safetensors", folder / "after.safetensors"
 
 
-def test_calibration_changes_no_weight_and_no_mask(calibrated_file: tuple[Path, Path], lesions: Path) -> None:
+def test_calibration_moves_no_weight_and_no_boundary(calibrated_file: tuple[Path, Path], lesions: Path) -> None:
     before, after = (Segmenter.from_pretrained(path) for path in calibrated_file)
     assert tensors_hash(calibrated_file[0]) == tensors_hash(calibrated_file[1])
     assert after.temperature != 1
     found = 0
     for sample in find_samples(lesions, "folder")[:10]:
-        first, second = before.segment(sample.image), after.segment(sample.image)
+        first, second = (each.segment(sample.image, clean=False) for each in (before, after))
         found += first.mask.any()
         np.testing.assert_array_equal(first.mask, second.mask)
         assert not np.allclose(first.probability, second.probability)
@@ -109,13 +110,29 @@ def disks(tmp_path: Path) -> list[Sample]:
 
 
 def test_the_temperature_makes_confidence_equal_dice(disks: list[Sample]) -> None:
-    temperature = fit_temperature(Segmenter(Darkness(), CARD), disks)
-    assert temperature.before > temperature.dice + 0.02  # it was too sure
-    assert temperature.value > 1
-    assert temperature.after == pytest.approx(temperature.dice, abs=1e-3)
-    again = Segmenter(Darkness(), {**CARD, "temperature": temperature.value})
+    found = fit(Segmenter(Darkness(), CARD), disks)
+    assert found.before > found.dice + 0.02  # it was too sure
+    assert found.temperature > 1
+    assert found.after == pytest.approx(found.dice, abs=1e-3)
+    again = Segmenter(Darkness(), {**CARD, "temperature": found.temperature})
     confidence = [again.segment(sample.image).confidence for sample in disks]
-    assert np.mean(confidence) == pytest.approx(temperature.dice, abs=0.02)  # at other sizes than it was fitted at
+    assert np.mean(confidence) == pytest.approx(found.dice, abs=0.02)  # at other sizes than it was fitted at
+
+
+def test_masks_are_cleaned_by_default_where_the_validation_part_says_so(disks: list[Sample]) -> None:
+    plain = fit(Segmenter(Darkness(), CARD), disks)
+    assert plain.iou[0] == plain.iou[1]  # one region without holes each
+    assert not plain.clean
+    for number, sample in enumerate(disks):  # a second dark spot that is no lesion
+        image = np.asarray(Image.open(sample.image)).copy()
+        image[:5, : 5 + number] = 0
+        Image.fromarray(image).save(sample.image)
+    spotted = fit(Segmenter(Darkness(), CARD), disks)
+    assert spotted.iou[0] < spotted.iou[1]
+    assert spotted.clean
+    card = {**CARD, "clean": spotted.clean}
+    assert ndimage.label(Segmenter(Darkness(), card).segment(disks[0].image).mask)[1] == 1
+    assert ndimage.label(Segmenter(Darkness(), card).segment(disks[0].image, clean=False).mask)[1] == 2
 
 
 def test_temperature_scaling_is_its_formula_and_crosses_no_half() -> None:
@@ -134,7 +151,7 @@ def test_weights_that_find_nothing_cannot_be_calibrated(lesions: Path) -> None:
             return torch.full_like(image[:, :1], -9.0)
 
     with pytest.raises(SkinlesionError, match="temperature"):
-        fit_temperature(Segmenter(Nothing(), CARD), find_samples(lesions, "folder"))
+        fit(Segmenter(Nothing(), CARD), find_samples(lesions, "folder"))
 
 
 def test_the_discriminant_encloses_what_it_was_fitted_on() -> None:
@@ -209,4 +226,4 @@ def test_plain_skin_is_a_corner_without_lesion_or_shadow() -> None:
 def test_a_sample_without_mask_cannot_calibrate(lesions: Path) -> None:
     image = find_samples(lesions, "folder")[0].image
     with pytest.raises(SkinlesionError, match="mask"):
-        fit_temperature(Segmenter(Darkness(), CARD), [Sample("a", image, None)])
+        fit(Segmenter(Darkness(), CARD), [Sample("a", image, None)])

@@ -66,14 +66,15 @@ def test_prediction_and_truth_meet_at_the_size_that_was_asked_for(drawn: list[Sa
     assert result.report["protocol"]["boundary_tolerance"] == 1.0
 
 
-def test_it_measures_what_the_segmenter_finds(small_checkpoint: Path, lesions: Path) -> None:
+@pytest.mark.parametrize("clean", [False, True])
+def test_it_measures_what_the_segmenter_finds(small_checkpoint: Path, lesions: Path, clean: bool) -> None:
     """At the image's own size, `evaluate` and `segment` must be the same pixels."""
     samples = find_samples(lesions, "folder")
     segmenter = Segmenter.from_pretrained(small_checkpoint)
-    result = evaluate(segmenter, samples, truth_size=48, threshold=0.45, tta=True)
+    result = evaluate(segmenter, samples, truth_size=48, threshold=0.45, tta=True, clean=clean)
     for i, sample in enumerate(samples):
         assert sample.mask is not None
-        found = segmenter.segment(read_image(sample.image), threshold=0.45, tta=True)
+        found = segmenter.segment(read_image(sample.image), threshold=0.45, tta=True, clean=clean)
         assert found.probability.std() > 1e-3
         mask = found.mask
         truth = read_mask(sample.mask)
@@ -92,7 +93,7 @@ def test_the_protocol_says_what_decides_the_numbers(small_checkpoint: Path, lesi
     assert known.items() <= protocol.items()
     assert protocol["weights_sha256"] == tensors_hash(small_checkpoint)
     assert protocol["image_size"] == [32, 48]
-    assert (protocol["threshold"], protocol["tta"], protocol["engine"]) == (0.5, False, "cpu")
+    assert (protocol["threshold"], protocol["tta"], protocol["engine"]) == (0.5, "none", "cpu")
     assert protocol["environment"]["command"]
     assert str(small_checkpoint.parent) not in json.dumps(protocol), "a path of this machine says nothing elsewhere"
     assert done == [8, 10]

@@ -13,7 +13,15 @@ from skinlesion.model_card import export, model_card
 def measure(weights: Path, lesions: Path, path: Path, tta: bool = False) -> dict:
     known = {"dataset": "folder", "split": "random", "part": "test"}
     samples = find_samples(lesions, "folder")
-    result = evaluate(Segmenter.from_pretrained(weights), samples, truth_size=32, tta=tta, protocol=known)
+    result = evaluate(
+        Segmenter.from_pretrained(weights),
+        samples,
+        truth_size=32,
+        tta=tta,
+        clean=tta,
+        by=["tone", "size"],
+        protocol=known,
+    )
     result.save_json(path)
     return result.report
 
@@ -35,7 +43,10 @@ def test_results_and_their_intervals_are_in_the_header_and_on_the_card(
         assert f"{report['pooled']['dsc']:.4f} ({low:.4f} to {high:.4f})" in text
         assert f"{report['per_image']['boundary_f1']['mean']:.4f}" in text
     assert "without test-time augmentation" in text
-    assert ", with test-time augmentation" in text
+    assert ", with flips as test-time augmentation, masks cleaned up; 95 %" in text
+    for found in report["groups"]["size"].values():
+        low, high = found["mean_iou"]["interval"]
+        assert f"{found['mean_iou']['value']:.4f} ({low:.4f} to {high:.4f})" in text
     assert before in text
     export(weights, tmp_path / "again.safetensors")
     assert read_card(tmp_path / "again.safetensors")["evaluations"] == reports, "a copy keeps its results"

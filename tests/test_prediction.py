@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from scipy import ndimage
 
 from skinlesion import Segmenter, SkinlesionError
 from skinlesion.prediction import expand_inputs, predict_files
@@ -58,7 +60,28 @@ def test_each_image_gets_a_mask_an_overlay_and_a_row(segmenter: Segmenter, folde
     assert float(table[0]["lesion_fraction"]) == pytest.approx(expected.area_fraction, abs=1e-6)
     assert float(table[0]["confidence"]) == pytest.approx(expected.confidence, abs=1e-4)
     assert table[0]["threshold"] == "0.45"
+    assert (table[0]["tta"], table[0]["clean"]) == ("none", "off")
+    assert table[0]["warnings"] == " ".join(expected.warnings)
     assert table[0]["weights"] == segmenter.name
+
+
+class TwoSpots(torch.nn.Module):
+    """A model that finds two regions in every image, the second one larger."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits = torch.full_like(image[:, :1], -5.0)
+        logits[..., :3, :3] = logits[..., 8:16, 8:16] = 5.0
+        return logits
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_masks_are_cleaned_on_request_or_by_default(folder: Path, tmp_path: Path, default: bool) -> None:
+    segmenter = Segmenter(TwoSpots(), {"preprocessing": {"size": [24, 24], "normalize": "minmax"}, "clean": default})
+    for clean, regions in ((None, 1 if default else 2), (True, 1), (False, 2)):
+        out = tmp_path / str(clean)
+        predict_files(segmenter, [folder], out, clean=clean)
+        assert ndimage.label(opened(out / "one_mask.png"))[1] == regions
+        assert rows(out / "predictions.csv")[0]["clean"] == ("on" if regions == 1 else "off")
 
 
 def test_the_overlay_differs_from_the_photo_only_where_the_mask_is(
@@ -242,7 +265,7 @@ def test_odd_files_cost_themselves_only(segmenter: Segmenter, folder: Path, tmp_
     assert (len(again.done), again.earlier) == (0, len(names) + 2)
 
 
-def test_a_full_disk_costs_the_files_that_did_not_fit(segmenter: Segmenter, many: Path, tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_batch_after_the_last_whole_row(segmenter: Segmenter, many: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for a disk: the table reaches it, and so does no mask."""
     program = (
         "import resource, signal, sys\n"
@@ -251,18 +274,18 @@ def test_a_full_disk_costs_the_files_that_did_not_fit(segmenter: Segmenter, many
         "segmenter = Segmenter.from_pretrained(sys.argv[1])\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1200, 1200))\n"
-        "found = predict_files(segmenter, [sys.argv[2]], sys.argv[3])\n"
-        "print(len(found.done), len(found.failed), found.failed[0][1])\n"
+        "predict_files(segmenter, [sys.argv[2]], sys.argv[3])\n"
     )
     out = tmp_path / "out"
     words = [sys.executable, "-c", program, str(segmenter.path), str(many), str(out)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Cannot write" in done.stdout
+    assert done.returncode == 1
+    assert "MachineError: Cannot write" in done.stderr
     if out.exists():
         table = (out / "predictions.csv").read_bytes()
         assert table.endswith(b"\n")
-        assert len(table.splitlines()) - 1 == len(list(out.glob("*_mask.png"))) == int(done.stdout.split()[0])
+        assert len(table.splitlines()) - 1 == len(list(out.glob("*_mask.png")))
+        assert not list(out.glob("*.tmp"))
 
 
 def test_ctrl_c_says_how_to_go_on(small_checkpoint: Path, many: Path, tmp_path: Path) -> None:

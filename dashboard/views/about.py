@@ -126,7 +126,7 @@ def _take(key: str, names: Sequence[str]) -> None:
 def _stop(part: Part, parts: Sequence[Part]) -> None:
     stop = TOUR[part.kind]
     height, width, channels = part.shape
-    st.subheader(part.name if part.name == part.kind else f"{part.name}: {part.kind}", anchor=False)
+    frame.section(part.name if part.name == part.kind else f"{part.name}: {part.kind}")
     st.markdown(stop.text)
     total = sum(each.parameters for each in parts)
     blocks = f"{part.blocks} blocks, " if part.blocks else ""
@@ -139,7 +139,7 @@ def _stop(part: Part, parts: Sequence[Part]) -> None:
 
 
 def _card(weights: Weights) -> None:
-    st.subheader("Model card", anchor=False)
+    frame.section("Model card")
     st.markdown(
         ":material/medical_information: **Intended use:** teaching and research. It is **not a medical device**, it "
         "gives no diagnosis, and it must not decide about anyone's health.\n\n"

@@ -5,12 +5,15 @@ import streamlit as st
 
 from dashboard import explanations, frame, state
 from dashboard.image_choice import Picture
+from dashboard.images import enlarge, large
 from dashboard.picker import choose_picture
 from dashboard.predict import predict
 from dashboard.text import plain
 from dashboard.weights import Weights, load
 from skinlesion import explain
+from skinlesion.data.images import resize_mask
 from skinlesion.plots import interactive
+from skinlesion.plots.rasters import masked
 
 VIEW = "attention"
 PICK = {"mean": "Mean", "strongest": "Sharpest", "channel": "One channel"}
@@ -46,18 +49,48 @@ def _gates(weights: Weights, picture: Picture) -> None:
     what = _what(skip.name, channel)
     left, right = st.columns(2, gap="large")
     with left:
-        drawn = interactive.cra_gates(picture.image, *skip.profiles(channel), skip.product(channel), what=what)
+        limits = _limits(found, channel)
+        drawn = interactive.cra_gates(
+            picture.image, *skip.profiles(channel), skip.product(channel), what=what, limits=limits
+        )
         frame.figure(drawn, "gates", tall=True)
+        st.caption(_scale(limits, channel))
     with right:
         _before_after(skip, channel)
         _meaning(skip, channel)
     st.divider()
-    _change(weights, picture, skip.name, channel)
+    _change(weights, picture, skip.name, channel, limits)
     state.publish(VIEW)
 
 
 def _what(name: str, channel: int | None) -> str:
     return f"{name}, " + ("mean gates" if channel is None else f"gates of channel {channel}")
+
+
+Limits = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _limits(found: dict[str, explain.SkipGates], channel: int | None) -> Limits:
+    """One scale for all skips of an image and for what a change makes of them, in tenths."""
+    if channel is not None:
+        return (0.0, 1.0), (0.0, 1.0)
+    strips = np.concatenate([profile for skip in found.values() for profile in skip.profiles()])
+    products = np.concatenate([skip.product().ravel() for skip in found.values()])
+    return _tenths(strips), _tenths(products)
+
+
+def _tenths(values: np.ndarray) -> tuple[float, float]:
+    return float(np.floor(10 * values.min()) / 10), float(np.ceil(10 * values.max()) / 10)
+
+
+def _scale(limits: Limits, channel: int | None) -> str:
+    (low, high), (dark, light) = limits
+    if channel is not None:
+        return "Colors run from 0 to 1, for any channel of any skip."
+    return (
+        f"One scale for all skips and for the changed image below: strips from {low:.1f} to {high:.1f}, the product "
+        f"from {dark:.1f} to {light:.1f}."
+    )
 
 
 def _controls(found: dict[str, explain.SkipGates]) -> tuple[explain.SkipGates, int | None]:
@@ -132,45 +165,57 @@ def _meaning(skip: explain.SkipGates, channel: int | None) -> None:
         st.caption(f"The channel that attends most sharply in {skip.name} is {skip.strongest}.")
 
 
-def _change(weights: Weights, picture: Picture, name: str, channel: int | None) -> None:
-    st.subheader("How the gates follow when the image changes", anchor=False)
+def _change(weights: Weights, picture: Picture, name: str, channel: int | None, limits: Limits) -> None:
+    frame.section("Do the gates follow when the image changes?")
     found = _response(weights, picture)
     if found is None:
         return
     skip = found.skips[name]
+    st.markdown(_verdict(weights, picture, skip))
     left, right = st.columns(2, gap="large")
     with left:
+        _changed_image(weights, picture, found)
+    with right:
         changed = interactive.cra_gates(
             _visible(found.image),
             *skip.after.profiles(channel),
             skip.after.product(channel),
             what=f"changed image, {_what(name, channel)}",
+            limits=limits,
         )
         frame.figure(changed, "changed")
-    with right:
-        expected = [_profile(gate, channel) for gate in (skip.expected_h, skip.expected_w)]
-        drawn = interactive.gate_profiles(
-            {
-                "image": skip.before.profiles(channel),
-                "expected": (expected[0], expected[1]),
-                "changed image": skip.after.profiles(channel),
-            }
-        )
-        drawn.update_layout(height=330, legend={"y": 1.12, "yanchor": "bottom"})  # clear of the axes' titles
-        frame.figure(drawn, "profiles")
-        with st.container(horizontal=True, gap="medium"):
-            for label, value, help in _distances(skip, state.get("change")):
-                st.metric(label, f"{value:.4f}", help=help, width="content")
-        st.caption(_verdict(skip, state.get("change")))
+    expected = [_profile(gate, channel) for gate in (skip.expected_h, skip.expected_w)]
+    drawn = interactive.gate_profiles(
+        {
+            "image": skip.before.profiles(channel),
+            "expected": (expected[0], expected[1]),
+            "changed image": skip.after.profiles(channel),
+        }
+    )
+    drawn.update_layout(height=330, legend={"y": 1.12, "yanchor": "bottom"})  # clear of the axes' titles
+    frame.figure(drawn, "profiles")
+
+
+def _changed_image(weights: Weights, picture: Picture, found: explain.GateResponse) -> None:
+    before = predict(weights, picture).probability >= weights.threshold
+    after = explanations.masked_after(weights, found.image) >= weights.threshold
+    st.image(masked(enlarge(_visible(found.image)), _enlarged(after), None, 0.35, "fill"), width="stretch")
+    st.caption(
+        f"The changed image and its predicted mask, {100 * after.mean():.1f} % of the image; before the change it was "
+        f"{100 * before.mean():.1f} %."
+    )
+
+
+def _enlarged(mask: np.ndarray) -> np.ndarray:
+    return resize_mask(mask, large(mask.shape))
 
 
 def _profile(gate: np.ndarray, channel: int | None) -> np.ndarray:
     return gate.mean(1) if channel is None else gate[:, channel]
 
 
-def _response(weights: Weights, picture: Picture) -> explain.GateResponse | None:
-    """The widgets, and what they ask; None where it cannot be asked."""
-    size = load(weights).size
+def _asked(size: tuple[int, int]) -> explain.Shift | explain.Rotate | None:
+    """The widgets; None for a covered lesion."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("The image", list(CHANGES), key="change", format_func=lambda key: CHANGES[key])
         change = state.get("change")
@@ -179,14 +224,20 @@ def _response(weights: Weights, picture: Picture) -> explain.GateResponse | None
                 st.slider(
                     label, -96, 96, step=16, key=key, width=200, help="Of the network's image. Up or left if negative."
                 )
-        elif change == "turn":
+            return explain.Shift(state.get("down"), state.get("right"))
+        if change == "turn":
             turns = [1, 2, 3] if size[0] == size[1] else [2]
             state.settle("quarters", turns, turns[0])
             st.segmented_control("Counterclockwise", turns, key="quarters", format_func=lambda n: f"{90 * n}°")
-    if change == "shift":
-        return explanations.response(weights, picture, explain.Shift(state.get("down"), state.get("right")))
-    if change == "turn":
-        return explanations.response(weights, picture, explain.Rotate(state.get("quarters")))
+            return explain.Rotate(state.get("quarters"))
+    return None
+
+
+def _response(weights: Weights, picture: Picture) -> explain.GateResponse | None:
+    """What the widgets choose; None where it can't be done."""
+    change = _asked(load(weights).size)
+    if change is not None:
+        return explanations.response(weights, picture, change)
     mask = predict(weights, picture).probability >= weights.threshold
     if not mask.any() or mask.all():
         st.info("The predicted mask is empty, or the whole image: there is nothing to cover.")
@@ -200,22 +251,40 @@ def _visible(image: np.ndarray) -> np.ndarray:
     return (255 * (image - low) / max(high - low, 1e-6)).astype(np.uint8)
 
 
-def _distances(skip: explain.SkipResponse, change: str) -> list[tuple[str, float, str]]:
-    moved = ("Moved by", skip.to_before, "Mean difference between the gates of the changed image and of the image.")
+def _verdict(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> str:
+    """The finding, over all channels of the skip, against a control."""
+    name, change = skip.before.name, state.get("change")
     if change == "cover":
-        return [moved]
-    far = "Mean difference from gates that follow the change exactly, the dashed line. Smaller is better."
-    return [("Off the dashed line by", skip.to_expected, far), moved]
+        return _covering(weights, picture, skip)
+    asked = explain.Shift(state.get("down"), state.get("right"))
+    if change == "turn":
+        asked = explain.Rotate(state.get("quarters"))
+    elif asked == explain.Shift():
+        return "The image isn't shifted yet, so there is nothing to follow: move a slider."
+    found = explain.following(skip, [each[name] for each in explanations.other_responses(weights, picture, asked)])
+    low, high = found.interval
+    evidence = (
+        f"The gates of the changed image are {abs(found.gain):.4f} {'closer to' if found.gain > 0 else 'farther from'} "
+        f"gates that move with the image than {'to' if found.gain > 0 else 'from'} gates that stay. The gates of "
+        f"{len(found.null)} other images, changed in the same way, give {low:+.4f} to {high:+.4f} (95 %; mean absolute "
+        "difference over all channels, gates are 0 to 1)."
+    )
+    if found.gain > 0 and found.p_value <= 0.05:
+        return f"**The gates of {name} follow this image** (p = {found.p_value:.2f}). {evidence}"
+    return f"**No sign that the gates of {name} follow this image** (p = {found.p_value:.2f}). {evidence}"
 
 
-def _verdict(skip: explain.SkipResponse, change: str) -> str:
-    """What the two distances say, over all channels of the skip."""
-    every = f"Mean absolute differences over all channels of {skip.before.name}, in units of the gate (0 to 1)."
-    if change == "cover":
-        return f"{every} The dashed line, the gates as they were, is what is expected if the lesion made no difference."
-    if skip.to_expected < skip.to_before:
-        return f"{every} **The gates follow**: they are closer to gates that move with the image than to those before."
-    return f"{every} **The gates do not follow**: they are no closer to gates that move with the image."
+def _covering(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> str:
+    """Covering the lesion beside covering as much skin elsewhere."""
+    name, changed = skip.before.name, skip.to_before
+    lead = f"Covering the lesion changes the gates of {name} by {changed:.4f} on average (gates are 0 to 1)."
+    aside = explain.moved_aside(predict(weights, picture).probability >= weights.threshold)
+    if aside is None:
+        return f"**{lead}** The lesion is too large for a control: the same shape doesn't fit elsewhere."
+    control = explanations.covered(weights, picture, explain.Cover(aside), control=True).skips[name].to_before
+    ratio = changed / max(control, 1e-9)
+    finding = f"{ratio:.1f} times as much as" if ratio >= 1.05 else "about as much as" if ratio > 0.95 else "less than"
+    return f"**{lead}** That is {finding} covering the same shape elsewhere does ({control:.4f})."
 
 
 show()

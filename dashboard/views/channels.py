@@ -207,7 +207,7 @@ def _maps(weights: Weights, picture: Picture, block: str, channel: int) -> None:
 
 @st.fragment
 def _habits(weights: Weights) -> None:
-    st.subheader("Which channels always or never pass", anchor=False)
+    frame.section("Which channels always or never pass")
     pictures = list(samples().values())
     found = job(
         "habits",
@@ -262,7 +262,7 @@ def _habit_row(habits: explain.GateRange) -> dict[str, Any]:
 
 @st.fragment
 def _redundancy(weights: Weights, picture: Picture) -> None:
-    st.subheader("How channels repeat each other, by depth", anchor=False)
+    frame.section("How channels repeat each other, by depth")
     found = job(
         "redundancy",
         (weights.digest, picture.key),

@@ -15,7 +15,7 @@ from dashboard.components.before_after import wipe
 from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
-from dashboard.picker import choose_picture
+from dashboard.picker import choose_picture, open_in
 from dashboard.predict import predict
 from dashboard.sets import Examination, ImageSet, choose_set, examine_set
 from dashboard.steps import Steps, recall
@@ -106,6 +106,7 @@ def _names(a: Weights, b: Weights) -> tuple[str, str]:
 
 
 def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
+    open_in(picture.id, but="compare")
     pair = (predict(a, picture), predict(b, picture))
     left, right = st.columns(2, gap="large")
     table, agreement = st.empty(), st.empty()
@@ -172,7 +173,7 @@ def _row(name: str, weights: Weights, picture: Picture, threshold: float) -> dic
 
 
 def _over_a_set(a: Weights, b: Weights) -> None:
-    st.subheader("Over a set", anchor=False)
+    frame.section("Over a set")
     images = choose_set([a.base or a, b.base or b])
     known = recall("examine", (a.digest, images.key)), recall("examine", (b.digest, images.key))
     found = (

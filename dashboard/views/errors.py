@@ -8,12 +8,15 @@ import numpy as np
 import streamlit as st
 
 from dashboard import frame, state
+from dashboard.calibration import calibration_finding, calibration_metric
 from dashboard.components.before_after import wipe
 from dashboard.components.gallery import Tile, tiles
+from dashboard.groups import by_group, chosen_group
 from dashboard.images import enlarge
 from dashboard.jobs import job
+from dashboard.picker import open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, Examined, ImageSet, choose_set, examine_set, picture_of
+from dashboard.sets import Examination, Examined, ImageSet, address_of, choose_set, examine_set, picture_of
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights
@@ -68,6 +71,7 @@ def show() -> None:
     if len(found.problems) > 5:
         st.warning(f"{len(found.problems)} images in all could not be used.", icon=":material/broken_image:")
     _summary(found)
+    by_group(found.images)
     charts = st.container()  # above the pictures, drawn after them: they say which image is marked
     chosen = _gallery(found)
     with charts:
@@ -107,11 +111,7 @@ def _summary(found: Examination) -> None:
             _pixels(float(np.median(distances))),
             "Median over images of the mean distance between both outlines, at 256 x 256.",
         ),
-        (
-            "Calibration error",
-            f"{pooled_calibration(cases).ece:.3f}",
-            "Expected calibration error: how far probabilities are from frequencies, on average over pixels.",
-        ),
+        calibration_metric(pooled_calibration(cases)),
     ]
     with st.container(horizontal=True, gap="medium"):
         for label, value, help in numbers:
@@ -137,6 +137,7 @@ def _charts(found: Examination, weights: Weights) -> None:
         st.caption("Click a bar to see its images only.")
     curve = pooled_calibration(cases)
     with right:
+        st.markdown(calibration_finding(curve))
         drawn = interactive.reliability(*curve)
         drawn.update_layout(height=300, legend={"y": -0.3})
         frame.figure(drawn, "errors-calibration")
@@ -157,7 +158,7 @@ def _pick_bar() -> None:
 
 def _gallery(found: Examination) -> Examined | None:
     """The widgets that sort and filter, the pictures, and the one that is chosen."""
-    st.subheader("Image by image", anchor=False)
+    frame.section("Image by image")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Worst first by", list(ORDERS), key="sort")
         st.segmented_control(
@@ -167,11 +168,11 @@ def _gallery(found: Examination) -> Examined | None:
         st.session_state["errors-range"] = (low, high)
         st.slider("IoU from, to", 0.0, 1.0, step=0.01, key="errors-range", on_change=_range, width=260)
     meaning, badness = ORDERS[state.get("sort")]
-    matches = KINDS[state.get("mistake")]
+    matches, group = KINDS[state.get("mistake")], chosen_group()
     kept = [
         image
         for image in found.images
-        if matches(image.case) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
+        if matches(image.case) and group(image) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
     ]
     if not kept:
         st.info("No image of this set is like that. Widen the range, or choose another kind of mistake.")
@@ -229,7 +230,7 @@ def _title(case: Case) -> str:
 def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
     picture = picture_of(images, chosen.sample)
     prediction = predict(weights, picture)
-    st.subheader(plain(picture.title), anchor=False)
+    frame.section(plain(picture.title))
     left, right = st.columns(2, gap="large")
     enlarged = enlarge(picture.image)
     size = enlarged.shape[:2]
@@ -245,6 +246,7 @@ def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
         )
         frame.figure(drawn, "errors-probability", tall=True)
     _numbers(chosen.case)
+    open_in(address_of(images, chosen.sample), but="errors")
 
 
 def _numbers(case: Case) -> None:

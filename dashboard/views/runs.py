@@ -1,5 +1,6 @@
 """Training runs: how they went, how one that is going on does, and what two of them did differently."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -32,10 +33,11 @@ def show() -> None:
     )
     root = Path(os.environ.get(RUNS) or "runs")
     folders = _folders(root)
-    _left_out(other_folders(root))
     if not folders:
-        _how_to_make_one()
+        _how_to_make_one(root)
+        st.fragment(_wait, run_every=REFRESH)(root)
         return
+    _left_out(other_folders(root))
     names = list(folders)
     state.settle("run", names, names[0])
     state.settle("beside", [ALONE, *names], ALONE)
@@ -52,10 +54,7 @@ def show() -> None:
 def _folders(root: Path) -> dict[str, Path]:
     try:
         found = find_runs(root)[:_MANY]
-    except SkinlesionError as error:
-        st.info(
-            f"{plain(error)} It is named by `{RUNS}`, or `runs` where the app was started.", icon=":material/folder:"
-        )
+    except SkinlesionError:  # the folder isn't there, or holds no run yet
         return {}
     folders: dict[str, Path] = {}
     for path in found:
@@ -72,18 +71,28 @@ def _left_out(names: list[str]) -> None:
         st.caption(f":material/folder_off: Left out, without a config.json and so no training runs: {shown}.")
 
 
-def _how_to_make_one() -> None:
+def _how_to_make_one(root: Path) -> None:
+    named = os.environ.get(RUNS)
+    watched = f"`{root.name}`, the folder named by `{RUNS}`" if named else "`runs`, in the folder where the app started"
     st.markdown(
-        "**No training run is here yet.** A small one, without a download and in about two minutes, from the folder in "
-        "which the app was started:"
+        f"**No training run is in {watched}.** To make one in about two minutes, without a download, run this "
+        + (f"in the folder that holds `{root.name}`:" if named else "in the folder where the app started:")
     )
     st.code(
         "skinlesion data synthesize --out lesions --n 200 --size 128\n"
         "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 "
-        "--out runs/first",
+        f"--out {root.name}/first",
         language="console",
     )
-    st.caption("This page shows it while it runs, epoch by epoch.")
+
+
+def _wait(root: Path) -> None:
+    """Drawn again and again until there is a run; then the whole page is."""
+    if _folders(root):
+        st.rerun()
+    with contextlib.suppress(SkinlesionError):  # no folder yet, so nothing in it to name
+        _left_out(other_folders(root))
+    st.caption(f"This page looks every {REFRESH:.0f} seconds and draws a run as soon as its first epoch is done.")
 
 
 def _read(paths: dict[str, Path], *, say: bool) -> dict[str, Run]:
@@ -135,7 +144,7 @@ def _facts(name: str, run: Run) -> None:
 
 def _what_differs(runs: dict[str, Run]) -> None:
     rows = differences(list(runs.values()))
-    st.subheader("What was different", anchor=False)
+    frame.section("What was different")
     if rows:
         st.dataframe(
             [{"option": option} | dict(zip(runs, map(str, values), strict=True)) for option, values in rows.items()],

@@ -1,29 +1,22 @@
 """The scan: its four routes, what a token reads through it, how much each writes, and how far the network sees."""
 
-from collections.abc import Callable
-
 import streamlit as st
-import torch
 
 from dashboard import explanations, frame, state
 from dashboard.components.pixel_picker import spot
 from dashboard.image_choice import Picture
 from dashboard.images import enlarge
-from dashboard.jobs import job
 from dashboard.picker import choose_picture
-from dashboard.steps import Steps
 from dashboard.text import plain
-from dashboard.weights import Weights, catalogue, load
+from dashboard.weights import Weights, catalogue
 from skinlesion import explain
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import interactive
-from skinlesion.zoo import create_model
 
 VIEW = "scan"
 SHOWN = 8  # rows and columns of the grid whose routes are animated
 DIRECTIONS = {"reads": "It reads from", "writes": "It writes to"}
 REDUCTIONS = {"norm": "Strength", "contribution": "What is passed on", "sum": "With signs"}
-BARE = "untrained U-Net"
 
 
 def show() -> None:
@@ -45,12 +38,9 @@ def show() -> None:
             "network or of VM-UNet in the sidebar. How far it sees, below, is measured in any network.",
             icon=":material/info:",
         )
+        _field_alone(weights, picture)
     st.divider()
-    left, right = st.columns(2, gap="large")
-    with left:
-        _routes(picture)
-    with right:
-        _field(weights, picture)
+    _routes(picture)
 
 
 def _place() -> tuple[float, float]:
@@ -77,7 +67,7 @@ def _tokens(weights: Weights, picture: Picture) -> None:
             f"{token[1]} of {rows} × {columns}, each {inputs.cell} pixels of the network's image. {plain(picture.note)}"
         )
     with right:
-        reads, written = st.tabs(["What it attends to", "Delta: how much is written"])
+        reads, written, seen = st.tabs(["What it attends to", "Delta: how much is written", "What the output sees"])
         with reads:
             found = explain.implicit_attention(
                 inputs, token, direction=state.get("direction"), reduction=state.get("reduction")
@@ -99,6 +89,8 @@ def _tokens(weights: Weights, picture: Picture) -> None:
         with written:
             frame.figure(interactive.step_maps(picture.image, explain.step_maps(inputs)), "delta")
             st.caption("A large Delta writes the token strongly and forgets the past; a small one passes it by.")
+        with seen:
+            _field(weights, picture, place)
     state.publish(VIEW)
 
 
@@ -126,7 +118,7 @@ def _controls(blocks: list[str]) -> None:
 
 
 def _routes(picture: Picture) -> None:
-    st.subheader("The four routes", anchor=False)
+    frame.section("The four routes")
     drawn = interactive.routes(explain.route_coordinates(SHOWN, SHOWN), image=picture.image)
     # Plotly paints the button under the pointer nearly white in any theme: dark letters on light are always read.
     drawn.layout.updatemenus[0].update(
@@ -141,24 +133,24 @@ def _routes(picture: Picture) -> None:
 
 
 @st.fragment
-def _field(weights: Weights, picture: Picture) -> None:
-    st.subheader("How far the network sees", anchor=False)
-    place, other = _place(), _unet(weights)
-    name = other.name if other else BARE
+def _field_alone(weights: Weights, picture: Picture) -> None:
+    """For a network without a scan: the image to click on, and how far the output sees."""
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        spot(enlarge(picture.image), _place(), label="The image", key="scan-spot", on_place=_ask)
+        st.caption(f"**Click anywhere**, or move with the arrow keys. {plain(picture.note)}")
+    with right:
+        _field(weights, picture, _place())
+    state.publish(VIEW)
+
+
+def _field(weights: Weights, picture: Picture, place: tuple[float, float]) -> None:
+    """The receptive field of the output at the marked pixel, and a trained U-Net's where there is one."""
+    shown = [weights, *([other] if (other := _unet(weights)) else [])]
     try:
-        found = job(
-            "field",
-            (weights.digest, other.digest if other else None, picture.key, place),
-            lambda tell: _measure(weights, other, picture, place, tell),
-            label=f"Measure, beside: {plain(name)}",
-            icon=":material/radar:",
-            help="The gradient of the logit at the marked pixel with respect to every pixel of the image.",
-        )
+        found = {each.name: _one_field(each, picture, place) for each in shown}
     except SkinlesionError as error:  # a fragment that runs alone has nobody else to show it
         st.error(plain(error), icon=":material/error:")
-        return
-    if found is None:
-        st.caption("About the pixel that is marked above; the middle at first.")
         return
     drawn = interactive.receptive_fields(
         {name: field.share for name, field in found.items()},
@@ -166,58 +158,24 @@ def _field(weights: Weights, picture: Picture) -> None:
         {name: field.side(0.5) for name, field in found.items()},
     )
     frame.figure(drawn, "fields")
-    bare = (
-        ""
-        if other
-        else (
-            " No trained U-Net is here: this one, of 16 channels, has random weights. Training widens a field: "
-            "for a fair comparison put a trained U-Net among the weights."
-        )
+    row, column = next(iter(found.values())).center
+    st.caption(
+        f"The gradient of the logit at the marked pixel, row {row}, column {column}, with respect to every pixel of "
+        "the image. To compare with a U-Net, put a trained one among the weights."
     )
-    st.caption(f"At the marked pixel, for this image.{bare}")
 
 
 def _unet(weights: Weights) -> Weights | None:
-    """The first trained U-Net that is not what is asked about."""
+    """The first trained U-Net that isn't the network in question."""
     others = [each for each in catalogue()[0].values() if each.name != weights.name]
     return next((each for each in others if each.model == "unet"), None)
 
 
-def _measure(
-    weights: Weights,
-    other: Weights | None,
-    picture: Picture,
-    place: tuple[float, float],
-    tell: Callable[[float, str], None],
-) -> dict[str, explain.ReceptiveField]:
-    steps, image = Steps("field", tell, 2), explanations.image_of(weights, picture)
-    fields = {}
-    for each in (weights, other):
-        model = _bare_unet() if each is None else load(each).model
-        pixels = image if each is None else explanations.image_of(each, picture)
-        at = int(place[0] * pixels.shape[2]), int(place[1] * pixels.shape[3])
-        name = BARE if each is None else each.name
-        fields[name] = steps.run(
-            (each and each.digest, picture.key, at, tuple(pixels.shape)),
-            1,
-            plain(name),
-            lambda _report, name=name, model=model, pixels=pixels, at=at: _one_field(name, model, pixels, at),
-        )
-    return fields
-
-
-def _one_field(name: str, model: torch.nn.Module, pixels: torch.Tensor, at: tuple[int, int]) -> explain.ReceptiveField:
+def _one_field(weights: Weights, picture: Picture, place: tuple[float, float]) -> explain.ReceptiveField:
     try:
-        return explain.receptive_field(model, pixels, at=at)
+        return explanations.field(weights, picture, place)
     except SkinlesionError as error:
-        raise SkinlesionError(f"{name}, at the marked pixel: {error} Mark another pixel.") from error
-
-
-@st.cache_resource(show_spinner=False)
-def _bare_unet() -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):  # the seed of others stays as it is
-        torch.manual_seed(0)
-        return create_model("unet", dim=16).eval()
+        raise SkinlesionError(f"{weights.name}, at the marked pixel: {error} Mark another pixel.") from error
 
 
 show()

@@ -1,23 +1,23 @@
-"""Segment: an image, its mask at any threshold, how sure the network is, and files to take away."""
+"""Segment: an image, its mask at any threshold, how sure the network is, and files to download."""
+
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from dashboard import downloads, frame, state
-from dashboard.components.before_after import wipe
+from dashboard import downloads, exports, frame, state
+from dashboard.components.live_mask import Settings, live_mask
 from dashboard.image_choice import Picture, samples, uploads
-from dashboard.images import data_uri, enlarge
+from dashboard.images import data_uri
 from dashboard.jobs import job
 from dashboard.picker import choose_picture
 from dashboard.predict import Prediction, predict
 from dashboard.text import plain
 from dashboard.weights import Weights
-from skinlesion.data.images import resize_mask
 from skinlesion.explain.thresholds import THRESHOLDS, threshold_counts
 from skinlesion.metrics import ratios
 from skinlesion.overlay import thumbnail
-from skinlesion.plots import captions, interactive
-from skinlesion.plots.rasters import confusion, masked
+from skinlesion.plots.rasters import masked
 
 VIEW = "segment"
 
@@ -25,99 +25,70 @@ VIEW = "segment"
 def show() -> None:
     frame.heading(
         "Segment",
-        "does the border follow the lesion, and how far does it move when you move the threshold? "
-        "Where it moves much, the network is unsure.",
+        "drag the threshold: does the border follow the lesion? Where it moves far, the network is unsure.",
     )
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
         st.image(picture.image, caption=plain(picture.note))
         return
-    left, right = st.columns(2, gap="large")
-    with right:
-        prediction = _probability(weights, picture)
-    with left:
-        _mask(weights, picture, prediction)
+    _mask(weights, picture)
     with st.expander("Several images at once", icon=":material/photo_library:"):
         _batch(weights)
 
 
 @st.fragment
-def _mask(weights: Weights, picture: Picture, prediction: Prediction) -> None:
-    """Everything that follows the threshold: only this is drawn anew when a slider moves, and no network runs."""
+def _mask(weights: Weights, picture: Picture) -> None:
+    """The live image; the server only keeps what was chosen, for the address and the files."""
+    prediction = predict(weights, picture, tta=state.get("tta"))
     known = picture.truth is not None
-    threshold = _controls(known)
-    enlarged = enlarge(picture.image)
-    size = enlarged.shape[:2]
-    mask = prediction.at(size) >= threshold
-    style, opacity = state.get("show"), state.get("opacity") / 100
-    if style == "Mistakes" and picture.truth is not None:
-        truth = resize_mask(picture.truth, size)
-        drawn, label, caption = confusion(enlarged, mask, truth, opacity), "mistakes", captions.errors(mask, truth)
-    else:
-        drawn, label = masked(enlarged, mask, None, opacity, style.lower().replace("mistakes", "fill")), "mask"
-        caption = captions.overlay(mask, None)
-    wipe(enlarged, drawn if state.get("overlay") else enlarged, labels=("image", label), key="wipe", start=20)
-    st.caption(f"{plain(caption)} Drag to wipe between image and {label}. {plain(picture.note)}")
-    _numbers(picture, prediction, threshold)
-    _downloads(weights, picture, prediction, threshold)
+    options = ["Fill", "Contour", *(["Mistakes"] if known else []), "Probability"]
+    if prediction.spread is not None:
+        options.append("Uncertainty")
+    state.settle("show", options, "Fill")
+    settings = Settings(*(state.get(name) for name in ("threshold", "opacity", "wipe", "show", "overlay")))
+    found = prediction.segmentation(picture.image, settings.threshold)
+    live_mask(
+        picture.image,
+        prediction,
+        picture.truth,
+        settings,
+        title=picture.title,
+        notes=found.warnings,
+        key="live",
+        on_settings=lambda new: st.session_state.update(vars(new)),
+    )
+    _about(weights, picture, prediction, settings.threshold)
+    _downloads(weights, picture, prediction, settings)
     state.publish(VIEW)
 
 
-def _controls(known: bool) -> float:
-    threshold, opacity = st.columns(2, gap="medium")
-    chosen = threshold.slider(
-        "Threshold",
-        0.01,
-        0.99,
-        step=0.01,
-        key="threshold",
-        help="The least probability that counts as lesion.",
-    )
-    opacity.slider("Opacity", 0, 100, step=5, format="%d %%", key="opacity", help="Of the fill.")
-    options = ["Fill", "Contour", "Mistakes"] if known else ["Fill", "Contour"]
-    state.settle("show", options, "Fill")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.segmented_control("Show", options, key="show", label_visibility="collapsed")
-        hidden = "Hide" if state.get("overlay") else "Show"
-        st.button(f"{hidden} overlay", icon=":material/layers:", shortcut="O", on_click=_toggle, key="toggle")
-    return chosen
-
-
-def _toggle() -> None:
-    st.session_state["overlay"] = not state.get("overlay")
-
-
-def _numbers(picture: Picture, prediction: Prediction, threshold: float) -> None:
-    found = prediction.segmentation(picture.image, threshold)
-    numbers = [
-        ("Lesion", f"{100 * found.area_fraction:.1f} %", "Share of the image that is predicted to be lesion."),
-        ("Confidence", f"{found.confidence:.3f}", "Soft Dice confidence: about the DSC to expect, without the truth."),
-    ]
+def _about(weights: Weights, picture: Picture, prediction: Prediction, threshold: float) -> None:
+    said = [plain(picture.note)]
     if picture.truth is not None:
-        counts = threshold_counts(found.probability, picture.truth)
-        at, scores = counts.at(threshold), counts.scores()
-        here = ratios(at)
-        best = int(np.argmax(scores["dsc"]))
-        numbers += [
-            ("IoU", f"{here['iou']:.3f}", "Intersection over union with the true mask, at the image's own size."),
-            ("DSC", f"{here['dsc']:.3f}", "Dice score with the true mask, at the image's own size."),
-        ]
-        tp, fp, fn = (f"{value:,}" for value in at[:3].tolist())
-        note = (
-            f"{tp} pixels found rightly, {fp} wrongly, {fn} missed. The best threshold for this image would be "
-            f"{THRESHOLDS[best]:.2f} (DSC {scores['dsc'][best]:.3f}); nobody knows it without the truth."
+        scores = threshold_counts(prediction.at(picture.image.shape[:2]), picture.truth).scores()["dsc"]
+        best = int(np.argmax(scores))
+        said.append(
+            f"The best threshold for this image would be {THRESHOLDS[best]:.2f} (Dice {scores[best]:.3f}), which can't "
+            "be known without the true border."
         )
+    if prediction.temperature != 1:
+        said.append(f"Probabilities are calibrated (temperature {prediction.temperature:.2f}).")
     else:
-        note = "The true border of this image is not known here, so there is no score."
-    with st.container(horizontal=True, gap="medium"):
-        for label, value, help in numbers:
-            st.metric(label, value, help=help, width="content")
-    st.caption(note)
+        said.append("These weights aren't calibrated, so confidence may be too high.")
+    if prediction.ood_score is None:
+        said.append("They have no check of whether this is a dermoscopy image.")
+    st.caption(" ".join(said))
+    st.toggle(
+        "Average over four flipped views",
+        key="tta",
+        help="Test-time augmentation: the mean is a little better, and the spread between the views shows where the "
+        "network contradicts itself. Takes four times as long.",
+    )
 
 
-def _downloads(weights: Weights, picture: Picture, prediction: Prediction, threshold: float) -> None:
-    pair, stem = (picture, prediction), downloads.stem(picture)
+def _downloads(weights: Weights, picture: Picture, prediction: Prediction, settings: Settings) -> None:
+    pair, stem, threshold = (picture, prediction), downloads.stem(picture), settings.threshold
     with st.container(horizontal=True):
         for label, suffix, kind, make in (
             ("Mask", "_mask.png", "image/png", lambda: downloads.mask_png(*pair, threshold)),
@@ -127,28 +98,25 @@ def _downloads(weights: Weights, picture: Picture, prediction: Prediction, thres
             st.download_button(
                 label, make, f"{stem}{suffix}", kind, icon=":material/download:", on_click="ignore", key=f"get-{label}"
             )
-
-
-def _probability(weights: Weights, picture: Picture) -> Prediction:
-    tta = st.toggle(
-        "Average over four flipped views",
-        key="tta",
-        help="Test-time augmentation: the mean is a little better, and the spread between the views shows where the "
-        "network contradicts itself. Takes four times as long.",
-    )
-    prediction = predict(weights, picture, tta=tta)
-    small = picture.image.shape[:2]
-    spread = prediction.spread_at(small)
-    if spread is None:
-        frame.figure(interactive.probability(picture.image, prediction.at(small)), "probability", tall=True)
-    else:
-        certain, uncertain = st.tabs(["Probability", "Uncertainty"])
-        with certain:
-            frame.figure(interactive.probability(picture.image, prediction.at(small)), "probability", tall=True)
-        with uncertain:
-            frame.figure(interactive.spread(picture.image, spread), "spread", tall=True)
-    st.caption("Point at a pixel to read its value; drag to zoom in, double-click to zoom out.")
-    return prediction
+        with st.popover("As seen", icon=":material/image:"):
+            st.caption("With the overlay, opacity and threshold of the screen, and a caption that says so.")
+            for kind, mime in exports.KINDS.items():
+                st.download_button(
+                    kind.upper(),
+                    partial(exports.as_seen, picture, prediction, settings, weights.name, kind),
+                    f"{stem}_seen.{kind}",
+                    mime,
+                    on_click="ignore",
+                    key=f"get-seen-{kind}",
+                )
+            st.download_button(
+                "Arrays (NPZ)",
+                partial(exports.arrays_npz, picture, prediction, settings),
+                f"{stem}.npz",
+                "application/octet-stream",
+                on_click="ignore",
+                key="get-npz",
+            )
 
 
 @st.fragment
@@ -208,6 +176,7 @@ def _row(picture: Picture, prediction: Prediction, threshold: float) -> dict:
         "title": picture.title,
         "lesion": 100 * found.area_fraction,
         "confidence": found.confidence,
+        "warning": " ".join(found.warnings),
         "IoU": None,
         "DSC": None,
     }

@@ -1,6 +1,7 @@
 """Why this mask: what the network's answer hangs on in the image, by three methods, and whether they tell the truth."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,14 @@ import streamlit as st
 
 from dashboard import frame, state
 from dashboard.attributions import (
-    CURVES,
     METHODS,
-    PASSES,
+    TOLERANCE,
     Answer,
     Asked,
     compare_with_shuffled,
     explain_all,
     known_answer,
+    passes,
 )
 from dashboard.components.pixel_picker import spot
 from dashboard.image_choice import Picture
@@ -27,11 +28,10 @@ from dashboard.text import plain
 from dashboard.weights import LOADED, Weights, load
 from skinlesion import explain
 from skinlesion.data.images import resize_mask
-from skinlesion.explain.attribution import STEPS
-from skinlesion.explain.faithfulness import ORDERS
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import masked
 from skinlesion.segmenter import Segmenter
+from skinlesion.training.duration import duration
 
 IDEAS = {
     "grad_cam": "a layer's channels, weighted by how much the answer rises with each. Coarse; only what speaks for.",
@@ -66,17 +66,19 @@ def show() -> None:
         layer = _choices(weights, segmenter)
         pixel = None if state.get("ask") == "mask" else _pixel(place, prediction)
         _say(prediction, weights, pixel)
-        st.markdown("\n".join(f"- **{METHODS[method]}**: {idea}" for method, idea in IDEAS.items()))
+        methods = _methods()
+        st.markdown("\n".join(f"- **{METHODS[method]}**: {IDEAS[method]}" for method in methods))
         work = st.container()
     asked = Asked(weights.digest, picture.key, pixel, state.get("baseline"), layer)
     region = _region(prediction, weights, pixel)
     if not region.any():
         work.info("No pixel reaches the threshold in this image, so there is no mask to explain. Click on a pixel.")
         return
-    canvas = _Canvas(picture, prediction, weights, region, pixel)
-    answers = _answers(work, canvas, segmenter, picture, region, asked)
+    canvas = _Canvas(picture, prediction, weights, region, pixel, methods)
+    answers = _answers(work, canvas, segmenter, picture, region, asked, prediction.seconds)
     if answers is not None:
-        _agreement(answers)
+        if len(answers) > 1:
+            _agreement(answers)
         _how_measured(answers)
         _sanity(segmenter, picture, region, asked, answers)
 
@@ -119,6 +121,15 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
             "image: a lesion is dark. Even skin is the median color outside the region.",
         )
     return state.get("cam")
+
+
+def _methods() -> list[str]:
+    """The widget; the methods that were chosen."""
+    st.segmented_control(
+        "Method", [*METHODS, "all"], key="method", format_func=lambda key: METHODS.get(key, "All three")
+    )
+    chosen = state.get("method")
+    return list(METHODS) if chosen == "all" else [chosen]
 
 
 @st.cache_resource(max_entries=LOADED, show_spinner=False)
@@ -169,6 +180,7 @@ class _Canvas:
         weights: Weights,
         region: np.ndarray,
         pixel: tuple[int, int] | None,
+        methods: Sequence[str],
     ) -> None:
         self.image = enlarge(picture.image)
         size = self.image.shape[:2]
@@ -176,7 +188,8 @@ class _Canvas:
         self.region = prediction.at(size) >= weights.threshold if pixel is None else resize_mask(region, size)
         self.pixel = None if pixel is None else tuple(int(v.mean()) for v in np.nonzero(self.region))
         self.slots = {
-            method: column.empty() for method, column in zip(METHODS, st.columns(3, gap="medium"), strict=True)
+            method: column.empty()
+            for method, column in zip(methods, st.columns(len(methods), gap="medium"), strict=True)
         }
 
     def draw(self, method: str, answer: Answer | None) -> None:
@@ -185,9 +198,11 @@ class _Canvas:
             if answer is None:
                 st.caption(f"{METHODS[method]}: not asked yet.")
                 return
-            found, score = answer.attribution, answer.faithfulness.score
+            found = answer.attribution
+            score = None if answer.faithfulness is None or not answer.converged else answer.faithfulness.score
             where = f" at {found.layer}" if found.layer else ""
-            st.metric(f"{METHODS[method]}{where}: faithfulness", captions.signed(score), help=SCORE)
+            measured = captions.signed(score) if score is not None else "not converged" if not answer.converged else "…"
+            st.metric(f"{METHODS[method]}{where}: faithfulness", measured, help=SCORE)
             drawn = interactive.attribution(
                 self.image,
                 found.map,
@@ -198,40 +213,58 @@ class _Canvas:
                 pixel=self.pixel,
             )
             drawn.update_layout(height=370)
-            frame.figure(drawn, f"map-{method}")
+            frame.figure(drawn, f"map-{method}" if answer.faithfulness else f"draft-{method}")
             if not found.map.any():
                 st.caption("The map is empty: nothing at this layer speaks for lesion there.")
             if (gap := found.completeness_gap) is not None:
-                st.caption(
-                    f"The map should add up to the answer's change; with {STEPS} steps it is {100 * gap:.0f} % off."
-                )
+                st.caption(_completeness(gap))
+
+
+def _completeness(gap: float) -> str:
+    rule = "Integrated gradients should add up to the change of the output between the baseline and the image"
+    if gap <= TOLERANCE:
+        return f"{rule}; this map is {100 * gap:.0f} % off."
+    return (
+        f"**{rule}; this map is {100 * gap:.0f} % off, even with the most steps that are tried.** So it isn't the "
+        "attribution that the method defines, and its score isn't shown. Try another baseline."
+    )
 
 
 def _answers(
-    work: Any, canvas: _Canvas, segmenter: Segmenter, picture: Picture, region: np.ndarray, asked: Asked
+    work: Any,
+    canvas: _Canvas,
+    segmenter: Segmenter,
+    picture: Picture,
+    region: np.ndarray,
+    asked: Asked,
+    seconds: float,
 ) -> dict[str, Answer] | None:
-    """All three, if they are there; what is there already is drawn."""
-    known = {method: known_answer(asked, method) for method in METHODS}
+    """Those that were chosen, if they are there; what is there already is drawn."""
+    methods = list(canvas.slots)
+    known = {method: known_answer(asked, method) for method in methods}
     for method, answer in known.items():
         canvas.draw(method, answer)
-    done = {method: answer for method, answer in known.items() if answer is not None}
-    if len(done) == len(METHODS):
+    done = {method: answer for method, answer in known.items() if answer is not None and answer.faithfulness}
+    if len(done) == len(methods):
         return done
     image = segmenter.prepare([picture.full()])
-    runs = sum(PASSES[method] + CURVES for method in METHODS if method not in done) + ORDERS * CURVES
+    runs = passes([method for method in methods if method not in done])
     with work:
+        st.caption(
+            f"Takes about {duration(runs * seconds)} here: {runs} runs of the network at {1000 * seconds:.0f} ms. "
+            "Maps come first, then their scores; you can stop it, and what is done stays."
+        )
         return job(
             "why",
-            asked,
-            lambda tell: explain_all(segmenter.model, image, region, asked, tell, canvas.draw, done),
-            label="Explain the rest" if done else "Explain",
+            (asked, tuple(methods)),
+            lambda tell: explain_all(segmenter.model, image, region, asked, methods, tell, canvas.draw, done),
+            label="Explain the rest" if any(known.values()) else "Explain",
             icon=":material/troubleshoot:",
-            help=f"Runs the network about {runs} times. You can stop it; what is done by then stays.",
         )
 
 
 def _agreement(answers: Mapping[str, Answer]) -> None:
-    pairs = [("grad_cam", "integrated_gradients"), ("grad_cam", "occlusion"), ("integrated_gradients", "occlusion")]
+    pairs = itertools.combinations(answers, 2)
     said = [
         f"{METHODS[a]} and {METHODS[b].lower()} "
         f"{explain.similarity(answers[a].attribution.map, answers[b].attribution.map):.2f}"
@@ -246,6 +279,7 @@ def _agreement(answers: Mapping[str, Answer]) -> None:
 def _how_measured(answers: Mapping[str, Answer]) -> None:
     with st.expander("How the score is measured: deletion and insertion", icon=":material/query_stats:"):
         for tab, (method, answer) in zip(st.tabs([METHODS[m] for m in answers]), answers.items(), strict=True):
+            assert answer.faithfulness is not None  # the work is done
             curves, control = answer.faithfulness.curves, answer.faithfulness.control
             drawn = interactive.faithfulness(
                 curves.fraction,
@@ -270,7 +304,7 @@ def _sanity(
         image = segmenter.prepare([picture.full()])
         found = job(
             "why-sanity",
-            asked,
+            (asked, tuple(answers)),
             lambda tell: compare_with_shuffled(segmenter.model, image, region, asked, answers, tell),
             label="Ask the shuffled network",
             icon=":material/shuffle:",

@@ -23,7 +23,8 @@ from skinlesion.files import make_folder
 from skinlesion.onnx_export import GATES, export_onnx
 
 HERE = Path(__file__).parent
-PAGE = ("index.html", "style.css", "icon.svg", "main.js", "worker.js", "files.js", "resize.js", "draw.js")
+PAGE = ("index.html", "style.css", "icon.svg", "main.js", "worker.js", "files.js", "draw.js")
+SHARED = HERE.parents[1] / "dashboard" / "components" / "live"  # with the dashboard
 RUNTIME = "onnxruntime-web@1.22.0"
 # SHA-512 of npm's archive
 INTEGRITY = "Ud/+EBo6mhuaQWt/OjaOk0iNWjXqJoeeMFr6xQEERZdIZH2OWpGzuujz7lfuOBjUa6TEE/sc4nb7Da5dNL34fg=="
@@ -42,6 +43,7 @@ def build(out: Path, *, weights: str = DEFAULT_WEIGHTS, model: Path | None = Non
     make_folder(out)
     for name in PAGE:
         shutil.copy(HERE / name, out / name)
+    shutil.copy(SHARED / "resize.js", out / "resize.js")
     _copy_samples(out)
     _fetch_runtime(make_folder(out / "ort"))
     segmenter = Segmenter.from_pretrained(weights)

@@ -7,6 +7,7 @@ import tyro
 
 from skinlesion.calibration import calibrate as run_calibration
 from skinlesion.checkpoint import save_checkpoint
+from skinlesion.commands.outputs import require_new
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
@@ -24,10 +25,10 @@ def calibrate(
     false_alarms: float = 0.02,
     device: str = "cpu",
 ) -> None:
-    """Calibrate the confidence of weights and fit their out-of-distribution score. Masks at 0.5 do not change.
+    """Calibrate the confidence of weights, fit their out-of-distribution score, and see if cleaned masks are better.
 
-    The temperature is fitted on the validation part; the out-of-distribution score on the training part, with a
-    threshold from the validation part.
+    The temperature is fitted on the validation part, which also says whether masks are cleaned up by default. The
+    out-of-distribution score is fitted on the training part, with a threshold from the validation part.
 
     Args:
         weights: A run folder, a .safetensors file or a name.
@@ -39,8 +40,7 @@ def calibrate(
         false_alarms: Share of the validation images that may be called out of distribution.
         device: cpu, cuda, cuda:0, ...
     """
-    if out.exists():
-        raise SkinlesionError(f"{out} exists already: choose another name, or move it away.")
+    require_new([out])
     if not 0 < false_alarms < 0.5:
         raise SkinlesionError(f"--false-alarms must be between 0 and 0.5, not {false_alarms}.")
     segmenter = Segmenter.from_pretrained(weights, device=device)
@@ -67,5 +67,6 @@ def calibrate(
     print(
         f"{out}: temperature {card['temperature']:.2f}; mean confidence of the validation images "
         f"{found['confidence']:.3f} -> {found['calibrated']:.3f}, mean Dice {found['val_dice']:.3f}; "
+        f"pooled IoU {found['val_iou']:.4f}, of cleaned masks {found['val_iou_cleaned']:.4f}; "
         f"out-of-distribution score with {card['domain']['false_alarms']:.1%} false alarms on them."
     )

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import Progress
@@ -10,14 +11,15 @@ from rich.text import Text
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.demo import NEXT, Demonstration, run_demo
-from skinlesion.segmenter import Segmenter
+from skinlesion.segmenter import CLEAN, Segmenter
 
 
 def demo(
     *,
     out: Path = Path("demo"),
     weights: str = DEFAULT_WEIGHTS,
-    tta: bool = False,
+    tta: Literal["none", "flips", "dihedral"] = "none",
+    clean: Literal["auto", "on", "off"] = "auto",
     device: str = "cpu",
     engine: str = "auto",
 ) -> None:
@@ -26,7 +28,8 @@ def demo(
     Args:
         out: Folder for skinlesion-demo.html, which is replaced if it is there.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
-        tta: Average over the four flips of the image.
+        tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
+        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
@@ -35,7 +38,11 @@ def demo(
     with Progress(console=progress_console, transient=True, disable=not progress_console.is_terminal) as bar:
         task = bar.add_task("segmenting")
         found = run_demo(
-            segmenter, out, tta=tta, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            segmenter,
+            out,
+            tta=tta,
+            clean=CLEAN[clean],
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console = Console(highlight=False)
     console.print(_table(found, segmenter.name))

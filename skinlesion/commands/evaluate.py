@@ -10,13 +10,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
+from skinlesion.commands.outputs import STDOUT, require_new, write_json
 from skinlesion.data.groups import read_diagnoses
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import PARTS, load_split
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import evaluate as run_evaluation
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.segmenter import Segmenter
+from skinlesion.segmenter import CLEAN, Segmenter
 
 
 def evaluate(
@@ -29,7 +30,8 @@ def evaluate(
     split_seed: int | None = None,
     truth_size: int = TRUTH_SIZE,
     threshold: float | None = None,
-    tta: bool = False,
+    tta: Literal["none", "flips", "dihedral"] = "none",
+    clean: Literal["auto", "on", "off"] = "auto",
     by: str | None = None,
     json: Path | None = None,
     csv: Path | None = None,
@@ -47,17 +49,16 @@ def evaluate(
         split_seed: Seed for drawing the split.
         truth_size: Side in pixels at which prediction and truth are compared.
         threshold: Least probability that counts as lesion; by default the one stored with the weights.
-        tta: Average over the four flips of the image.
+        tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
+        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
         by: Also report groups of images: tone, size, border and diagnosis, joined by commas. Tone is the individual
             typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
-        json: File for the results with their protocol.
+        json: File for the results with their protocol; - for standard output, instead of the tables.
         csv: File for one row per image.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
-    for path in (json, csv):
-        if path is not None and path.exists():
-            raise SkinlesionError(f"{path} exists already: choose another name, or move it away.")
+    require_new([json, csv])
     kinds = [each.strip() for each in by.split(",")] if by else []
     diagnoses = read_diagnoses(source.folder / "metadata.csv") if "diagnosis" in kinds else None
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
@@ -90,15 +91,23 @@ def evaluate(
             truth_size=truth_size,
             threshold=threshold,
             tta=tta,
+            clean=CLEAN[clean],
             by=kinds,
             diagnoses=diagnoses,
             protocol=protocol,
             progress=lambda done: bar.update(task, completed=done),
         )
-    if json is not None:
-        result.save_json(json)
     if csv is not None:
         result.save_csv(csv)
+    if json is not None:
+        try:
+            write_json(result.report, json)
+        except SkinlesionError:  # both or neither
+            if csv is not None:
+                csv.unlink(missing_ok=True)
+            raise
+    if json == STDOUT:
+        return
     _print(result.report, f"{segmenter.name} on {data}, part {part}")
     for each, groups in result.report.get("groups", {}).items():
         _print_groups(each, groups)

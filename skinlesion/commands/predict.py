@@ -2,14 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.commands.progress import progress_bar
-from skinlesion.prediction import TABLE, collect_inputs, predict_files
-from skinlesion.segmenter import Segmenter
+from skinlesion.prediction import TABLE, Predictions, collect_inputs, predict_files
+from skinlesion.segmenter import CLEAN, Segmenter
 from skinlesion.text import printable
+
+MAX_WARNINGS = 20  # printed
 
 
 def predict(
@@ -18,7 +21,8 @@ def predict(
     out: Path,
     weights: str = DEFAULT_WEIGHTS,
     threshold: float | None = None,
-    tta: bool = False,
+    tta: Literal["none", "flips", "dihedral"] = "none",
+    clean: Literal["auto", "on", "off"] = "auto",
     overwrite: bool = False,
     resume: bool = False,
     jobs: int = 1,
@@ -29,7 +33,8 @@ def predict(
 
     Masks have the image's own size and are 255 on the lesion. If a photo's EXIF data say that it is rotated, image
     and mask are turned upright. In the table, lesion_fraction is the lesion's share of the image and confidence is the
-    soft Dice confidence: about the Dice score to expect, 0 where no lesion was found.
+    soft Dice confidence: about the Dice score to expect, 0 where no lesion was found. warnings says if an image doesn't
+    look like the dermoscopy images that the weights were trained on.
 
     The table is written row by row. A file that cannot be used is reported and doesn't stop the others. After Ctrl-C,
     the same command with --resume continues.
@@ -39,7 +44,9 @@ def predict(
         out: Folder for the results; made if missing.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         threshold: Least probability that counts as lesion; by default the one stored with the weights.
-        tta: Average over the four flips of the image: a little better, four times slower.
+        tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
+            A little better, four or eight times slower.
+        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
         overwrite: Replace existing results.
         resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.
         jobs: Images processed at once. Reading and writing large files then overlaps with the network.
@@ -64,6 +71,7 @@ def predict(
                 out,
                 threshold=threshold,
                 tta=tta,
+                clean=CLEAN[clean],
                 overwrite=overwrite,
                 resume=resume,
                 jobs=jobs,
@@ -71,8 +79,8 @@ def predict(
                 failure=lambda _, reason: print(f"skinlesion: {printable(reason)}", file=sys.stderr),
             )
         except KeyboardInterrupt:
-            print(_interrupted(*seen, out), file=sys.stderr)
-            raise
+            raise KeyboardInterrupt(_interrupted(*seen, out)) from None
+    _print_warnings(found)
     if found.table is not None:
         earlier = f" ({found.earlier} were done before)" if found.earlier else ""
         print(
@@ -80,6 +88,14 @@ def predict(
             f"{printable(found.table)}"
         )
     return 2 if found.failed else 0
+
+
+def _print_warnings(found: Predictions) -> None:
+    doubtful = [each for each in found.done if each.warnings]
+    for each in doubtful[:MAX_WARNINGS]:
+        print(f"{printable(each.image)}: {' '.join(each.warnings)}", file=sys.stderr)
+    if len(doubtful) > MAX_WARNINGS:
+        print(f"... and {len(doubtful) - MAX_WARNINGS} more: see the column warnings of the table.", file=sys.stderr)
 
 
 def _interrupted(done: int, total: int, out: Path) -> str:

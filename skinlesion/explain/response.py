@@ -1,5 +1,6 @@
 """How the gates of cross-region attention answer when the image is moved, turned, or its lesion covered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,6 +138,74 @@ class GateResponse:
 
     image: Array
     skips: dict[str, SkipResponse]
+
+
+@dataclass(frozen=True)
+class Following:
+    """Whether gates follow a change of the image more than chance does.
+
+    Attributes:
+        gain: how much closer the changed image's gates are to gates that follow exactly than to gates that stay.
+        null: the same for the gates of other images, changed in the same way, in the place of the changed image's.
+    """
+
+    gain: float
+    null: tuple[float, ...]
+
+    @property
+    def p_value(self) -> float:
+        """The share of gains at least as large, the image's own among them; at best 1 / (1 + other images)."""
+        return (1 + sum(other >= self.gain for other in self.null)) / (1 + len(self.null))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """What 95 % of the other images' gains lie between."""
+        low, high = np.quantile(self.null, (0.025, 0.975))
+        return float(low), float(high)
+
+
+def following(skip: SkipResponse, others: Sequence[SkipGates]) -> Following:
+    """Compare with a null: gates of other images know nothing of where this image's lesion has moved.
+
+    A fixed profile along the rows is closer to its own shifted copy than noise is, and a gain above 0 alone says
+    nothing: it must be above the gains of gates that belong to other images.
+
+    Args:
+        skip: of the image.
+        others: the same skip of other images that were changed in the same way.
+
+    Raises:
+        SkinlesionError: there is no other image.
+    """
+    if not others:
+        raise SkinlesionError("Give the gates of at least one other image: without them there is no null.")
+
+    def gain(after: SkipGates) -> float:
+        before = skip.before
+        return _distance(after, before.gate_h, before.gate_w) - _distance(after, skip.expected_h, skip.expected_w)
+
+    return Following(gain(skip.after), tuple(gain(other) for other in others))
+
+
+def moved_aside(mask: np.ndarray) -> np.ndarray | None:
+    """The same shape elsewhere, as a control for `Cover`: whole, and with as little overlap as possible.
+
+    Args:
+        mask: bool (H, W), not empty.
+
+    Returns:
+        bool (H, W), or None where the shape can't be moved off half of itself.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    height, width = mask.shape
+    best, least = None, mask.sum() / 2
+    for down in np.linspace(-rows[0], height - 1 - rows[-1], 9).round().astype(int):
+        for right in np.linspace(-columns[0], width - 1 - columns[-1], 9).round().astype(int):
+            moved = np.roll(mask, (down, right), (0, 1))
+            overlap = (moved & mask).sum()
+            if overlap < least:
+                best, least = moved, overlap
+    return best
 
 
 def gate_response(model: nn.Module, image: Tensor, change: Change) -> GateResponse:

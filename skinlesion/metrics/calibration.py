@@ -25,6 +25,41 @@ class CalibrationCurve(NamedTuple):
     frequency: NDArray[np.float64]
     ece: float
 
+    def undecided(self) -> "Undecided | None":
+        """The calibration of the pixels that aren't near 0 or 1, which the mean over all pixels hides.
+
+        Returns:
+            None where no pixel's probability lies between the outermost bins.
+        """
+        inner = slice(1, -1)
+        pixels = self.pixels[inner]
+        if not pixels.sum():
+            return None
+        gaps = np.where(pixels > 0, self.frequency[inner] - self.confidence[inner], 0.0)
+        worst = 1 + int(np.argmax(np.where(pixels >= 0.02 * pixels.sum(), np.abs(gaps), 0)))
+        return Undecided(
+            share=float(pixels.sum() / self.pixels.sum()),
+            error=float((pixels * np.abs(gaps)).sum() / pixels.sum()),
+            predicted=float(self.confidence[worst]),
+            observed=float(self.frequency[worst]),
+        )
+
+
+class Undecided(NamedTuple):
+    """Calibration between the outermost bins.
+
+    Attributes:
+        share: of all pixels.
+        error: mean of |frequency - confidence| over these pixels.
+        predicted: mean probability in the bin (with at least 2 % of these pixels) that is farthest off.
+        observed: share of lesion in that bin.
+    """
+
+    share: float
+    error: float
+    predicted: float
+    observed: float
+
 
 def calibration_curve(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> CalibrationCurve:
     """Compare predicted lesion probability with how often there is lesion.

@@ -35,6 +35,11 @@ CARD = {
     "command": "skinlesion train --preset tiny",
     "metrics": {"val": {"iou": 0.5}},
 }
+# Of the live image: what is drawn, and which image it is; null until it is.
+_LIVE = {
+    ".after": "all => all.map(s => s.dataset.drawn ? s.querySelector('canvas').toDataURL() : null)",
+    ".before": "all => all.map(s => s.dataset.drawn ?? null)",
+}
 PATIENCE = 120_000  # milliseconds for anything: the machine may be busy
 WIDE, PHONE = (1400, 1000), (400, 850)
 # Streamlit itself asks for these beside the page's path before it asks at the root: not the app's errors.
@@ -100,7 +105,7 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve.py")), str(notes), *words],
-            cwd=ROOT,  # where .streamlit/config.toml is
+            cwd=ROOT,
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -206,21 +211,26 @@ class Visit:
         """The line of facts."""
         return self.page.get_by_text("scan engine").last.inner_text()
 
-    def source(self, key: str = "wipe", part: str = ".after") -> str:
+    def source(self, key: str = "live", part: str = ".after") -> str:
         """A picture's data URI, as soon as there is one."""
         return self.until(lambda: self._source(key, part), f"the picture {key}")
 
     def _source(self, key: str, part: str) -> str | None:
         """The data URI right now; None while there is no picture, or while a rerun shows two."""
-        found = self.at(key).locator(f"img{part}").evaluate_all("all => all.map(image => image.getAttribute('src'))")
+        if key == "live":
+            read = _LIVE[part]
+            found = [each for each in self.at(key).locator(".stage").evaluate_all(read) if each]
+        else:
+            read = "all => all.map(image => image.getAttribute('src'))"
+            found = self.at(key).locator(f"img{part}").evaluate_all(read)
         return found[0] if len(found) == 1 else None
 
-    def picture(self, key: str = "wipe", part: str = ".after") -> np.ndarray:
+    def picture(self, key: str = "live", part: str = ".after") -> np.ndarray:
         """A picture's pixels, uint8 (H, W, 3)."""
         with urllib.request.urlopen(self.source(key, part)) as data:
             return np.asarray(Image.open(io.BytesIO(data.read())))
 
-    def changed(self, old: str, key: str = "wipe", part: str = ".after") -> str:
+    def changed(self, old: str, key: str = "live", part: str = ".after") -> str:
         """Wait until a picture is another; its data URI."""
 
         def other() -> str | None:
@@ -240,7 +250,8 @@ class Visit:
 
     def slide(self, key: str, by: int) -> None:
         """Move a slider by so many steps."""
-        thumb = self.at(key).get_by_role("slider")
+        live = self.at("live").locator(f".{key} input")
+        thumb = live if live.count() else self.at(key).get_by_role("slider")
         thumb.focus(timeout=PATIENCE)
         for _ in range(abs(by)):
             self.page.keyboard.press("ArrowRight" if by > 0 else "ArrowLeft")

@@ -44,15 +44,26 @@ def plots(app: AppTest) -> int:
 
 def test_without_a_run_it_says_how_to_make_one(open_app, root, texts):
     app = open_app("runs")
-    assert "No training run is here yet" in texts(app)
+    assert "No training run is in `runs`" in texts(app)
     assert "skinlesion train" in app.code[0].value
 
 
 def test_a_folder_that_is_not_there_is_said(open_app, monkeypatch, tmp_path, texts):
     monkeypatch.setenv("SKINLESION_RUNS_DIR", str(tmp_path / "nowhere"))
     app = open_app("runs")
-    assert "There is no folder nowhere" in texts(app)
+    assert "No training run is in `nowhere`" in texts(app)
     assert str(tmp_path) not in texts(app)
+
+
+def test_it_waits_for_the_first_run_and_names_the_folder_it_watches(open_app, root, texts):
+    app = open_app("runs")
+    assert "the folder named by `SKINLESION_RUNS_DIR`" in texts(app)
+    assert "--out runs/first" in app.code[0].value
+    assert "looks every 5 seconds" in texts(app)
+    write_run(root, "first")
+    app.run()
+    assert plots(app) == 1
+    assert "looks every" not in texts(app)
 
 
 def test_one_run_with_its_curves_and_facts(open_app, root, texts):

@@ -44,11 +44,22 @@ def test_the_scan_of_an_image_is_looked_at_once(open_app, monkeypatch):
 @pytest.mark.parametrize("weights", ["random", "unet"])
 def test_how_far_a_network_sees(open_app, texts, weights):
     app = open_app("scan", weights=weights, sample="ISIC_0012434", px="0", py="0")
-    button(app, "Measure, beside").click().run()
-    assert not app.exception
-    assert "Effective receptive field" in texts(app)
-    other = "unet" if weights == "random" else "untrained U-Net"
-    assert f"{other} " in texts(app).split("The square holds half of it")[1]
+    said = texts(app)
+    assert "Effective receptive field" in said
+    sizes = said.split("The square holds half of it")[1].split("\n")[0]
+    assert f"{weights} " in sizes
+    assert "unet " in sizes  # the trained U-Net of the folder stands beside any other network
+    assert "untrained" not in said
+
+
+@pytest.mark.parametrize("weights", ["random", "unet"])
+def test_the_receptive_field_follows_the_marked_pixel(open_app, texts, weights):
+    """In one run, without a button: the field of the old pixel must not stay under the caption of the new one."""
+    app = open_app("scan", weights=weights, sample="ISIC_0012434")
+    assert "marked pixel, row 32, column 32" in texts(app)
+    app.session_state["py"], app.session_state["px"] = 250, 800
+    app.run()
+    assert "marked pixel, row 16, column 51" in texts(app)
 
 
 def test_a_pixel_that_depends_on_nothing_is_an_error_in_the_page(open_app, tmp_path, monkeypatch):
@@ -58,8 +69,6 @@ def test_a_pixel_that_depends_on_nothing_is_an_error_in_the_page(open_app, tmp_p
     save_checkpoint(tmp_path / "constant.safetensors", constant, card)
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))
     app = open_app("scan", weights="constant", sample="ISIC_0012434")
-    button(app, "Measure, beside").click().run()
-    assert not app.exception
     assert "Mark another pixel" in app.error[0].value
 
 

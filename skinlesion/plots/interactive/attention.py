@@ -15,17 +15,28 @@ _STRIP, _WIDE = 0.06, 0.07  # middle and width of a strip, as parts of the image
 
 
 def cra_gates(
-    image: np.ndarray, gate_h: Array, gate_w: Array, product: Array, *, what: str = "mean gates"
+    image: np.ndarray,
+    gate_h: Array,
+    gate_w: Array,
+    product: Array,
+    *,
+    what: str = "mean gates",
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> go.Figure:
-    """The gates as strips along the image's sides; arguments as `skinlesion.plots.static.cra_gates`."""
+    """The gates as strips along the image's sides; arguments as `skinlesion.plots.static.cra_gates`.
+
+    `limits` are (lowest, highest) of the colors of the strips and of the product, so that several pictures can be
+    compared; by default each picture's own range.
+    """
     height, width = size = image.shape[:2]
-    lowest, highest = min(gate_h.min(), gate_w.min()), max(gate_h.max(), gate_w.max())
+    own = (min(gate_h.min(), gate_w.min()), max(gate_h.max(), gate_w.max())), (product.min(), product.max())
+    (lowest, highest), (dark, light) = limits or own
     scale: dict[str, Any] = {"colorscale": SEQUENTIAL, "zmin": lowest, "zmax": highest, "showscale": False}
     left = heat_trace(gate_h[:, None], (height, 1), "gate of the row", **scale)
     left.update(x0=-_STRIP * width, dx=_WIDE * width, hovertemplate="row %{y:.0f}<br>gate %{z:.3f}<extra></extra>")
     top = heat_trace(gate_w[None], (1, width), "gate of the column", **scale)
     top.update(y0=-_STRIP * height, dy=_WIDE * height, hovertemplate="column %{x:.0f}<br>gate %{z:.3f}<extra></extra>")
-    heat = heat_trace(product, size, "product", colorscale=SEQUENTIAL, opacity=0.7)
+    heat = heat_trace(product, size, "product", colorscale=SEQUENTIAL, opacity=0.7, zmin=dark, zmax=light)
     figure = go.Figure([image_trace(gray(image)), heat, left, top])
     image_axes(figure, size)
     edge = _STRIP + _WIDE / 2

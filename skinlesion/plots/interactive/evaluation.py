@@ -1,5 +1,6 @@
 """Scores over a set of images, calibration, and how a run goes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -67,7 +68,7 @@ def histogram(values: Array, *, label: str = "IoU", mark: float | None = None) -
 def training_curves(history: Mapping[str, Sequence[float]], *, best_epoch: int | None = None) -> go.Figure:
     """Losses by part, scores and learning rate; arguments as `skinlesion.plots.static.training_curves`."""
     drawn = present(history)
-    figure = panels(2, 2, [*drawn], horizontal_spacing=0.12, vertical_spacing=0.15)
+    figure = panels(2, 2, [*drawn], horizontal_spacing=0.12, vertical_spacing=0.3)
     mode = "lines+markers" if len(history["epoch"]) == 1 else "lines"
     for i, (title, lines) in enumerate(drawn.items()):
         row, col = i // 2 + 1, i % 2 + 1
@@ -84,13 +85,26 @@ def training_curves(history: Mapping[str, Sequence[float]], *, best_epoch: int |
             figure.add_trace(trace, row=row, col=col)
         if best_epoch is not None:
             figure.add_vline(best_epoch, line={"color": "gray", "dash": "dot"}, row=row, col=col)
-        figure.update_yaxes(type=PANELS[title].scale, row=row, col=col)
-    finish(figure, captions.training_curves(history["epoch"], best_epoch), height=560)
-    clear = {"bgcolor": "rgba(0, 0, 0, 0)", "font": {"size": 10}, "orientation": "v", "yanchor": "top"}
-    for i in range(len(drawn)):  # each panel has its own legend, at its right
-        at = {"x": 0.44 + 0.56 * (i % 2), "xanchor": "right", "y": 1 - 0.6 * (i // 2)}
-        figure.update_layout({f"legend{i + 1}" if i else "legend": clear | at})
+        if PANELS[title].scale == "log":
+            ticks = _log_ticks([value for column in lines for value in history[column]])
+            figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], row=row, col=col)
+    finish(figure, captions.training_curves(history["epoch"], best_epoch), height=620)
+    for i in range(len(drawn)):  # each panel has its own legend, below it: inside, it would cover the curves
+        axis = str(i + 1) if i else ""
+        (left, _), (bottom, _) = figure.layout[f"xaxis{axis}"].domain, figure.layout[f"yaxis{axis}"].domain
+        at = {"x": left, "xanchor": "left", "y": bottom - 0.06, "yanchor": "top", "orientation": "h"}
+        figure.update_layout({f"legend{axis}": {"bgcolor": "rgba(0, 0, 0, 0)", "font": {"size": 11}} | at})
     return figure
+
+
+def _log_ticks(values: Sequence[float]) -> list[float]:
+    """1, 2 and 5 times powers of ten around the positive values, for an axis whose labels are whole numbers."""
+    positive = [value for value in values if 0 < value < math.inf]
+    if not positive:
+        return []
+    low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    return [digit * 10.0**power for power in range(low, high + 1) for digit in steps]
 
 
 def compared_runs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> go.Figure:
