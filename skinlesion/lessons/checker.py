@@ -194,7 +194,7 @@ def _where(cases: list[Case], case: Case) -> dict[str, str]:
 def _changed(exercise: Exercise, position: int) -> str:
     name = exercise.parameters[position]
     return (
-        f"Your function changes its argument `{name}`: whoever calls it still needs that value. Make a new tensor "
+        f"Your function changes its argument `{name}`: the caller still needs that value. Make a new tensor "
         f"(`{name} = {name} + 1` rather than `{name} += 1`)."
     )
 
