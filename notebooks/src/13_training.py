@@ -282,7 +282,7 @@ for name, (watched, losses) in runs.items():
 # | 1 | 0.81 | 0.35 | +0.46 |
 # | 2 | 0.75 | 0.77 | -0.02 |
 #
-# On another machine, the same three seeds gave gaps of +0.45, +0.10 and -0.04. The gap changes in size, and even in
+# An earlier measurement of the same three seeds had given +0.45, +0.10 and -0.04. The gap changes in size, and even in
 # sign, from seed to seed. The *number of threads* alone changes the last digits of a sum, and with them the whole run,
 # which is why the cell above asks for one thread. **Three seeds can't say which schedule is better.** What is certain
 # is where the rate ends; measuring its cost takes many seeds or a longer run. Remember this table when a paper shows
