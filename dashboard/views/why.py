@@ -55,7 +55,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     segmenter, prediction = load(weights), predict(weights, picture)
     place = (state.get("py") / 1000, state.get("px") / 1000)
