@@ -6,9 +6,10 @@
 #   make dashboard   the app, in a browser
 #   make lab         the course, in JupyterLab
 #   make live        the live page, in the folder build/live; it needs npm
+#   make docs        the site, in the folder build/site; it needs npm
 #
 # Variables:
-#   PYTHON=python3.12      which Python to use; it must be 3.11 or newer
+#   PYTHON=python3.12      which Python to use; 3.11 to 3.14
 #   TORCH=torch==2.13.0    what to hand to `pip install` for PyTorch, options included; empty lets setup choose
 #   WORKERS=4              how many tests run at once
 
@@ -22,7 +23,7 @@ INSTALLED := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow dashboard lab live lint types install clean
+.PHONY: demo test test-slow dashboard lab live docs lint types install clean
 
 demo: $(INSTALLED)
 	$(BIN)/skinlesion demo --out demo
@@ -42,6 +43,9 @@ lab: $(INSTALLED)
 
 live: $(INSTALLED)
 	$(BIN)/python docs/live/build.py build/live
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/site/build.py build/site
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

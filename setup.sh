@@ -1,20 +1,33 @@
 #!/bin/sh
 # Make .venv and install the package in it, PyTorch first. `make` runs this; by hand: sh setup.sh
 #
-# PYTHON  the Python to use (3.11 or newer); by default the first one found
+# PYTHON  the Python to use (3.11 to 3.14); by default the first one found
 # TORCH   what to hand to `pip install` for PyTorch; by default chosen below, and said
 set -eu
 
-is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+# Numba and PyTorch are made for certain versions: with a newer one pip would fail after minutes, or compile for hours.
+is_right() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; }
+home_of() { "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null; }
+
+if [ -z "${TORCH:-}" ] && [ "$(uname -s)" = Darwin ] && [ "$(uname -m)" = x86_64 ]; then
+    echo "PyTorch 2.5 or newer, which this project needs, isn't published for Macs with an Intel processor. Use another" \
+        "machine, or name a build that you have: make TORCH=/path/to/torch.whl" >&2
+    exit 1
+fi
 
 if [ -n "${PYTHON:-}" ]; then
-    is_new_enough "$PYTHON" || { echo "PYTHON=$PYTHON is not Python 3.11 or newer." >&2; exit 1; }
+    is_right "$PYTHON" || { echo "PYTHON=$PYTHON is not Python 3.11 to 3.14." >&2; exit 1; }
+    if [ -x .venv/bin/python ] && [ "$(home_of .venv/bin/python)" != "$(home_of "$PYTHON")" ]; then
+        echo ".venv was made with $(.venv/bin/python --version), not with PYTHON=$PYTHON. To use that one, remove .venv" \
+            "first: rm -r .venv" >&2
+        exit 1
+    fi
 else
-    for name in python3 python3.13 python3.12 python3.11 python; do
-        if is_new_enough "$name"; then PYTHON=$name; break; fi
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        if is_right "$name"; then PYTHON=$name; break; fi
     done
     [ -n "${PYTHON:-}" ] || {
-        echo "No Python 3.11 or newer was found. Install one (python.org), or name it: make PYTHON=/path/to/python" >&2
+        echo "No Python 3.11 to 3.14 was found. Install one (python.org), or name it: make PYTHON=/path/to/python" >&2
         exit 1
     }
 fi

@@ -1,4 +1,4 @@
-"""Start the app with everything loaded: `python -m dashboard`, with any option of `streamlit run`.
+"""Start the app with everything loaded: `python -m dashboard`; any option of `streamlit run` is passed on.
 
 Streamlit runs the app's script, and so imports what it needs, when the first visitor comes; on a slow machine he
 would wait ten seconds. Here the libraries and the scan's kernels are loaded before the page can be opened.
@@ -7,10 +7,31 @@ would wait ten seconds. Here the libraries and the scan's kernels are loaded bef
 import sys
 from pathlib import Path
 
+HELP = """usage: python -m dashboard [OPTION OF STREAMLIT ...]
+
+Start the app: see what the network sees. Only this machine can open it.
+
+options:
+  --server.port N           another port than 8501
+  --server.address 0.0.0.0  let other machines open it, for a class
+  --server.headless true    don't open a browser
+`streamlit run --help` lists them all.
+
+environment variables:
+  SKINLESION_WEIGHTS_DIR    folder of further checkpoints (.safetensors files and run folders)
+  SKINLESION_RUNS_DIR       folder of run folders, for Training runs; ./runs by default
+  SKINLESION_DATA_DIR       folder of datasets with masks (or of one), for Errors and Compare
+  SKINLESION_RESULTS_DIR    folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
+  SKINLESION_DEVICE         cpu or cuda; by default a GPU if there is one
+"""
+
 
 def main() -> int:
     """Load, then hand over to Streamlit."""
-    print("Loading …", flush=True)
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(HELP, end="")
+        return 0
+    print("Loading ...", flush=True)
     import skinlesion  # isort: skip
 
     import numpy as np

@@ -2,11 +2,7 @@
 
     streamlit run dashboard/app.py
 
-SKINLESION_WEIGHTS_DIR   folder of further checkpoints (.safetensors files and run folders)
-SKINLESION_RUNS_DIR      folder of run folders, for Training runs; ./runs by default
-SKINLESION_DATA_DIR      folder of datasets with masks (or of one), for Errors and Compare
-SKINLESION_RESULTS_DIR   folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
-SKINLESION_DEVICE        cpu or cuda; by default a GPU if there is one
+`python -m dashboard --help` lists the environment variables that point it at files of your own.
 """
 
 import sys

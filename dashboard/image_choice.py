@@ -123,12 +123,7 @@ def read_upload(name: str, data: bytes) -> Picture:
         raise SkinlesionError(
             f"{title} has {len(data) / 1e6:.0f} MB; here an image may have {MAX_BYTES // 1_000_000} MB. Reduce it."
         )
-    height, width = read_size(data, name=title)
-    if height * width > MAX_PIXELS:
-        raise SkinlesionError(
-            f"{title} is too large ({width} x {height} pixels). Reduce it to at most "
-            f"{MAX_PIXELS // 1_000_000} million pixels."
-        )
+    height, width = read_size(data, name=title, most=MAX_PIXELS)
     digest = hashlib.sha256(data).hexdigest()
     note = f"Your image, {width} x {height} pixels."
     return _picture(f"mine-{digest[:12]}", title, note, data, mine=True)

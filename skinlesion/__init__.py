@@ -25,6 +25,7 @@ if "torch" not in sys.modules:
 if TYPE_CHECKING:
     from skinlesion.checkpoint import load_checkpoint, save_checkpoint
     from skinlesion.evaluation import evaluate
+    from skinlesion.extend import register_dataset, register_engine, register_loss, register_model
     from skinlesion.hooks import intervene, observe, points
     from skinlesion.segmenter import Segmentation, Segmenter
     from skinlesion.zoo import create_model
@@ -40,6 +41,10 @@ __all__ = [
     "load_checkpoint",
     "observe",
     "points",
+    "register_dataset",
+    "register_engine",
+    "register_loss",
+    "register_model",
     "save_checkpoint",
 ]
 
@@ -53,6 +58,7 @@ _HOME = {
     "points": "skinlesion.hooks",
     "load_checkpoint": "skinlesion.checkpoint",
     "save_checkpoint": "skinlesion.checkpoint",
+    **{f"register_{each}": "skinlesion.extend" for each in ("model", "dataset", "loss", "engine")},
 }
 _SUBMODULES = frozenset(
     {"data", "explain", "lessons", "losses", "metrics", "model", "plots", "scan", "training", "zoo"}

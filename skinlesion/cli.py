@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import FULL, MachineError, SkinlesionError
+from skinlesion.streams import discard_output, mend, say
 from skinlesion.text import printable
 from skinlesion.version import __version__
 
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("skinlesion.commands.predict:predict", "segment your own images"),
     "evaluate": ("skinlesion.commands.evaluate:evaluate", "measure weights on images with masks"),
     "train": ("skinlesion.commands.train:train", "train a network"),
+    "dashboard": ("skinlesion.commands.dashboard:dashboard", "open the app in a browser"),
+    "lab": ("skinlesion.commands.lab:lab", "copy the lessons into a folder of yours and open them"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
     "calibrate": (
@@ -44,8 +47,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
+# Modules that the core installation lacks -> the extra that has them.
+_EXTRAS = {
+    **dict.fromkeys(("pytorch_lightning", "albumentations", "cv2", "matplotlib", "tensorboard"), "train"),
+    **dict.fromkeys(("captum", "plotly"), "explain"),
+    **dict.fromkeys(("streamlit", "pandas"), "app"),
+    **dict.fromkeys(("IPython", "ipywidgets", "jupyterlab"), "course"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "submitit": "slurm",
+}
+_EXTRA_OF_COMMAND = {"course": "course", "lab": "course", "dashboard": "app"}  # which several extras could serve
 _LONGEST = 2000  # characters of a message
-FAILED = 2
+FAILED = 1
+WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
@@ -56,26 +70,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `skinlesion`; by default those of this process.
 
     Returns:
-        0; 2 for anything that the user can put right, after one line on stderr; 130 after Ctrl-C.
+        0; 1 if the machine failed it (a full disk, too little memory); 2 for anything else that the user can put right;
+        130 after Ctrl-C. Every code but 0 comes with one line on stderr. A bug raises.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is written out, not an error
-            stream.reconfigure(errors="backslashreplace")
+    mend()
     try:
-        return _dispatch(args)
+        _refuse_empty(args)
+        code = _dispatch(args)
+        sys.stdout.flush()
+        return code
+    except MachineError as error:
+        return _fail(str(error), FAILED)
     except SkinlesionError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        extra = _EXTRA_OF_COMMAND.get(args[0], _EXTRAS[missing])
+        return _fail(f"This command needs {missing}: pip install 'skinlesion[{extra}]'.")
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "Interrupted.", INTERRUPTED)
+    except MemoryError:
+        return _fail("There is not enough memory for this.", FAILED)
     except BrokenPipeError:
-        # Whoever read the output has gone (`| head`). Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # its reader has gone (`| head`)
         return 0
     except OSError as error:
-        if error.filename is None:
-            raise
-        return _fail(f"{error.filename}: {error.strerror}.")
+        return _fail(*_surroundings(error))
+
+
+def _surroundings(error: OSError) -> tuple[str, int]:
+    """One line and the exit code for what the system refused."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}.", FAILED if error.errno in FULL else WRONG_INPUT
+    if error.errno in FULL:
+        return f"The output cannot be written ({error.strerror}).", FAILED
+    return f"The machine refuses something that this needs: {error.strerror or error}.", FAILED
 
 
 def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: bool = False, **options: Any) -> Any:
@@ -128,6 +160,7 @@ def _dispatch(args: list[str]) -> int:
         raise SkinlesionError(
             f"Unknown command {' '.join(args[: 2 if inner else 1])!r}; choose one of: {', '.join(inner or COMMANDS)}."
         )
+    _require_current_folder()
     module, _, function = COMMANDS[name][0].partition(":")
     command = getattr(import_module(module), function)
     prog, rest = f"skinlesion {name}", args[words:]
@@ -139,6 +172,22 @@ def _dispatch(args: list[str]) -> int:
         if error.code:
             raise
         return 0
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """An empty word is an unset variable of a script; as a path it would mean the current folder."""
+    for before, word in zip(["", *args], args, strict=False):
+        if word == "" or (word.startswith("--") and word.endswith("=")):
+            where = f" at {word or before}" if word or before else ""
+            raise SkinlesionError(f"A value is empty{where}: is a variable of your shell unset?")
+
+
+def _require_current_folder() -> None:
+    """Relative paths, PyTorch and others need one; some of them end the process without it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise SkinlesionError("The current folder is gone: change to another one and try again.") from error
 
 
 def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
@@ -180,9 +229,8 @@ def _one_line(box: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _fail(message: str) -> int:
-    sys.stdout.flush()
+def _fail(message: str, code: int = WRONG_INPUT) -> int:
     if len(message) > _LONGEST:  # a list of thousands of names says no more than its beginning
         message = f"{message[:_LONGEST]} ..."
-    print(f"skinlesion: {printable(' '.join(message.split()))}", file=sys.stderr)
-    return FAILED
+    say(f"skinlesion: {printable(' '.join(message.split()))}")
+    return code

@@ -1,6 +1,5 @@
 """What this machine can do: versions, devices, scan engines, weights, speed."""
 
-import importlib.metadata
 import os
 import platform
 import time
@@ -11,6 +10,7 @@ import torch
 from skinlesion.checkpoint import WEIGHTS, available_weights, read_card
 from skinlesion.errors import SkinlesionError
 from skinlesion.scan import choose_engine, engines
+from skinlesion.training.environment import installed
 from skinlesion.version import __version__
 from skinlesion.zoo import create_model
 
@@ -36,7 +36,7 @@ def diagnose(*, seconds: float = 2.0) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "torch": torch.__version__,
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: installed(name) for name in _PACKAGES},
         "devices": devices,
         "threads": {
             "cores": os.cpu_count(),
@@ -60,13 +60,6 @@ def _devices() -> list[dict[str, str]]:
     if torch.backends.mps.is_available():
         found.append({"name": "mps", "description": "Apple GPU"})
     return found
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _auto(device: str) -> str | None:

@@ -1,4 +1,9 @@
-"""The one exception for what a user can put right."""
+"""The exceptions for what a user can put right."""
+
+import errno
+
+# What the system says when there is no more room: on the disk, in the quota, or for a file of that size.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SkinlesionError(ValueError):
@@ -8,3 +13,7 @@ class SkinlesionError(ValueError):
     It is a ValueError too, so that code which calls the package as a library can catch the usual exception.
     The command line prints it without a traceback and exits with code 2; the dashboard shows it in the page.
     """
+
+
+class MachineError(SkinlesionError):
+    """The request is right, but the machine doesn't have what it takes, such as room on the disk: exit code 1."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import FULL, MachineError, SkinlesionError
+from skinlesion.text import printable
 
 
 def make_folder(folder: str | Path) -> Path:
@@ -22,7 +23,7 @@ def make_folder(folder: str | Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     return folder
 
 
@@ -43,7 +44,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,5 +55,8 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _cannot_write(path: Path, error: OSError) -> SkinlesionError:
-    return SkinlesionError(f"Cannot write {path}: {error.strerror or error}. Choose another place, or make room there.")
+def cannot_write(path: Path, error: OSError) -> SkinlesionError:
+    """What to raise for a file that the system refused to write."""
+    if error.errno in FULL:
+        return MachineError(f"Cannot write {printable(path)}: {error.strerror}. Make room, or choose another place.")
+    return SkinlesionError(f"Cannot write {printable(path)}: {error.strerror or error}. Choose another place.")

@@ -228,7 +228,7 @@ def observe(model: nn.Module, *names: str) -> Iterator[Activations]:
 
     Args:
         model: a network of the kit, or a module of one.
-        *names: points, or patterns such as "*.se.gate"; none for all points.
+        *names: points, or patterns such as `"*.se.gate"`; none for all points.
 
     Yields:
         Point -> tensor, filled by the forward pass; a second pass replaces the first.

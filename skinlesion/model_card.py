@@ -8,7 +8,7 @@ from typing import Any
 
 from skinlesion.checkpoint import find_weights, load_checkpoint, read_card, save_checkpoint, tensors_hash
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import write_text
+from skinlesion.files import replacing, write_text
 from skinlesion.segmenter import check_threshold
 
 _SCORES = {
@@ -63,9 +63,10 @@ def export(
     card["evaluations"] = reports or card.get("evaluations", [])
     if threshold is not None:
         card["threshold"] = check_threshold(threshold)
-    save_checkpoint(out, model, card, half=half or was_half)
     path = out.with_suffix(".md")
-    write_text(path, model_card(read_card(out), name=out.stem, digest=tensors_hash(out)))
+    with replacing(path) as page, replacing(out) as file:  # both or neither
+        save_checkpoint(file, model, card, half=half or was_half)
+        write_text(page, model_card(read_card(file), name=out.stem, digest=tensors_hash(file)))
     return out, path
 
 

@@ -61,6 +61,12 @@ def line_width(size: tuple[int, ...]) -> int:
     return min(12, max(1, round(min(size) / 200)))
 
 
+def at_most(array: np.ndarray, pixels: int) -> np.ndarray:
+    """The image or bool mask reduced to that many pixels; a smaller one is returned as it is."""
+    height, width = array.shape[:2]
+    return thumbnail(array, max(1, int(max(height, width) * min(1.0, (pixels / (height * width)) ** 0.5))))
+
+
 def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     """The image or bool mask reduced to at most `side` pixels; a smaller one is returned as it is."""
     scale = side / max(image.shape[:2])
@@ -73,7 +79,7 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
 def encode(image: np.ndarray, kind: str) -> bytes:
     """A file's bytes; uint8 (H, W, 3) or bool (H, W), `kind` "PNG" or "JPEG"."""
     buffer = BytesIO()
-    array = image.astype(np.uint8) * 255 if image.dtype == bool else image
+    array = image.view(np.uint8) * np.uint8(255) if image.dtype == bool else image
     Image.fromarray(array).save(buffer, kind)
     return buffer.getvalue()
 

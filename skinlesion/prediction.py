@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from skinlesion.errors import SkinlesionError
-from skinlesion.files import make_folder, replacing
-from skinlesion.overlay import encode, overlay
+from skinlesion.errors import MachineError, SkinlesionError
+from skinlesion.files import replacing
+from skinlesion.overlay import at_most, encode, overlay
 from skinlesion.prediction_inputs import (
     collect_inputs,
     expand_inputs,
@@ -22,6 +22,7 @@ from skinlesion.prediction_inputs import (
     unique_names,
 )
 from skinlesion.prediction_table import FILE, PredictionTable
+from skinlesion.reserved import reserved
 from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import cell, printable
 
@@ -34,6 +35,7 @@ _COLUMNS = (
 )
 Row = dict[str, str]  # of the table, by column
 MAX_JOBS = 256
+OVERLAY_PIXELS = 32_000_000  # an overlay is for looking at: of a larger image it is reduced
 _SETTINGS = ("threshold", "tta", "clean", "weights")  # what all rows of a table share
 
 
@@ -45,8 +47,8 @@ class Prediction:
         image: the file that was read.
         mask: the file written: 8-bit PNG, 255 on the lesion, at the image's own size. If the EXIF data say that the
             photo is rotated, image and mask are turned upright: the mask fits the photo as it is displayed.
-        overlay: the file written: the image with the mask drawn on it, PNG.
-        size: (height, width) of both.
+        overlay: the file written: the image with the mask drawn on it, PNG, at most `OVERLAY_PIXELS` large.
+        size: (height, width) of the mask.
         area, area_fraction, confidence, threshold, warnings: as in `Segmentation`.
     """
 
@@ -120,15 +122,13 @@ def predict_files(
     Raises:
         SkinlesionError: there is no input, an output exists already (nothing is written then), the folder cannot be
             written to, or the batch to resume was made with other settings.
+        MachineError: the disk is full; as after Ctrl-C, `resume` does the rest.
         KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
     """
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
     if not 1 <= jobs <= MAX_JOBS:
         raise SkinlesionError(f"--jobs must be from 1 to {MAX_JOBS}; got {jobs}.")
     images = collect_inputs(inputs).images
-    out = Path(out)
-    table = PredictionTable(out / TABLE, _COLUMNS)
-    rows = table.read() if resume else []
     clean = segmenter.clean if clean is None else clean
     settings = {
         "threshold": str(threshold),
@@ -136,35 +136,34 @@ def predict_files(
         "clean": "on" if clean else "off",
         "weights": str(cell(segmenter.name)),
     }
-    kept, tasks = _plan(images, rows, out, settings)
-    earlier = len(images) - len(tasks)
-    refuse_inputs(out, [task.name for task in tasks], images)
-    if not overwrite and not rows:
-        refuse_existing(out, [task.name for task in tasks])
-    done: list[Prediction] = []
-    failed: list[tuple[Path, str]] = []
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    make_folder(out)
+    with reserved(out) as folder:
+        table = PredictionTable(folder / TABLE, _COLUMNS)
+        rows = table.read() if resume else []
+        kept, tasks = _plan(images, rows, folder, settings)
+        refuse_inputs(folder, [task.name for task in tasks], images)
+        if not overwrite and not (resume and table.path.exists()):  # it may have been killed before its first row
+            refuse_existing(folder, [task.name for task in tasks])
 
-    def work(task: _Task) -> Prediction | str:
-        return _segment(segmenter, task, out, threshold=threshold, tta=tta, clean=clean)
+        def work(task: _Task) -> Prediction | str:
+            return _segment(segmenter, task, folder, threshold=threshold, tta=tta, clean=clean)
 
-    try:
-        with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
-            for image, found in results:
-                if isinstance(found, str):
-                    failed.append((image, found))
-                    if failure is not None:
-                        failure(image, found)
-                else:
-                    done.append(found)
-                if progress is not None:
-                    progress(earlier + len(done) + len(failed), len(images))
-    finally:
-        if not done and not kept:  # no results: leave nothing behind
-            table.path.unlink(missing_ok=True)
-            for folder in made:
-                folder.rmdir()
+        done: list[Prediction] = []
+        failed: list[tuple[Path, str]] = []
+        earlier = len(images) - len(tasks)
+        try:
+            with closing(_work_through(work, tasks, jobs, table, kept, settings)) as results:
+                for image, found in results:
+                    if isinstance(found, str):
+                        failed.append((image, found))
+                        if failure is not None:
+                            failure(image, found)
+                    else:
+                        done.append(found)
+                    if progress is not None:
+                        progress(earlier + len(done) + len(failed), len(images))
+        finally:
+            if not done and not kept:  # no results: leave nothing behind
+                table.path.unlink(missing_ok=True)
     return Predictions(tuple(done), tuple(failed), table.path if done or kept else None, earlier)
 
 
@@ -221,7 +220,9 @@ def _in_order(work: _Work, tasks: list[_Task], jobs: int) -> Generator[tuple[_Ta
             for _, future in waiting:
                 future.cancel()
             for _, future in waiting:
-                if not future.cancelled() and isinstance(found := future.result(), Prediction):
+                if future.cancelled() or future.exception() is not None:
+                    continue
+                if isinstance(found := future.result(), Prediction):
                     _remove(found)
 
 
@@ -240,6 +241,8 @@ def _segment(segmenter: Segmenter, task: _Task, out: Path, **options: Any) -> Pr
     """Segment one image and write its outputs; why it failed, if it did."""
     try:
         return _write(task, out, segmenter.segment(task.image, **options))
+    except MachineError:  # the other images would fail, too
+        raise
     except SkinlesionError as error:
         return str(error)
     except MemoryError:
@@ -262,10 +265,14 @@ def _write(task: _Task, out: Path, found: Segmentation) -> Prediction:
         found.threshold,
         found.warnings,
     )
+    image, found_mask = found.image, found.mask
+    del found  # its maps of a large image take half of the memory
     try:
-        for path, array in ((mask, found.mask), (drawn, overlay(found.image, found.mask))):
-            with replacing(path) as temporary:
-                temporary.write_bytes(encode(array, "PNG"))
+        with replacing(mask) as temporary:
+            temporary.write_bytes(encode(found_mask, "PNG"))
+        shown = overlay(at_most(image, OVERLAY_PIXELS), at_most(found_mask, OVERLAY_PIXELS))
+        with replacing(drawn) as temporary:
+            temporary.write_bytes(encode(shown, "PNG"))
     except BaseException:
         _remove(prediction)
         raise
@@ -280,6 +287,9 @@ def _record(table: PredictionTable, found: Prediction, settings: Row) -> Predict
     values += [settings[name] for name in _SETTINGS]
     try:
         table.append(values)
+    except MachineError:
+        _remove(found)
+        raise
     except SkinlesionError as error:
         _remove(found)
         return f"{printable(found.image)}: {error}"

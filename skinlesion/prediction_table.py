@@ -1,6 +1,7 @@
 """The table of predictions, written row by row: it is complete whenever the work stops, and can be continued."""
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import replacing
+from skinlesion.files import cannot_write, replacing
 from skinlesion.text import cell, printable, table_writer
 
 FILE = "predictions.csv"
@@ -73,10 +74,10 @@ class PredictionTable:
         line = _line([cell(value) for value in row])
         try:
             if self._file.write(line) != len(line):
-                raise OSError("there is no room for another row")
+                raise OSError(errno.ENOSPC, "there is no room for another row")
         except OSError as error:
             self._file.truncate(end)
-            raise SkinlesionError(f"Cannot write {printable(self.path)}: {error.strerror or error}.") from error
+            raise cannot_write(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""

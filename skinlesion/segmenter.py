@@ -22,11 +22,13 @@ from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
+from skinlesion.extend import check_logits
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
 from skinlesion.scan import choose_engine
 
-ImageLike = str | Path | bytes | np.ndarray | Image.Image
+ImageLike = str | Path | bytes | bytearray | memoryview | np.ndarray | Image.Image
+_PART = 1 << 22  # pixels that are calibrated at once: in double precision they take much memory
 Augmentation = bool | Literal["none", "flips", "dihedral"]
 CLEAN = {"auto": None, "on": True, "off": False}  # the spelling of `clean` on the command line
 
@@ -255,7 +257,7 @@ class Segmenter:
                 with observe(self.model, *self.domain.points) as seen:
                     logits = self.model(do(batch))
                 ood_score = self.domain.score(domain_features(seen, self.domain.points))
-            views.append(undo(logits.float().sigmoid()))
+            views.append(undo(check_logits(logits, batch).float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
@@ -272,7 +274,8 @@ class Segmenter:
             probability: (B, 1, height, width), of `predict`.
             size: the new (height, width).
         """
-        return calibrated(resize_probability(probability, size), self.temperature)
+        resized = resize_probability(probability, size)
+        return calibrated(resized, self.temperature, out=None if resized is probability else resized)
 
 
 def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
@@ -291,25 +294,31 @@ def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(probability.shape[-2:]) == tuple(size):
         return probability
     resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized.clamp(0, 1)  # rounding may leave the range by one unit in the last place
+    return resized.clamp_(0, 1)  # rounding may leave the range by one unit in the last place
 
 
-def calibrated(probability: Tensor, temperature: float) -> Tensor:
+def calibrated(probability: Tensor, temperature: float, *, out: Tensor | None = None) -> Tensor:
     """Temperature scaling (https://arxiv.org/abs/1706.04599): the logit divided by the temperature.
 
     Args:
         probability: any shape, in [0, 1].
         temperature: positive; above 1 makes probabilities less certain.
+        out: where to write the result; may be `probability` itself.
 
     Returns:
         The same shape, in [0, 1]; no value crosses 1/2.
     """
     if temperature == 1:
         return probability
-    scaled = torch.sigmoid(torch.logit(probability.double()) / temperature).to(probability.dtype)
     # rounding must not lift a value just below 1/2 onto it
     below = torch.nextafter(torch.tensor(0.5, dtype=probability.dtype), torch.tensor(0.0, dtype=probability.dtype))
-    return torch.where(probability < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
+    flat = probability.reshape(-1)
+    found = torch.empty_like(flat) if out is None else out.view(-1)
+    for start in range(0, len(flat), _PART):
+        part = flat[start : start + _PART]
+        scaled = torch.sigmoid(torch.logit(part.double()) / temperature).to(part.dtype)
+        found[start : start + _PART] = torch.where(part < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
+    return found.view(probability.shape)
 
 
 def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
@@ -332,8 +341,12 @@ def as_array(image: ImageLike) -> np.ndarray:
     """Any way of giving an image -> uint8 (H, W, 3) RGB, upright."""
     if isinstance(image, Image.Image):
         return rgb_array(image)
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, bytearray | memoryview):
+        image = bytes(image)
+    if isinstance(image, str | Path | bytes):
         return read_image(image)
+    if not isinstance(image, np.ndarray):
+        raise SkinlesionError(f"Give a path, a file's bytes, a Pillow image or an array, not {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise SkinlesionError(
             f"An array must be a uint8 RGB image (H, W, 3); got {image.dtype} {image.shape}. "

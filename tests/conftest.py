@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import signal
+import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -32,6 +33,8 @@ settings.load_profile("ci")
 
 # A shell that starts the tests in its background has Ctrl-C ignored, and processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+sys.path.insert(0, str(Path(__file__).parent / "hostile"))  # the generators, for tests of the app too
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -48,6 +48,6 @@ def test_it_reports_trouble_and_does_not_stop_at_it(
 
 def test_json_is_json(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skinlesion.commands.doctor.diagnose", lambda: diagnose(seconds=0.05))
-    code, out, err = cli("doctor", "--json")
+    code, out, err = cli("doctor", "--json", "-")
     assert (code, err) == (0, "")
     assert json.loads(out)["auto"]["cpu"] == "cpu"

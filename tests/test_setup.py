@@ -12,19 +12,6 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_every_file_that_is_no_module_is_packaged() -> None:
-    package = ROOT / "skinlesion"
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["skinlesion"]
-    packaged = {path for pattern in patterns for path in package.glob(pattern)}
-    others = {
-        path
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".tmp") and "__pycache__" not in path.parts
-    }
-    assert others
-    assert others == packaged
-
-
 def test_the_conda_environment_has_the_package_and_nothing_needs_the_cuda_kernel() -> None:
     lines = [line.split("#")[0].strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
     assert "- -e .[dev]" in lines
@@ -34,7 +21,7 @@ def test_the_conda_environment_has_the_package_and_nothing_needs_the_cuda_kernel
 
 @pytest.mark.skipif(os.name == "nt", reason="the scripts are for a POSIX shell")
 @pytest.mark.parametrize(
-    ("python", "expected"), [("/nowhere/python", "is not Python 3.11 or newer"), ("", "No Python 3.11 or newer")]
+    ("python", "expected"), [("/nowhere/python", "is not Python 3.11 to 3.14"), ("", "No Python 3.11 to 3.14")]
 )
 def test_setup_without_a_new_enough_python_says_so(tmp_path: Path, python: str, expected: str) -> None:
     done = subprocess.run(
@@ -50,6 +37,47 @@ def test_setup_without_a_new_enough_python_says_so(tmp_path: Path, python: str, 
     assert not list(tmp_path.iterdir())
 
 
+def _script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def _set_up(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", str(ROOT / "setup.sh")], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the scripts are for a POSIX shell")
+def test_setup_does_not_ignore_the_python_that_was_named(tmp_path: Path) -> None:
+    _script(tmp_path / ".venv" / "bin" / "python", "echo Python 3.11.0")
+    done = _set_up(tmp_path, PYTHON=sys.executable, PATH=os.environ["PATH"])
+    assert done.returncode == 1
+    assert ".venv was made with Python 3.11.0" in done.stderr
+    assert "rm -r .venv" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the scripts are for a POSIX shell")
+@pytest.mark.parametrize("version", ["3, 10", "3, 15", "4, 0"])
+def test_setup_refuses_a_python_that_the_dependencies_are_not_made_for(tmp_path: Path, version: str) -> None:
+    python = tmp_path / "python"
+    program = f"import sys; sys.version_info = ({version}, 0); exec(sys.argv[1])"
+    _script(python, f"exec {sys.executable} -c '{program}' \"$2\"")
+    done = _set_up(tmp_path, PYTHON=str(python), PATH=os.environ["PATH"])
+    assert done.returncode == 1
+    assert "is not Python 3.11 to 3.14" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the scripts are for a POSIX shell")
+def test_setup_tells_intel_macs_at_once(tmp_path: Path) -> None:
+    _script(tmp_path / "uname", 'case "$1" in -s) echo Darwin;; -m) echo x86_64;; esac')
+    done = _set_up(tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "Intel processor" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["uname"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the scripts are for a POSIX shell")
 def test_ci_runs_the_tests_and_can_be_run() -> None:
     script = ROOT / ".ci" / "run"
@@ -61,5 +89,5 @@ def test_ci_runs_the_tests_and_can_be_run() -> None:
 
 
 def test_this_python_is_one_that_the_project_allows() -> None:
-    assert PROJECT["project"]["requires-python"] == ">=3.11"
-    assert sys.version_info >= (3, 11)
+    assert PROJECT["project"]["requires-python"] == ">=3.11,<3.15"
+    assert (3, 11) <= sys.version_info < (3, 15)

@@ -1,24 +1,25 @@
 """`skinlesion benchmark`."""
 
-import json as json_text
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from skinlesion.benchmark.model import benchmark_model
 from skinlesion.benchmark.scan import benchmark_scan
+from skinlesion.commands.outputs import write_json
 
 
-def scan(*, json: bool = False, slow: bool = False) -> None:
+def scan(*, json: Path | None = None, slow: bool = False) -> None:
     """Time the scan's engines and their peers: 64 x 64 tokens, 192 channels, 16 states, four routes, one thread.
 
     Args:
-        json: Print JSON instead of a table.
+        json: File for the result as JSON; - for standard output. Replaces the table.
         slow: Also time the gradients of the readable loops; minutes to an hour.
     """
     result = benchmark_scan(slow=slow)
-    if json:
-        print(json_text.dumps(result, indent=1))
+    if json is not None:
+        write_json(result, json)
         return
     table = Table(title=f"Selective scan, one thread; exp: {result['exp_per_second'] / 1e9:.2f} G/s")
     for heading in ("engine", "forward (ms)", "G updates/s", "backward (ms)", "G updates/s"):
@@ -42,15 +43,15 @@ def scan(*, json: bool = False, slow: bool = False) -> None:
     Console().print(table)
 
 
-def model(*, json: bool = False) -> None:
+def model(*, json: Path | None = None) -> None:
     """Time inference and a training step of the presets, with operations and peak memory.
 
     Args:
-        json: Print JSON instead of a table.
+        json: File for the result as JSON; - for standard output. Replaces the table.
     """
     result = benchmark_model()
-    if json:
-        print(json_text.dumps(result, indent=1))
+    if json is not None:
+        write_json(result, json)
         return
     table = Table(title=f"Whole network, {result['threads']} threads, scan engine {result['engine']}")
     headings = ("model", "input", "GFLOPs", "inference (ms/image)", "step (ms/image)", "scan share", "step peak (MB)")

@@ -7,6 +7,7 @@ import tyro
 
 from skinlesion.calibration import calibrate as run_calibration
 from skinlesion.checkpoint import save_checkpoint
+from skinlesion.commands.outputs import require_new
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
@@ -39,8 +40,7 @@ def calibrate(
         false_alarms: Share of the validation images that may be called out of distribution.
         device: cpu, cuda, cuda:0, ...
     """
-    if out.exists():
-        raise SkinlesionError(f"{out} exists already: choose another name, or move it away.")
+    require_new([out])
     if not 0 < false_alarms < 0.5:
         raise SkinlesionError(f"--false-alarms must be between 0 and 0.5, not {false_alarms}.")
     segmenter = Segmenter.from_pretrained(weights, device=device)

@@ -1,17 +1,18 @@
 """`skinlesion course`."""
 
-import json as json_module
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from skinlesion.commands.outputs import write_json
 from skinlesion.lessons import LESSONS, completion, exercises
 
 _FOLDER = "notebooks"
 
 
-def course(*, lesson: int | None = None, reset: bool = False, json: bool = False) -> None:
+def course(*, lesson: int | None = None, reset: bool = False, json: Path | None = None) -> None:
     """List the lessons of the course and which exercises you have passed.
 
     Progress is noted when a check passes in a notebook, in a small file of your own (SKINLESION_PROGRESS names
@@ -20,7 +21,7 @@ def course(*, lesson: int | None = None, reset: bool = False, json: bool = False
     Args:
         lesson: Show this lesson's exercises only.
         reset: Forget what was passed, in all lessons or in --lesson.
-        json: Print JSON instead.
+        json: File for the result as JSON; - for standard output. Replaces the tables.
     """
     names = None if lesson is None else [exercise.name for exercise in exercises(lesson)]
     if reset:
@@ -28,8 +29,8 @@ def course(*, lesson: int | None = None, reset: bool = False, json: bool = False
         print(f"Forgot {count} passed exercise{'' if count == 1 else 's'}.")
         return
     found = [row for row in _rows() if lesson in (None, row["lesson"])]
-    if json:
-        print(json_module.dumps(found, indent=1))
+    if json is not None:
+        write_json(found, json)
     elif lesson is None:
         _overview(found)
     else:

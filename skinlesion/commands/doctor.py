@@ -1,26 +1,27 @@
 """`skinlesion doctor`."""
 
-import json as json_module
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from skinlesion.commands.outputs import write_json
 from skinlesion.doctor import diagnose
 
 # Text goes through print, not the console: lines and paths are not broken at the terminal's width.
 
 
-def doctor(*, json: bool = False) -> None:
+def doctor(*, json: Path | None = None) -> None:
     """Say what this machine can do: versions, devices, scan engines, weights, and a two-second speed check.
 
     Args:
-        json: Print JSON instead.
+        json: File for the result as JSON; - for standard output. Replaces the tables.
     """
     found = diagnose()
-    if json:
-        print(json_module.dumps(found, indent=1))
+    if json is not None:
+        write_json(found, json)
         return
     console = Console(highlight=False)
     _versions(found)

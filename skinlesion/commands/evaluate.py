@@ -10,6 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
+from skinlesion.commands.outputs import STDOUT, require_new, write_json
 from skinlesion.data.groups import read_diagnoses
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import PARTS, load_split
@@ -52,14 +53,12 @@ def evaluate(
         clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
         by: Also report groups of images: tone, size, border and diagnosis, joined by commas. Tone is the individual
             typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
-        json: File for the results with their protocol.
+        json: File for the results with their protocol; - for standard output, instead of the tables.
         csv: File for one row per image.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
-    for path in (json, csv):
-        if path is not None and path.exists():
-            raise SkinlesionError(f"{path} exists already: choose another name, or move it away.")
+    require_new([json, csv])
     kinds = [each.strip() for each in by.split(",")] if by else []
     diagnoses = read_diagnoses(source.folder / "metadata.csv") if "diagnosis" in kinds else None
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
@@ -98,10 +97,17 @@ def evaluate(
             protocol=protocol,
             progress=lambda done: bar.update(task, completed=done),
         )
-    if json is not None:
-        result.save_json(json)
     if csv is not None:
         result.save_csv(csv)
+    if json is not None:
+        try:
+            write_json(result.report, json)
+        except SkinlesionError:  # both or neither
+            if csv is not None:
+                csv.unlink(missing_ok=True)
+            raise
+    if json == STDOUT:
+        return
     _print(result.report, f"{segmenter.name} on {data}, part {part}")
     for each, groups in result.report.get("groups", {}).items():
         _print_groups(each, groups)

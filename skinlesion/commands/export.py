@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tyro
 
+from skinlesion.commands.outputs import require_new
 from skinlesion.errors import SkinlesionError
 from skinlesion.model_card import export as run_export
 
@@ -39,9 +40,7 @@ def export(
         raise SkinlesionError("--half and --results are for --out; export the checkpoint first, and that file to ONNX.")
     if onnx is None and points:
         raise SkinlesionError("--points is for --onnx; a checkpoint has all points anyway.")
-    for path in (out, out and out.with_suffix(".md"), onnx):
-        if path is not None and path.exists() and not overwrite:
-            raise SkinlesionError(f"{path} exists already: choose another name, or replace it with --overwrite.")
+    require_new([out, out and out.with_suffix(".md"), onnx], overwrite=overwrite)
     if onnx is not None:
         _export_onnx(weights, onnx, points=points, threshold=threshold)
     if out is not None:

@@ -79,8 +79,7 @@ def predict(
                 failure=lambda _, reason: print(f"skinlesion: {printable(reason)}", file=sys.stderr),
             )
         except KeyboardInterrupt:
-            print(_interrupted(*seen, out), file=sys.stderr)
-            raise
+            raise KeyboardInterrupt(_interrupted(*seen, out)) from None
     _print_warnings(found)
     if found.table is not None:
         earlier = f" ({found.earlier} were done before)" if found.earlier else ""

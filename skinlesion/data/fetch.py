@@ -4,7 +4,6 @@ Bytes go to ``<name>.part`` beside the target; a dropped or killed transfer goes
 and only a complete file with the right checksum gets the target's name.
 """
 
-import errno
 import hashlib
 import http.client
 import os
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import FULL, MachineError, SkinlesionError
 from skinlesion.version import __version__
 
 OnProgress = Callable[[int, int | None], None]
@@ -24,7 +23,6 @@ _TIMEOUT = 30  # seconds of silence
 _CHUNK = 1 << 20
 _MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 # A file system's limit on the size of a file (4 GB on FAT32) is, to the user, one more way of being full.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Dropped(Exception):  # noqa: N818 - the connection's state, not an error of the user's
@@ -106,8 +104,8 @@ def megabytes(size: int) -> str:
 
 def disk_error(path: Path, error: OSError, kept: str = "") -> SkinlesionError:
     """Say in one sentence why a file could not be written, and what to do."""
-    if error.errno in _FULL:
-        return SkinlesionError(
+    if error.errno in FULL:
+        return MachineError(
             f"The disk is full, or cannot hold a file as large as {path}: free some space, or choose another "
             f"folder, and run the same command again{kept}."
         )

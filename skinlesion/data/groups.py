@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
+from PIL import Image
+from scipy import ndimage
 
 from skinlesion.errors import SkinlesionError
 
@@ -53,16 +54,33 @@ def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
     Returns:
         Degrees in [-90, 90], large for light skin; NaN where less than 1 % of the image is background.
     """
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    lesion = cv2.resize(mask.astype(np.uint8), (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST)
-    width = 2 * round(_MARGIN * _SIDE) + 1
-    near = cv2.dilate(lesion, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)  # L* in [0, 100], a* and b* signed
-    background = lab[(near == 0) & (lab[..., 0] > _DARK_CORNER)]
+    side = (_SIDE, _SIDE)
+    small = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX))
+    lesion = np.asarray(Image.fromarray(mask).resize(side, Image.Resampling.NEAREST))
+    far = ndimage.distance_transform_edt(~lesion) > _MARGIN * _SIDE if lesion.any() else np.ones(side, bool)
+    lab = to_lab(small)
+    background = lab[far & (lab[..., 0] > _DARK_CORNER)]
     if len(background) < _LEAST * _SIDE**2:
         return float("nan")
     lightness, _, yellow = np.median(background, axis=0)
     return float(np.degrees(np.arctan2(lightness - 50, max(float(yellow), 1e-6))))
+
+
+def to_lab(image: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of an sRGB image, for the white point D65.
+
+    Args:
+        image: uint8 (..., 3).
+
+    Returns:
+        float64 (..., 3): L* in [0, 100], a* and b* signed.
+    """
+    srgb = image / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])  # IEC 61966-2-1
+    xyz = linear @ to_xyz.T / to_xyz.sum(1)  # 1 for white
+    x, y, z = np.moveaxis(np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
 def tone(angle: float) -> str:

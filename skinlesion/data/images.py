@@ -7,20 +7,22 @@ Everything is decoded with Pillow, to plain NumPy arrays. A file that cannot be 
 from typing import Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from skinlesion.data.decoding import Source, decode, label_of, upright_size
+from skinlesion.data.decoding import MAX_PIXELS, Source, decode, label_of, upright, upright_size
 from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules, to_binary
 from skinlesion.errors import SkinlesionError
 
 Normalization = Literal["minmax", "minmax255"]
+_LARGE = 4_000_000  # pixels of an image that is spared copies
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 
 def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
     """Read an image as 8-bit RGB, the right way up.
 
-    The EXIF orientation is applied; grayscale, palette and CMYK become RGB; 16 bits become 8 (divided by 257);
+    The EXIF orientation is applied; grayscale, palette and CMYK become RGB; 16 bits become 8 (divided by 257), 32 bits
+    too unless no value is above 255;
     transparent pixels are laid on white, as a page or a browser would show them (skin is bright, so white
     disturbs least: a black rim looks like a lesion); of an animation the first frame is taken.
 
@@ -36,19 +38,19 @@ def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
             the header, before any pixel is decoded).
     """
     label = label_of(source, name)
-    return np.asarray(_to_rgb(decode(source, label), label), dtype=np.uint8)
+    return _array(_to_rgb(decode(source, label), label))
 
 
-def rgb_array(picture: Image.Image, *, name: str = "The picture") -> np.ndarray:
+def rgb_array(picture: Image.Image, *, name: str = "The image") -> np.ndarray:
     """Turn a Pillow image into 8-bit RGB, the right way up, by the rules of :func:`read_image`.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        SkinlesionError: its values cannot be shown in 8 bits.
+        SkinlesionError: its file is damaged, it is too large or empty, or its values cannot be shown in 8 bits.
     """
-    return np.asarray(_to_rgb(ImageOps.exif_transpose(picture), name), dtype=np.uint8)
+    return _array(_to_rgb(upright(picture, name), name))
 
 
 def read_mask(source: Source, *, name: str | None = None, rules: MaskRules = DEFAULT_RULES) -> np.ndarray:
@@ -70,9 +72,13 @@ def read_mask(source: Source, *, name: str | None = None, rules: MaskRules = DEF
     return to_binary(decode(source, label), label, rules)
 
 
-def read_size(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """Read (height, width) from an image's header, after EXIF orientation, without decoding its pixels."""
-    return upright_size(source, label_of(source, name))
+def read_size(source: Source, *, name: str | None = None, most: int = MAX_PIXELS) -> tuple[int, int]:
+    """Read (height, width) from an image's header, after EXIF orientation, without decoding its pixels.
+
+    Raises:
+        SkinlesionError: the file is missing, no image, or has more than `most` pixels.
+    """
+    return upright_size(source, label_of(source, name), most)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -90,8 +96,10 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if image.shape[:2] == tuple(size):
         return image
-    height, width = size
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.HAMMING))
+    if image.shape[0] * image.shape[1] <= _LARGE:
+        return _hamming(image, size)
+    # Channel by channel, with the same result: of a large image a quarter is in memory a second time.
+    return np.stack([_hamming(np.ascontiguousarray(image[..., i]), size) for i in range(3)], axis=-1)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -135,9 +143,17 @@ def normalize(image: np.ndarray, mode: Normalization = "minmax") -> np.ndarray:
     return (image.astype(np.float32) - np.float32(low)) * scale
 
 
+def _hamming(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) resized."""
+    height, width = size
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.HAMMING))
+
+
 def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
     if picture.mode.startswith("I"):
-        picture = Image.fromarray(_sixteen_to_eight(np.asarray(picture), label))
+        picture = Image.fromarray(_to_eight(np.asarray(picture), label))
     if picture.mode == "F":
         raise SkinlesionError(f"{label} holds floating-point values; save it as an 8-bit or 16-bit image.")
     try:
@@ -152,7 +168,22 @@ def _to_rgb(picture: Image.Image, label: str) -> Image.Image:
         ) from error
 
 
-def _sixteen_to_eight(values: np.ndarray, label: str) -> np.ndarray:
+def _array(picture: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3) of an RGB image; a large one is copied in strips, since Pillow's own way copies it twice."""
+    width, height = picture.size
+    if width * height <= _LARGE:
+        return np.asarray(picture, dtype=np.uint8)
+    array = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _LARGE // width)
+    for top in range(0, height, rows):
+        array[top : top + rows] = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
+    return array
+
+
+def _to_eight(values: np.ndarray, label: str) -> np.ndarray:
+    """uint8 from whole numbers: of 16 bits, or of 32 that hold 8 or 16."""
     if values.size and (values.min() < 0 or values.max() > 65535):
         raise SkinlesionError(f"{label} holds 32-bit values; save it as an 8-bit or 16-bit image.")
+    if values.dtype.itemsize == 4 and values.max() <= 255:
+        return values.astype(np.uint8)
     return np.round(values / 257.0).astype(np.uint8)

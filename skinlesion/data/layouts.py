@@ -10,6 +10,7 @@ Beside the images lie superpixel maps, metadata and licenses, which are left out
 are matched by name, see :mod:`skinlesion.data.pairing`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,8 @@ OFFICIAL: dict[str, tuple[OfficialPart, ...]] = {
     ),
 }
 DATASETS = (*OFFICIAL, "vmunet", "folder", "synthetic")
+# Those of `skinlesion.extend.register_dataset`.
+EXTRA_DATASETS: dict[str, Callable[[Path], Sequence[Sample]]] = {}
 
 
 def find_samples(root: str | Path, dataset: str, *, rules: MaskRules = DEFAULT_RULES) -> list[Sample]:
@@ -73,8 +76,8 @@ def find_dataset(
 
     Args:
         root: the folder that holds the layout's folders.
-        dataset: one of ``DATASETS``. For the official layouts every part that is on disk is returned, the
-            official test part too: ``Sample.part`` keeps them apart.
+        dataset: one of ``DATASETS``, or a registered one. For the official layouts every part that is on disk is
+            returned, the official test part too: ``Sample.part`` keeps them apart.
         rules: how the masks are read.
         groups: the table of images that belong together; default ``groups.csv`` in `root`, if there is one.
 
@@ -85,8 +88,13 @@ def find_dataset(
         SkinlesionError: a missing root, another dataset's layout, an image without mask or a mask without image,
             one image in two parts, or nothing at all.
     """
-    if dataset not in DATASETS:
-        raise SkinlesionError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DATASETS)}.")
+    if dataset not in (*DATASETS, *EXTRA_DATASETS):
+        from skinlesion.extend import load_plugins
+
+        load_plugins()
+    if dataset not in (*DATASETS, *EXTRA_DATASETS):
+        names = ", ".join((*DATASETS, *EXTRA_DATASETS))
+        raise SkinlesionError(f"Unknown dataset {printable(dataset)!r}: choose one of {names}.")
     root = Path(root)
     if not root.is_dir():
         raise SkinlesionError(
@@ -94,6 +102,8 @@ def find_dataset(
         )
     if dataset in OFFICIAL:
         found = _find_official(root, dataset, rules)
+    elif dataset in EXTRA_DATASETS:
+        found = _find_extra(root, dataset)
     elif dataset == "vmunet":
         found = _find_vmunet(root, rules)
     else:
@@ -112,6 +122,16 @@ def complete(found: Dataset, groups: Path | None) -> Dataset:
     together = sum(sample.group is not None for sample in samples)
     line = f"{printable(groups)}: {together} images in {len(names)} groups, each kept on one side of a split"
     return replace(found, samples=samples, folders=(*found.folders, line))
+
+
+def _find_extra(root: Path, dataset: str) -> Dataset:
+    samples = EXTRA_DATASETS[dataset](root)
+    wrong = next((each for each in samples if not isinstance(each, Sample)), None)
+    if wrong is not None:
+        raise SkinlesionError(f"The data set {dataset!r} must give Samples; it gave a {type(wrong).__name__}.")
+    if not samples:
+        raise SkinlesionError(f"{printable(root)}: the data set {dataset!r} has no image there.")
+    return Dataset(list(samples))
 
 
 def _find_official(root: Path, dataset: str, rules: MaskRules) -> Dataset:

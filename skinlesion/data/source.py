@@ -34,6 +34,11 @@ class DataSource:
     invert_masks: bool = False
     """Black pixels are the lesion."""
 
+    def __post_init__(self) -> None:
+        for name in ("root", "images", "masks", "groups"):  # from Python a string does, too
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+
     @property
     def rules(self) -> MaskRules:
         """How the masks are read."""

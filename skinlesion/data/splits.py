@@ -280,7 +280,7 @@ def _cut(
     """
 
     def place(group: list[str]) -> str:
-        return hashlib.sha256(f"{key}/{group[0]}".encode()).hexdigest()
+        return hashlib.sha256(f"{key}/{group[0]}".encode("utf-8", "surrogatepass")).hexdigest()
 
     cut: list[str] = []
     groups = sorted(joined(ids, pairs), key=place)

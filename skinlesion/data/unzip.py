@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from skinlesion.data.fetch import disk_error, megabytes
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 
 # JPEG and PNG do not shrink in a zip, text shrinks tenfold: a hundredfold is an attack on the disk.
 _MAX_RATIO = 100
+_DEEPEST = 20  # folders inside each other; the official archives have two
 # What zipfile raises, besides its own exception, for bytes that are no archive: found by feeding it broken ones.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, IndexError, ValueError, NotImplementedError)
 
@@ -47,8 +49,12 @@ def unzip(archive: Path, folder: Path) -> None:
                 _unpack(opened, entry, temporary)
         inner = temporary / folder.name
         os.replace(inner if inner.is_dir() else temporary, folder)
+    except SkinlesionError:  # a ValueError too, which below means damage
+        raise
     except FileExistsError as error:
-        raise SkinlesionError(f"{archive} holds two files of one name ({error.filename}): do not use it.") from error
+        raise SkinlesionError(
+            f"{archive} holds two files of one name ({_short(str(error.filename))}): do not use it."
+        ) from error
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
     except OSError as error:
@@ -64,11 +70,17 @@ def _check(archive: Path, entries: list[zipfile.ZipInfo], target: Path) -> None:
         path = PurePosixPath(entry.filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
-            raise SkinlesionError(f"{archive} wants to write outside its folder ({entry.filename!r}): do not use it.")
+            raise SkinlesionError(
+                f"{archive} wants to write outside its folder ({_short(entry.filename)}): do not use it."
+            )
+        if len(path.parts) > _DEEPEST:
+            raise SkinlesionError(
+                f"{archive} holds folders nested {len(path.parts)} deep ({_short(entry.filename)}): do not use it."
+            )
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise SkinlesionError(f"{archive} holds a link or device ({entry.filename!r}): do not use it.")
+            raise SkinlesionError(f"{archive} holds a link or device ({_short(entry.filename)}): do not use it.")
         if entry.flag_bits & 1:
-            raise SkinlesionError(f"{archive} is encrypted ({entry.filename!r}): the official archives are not.")
+            raise SkinlesionError(f"{archive} is encrypted ({_short(entry.filename)}): the official archives are not.")
     size = sum(entry.file_size for entry in entries)
     if size > _MAX_RATIO * archive.stat().st_size:
         raise SkinlesionError(
@@ -82,8 +94,14 @@ def _check(archive: Path, entries: list[zipfile.ZipInfo], target: Path) -> None:
         )
 
 
+def _short(name: str) -> str:
+    return printable(name if len(name) <= 80 else f"{name[:80]}...")
+
+
 def _damaged(archive: Path, error: Exception) -> SkinlesionError:
-    return SkinlesionError(f"{archive} is damaged or not a zip archive ({error}): delete it and download it again.")
+    return SkinlesionError(
+        f"{archive} is damaged or not a zip archive ({_short(str(error))}): delete it and download it again."
+    )
 
 
 def _unpack(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, root: Path) -> None:

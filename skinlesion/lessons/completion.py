@@ -44,11 +44,13 @@ def passed() -> dict[str, str]:
         found = json.loads(path.read_text(encoding="utf-8"))["passed"]
         if not all(isinstance(text, str) for item in found.items() for text in item):
             raise ValueError("not names and times")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise SkinlesionError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SkinlesionError(
+            f"{path} cannot be read: {error.strerror or error}. Name another file in {VARIABLE}."
+        ) from error
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise SkinlesionError(f"{path} is damaged: delete it, or run `skinlesion course --reset`.") from error
     return dict(sorted(found.items()))
 

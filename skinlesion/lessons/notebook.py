@@ -51,7 +51,9 @@ def make_notebook(lesson: Lesson, cells: list[Cell], version: Version) -> dict[s
         elif cell["kind"] == "quiz":
             made.append(("markdown", quiz(cell["source"])))
         else:
-            made.append((cell["type"], cell["source"]))
+            made.append(
+                (cell["type"], _relink(cell["source"], version) if cell["type"] == "markdown" else cell["source"])
+            )
     made.append(("markdown", f"---\n{_navigation(lesson, version)}"))
     return {
         "cells": _with_ids(made),
@@ -62,6 +64,11 @@ def make_notebook(lesson: Lesson, cells: list[Cell], version: Version) -> dict[s
         "nbformat": 4,
         "nbformat_minor": 5,
     }
+
+
+def _relink(text: str, version: Version) -> str:
+    """Links to files other than lessons, as seen from the folder of this version."""
+    return re.sub(r"\]\((?=[\w.]+[\w./-]*\))(?!\d\d_)", "](../", text) if version == "solutions" else text
 
 
 def _with_ids(made: list[tuple[str, str]]) -> list[Cell]:

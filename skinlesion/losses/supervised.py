@@ -19,7 +19,7 @@ from skinlesion.errors import SkinlesionError
 def bce_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Binary cross-entropy, averaged over every pixel of the batch (eq. 11, first line).
 
-    Taken on logits (A28): the same value as on probabilities, but log(sigmoid(x)) stays finite for large |x|.
+    Taken on logits (A28): the same value as on probabilities, but log(sigmoid(x)) stays finite where x is far from 0.
 
     Args:
         logits: Network output before the sigmoid, ``(B, 1, H, W)``.

@@ -100,7 +100,7 @@ class SegmentationScores(Metric):
             truth = truth >= 0.5
         self.counts.append(confusion_counts(probability, truth))
         # Ids cross between processes as one string of bytes, each id closed by a zero.
-        names = [*"".join(f"{name}\0" for name in ids).encode()]
+        names = [*"".join(f"{name}\0" for name in ids).encode("utf-8", "surrogatepass")]
         self.names.append(torch.tensor(names, dtype=torch.uint8, device=self.device))
         if self.boundary_tolerance is not None:
             masks = (m.flatten(0, -3).cpu().numpy() for m in (probability, truth))  # (B, H, W)
@@ -120,7 +120,7 @@ class SegmentationScores(Metric):
         )
         if not len(counts):
             raise SkinlesionError("No image was scored: the part is empty.")
-        ids, first = np.unique(names.tobytes().decode().split("\0")[:-1], return_index=True)
+        ids, first = np.unique(names.tobytes().decode("utf-8", "surrogatepass").split("\0")[:-1], return_index=True)
         return ScoreTable(
             tuple(ids.tolist()), counts[first], None if self.boundary_tolerance is None else boundaries[first]
         )

@@ -14,7 +14,9 @@ from skinlesion.data.splits import PARTS, Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.reproduce.plan import Plan
-from skinlesion.version import __version__
+
+# The first version whose runs can be compared with this one's; raised when a change alters what a run computes.
+COMPARABLE = "0.1.0"
 
 
 class Key(NamedTuple):
@@ -70,7 +72,7 @@ class Results:
         """
         ours = {
             "plan": self.plan.name,
-            "version": __version__,
+            "version": COMPARABLE,
             f"manifest_{dataset}": manifest,
             **{f"cell_{cell}": self.plan.hash(cell) for cell in cells},
         }

@@ -15,14 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import filelock
-
 from skinlesion.data.layouts import find_samples
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import make_folder, write_text
+from skinlesion.files import write_text
 from skinlesion.reproduce.plan import Plan
 from skinlesion.reproduce.results import Key, Results, describe_images, images_used, wanted
+from skinlesion.reserved import reserved
 
 _FOLDERS = ("root", "out", "runs")
 PARENT = "SKINLESION_CAMPAIGN"  # environment variable of a run: the process without which it ends
@@ -214,28 +213,23 @@ def reproduce(
     """
     if unknown := [name for name in tables if name not in plan.tables]:
         raise SkinlesionError(f"Unknown table {', '.join(unknown)}; the plan has: {', '.join(plan.tables)}.")
-    results = Results(make_folder(setting.out), plan)
+    results = Results(setting.out, plan)
     keys = wanted(plan, list(tables), seeds)
-    runs = make_folder(setting.runs)
-    try:
-        with filelock.FileLock(setting.out / ".lock", timeout=0), filelock.FileLock(runs / ".lock", timeout=0):
-            _claim(results, keys, setting)
-            missing = [key for key in keys if not results.path(key).exists()]
-            print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
-            deadline = time.monotonic() + 3600 * (10**5 if budget_hours is None else budget_hours)
-            campaign: Campaign
-            if executor is None:
-                campaign = Campaign(results, setting, deadline, jobs)
-            else:
-                from skinlesion.reproduce.cluster import ClusterCampaign
+    with reserved(setting.out), contextlib.ExitStack() as inner:
+        if setting.runs.resolve() != setting.out.resolve():
+            inner.enter_context(reserved(setting.runs))
+        _claim(results, keys, setting)
+        missing = [key for key in keys if not results.path(key).exists()]
+        print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
+        deadline = time.monotonic() + 3600 * (10**5 if budget_hours is None else budget_hours)
+        campaign: Campaign
+        if executor is None:
+            campaign = Campaign(results, setting, deadline, jobs)
+        else:
+            from skinlesion.reproduce.cluster import ClusterCampaign
 
-                campaign = ClusterCampaign(results, setting, deadline, jobs, executor, partition)
-            outcomes = _run(missing, campaign, jobs)
-    except filelock.Timeout as error:
-        raise SkinlesionError(
-            f"Another process is working on {Path(error.lock_file).parent}: wait until it ends, or give another --out "
-            "(and --runs)."
-        ) from error
+            campaign = ClusterCampaign(results, setting, deadline, jobs, executor, partition)
+        outcomes = _run(missing, campaign, jobs)
     return {**outcomes, "done": outcomes["done"] + len(keys) - len(missing)}
 
 

@@ -7,13 +7,17 @@ All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166),
     y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from skinlesion.errors import SkinlesionError
 
 ENGINES = ("reference", "cpu", "triton", "mamba")
+# Those of `skinlesion.extend.register_engine`: the function, and the device types that it runs on.
+EXTRA_ENGINES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {}
 
 # What `auto` tries, in order; the slow loop is never chosen unasked. On a GPU Triton comes before mamba-ssm: it is
 # there with every CUDA build of PyTorch for Linux, so two machines run the same engine whatever else is installed; it
@@ -112,11 +116,20 @@ def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> s
             f"No fast scan engine is available for device {kind!r} (see `skinlesion doctor`); "
             'use device="cpu", or ask for the slow loop with engine="reference".'
         )
-    if engine not in ENGINES:
-        raise SkinlesionError(f"Unknown scan engine {engine!r}; choose one of: auto, {', '.join(ENGINES)}.")
-    status = _PROBES[engine]()
-    if not status.available:
-        raise SkinlesionError(f"The scan engine {engine!r} is not available: {status.reason}.")
-    if kind not in status.devices:
-        raise SkinlesionError(f"The scan engine {engine!r} does not run on device {kind!r}; use {status.devices[0]!r}.")
+    if engine not in ENGINES and engine not in EXTRA_ENGINES and not torch.compiler.is_compiling():
+        from skinlesion.extend import load_plugins
+
+        load_plugins()
+    if engine in EXTRA_ENGINES:
+        devices = EXTRA_ENGINES[engine][1]
+    elif engine in ENGINES:
+        status = _PROBES[engine]()
+        if not status.available:
+            raise SkinlesionError(f"The scan engine {engine!r} is not available: {status.reason}.")
+        devices = status.devices
+    else:
+        names = ", ".join(("auto", *ENGINES, *EXTRA_ENGINES))
+        raise SkinlesionError(f"Unknown scan engine {engine!r}; choose one of: {names}.")
+    if kind not in devices:
+        raise SkinlesionError(f"The scan engine {engine!r} does not run on device {kind!r}; use {devices[0]!r}.")
     return engine

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.scan import reference
-from skinlesion.scan.engines import choose_engine
+from skinlesion.scan.engines import EXTRA_ENGINES, choose_engine
 from skinlesion.scan.registration import check_tangents, under_transform
 
 
@@ -178,8 +178,8 @@ def cross_selective_scan(
     x_flat = x.flatten(1, 2)  # (B, L, D)
     per_token = [t.flatten(1, 2) for t in (delta, B, C)]  # (B, L, K, ...)
     tensors = [t.to(dtype) for t in (x_flat, per_token[0], A, *per_token[1:], D, delta_bias)]
-    if engine != "reference":
+    if engine in _SCANS and engine != "reference":
         _check_transforms(engine)
     with torch.autocast(x.device.type, enabled=False):
-        y = _SCANS[engine](tensors, routes)
+        y = _SCANS[engine](tensors, routes) if engine in _SCANS else EXTRA_ENGINES[engine][0](*tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)

@@ -32,8 +32,13 @@ class SafeCheckpointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write to a temporary name, then rename: a kill leaves the previous checkpoint."""
         make_folder(Path(path).parent)
-        with replacing(path) as temporary:
-            torch.save({**checkpoint, "skinlesion_format": FORMAT}, temporary)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            try:
+                torch.save({**checkpoint, "skinlesion_format": FORMAT}, file)
+            except RuntimeError as error:  # PyTorch's writer, after what the system said
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None

@@ -65,7 +65,7 @@ class TrainConfig:
     invert_masks: bool = False
     """Black pixels are the lesion."""
     split: str | None = None
-    """paper, official, random, or a saved manifest (*.json). Default: paper for the ISIC datasets."""
+    """paper, official, random, or a saved manifest (a .json file). Default: paper for the ISIC datasets."""
     split_seed: int | None = None
     """Seed for drawing the split."""
     size: int = 256
@@ -119,6 +119,8 @@ class TrainConfig:
     """Weight of binary cross entropy (eq. 11)."""
     w_dice: float = 0.7
     """Weight of the Dice loss (eq. 11)."""
+    loss: str = "bce_dice"
+    """bce_dice, or a loss of your own (see docs/extend.md)."""
     w_cfd: float = 0.015
     """Weight of cross-feature distillation (eq. 8)."""
     w_ifd: float = 0.015
@@ -167,6 +169,9 @@ class TrainConfig:
         for name in _PATHS:
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, Path(value))
+        for name in ("start_from", "split"):  # a name or a path
+            if isinstance(value := getattr(self, name), Path):
+                object.__setattr__(self, name, str(value))
         check_types(self)
         check_ranges(self)
         MaskRules(self.mask_threshold)
@@ -259,14 +264,14 @@ class TrainConfig:
         return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
     @classmethod
-    def load(cls, path: Path) -> "TrainConfig":
+    def load(cls, path: str | Path) -> "TrainConfig":
         """Read a run's config.json.
 
         Raises:
             SkinlesionError: the file is missing or is not a config.
         """
         try:
-            return cls.from_json(read_json(path, dict[str, Any]))
+            return cls.from_json(read_json(Path(path), dict[str, Any]))
         except SkinlesionError as error:
             label = printable(path)
             text = str(error) if label in str(error) else f"{label}: {error}"

@@ -26,7 +26,7 @@ def describe_environment(engine: str, device: torch.device) -> dict[str, Any]:
         "command": command(),
         "skinlesion": __version__,
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version for name in _PACKAGES if (version := installed(name)) is not None},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -34,6 +34,14 @@ def describe_environment(engine: str, device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "scan_engine": engine,
     }
+
+
+def installed(package: str) -> str | None:
+    """The version of a package; None if it isn't installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def command() -> str:

@@ -37,8 +37,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Pass Ctrl-C on: Lightning would end the process with code 1, and leave it deaf to any further Ctrl-C."""
+def interruptible(trainer: pl.Trainer, message: str) -> Iterator[None]:
+    """Pass Ctrl-C on, with a message: Lightning would end the process with code 1, deaf to any further Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -46,4 +46,4 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
         if not trainer.interrupted:
             raise
         signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(message) from None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.extend import check_logits, find_loss
 from skinlesion.losses import FeatureDistillationLoss, bce_loss, dice_loss
 from skinlesion.metrics import SegmentationScores
 from skinlesion.training.config import TrainConfig
@@ -47,7 +48,8 @@ class SegmentationModule(pl.LightningModule):
         config: the run.
 
     Raises:
-        SkinlesionError: distillation is asked for and the network does not return its features.
+        SkinlesionError: distillation is asked for and the network does not return its features, or the loss is
+            unknown.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -59,6 +61,7 @@ class SegmentationModule(pl.LightningModule):
             )
         self.model = model
         self.config = config
+        self.supervised = find_loss(config.loss)
         self.average = WeightAverage(model, config.ema) if config.ema is not None else None
         self.distillation = FeatureDistillationLoss(
             w_cfd=config.w_cfd,
@@ -90,8 +93,10 @@ class SegmentationModule(pl.LightningModule):
         else:
             logits = self.model(batch["image"])
             cfd = ifd = distillation = logits.new_zeros(())
+        check_logits(logits, batch["image"])
         bce, dice = bce_loss(logits, batch["mask"]), dice_loss(logits, batch["mask"])
-        loss = config.w_bce * bce + config.w_dice * dice + distillation
+        own = None if self.supervised is None else self.supervised(logits, batch["mask"])
+        loss = (config.w_bce * bce + config.w_dice * dice if own is None else own) + distillation
         return {"loss": loss, "bce": bce, "dice": dice, "cfd": cfd, "ifd": ifd}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

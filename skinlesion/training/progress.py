@@ -73,8 +73,6 @@ class ProgressReport(pl.callbacks.ProgressBar):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
         self._close()
-        if self._enabled and isinstance(exception, KeyboardInterrupt):
-            self.console.print(f"Interrupted. To go on: skinlesion train --resume --out {self.record.folder}")
 
     def _print_line(self, trainer: pl.Trainer) -> None:
         if not (self._enabled and self.record.history and self.record.best):

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
@@ -20,6 +21,7 @@ from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
+from skinlesion.reserved import reserved
 from skinlesion.schema import mismatch, read_json
 from skinlesion.text import printable
 from skinlesion.training.checkpoint_io import SafeCheckpointIO, damaged_checkpoint
@@ -55,7 +57,7 @@ class RunResult:
     history: list[Row]
 
 
-def train(config: TrainConfig) -> RunResult:
+def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: Sequence[Logger] = ()) -> RunResult:
     """Train a network and leave a run folder.
 
     The folder holds config.json, manifest.json, environment.json, metrics.csv, tensorboard/, checkpoints/last.ckpt,
@@ -65,16 +67,26 @@ def train(config: TrainConfig) -> RunResult:
 
     Args:
         config: the run.
+        callbacks: of Lightning's, besides those that keep the run folder.
+        loggers: of Lightning's, such as `WandbLogger` or `MLFlowLogger`, besides TensorBoard.
 
     Raises:
-        SkinlesionError: the data, the split or the folder cannot be used; a run to resume differs from `config`; or a
-            loss or gradient became infinite or NaN.
+        SkinlesionError: the data, the split or the folder cannot be used, or another process uses it; a run to resume
+            differs from `config`; or a loss or gradient became infinite or NaN.
         KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
     """
-    first = getattr(rank_zero_only, "rank", 0) == 0  # set by Lightning from what started this process
     check_memory(config)
-    if first:
-        _check_folder(config)
+    if getattr(rank_zero_only, "rank", 0) != 0:  # set by Lightning from what started this process
+        return _train(config, callbacks, loggers, first=False)
+    _check_folder(config)
+    with reserved(config.folder):
+        return _train(config, callbacks, loggers, first=True)
+
+
+def _train(
+    config: TrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger], *, first: bool
+) -> RunResult:
+    """The work of a process, the first one or another; see `train`."""
     data = _make_data(config)
     if first and config.resume:
         _check_manifest(config.folder, data.manifest)
@@ -99,8 +111,8 @@ def train(config: TrainConfig) -> RunResult:
         last = str(record.last_path) if record.last_path.exists() else None
         if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
-        trainer = _make_trainer(config, device, record, module)
-        with interruptible(trainer):
+        trainer = _make_trainer(config, device, record, module, callbacks, loggers)
+        with interruptible(trainer, f"Interrupted. To go on: skinlesion train --resume --out {config.folder}"):
             _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
@@ -209,8 +221,14 @@ def _test_as_validation(manifest: Manifest) -> Manifest:
 
 
 def _make_trainer(
-    config: TrainConfig, device: torch.device, record: RunRecord, module: SegmentationModule
+    config: TrainConfig,
+    device: torch.device,
+    record: RunRecord,
+    module: SegmentationModule,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
 ) -> pl.Trainer:
+    tensorboard = TensorBoardLogger(config.folder, name="", version="tensorboard", default_hp_metric=False)
     several = config.processes > 1
     gpu = device.type == "cuda"
     return pl.Trainer(
@@ -223,8 +241,8 @@ def _make_trainer(
         sync_batchnorm=several and gpu,
         precision=config.precision,
         max_epochs=config.epochs,
-        logger=TensorBoardLogger(config.folder, name="", version="tensorboard", default_hp_metric=False),
-        callbacks=[record, ProgressReport(record)],
+        logger=[tensorboard, *loggers],
+        callbacks=[record, ProgressReport(record), *callbacks],
         plugins=[SafeCheckpointIO(module.state_dict())],
         num_sanity_val_steps=0,
         log_every_n_steps=1,

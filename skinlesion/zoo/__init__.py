@@ -7,6 +7,7 @@ published sizes, small values train on a CPU.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -26,7 +27,7 @@ from skinlesion.zoo.unetpp import UNetPlusPlus, UNetPlusPlusConfig
 from skinlesion.zoo.utnetv2 import UTNetV2, UTNetV2Config
 
 # Each name's network and the config whose values a caller may override.
-REGISTRY: dict[str, tuple[type[nn.Module], Config]] = {
+REGISTRY: dict[str, tuple[Callable[[Any], nn.Module], Config]] = {
     **{preset: (CMSSMUNet, config) for preset, config in PRESETS.items()},
     "unet": (UNet, UNetConfig()),
     "attention_unet": (AttentionUNet, AttentionUNetConfig()),
@@ -44,7 +45,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network with fresh weights.
 
     Args:
-        name: a key of `REGISTRY`: "paper", "small", "tiny", "vmunet", "unet", "transfuse", ...
+        name: a key of `REGISTRY`: "paper", "small", "tiny", "vmunet", "unet", "transfuse", ..., or of
+            `skinlesion.extend.register_model`.
         **overrides: options of its config, such as `dim=48` or `se=False`.
 
     Returns:
@@ -55,7 +57,11 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
             be too narrow to learn.
     """
     if name not in REGISTRY:
-        raise SkinlesionError(f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}.")
+        from skinlesion.extend import load_plugins
+
+        load_plugins()
+    if name not in REGISTRY:
+        raise SkinlesionError(_unknown(name))
     network, config = REGISTRY[name]
     model = network(config.override(**overrides))
     _refuse_constant_norms(model, name)
@@ -63,6 +69,16 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
         name_outputs(model)
     model.name = name  # type: ignore[assignment]
     return model
+
+
+def _unknown(name: str) -> str:
+    module = name.partition(":")[0]
+    if module != name:
+        return (
+            f"The network {name!r} is not part of skinlesion. If you trust the module {module!r}, have it imported: "
+            f"SKINLESION_PLUGINS={module} in the environment, where the module calls skinlesion.register_model."
+        )
+    return f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}."
 
 
 def _refuse_constant_norms(model: nn.Module, name: str) -> None:

@@ -105,7 +105,7 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve.py")), str(notes), *words],
-            cwd=ROOT,  # where .streamlit/config.toml is
+            cwd=ROOT,
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,

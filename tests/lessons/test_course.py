@@ -23,7 +23,7 @@ def test_a_passed_check_is_shown_and_can_be_forgotten(cli, progress_path: Path):
     _, out, _ = cli("course", "--lesson", 5)
     assert "✓ ss2d.four_routes  passed 20" in out
     assert "· ss2d." in out
-    _, out, _ = cli("course", "--json")
+    _, out, _ = cli("course", "--json", "-")
     rows = {row["lesson"]: row for row in json.loads(out)}
     assert rows[5]["exercises"][NAME] is not None
     assert rows[5]["notebook"] == "notebooks/05_ss2d.ipynb"

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import pytest
 from PIL import Image
 
@@ -24,6 +23,7 @@ from skinlesion.reproduce import runner
 from skinlesion.reproduce.plan import load_plan
 from skinlesion.reproduce.report import summary, write_report
 from skinlesion.reproduce.results import Key, Results, wanted
+from skinlesion.reserved import reserved
 
 PATIENCE = 900  # seconds until a process has done what it will do for certain: the machine may be busy
 PLAN = """
@@ -359,19 +359,18 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
     words = arguments(plan_file, root, tmp_path, "table4")
     out = tmp_path / "out"
     out.mkdir()
-    with filelock.FileLock(out / ".lock"):
+    with reserved(out):
         assert run(*words) == 2
-    assert "Another process is working on" in capsys.readouterr().err
+    assert "Another process is working in" in capsys.readouterr().err
     (out / "protocol.json").write_text(json.dumps({"plan": "mini", "manifest_isic2017": "0" * 64}))
     assert run(*words) == 2
     assert "manifest_isic2017 0000" in capsys.readouterr().err
     (out / "protocol.json").write_text(json.dumps({"plan": "mini", "version": "0.0.1"}))
     assert run(*words) == 2
     assert "version 0.0.1 there" in capsys.readouterr().err.replace("\n", " ")
-    (tmp_path / "runs").mkdir(exist_ok=True)
-    with filelock.FileLock(tmp_path / "runs" / ".lock"):
+    with reserved(tmp_path / "runs"):
         assert run(*words) == 2
-    assert "Another process is working on" in capsys.readouterr().err
+    assert "Another process is working in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from skinlesion.data.layouts import OFFICIAL
 from skinlesion.data.synthetic.scene import synthesize
 from skinlesion.errors import SkinlesionError
-from skinlesion.files import make_folder
+from skinlesion.files import cannot_write, make_folder
 from skinlesion.protocol import MAX_SIDE
 from skinlesion.schema import MAX_INT
 
@@ -74,7 +74,7 @@ def write_dataset(
         if is_new:
             shutil.rmtree(root, ignore_errors=True)
         if isinstance(error, OSError):
-            raise SkinlesionError(f"Cannot write to {root}: {error.strerror}. Make room or choose another.") from error
+            raise cannot_write(root, error) from error
         raise
     return root
 

@@ -1,0 +1,42 @@
+"""`skinlesion dashboard`."""
+
+import os
+import sys
+from pathlib import Path
+
+from skinlesion.bundled import bundled
+
+
+def dashboard(
+    *,
+    port: int = 8501,
+    address: str = "127.0.0.1",
+    open_browser: bool = True,
+    weights_dir: Path | None = None,
+    runs_dir: Path | None = None,
+    data_dir: Path | None = None,
+    results_dir: Path | None = None,
+    device: str | None = None,
+) -> int:
+    """Open the app in a browser. It works offline, and nothing leaves this machine.
+
+    Args:
+        port: Port to listen on.
+        address: Address to listen on; 0.0.0.0 lets other machines in, for a class.
+        open_browser: Open a browser.
+        weights_dir: Folder of further checkpoints (.safetensors files and run folders).
+        runs_dir: Folder of training runs; default ./runs.
+        data_dir: Folder of datasets with masks, or of one, for the views Errors and Compare.
+        results_dir: Folder of results of `skinlesion reproduce`, for the view Compare.
+        device: cpu or cuda; default a GPU if there is one.
+    """
+    sys.path.insert(0, str(bundled("dashboard").parent))
+    from dashboard.__main__ import main
+
+    folders = {"WEIGHTS_DIR": weights_dir, "RUNS_DIR": runs_dir, "DATA_DIR": data_dir, "RESULTS_DIR": results_dir}
+    for name, value in {**folders, "DEVICE": device}.items():
+        if value is not None:
+            os.environ[f"SKINLESION_{name}"] = str(value)
+    options = ["--server.port", str(port), "--server.address", address]
+    sys.argv = ["skinlesion dashboard", *options, *([] if open_browser else ["--server.headless", "true"])]
+    return main()

@@ -1,0 +1,209 @@
+"""Networks, data sets, losses and engines of one's own: docs/extend.md as it stands, and what goes wrong."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import skinlesion
+from skinlesion import Segmenter, SkinlesionError, extend
+from skinlesion.checkpoint import load_checkpoint, save_checkpoint
+from skinlesion.data.layouts import EXTRA_DATASETS
+from skinlesion.scan.engines import EXTRA_ENGINES
+from skinlesion.training.config import TrainConfig
+from skinlesion.training.config_file import read_toml
+from skinlesion.zoo import REGISTRY, create_model
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"<!-- (file|test): (\S+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
+CARD = {"preprocessing": {"size": [32, 32], "normalize": "minmax"}}
+
+
+class Plain(nn.Module):
+    def __init__(self, dim: int = 4, rate: float = 0.5, deep: bool = False, widths: tuple[int, ...] = (2, 3)) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 1)
+        self.given = (dim, rate, deep, widths)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.conv(image)
+
+
+class Wrong(Plain):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.conv(image)[:, :, ::2, ::2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    registries = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, names in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(names)
+
+
+@pytest.mark.slow
+def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
+    """Each line in a process of its own, as a reader types them."""
+    environment, done = dict(os.environ), 0
+    for kind, name, language, text in BLOCK.findall(PAGE):
+        if kind == "file":
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            continue
+        lines = [line[2:] for line in text.splitlines()] if language == "console" else [text]
+        for line in lines:
+            if line.startswith("export "):
+                key, _, value = line.removeprefix("export ").partition("=")
+                environment[key] = value
+                continue
+            words = ["-m", *shlex.split(line)] if language == "console" else ["-c", line]
+            found = subprocess.run(
+                [sys.executable, *words],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert found.returncode == 0, f"{line}\n{found.stdout}\n{found.stderr}"
+            done += 1
+    assert done >= 10
+    for made in (
+        "run/best.safetensors",
+        "masks/predictions.csv",
+        "two-layers.safetensors",
+        "seven/config.json",
+        "logs",
+    ):
+        assert (tmp_path / made).exists(), made
+    bare = {name: value for name, value in environment.items() if name != extend.PLUGINS}
+    found = subprocess.run(
+        [sys.executable, "-m", "skinlesion", "predict", "lesions/images", "--weights", "another", "--out", "x"],
+        cwd=tmp_path,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2  # the file's name imports nothing
+    assert "SKINLESION_PLUGINS=mine" in found.stderr
+
+
+def test_a_registered_network_gets_its_options_and_survives_a_file(tmp_path: Path) -> None:
+    skinlesion.register_model("plain", Plain)
+    model = create_model("plain", dim=7, widths=(4, 5), deep=True)
+    assert model.given == (7, 0.5, True, (4, 5))
+    save_checkpoint(tmp_path / "plain.safetensors", model, CARD)
+    again, card = load_checkpoint(tmp_path / "plain.safetensors")
+    assert again.given == (7, 0.5, True, (4, 5))
+    assert card["model"]["name"] == "plain"
+    with pytest.raises(SkinlesionError, match="the options are: dim, rate, deep, widths"):
+        create_model("plain", width=3)
+
+
+def test_a_network_whose_output_does_not_fit_is_named_where_it_is_used() -> None:
+    skinlesion.register_model("wrong", Wrong)
+    segmenter = Segmenter(create_model("wrong"), CARD)
+    with pytest.raises(SkinlesionError, match=r"must return logits of shape \(1, 1, 32, 32\).*\(1, 1, 16, 16\)"):
+        segmenter.segment(torch.zeros(8, 8, 3, dtype=torch.uint8).numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "message"),
+    [
+        ("unet", Plain, "already"),
+        ("paper", Plain, "already"),
+        ("", Plain, "letters"),
+        ("a b", Plain, "letters"),
+        ("../x", Plain, "letters"),
+        ("own", nn.Linear, "no default"),
+        ("own", lambda act="gelu": nn.Identity(), "act must be"),
+    ],
+)
+def test_what_cannot_be_registered(name: str, network: object, message: str) -> None:
+    with pytest.raises(SkinlesionError, match=message):
+        skinlesion.register_model(name, network)  # type: ignore[arg-type]
+
+
+def test_other_names_that_are_taken() -> None:
+    with pytest.raises(SkinlesionError, match="already"):
+        skinlesion.register_dataset("isic2017", lambda root: [])
+    with pytest.raises(SkinlesionError, match="already"):
+        skinlesion.register_loss("bce_dice", lambda a, b: a.mean())
+    for engine in ("auto", "cpu"):
+        with pytest.raises(SkinlesionError, match="already"):
+            skinlesion.register_engine(engine, lambda *a: a[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module_anywhere:Net", "cannot be imported"),
+        ("math:Net", "no network 'Net'"),
+        ("math:pi", "no network 'pi'"),
+        ("broken_module:Net", "ZeroDivisionError"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_one_sentence(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_module.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SkinlesionError, match=message):
+        extend.import_model(name)
+
+
+def test_a_name_in_a_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    skinlesion.register_model("plain", Plain)
+    model = create_model("plain")
+    model.name = "trap:Plain"  # type: ignore[assignment]
+    save_checkpoint(tmp_path / "trap.safetensors", model, CARD)
+    with pytest.raises(SkinlesionError, match="SKINLESION_PLUGINS=trap"):
+        load_checkpoint(tmp_path / "trap.safetensors")
+    assert "trap" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "Unknown training option epoch"),
+        ("epochs = 'three'", "epochs"),
+        ("epochs = ", "not a TOML file"),
+        ("epochs = 3\nepochs = 4", "not a TOML file"),
+        ("model = 3", "model"),
+        ("[model]\ndim = [[1]]", "model.dim must be"),
+        ("[model]\ndim = 1979-05-27", "model.dim must be"),
+        ("\x00", "not a TOML file"),
+        ("a = " + "[" * 50_000, "not a TOML file"),
+        ("# " + "x" * 200_000, "too large"),
+    ],
+)
+def test_a_config_file_that_cannot_be_used(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(SkinlesionError, match=message) as error:
+        read_toml(path, TrainConfig())
+    assert "run.toml" in str(error.value)
+
+
+def test_a_config_file_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("epochs = 3\nlr = 0.5\n[model]\ndim = 24\nse = false\ndepths = [1, 1]\n")
+    found = read_toml(path, TrainConfig(seed=9))
+    assert (found.epochs, found.lr, found.seed, found.size) == (3, 0.5, 9, TrainConfig.size)
+    assert found.model_options() == {"dim": 24, "se": False, "depths": (1, 1)}
+    with pytest.raises(SkinlesionError, match="cannot be read"):
+        read_toml(tmp_path / "none.toml", TrainConfig())
