@@ -1,11 +1,13 @@
 """What surrounds every view: navigation, the choice of weights, messages, and the footer."""
 
+import html
 import time
 from typing import Any
 
 import skinlesion  # isort: skip  # before torch: it sets how torch's threads wait
 
 # Heavy libraries are imported here, once, before any page: a lazy first import inside a page races with a click.
+import numpy as np
 import pandas  # noqa: F401
 import plotly.graph_objects as go
 import streamlit as st
@@ -14,6 +16,7 @@ import torch
 from dashboard import choices, picker, predict, state, visits, weights  # noqa: F401
 from dashboard.components.actions import actions
 from dashboard.icon import icon
+from dashboard.images import data_uri
 from dashboard.text import plain
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import caption
@@ -52,8 +55,12 @@ _STYLE = """
 .st-key-gallery { margin-top: -.6rem; margin-bottom: -.6rem; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
 /* A model card's tables and hashes on a telephone. */
-[data-testid="stMarkdownContainer"] table { display: block; max-width: 100%; overflow-x: auto; }
+[data-testid="stMarkdownContainer"] table { width: 100%; }
 [data-testid="stMarkdownContainer"] :is(code, td) { overflow-wrap: anywhere; }
+/* What is drawn again every few seconds must not fade meanwhile. */
+.st-key-waiting, .st-key-waiting * { opacity: 1 !important; }
+/* White on the dark theme's light blue is 2.3:1. */
+[data-testid="stBaseButton-primary"] * { color: light-dark(#ffffff, #08131c); }
 /* A job's start button, which the browser keeps, faded, below Stop until the job is done. */
 [data-stale="true"][class*="st-key-start-"] { display: none; }
 </style>
@@ -130,6 +137,13 @@ def heading(title: str, look: str) -> None:
                 on_paste=picker.take_pasted,
             )
     st.markdown(f":material/visibility: **What to look for:** {look}")
+
+
+def picture(image: np.ndarray, caption: str) -> None:
+    """An image, uint8 (H, W, 3), as wide as its column, with its caption below and for readers of the screen."""
+    alt = html.escape(caption, quote=True)
+    st.html(f'<img src="{data_uri(image)}" alt="{alt}" style="width: 100%; border-radius: 10px; display: block">')
+    st.caption(plain(caption, 600))
 
 
 def section(title: str) -> None:

@@ -71,7 +71,7 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     state.settle("other", list(found), others[0] if others else chosen.name)
     left, right = st.columns(2, gap="large")
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("A: weights of the sidebar", [chosen.name], disabled=True, width=220)
+        st.markdown(f"**A: {plain(chosen.name)}** (chosen in the sidebar)", width=220)
         a = _variant(chosen, "off", "Modules of A", WHOLE)
     with right, st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("B", list(found), key="other", width=220)

@@ -1,8 +1,7 @@
 """Errors: a whole set of images with known masks, the worst first, and what kind of mistakes they are."""
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -11,6 +10,7 @@ from dashboard import frame, state
 from dashboard.calibration import calibration_finding, calibration_metric
 from dashboard.components.before_after import wipe
 from dashboard.components.gallery import Tile, tiles
+from dashboard.error_table import error_table
 from dashboard.groups import by_group, chosen_group
 from dashboard.images import enlarge
 from dashboard.jobs import job
@@ -26,7 +26,6 @@ from skinlesion.explain.thresholds import THRESHOLDS
 from skinlesion.metrics import bootstrap_intervals, ratios
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import confusion
-from skinlesion.text import table_writer
 
 # Worst first: what each order calls bad is large.
 ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
@@ -78,7 +77,7 @@ def show() -> None:
         _charts(found, weights)
     if chosen is not None:
         _closely(weights, images, chosen)
-    _table(found, weights, images)
+    error_table(found, weights, images)
 
 
 def _examine(weights: Weights, images: ImageSet, tell: Callable[[float, str], None]) -> Examination:
@@ -270,59 +269,6 @@ def _numbers(case: Case) -> None:
         else "It was better than it believed."
     )
     st.caption(f"At 256 x 256: {tp:,} pixels found rightly, {fp:,} wrongly, {fn:,} missed. It found {kind}. {surprise}")
-
-
-_COLUMNS = (
-    "id",
-    "IoU",
-    "DSC",
-    "sensitivity",
-    "specificity",
-    "boundary F1",
-    "outline px",
-    "confidence",
-    "overconfidence",
-)
-
-
-def _rows(images: Sequence[Examined]) -> list[dict[str, object]]:
-    rows = []
-    for case in (image.case for image in images):
-        scores = case.scores()
-        values = (
-            *(case.id, scores["iou"], scores["dsc"], scores["sensitivity"], scores["specificity"]),
-            *(case.boundary_f1, case.surface_distance if math.isfinite(case.surface_distance) else None),
-            *(case.confidence, case.overconfidence),
-        )
-        rows.append(dict(zip(_COLUMNS, values, strict=True)))
-    return rows
-
-
-def _table(found: Examination, weights: Weights, images: ImageSet) -> None:
-    with st.expander("All numbers", icon=":material/table:"):
-        st.dataframe(
-            _rows(found.images),
-            column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in _COLUMNS[1:]},
-            hide_index=True,
-        )
-        st.caption(f"Threshold {weights.threshold:.2f}, masks compared at 256 x 256; click a heading to sort.")
-        st.download_button(
-            "Numbers (CSV)",
-            lambda: _csv(found, weights, images),
-            "errors.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-
-
-def _csv(found: Examination, weights: Weights, images: ImageSet) -> bytes:
-    text = io.StringIO(newline="")
-    writer = table_writer(text)
-    writer.writerow([*_COLUMNS, "weights", "set"])
-    for row in _rows(found.images):
-        writer.writerow([*(row[name] for name in _COLUMNS), weights.name, images.name])
-    return text.getvalue().encode()
 
 
 show()

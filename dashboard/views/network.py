@@ -11,7 +11,6 @@ from dashboard.image_choice import Picture
 from dashboard.images import data_uri
 from dashboard.picker import choose_picture
 from dashboard.predict import predict
-from dashboard.text import plain
 from dashboard.weights import Weights, load
 from skinlesion import explain
 from skinlesion.model import CMSSMUNet
@@ -76,7 +75,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     if not isinstance(load(weights).model, CMSSMUNet):
         st.info("The picture shows the paper's network: choose its weights in the sidebar.", icon=":material/info:")

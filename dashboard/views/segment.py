@@ -30,7 +30,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     _mask(weights, picture)
     with st.expander("Several images at once", icon=":material/photo_library:"):

@@ -29,7 +29,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     _experiment(weights, picture)
 
@@ -269,8 +269,7 @@ def _change(weights: Weights, before: explain.Outcome, after: explain.Outcome) -
 def _masked(weights: Weights, image: np.ndarray, outcome: explain.Outcome, caption: str) -> None:
     shown = enlarge(image)
     found = experiments.mask(weights, outcome.probability, shown.shape[:2])
-    st.image(masked(shown, found, None, 0.35, "fill"), width="stretch")
-    st.caption(f"{caption} Lesion: {100 * found.mean():.1f} %.")
+    frame.picture(masked(shown, found, None, 0.35, "fill"), f"{caption} Lesion: {100 * found.mean():.1f} %.")
 
 
 def _gates(before: explain.Outcome, after: explain.Outcome, control: explain.Outcome | None) -> None:

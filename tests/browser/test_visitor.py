@@ -120,7 +120,7 @@ def test_a_file_is_segmented_and_its_name_is_only_text(visitor, photo, png):
     assert "Your image, 160 x 120 pixels" in visit.said()
     assert "bold" in visit.chosen("sample")
     found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo)
-    assert f"{100 * found.area_fraction:.1f} %" in visit.said()
+    assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f} %"
     assert visit.page.locator("b", has_text="bold").count() == 0
     assert visit.page.locator('img[src="x"]').count() == 0
 

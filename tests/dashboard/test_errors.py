@@ -115,7 +115,7 @@ def test_filters_keep_what_they_say(open_app, texts):
         found[kind] = (
             0
             if app.info
-            else int(next(m.value for m in app.markdown if " of " in m.value).split(" of ")[1].split(",")[0])
+            else int(next(m.value for m in app.markdown if ", by " in m.value).split(" of ")[1].split(",")[0])
         )
     assert sum(found.values()) == 20
 
