@@ -18,6 +18,8 @@ from skinlesion.text import printable
 
 _PREFIXES = ("average.model.", "model.")  # of a training checkpoint's weights: the moving average, where there is one
 
+_OF_ONE = ("metrics", "training", "evaluations", "temperature", "domain", "calibration", "clean")  # not true of the mean
+
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     """Write the mean of several checkpoints, with the first one's card.
@@ -39,7 +41,8 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
             raise SkinlesionError(f"{printable(path)} is another network than {printable(paths[0])}.")
     model.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
     names = [Path(path).name for path in paths]
-    save_checkpoint(out, model, {**card, "command": f"skinlesion average {' '.join(names)}", "origin": card})
+    kept = {name: value for name, value in card.items() if name not in _OF_ONE}
+    save_checkpoint(out, model, {**kept, "command": f"skinlesion average {' '.join(names)}", "origin": card})
 
 
 def _load(path: Path, name: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -10,7 +10,7 @@ from skinlesion.averaging import average_checkpoints
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.cli import main
 
-CARD = {"preprocessing": {"size": [32, 32], "normalize": "minmax"}, "command": "skinlesion train"}
+CARD = {"preprocessing": {"size": [32, 32], "normalize": "minmax"}, "command": "skinlesion train", "temperature": 2.0}
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_each_weight_is_the_mean(files: list[Path], tmp_path: Path) -> None:
             torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-7)  # stored in float32
     assert card["command"] == "skinlesion average 0.safetensors 1.safetensors 2.safetensors"
     assert card["origin"]["command"] == "skinlesion train"
+    assert "temperature" not in card  # it was fitted to another network
 
 
 @pytest.mark.slow
