@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dashboard": ("skinlesion.commands.dashboard:dashboard", "open the app in a browser"),
     "lab": ("skinlesion.commands.lab:lab", "copy the lessons into a folder of yours and open them"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
+    "course grade": ("skinlesion.commands.course_grade:grade", "check the notebooks of a class"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
     "calibrate": (
         "skinlesion.commands.calibrate:calibrate",

@@ -1,39 +1,19 @@
 """`check`: run a student's answer on small random inputs, compare it with the solution, and find the likely mistake."""
 
-import copy
 import inspect
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.lessons import completion, time_limit
+from skinlesion.lessons import completion
 from skinlesion.lessons.catalog import find
 from skinlesion.lessons.compare import Difference, describe, difference, kind
 from skinlesion.lessons.exercise import Case, Exercise
 from skinlesion.lessons.result import CheckResult
-
-
-@dataclass
-class Run:
-    """What a function did with one case.
-
-    Attributes:
-        value: what it returned.
-        gradients: with respect to the marked arguments, by name; None where the result has none.
-        changed: position of an argument that it changed, None for none.
-        error: what it raised.
-    """
-
-    value: Any = None
-    gradients: dict[str, Tensor] | None = None
-    changed: int | None = None
-    error: BaseException | None = None
+from skinlesion.lessons.trial import Demand, Run, Trial, run, try_cases, try_demands
 
 
 def check(name: str, answer: Any) -> CheckResult:
@@ -51,7 +31,7 @@ def check(name: str, answer: Any) -> CheckResult:
     """
     exercise = find(name)
     with torch.random.fork_rng(devices=[]):  # the notebook's own random numbers are not disturbed
-        result = _check_function(exercise, answer) if exercise.is_function else _check_value(exercise, answer)
+        result = _check_function(exercise, answer) if exercise.is_function else check_value(exercise, answer)
     if result.status != "passed":
         return result
     try:
@@ -90,7 +70,8 @@ def _from_difference(exercise: Exercise, found: Difference, likely: str, **detai
     )
 
 
-def _check_value(exercise: Exercise, answer: Any) -> CheckResult:
+def check_value(exercise: Exercise, answer: Any) -> CheckResult:
+    """The verdict on an answer that is a value."""
     if answer is None or answer is ...:
         return _unsolved(exercise)
 
@@ -109,55 +90,70 @@ def _check_value(exercise: Exercise, answer: Any) -> CheckResult:
 def _check_function(exercise: Exercise, answer: Any) -> CheckResult:
     if answer is None or answer is ...:
         return _unsolved(exercise)
-    complaint = _complaint(exercise, answer)
-    if complaint:
-        return _failed(exercise, complaint)
+    said = complaint(exercise, answer)
+    if said:
+        return _failed(exercise, said)
+    cases, generator = inputs(exercise)
+    result = judge_cases(exercise, cases, try_cases(exercise, answer, cases))
+    if result is None:
+        result = judge_demands(exercise, try_demands(exercise, answer, generator))
+    return passed(exercise, answer is exercise.solution) if result is None else result
+
+
+def inputs(exercise: Exercise) -> tuple[list[Case], torch.Generator]:
+    """The cases of an exercise, always the same, and the generator that its properties go on with."""
     generator = torch.Generator().manual_seed(zlib.crc32(exercise.name.encode()))
-    cases = exercise.cases(generator) if exercise.cases else []
-    runs: list[Run] = []
-    expected = [_run(exercise, exercise.solution, case) for case in cases]
-    for case in cases:
-        outcome = time_limit.call(lambda case=case: _run(exercise, answer, case), exercise.seconds)  # type: ignore[misc]
-        if outcome.timed_out:
-            return _failed(exercise, _too_slow(exercise.seconds, case, outcome.stuck), **_where(cases, case))
-        runs.append(outcome.value or Run(error=outcome.error))
-        if _is_stub(runs[-1].error, exercise):
-            return _unsolved(exercise)
-    for case, mine, right in zip(cases, runs, expected, strict=True):
-        likely = ""
-        if mine.error is not None or mine.changed is not None or _compare(exercise, mine, right):
-            likely = _diagnose(exercise, cases, runs)
-        where = _where(cases, case)
-        if mine.error is not None:
-            message = f"Your function raised an error.\n{time_limit.explain(mine.error)}"
-            return _failed(exercise, message, likely=likely, **where)
-        if mine.changed is not None:
-            return _failed(exercise, _changed(exercise, mine.changed), likely=likely, **where)
-        found = _compare(exercise, mine, right)
-        if found:
-            return _from_difference(exercise, found, likely, **where)
-    for demand in exercise.properties:
-        outcome = time_limit.call(lambda test=demand.test: test(answer, generator), exercise.seconds)  # type: ignore[misc]
-        if outcome.timed_out:
-            return _failed(exercise, _too_slow(exercise.seconds, Case(()), outcome.stuck))
-        if _is_stub(outcome.error, exercise):
-            return _unsolved(exercise)
-        if outcome.error is not None:
-            return _failed(exercise, f"Your function raised an error.\n{time_limit.explain(outcome.error)}")
-        if outcome.value:
-            return _failed(exercise, outcome.value, headline=f"not yet: {demand.name}.")
-    return _passed(exercise, answer, len(cases) + len(exercise.properties))
+    return exercise.cases(generator) if exercise.cases else [], generator
 
 
-def _passed(exercise: Exercise, answer: Any, tests: int) -> CheckResult:
-    if answer is exercise.solution:
+def judge_cases(exercise: Exercise, cases: list[Case], trial: Trial) -> CheckResult | None:
+    """What is wrong with what a function did, or None; nothing of the student's runs here."""
+    if trial.stub:
+        return _unsolved(exercise)
+    if trial.timed_out:
+        case = cases[len(trial.runs)]
+        return _failed(exercise, _too_slow(exercise.seconds, case, trial.stuck), **_where(cases, case))
+    expected = [run(exercise, exercise.solution, case) for case in cases]
+    for case, mine, right in zip(cases, trial.runs, expected, strict=True):
+        changed = mine.changed if mine.changed != right.changed else None
+        found = None if mine.error or changed else _compare(exercise, mine, right)
+        if not (mine.error or changed or found):
+            continue
+        likely, where = _diagnose(exercise, cases, trial.runs), _where(cases, case)
+        if mine.error:
+            return _failed(exercise, f"Your function raised an error.\n{mine.error}", likely=likely, **where)
+        if changed:
+            return _failed(exercise, _changed(*changed), likely=likely, **where)
+        assert found is not None
+        return _from_difference(exercise, found, likely, **where)
+    return None
+
+
+def judge_demands(exercise: Exercise, demands: Iterable[Demand]) -> CheckResult | None:
+    """The first property that a function lacks, or None."""
+    for asked, found in zip(exercise.properties, demands, strict=True):
+        if found.timed_out:
+            return _failed(exercise, _too_slow(exercise.seconds, Case(()), found.stuck))
+        if found.stub:
+            return _unsolved(exercise)
+        if found.raised:
+            return _failed(exercise, f"Your function raised an error.\n{found.complaint}")
+        if found.complaint:
+            return _failed(exercise, found.complaint, headline=f"not yet: {asked.name}.")
+    return None
+
+
+def passed(exercise: Exercise, reference: bool) -> CheckResult:
+    """The verdict on an answer with which nothing is wrong; `reference`: it is the package's own function."""
+    if reference:
         headline = "this is the package's own function. Run the cell with your function again to check yours."
         return CheckResult(name=exercise.name, status="reference", headline=headline)
+    tests = len(inputs(exercise)[0]) + len(exercise.properties)
     headline = f"passed, {tests} test{'s' if tests > 1 else ''}."
     return CheckResult(name=exercise.name, status="passed", headline=headline, message=exercise.after)
 
 
-def _complaint(exercise: Exercise, answer: Any) -> str:
+def complaint(exercise: Exercise, answer: Any) -> str:
     """What can be said before calling it."""
     function = exercise.signature
     if not callable(answer):
@@ -181,22 +177,25 @@ def _too_slow(seconds: float, case: Case, stuck: bool) -> str:
     return message + (" It could not be interrupted: restart the kernel." if stuck else "")
 
 
-def _is_stub(error: BaseException | None, exercise: Exercise) -> bool:
-    return isinstance(error, NotImplementedError) and str(error) in ("", exercise.name)
-
-
 def _where(cases: list[Case], case: Case) -> dict[str, str]:
     number = next(i for i, each in enumerate(cases, start=1) if each is case)
     label = f", {case.label}" if case.label else ""
     return {"headline": f"not yet: test {number} of {len(cases)}{label}."}
 
 
-def _changed(exercise: Exercise, position: int) -> str:
-    name = exercise.parameters[position]
-    return (
-        f"Your function changes its argument `{name}`: the caller still needs that value. Make a new tensor "
-        f"(`{name} = {name} + 1` rather than `{name} += 1`)."
-    )
+_CHANGES = {
+    "values": "Your function changes its argument `{0}`, which its caller still needs. Make a new tensor "
+    "(`{0} = {0} + 1` rather than `{0} += 1`).",
+    "statistics": "Your function runs `{0}` in training mode: that updates the running statistics of its batch "
+    "norms. Call `{0}.eval()` first.",
+    "training mode": "Your function leaves `{0}` in another mode: it calls .eval() or .train() and doesn't undo it.",
+    "requires_grad": "Your function changes requires_grad of its argument `{0}`. Work on a copy: "
+    "`{0}.detach().requires_grad_()`.",
+}
+
+
+def _changed(name: str, what: str) -> str:
+    return _CHANGES[what].format(name)
 
 
 def _compare(exercise: Exercise, mine: Run, right: Run) -> Difference | None:
@@ -226,10 +225,10 @@ def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run]) -> str:
     for wrong in exercise.wrong:
         agreed = 0
         for case, mine in zip(cases, runs, strict=True):
-            theirs = _run(exercise, wrong.answer, case)
-            if (theirs.error is None) != (mine.error is None) or theirs.changed != mine.changed:
+            theirs = run(exercise, wrong.answer, case)
+            if bool(theirs.error) != bool(mine.error) or theirs.changed != mine.changed:
                 break
-            if theirs.error is None:
+            if not theirs.error:
                 if (theirs.gradients is None) != (mine.gradients is None) or _compare(exercise, mine, theirs):
                     break
                 agreed += 1
@@ -237,75 +236,3 @@ def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run]) -> str:
             if agreed:
                 return wrong.diagnosis
     return ""
-
-
-def _run(exercise: Exercise, function: Callable[..., Any], case: Case) -> Run:
-    """Call a function on copies of a case's arguments. Only its own trouble is caught, as `error`."""
-    args = [_copied(each, i in case.gradients) for i, each in enumerate(case.args)]
-    run = Run()
-    try:
-        run.value = function(*args)
-        marked = {exercise.parameters[i]: args[i] for i in case.gradients}
-        run.gradients = _gradients(run.value, marked)
-    except Exception as error:
-        run.error = error
-        return run
-    changes = (i for i, each in enumerate(args) if _differs(each, case.args[i]))
-    run.changed = next(changes, None)
-    return run
-
-
-def _gradients(value: Any, marked: dict[str, Any]) -> dict[str, Tensor] | None:
-    """Of the outputs' sum, weighted so that no output hides behind another."""
-    leaves: dict[str, Tensor] = {}
-    for name, argument in marked.items():
-        several = list(_tensors(argument))
-        leaves |= {name if len(several) == 1 else f"{name}[{i}]": leaf for i, leaf in enumerate(several)}
-    outputs = [each for each in _tensors(value) if each.is_floating_point() and each.requires_grad]
-    if not leaves or not outputs:
-        return None
-    generator = torch.Generator().manual_seed(0)
-    total = torch.stack([(each * torch.randn(each.shape, generator=generator).to(each)).sum() for each in outputs])
-    found = torch.autograd.grad(total.sum(), list(leaves.values()), allow_unused=True)
-    pairs = zip(leaves.items(), found, strict=True)
-    return {name: torch.zeros_like(leaf) if each is None else each for (name, leaf), each in pairs}
-
-
-def _copied(value: Any, gradient: bool) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(gradient and value.is_floating_point())
-    if isinstance(value, torch.Generator):
-        return torch.Generator().set_state(value.get_state())
-    if isinstance(value, list | tuple):
-        parts = [_copied(each, gradient) for each in value]
-        return parts if isinstance(value, list) else tuple(parts)
-    if isinstance(value, dict):
-        return {key: _copied(each, gradient) for key, each in value.items()}
-    return copy.deepcopy(value) if isinstance(value, nn.Module | np.ndarray) else value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, nn.Module):
-        yield from value.parameters()
-    elif isinstance(value, list | tuple | dict):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(each)
-
-
-def _differs(used: Any, original: Any) -> bool:
-    """Whether an argument is no longer what it was."""
-    if isinstance(original, nn.Module):
-        state = original.state_dict()
-        return any(not torch.equal(value, state[name]) for name, value in used.state_dict().items())
-    if isinstance(original, Tensor):
-        return used.shape != original.shape or not torch.equal(used.detach(), original)
-    if isinstance(original, np.ndarray):
-        return used.shape != original.shape or not np.array_equal(used, original)
-    if isinstance(original, list | tuple | dict):
-        if len(used) != len(original):
-            return True
-        pairs = [(used[k], original[k]) for k in original] if isinstance(original, dict) else zip(used, original)  # noqa: B905
-        return any(_differs(one, two) for one, two in pairs)
-    return False
