@@ -18,7 +18,15 @@ from skinlesion.text import printable
 
 _PREFIXES = ("average.model.", "model.")  # of a training checkpoint's weights: the moving average, where there is one
 
-_OF_ONE = ("metrics", "training", "evaluations", "temperature", "domain", "calibration", "clean")  # not true of the mean
+_OF_ONE = (
+    "metrics",
+    "training",
+    "evaluations",
+    "temperature",
+    "domain",
+    "calibration",
+    "clean",
+)  # not true of the mean
 
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
