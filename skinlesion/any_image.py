@@ -1,4 +1,4 @@
-"""The ways in which a user may give an image."""
+"""Images in any form that a user may pass: a path, bytes, a Pillow image, an array or a tensor."""
 
 import urllib.request
 from pathlib import Path
@@ -18,14 +18,14 @@ MAX_DOWNLOAD = 50_000_000  # bytes
 
 
 def as_array(image: ImageLike) -> np.ndarray:
-    """Any way of giving an image -> uint8 (H, W, 3) RGB, upright.
+    """Convert an image in any supported form to uint8 (H, W, 3) RGB; files and Pillow images are turned upright.
 
     Args:
         image: a path, a file's bytes, a Pillow image, a uint8 array (H, W, 3), or a tensor (3, H, W), uint8 or floating
             point in [0, 1].
 
     Raises:
-        SkinlesionError: it is something else, or the file cannot be read.
+        SkinlesionError: the form isn't supported, or the file cannot be read.
     """
     if isinstance(image, Image.Image):
         return rgb_array(image)
@@ -61,14 +61,14 @@ def _from_tensor(tensor: Tensor) -> np.ndarray:
 
 
 def fetch_image(url: str, *, timeout: float = 20.0) -> bytes:
-    """Download an image's bytes, for `Segmenter.segment`, which never uses the network itself.
+    """Download an image's bytes for `Segmenter.segment`, which never goes online itself.
 
     Args:
-        url: begins with https:// or http://.
-        timeout: seconds without an answer.
+        url: an address that begins with https:// or http://.
+        timeout: how long to wait for the server, in seconds.
 
     Raises:
-        SkinlesionError: the address cannot be read, or what is there has more than 50 MB.
+        SkinlesionError: the download fails, or the file is larger than 50 MB.
     """
     if urlsplit(url).scheme not in ("https", "http"):
         raise SkinlesionError(f"{printable(url)} is not an https or http address.")

@@ -2,7 +2,7 @@ r"""The mean of the weights of several checkpoints of one run (model soups, http
 
 .. math:: \bar\theta = \frac1n \sum_i \theta_i
 
-Late checkpoints of a run lie in one basin, and their mean is often better than each.
+Late checkpoints of a run usually lie in the same basin of the loss, and their mean is often better than any of them.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable
 
-_PREFIXES = ("average.model.", "model.")  # of a training checkpoint's weights: the moving average, where there is one
+_PREFIXES = ("average.model.", "model.")  # of weights in a training checkpoint: the moving average if there is one
 
 _OF_ONE = (
     "metrics",
@@ -30,15 +30,15 @@ _OF_ONE = (
 
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
-    """Write the mean of several checkpoints, with the first one's card.
+    """Write the mean of several checkpoints, with a card based on the first one's.
 
     Args:
-        paths: names, .safetensors files and run folders, as `load_checkpoint` takes them, and RUN/checkpoints/last.ckpt
-            for a run's last epoch.
+        paths: names, .safetensors files and run folders, as in `load_checkpoint`, and RUN/checkpoints/last.ckpt for a
+            run's last epoch.
         out: the new .safetensors file.
 
     Raises:
-        SkinlesionError: there are fewer than two, one cannot be read, or they are not of one network.
+        SkinlesionError: there are fewer than two, one cannot be read, or their networks differ.
     """
     if len(paths) < 2:
         raise SkinlesionError("Give at least two checkpoints to average.")
@@ -70,7 +70,7 @@ def _load(path: Path, name: str) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def _mean(values: list[Tensor]) -> Tensor:
-    """In double precision; of counters the first."""
+    """The mean in double precision; integer counters keep the first checkpoint's value."""
     if not values[0].is_floating_point():
         return values[0]
     return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)

@@ -1,9 +1,9 @@
-"""Calibrating trained weights: a temperature for their confidence, a score for out-of-distribution images, and whether
-masks are better cleaned up.
+"""Calibrating trained weights: a temperature for their confidence, an out-of-distribution score, and whether to clean
+up masks.
 
-All come from the training and validation parts alone. The temperature makes the mean confidence of the validation
-images equal their mean Dice score, which is what the confidence is meant to estimate. The weights do not change, nor do
-probabilities cross 1/2.
+All three are determined from the training and validation parts alone. The temperature makes the mean confidence of
+the validation images equal their mean Dice score, which is what the confidence is meant to estimate. The weights
+don't change, and no probability crosses 1/2.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,22 +34,22 @@ from skinlesion.segmenter import Segmenter
 BATCH = 8
 OUTLIERS = 1500
 PLAIN_SKIN = 200  # at most, of the training images' corners
-CROPS = 2  # of each validation image, besides the image itself, for the threshold
+CROPS = 2  # of each validation image, in addition to the image itself, for the threshold
 _TEMPERATURES = (0.2, 20.0)
 _CROP_SIDE = 224  # pixels
 T = TypeVar("T")
 
 
 class Fit(NamedTuple):
-    """What the validation part says.
+    """Results on the validation part.
 
     Attributes:
         temperature: positive.
-        clean: whether cleaned masks have the higher pooled IoU.
-        iou: pooled IoU of masks as they are and of cleaned masks.
-        dice: mean Dice score of the images.
-        before: their mean confidence without it.
-        after: their mean confidence with it.
+        clean: whether cleaned masks have the higher pooled IoU, on the images and on crops.
+        iou: pooled IoU of the original masks and of the cleaned ones.
+        dice: mean Dice score over the images, of cleaned masks if `clean`.
+        before: mean confidence without the temperature.
+        after: mean confidence with the temperature.
     """
 
     temperature: float
@@ -63,14 +63,14 @@ class Fit(NamedTuple):
 def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
     """Find the temperature at which mean confidence equals mean Dice score, and whether cleaned masks are better.
 
-    They are if their pooled IoU is higher both on the images and on a crop of each.
+    Cleaned masks count as better if their pooled IoU is higher both on the images and on one crop of each.
 
     Args:
         segmenter: the weights to calibrate; a temperature that they already have is ignored.
         samples: validation images with masks.
 
     Raises:
-        SkinlesionError: no temperature from 0.2 to 20 achieves that, or a file cannot be used.
+        SkinlesionError: no temperature between 0.2 and 20 makes them equal, or a file cannot be used.
     """
     images = _Masks.of(segmenter, map(_pair, samples))
     crops = _Masks.of(segmenter, (_crop(sample, number) for number, sample in enumerate(samples)))
@@ -93,7 +93,7 @@ def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
 
 
 class _Masks(NamedTuple):
-    """Predictions at the truth's size, (N, S, S): probability, masks as they are and cleaned, truth."""
+    """Predictions at the ground truth's size, (N, S, S): probability, original and cleaned masks, ground truth."""
 
     probability: torch.Tensor
     plain: NDArray[np.bool_]
@@ -131,7 +131,7 @@ def _pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def _crop(sample: Sample, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A crop around the lesion, as from a camera that is closer."""
+    """A crop around the lesion, as if the camera were closer."""
     if sample.mask is None:
         raise SkinlesionError(f"{sample.id} has no mask.")
     image, mask = Window()(*read_sample(sample), _CROP_SIDE, np.random.default_rng((number, CROPS)))
@@ -146,10 +146,10 @@ def find_domain(
     false_alarms: float = 0.02,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Domain:
-    """Fit the out-of-distribution score, see `skinlesion.domain`.
+    """Fit the out-of-distribution score; see `skinlesion.domain`.
 
-    In distribution are the training images and one crop of each; out of distribution, synthetic outliers and corners
-    of plain skin.
+    The training images and one crop of each count as in distribution, synthetic outliers and corners of plain skin as
+    out of distribution.
 
     Raises:
         SkinlesionError: the network has no encoder stages E1 to E3, or a file cannot be used.
@@ -178,9 +178,9 @@ def find_domain(
 def calibrate(
     segmenter: Segmenter, train: Sequence[Sample], validation: Sequence[Sample], **options: Any
 ) -> dict[str, Any]:
-    """The segmenter's card, completed with "temperature", "clean", "domain" and how they were found, "calibration".
+    """The segmenter's card with "temperature", "clean" and "domain" added, and the scores behind them in "calibration".
 
-    Options are those of `find_domain`. Raises the errors of `find_domain` and `fit`.
+    The options are those of `find_domain`. Raises the errors of `find_domain` and `fit`.
     """
     found = fit(segmenter, validation)
     domain = find_domain(segmenter, train, validation, **options)
@@ -201,7 +201,7 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _with_crops(samples: Sequence[Sample], crops: int) -> Iterator[NDArray[np.uint8]]:
-    """Each image and crops around its lesion, as from cameras that are closer."""
+    """Each image, followed by crops around its lesion, as if the camera were closer."""
     window = Window()
     for number, (image, mask) in enumerate(map(read_sample, samples)):
         yield image

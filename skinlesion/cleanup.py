@@ -1,4 +1,4 @@
-"""Cleaning up a mask: one lesion without holes."""
+"""Mask cleanup: keep one region and fill its holes."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,8 +7,9 @@ from scipy import ndimage
 def clean_mask(mask: np.ndarray) -> np.ndarray:
     """The largest connected region of a mask, with its holes filled.
 
-    Dermoscopy shows one lesion an image, and annotators outline it, so smaller regions and holes are almost always
-    mistakes. Pixels that share an edge are connected. Of regions of equal size the first in reading order stays.
+    A dermoscopy image usually shows one lesion, and annotators outline it, so smaller regions and holes are almost
+    always mistakes. Pixels that share an edge are connected. Among regions of equal size, the first in reading order is
+    kept.
 
     Args:
         mask: bool (H, W).

@@ -1,9 +1,9 @@
 """Your own networks, data sets, losses and scan engines, by name; `docs/extend.md` shows each.
 
-A name is registered when the module that registers it is imported. Commands and the app import the modules that
-`SKINLESION_PLUGINS` lists (joined by commas) and the entry points of installed packages in the group "skinlesion".
-A name that only stands in a file, in a checkpoint's card or in a run folder, never imports anything: files come from
-anywhere.
+A name becomes available when the module that registers it is imported. Commands and the app import the modules listed
+in `SKINLESION_PLUGINS` (separated by commas) and the entry points of installed packages in the group "skinlesion". A
+name that is merely read from a file, such as a checkpoint's card or a run folder, never triggers an import, because
+files may come from anyone.
 """
 
 import dataclasses
@@ -39,13 +39,13 @@ def register_model(name: str, network: Callable[..., nn.Module]) -> None:
     """Make a network available as `--preset NAME`, to checkpoints, and to the app.
 
     Args:
-        name: not one of the package's networks.
-        network: takes keyword arguments with defaults, its options, and returns a module that gives logits
-            (B, 1, H, W) for an image (B, 3, H, W). Options are counts, lists of counts, rates in [0, 1) or switches,
-            so that a checkpoint can hold them.
+        name: must not be the name of a built-in network.
+        network: takes its options as keyword arguments with defaults, and returns a module that maps an image
+            (B, 3, H, W) to logits (B, 1, H, W). Options are counts, lists of counts, rates in [0, 1) or booleans, so
+            that a checkpoint can store them.
 
     Raises:
-        SkinlesionError: the name is taken, or an argument is of another kind.
+        SkinlesionError: the name is taken, or an option has no default or an unsupported type.
     """
     _check_name(name, _BUILT_IN, "network")
     config = _config_of(name, network)
@@ -62,8 +62,8 @@ def register_dataset(name: str, find: Callable[[Path], Sequence[Sample]]) -> Non
     """Make a data set available as `--data NAME --root FOLDER`.
 
     Args:
-        name: not one of the package's layouts.
-        find: gives the samples (id, image file, mask file) of a folder.
+        name: must not be the name of a built-in layout.
+        find: returns the samples (id, image file, mask file) of a folder.
 
     Raises:
         SkinlesionError: the name is taken.
@@ -76,8 +76,8 @@ def register_loss(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Make a loss available as `train --loss NAME`, in place of the weighted sum of BCE and Dice.
 
     Args:
-        name: not one of the package's losses.
-        loss: gives a scalar for logits (B, 1, H, W) and masks (B, 1, H, W) in [0, 1].
+        name: must not be the name of a built-in loss.
+        loss: maps logits (B, 1, H, W) and masks (B, 1, H, W) in [0, 1] to a scalar.
 
     Raises:
         SkinlesionError: the name is taken.
@@ -87,7 +87,7 @@ def register_loss(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
 
 
 def find_loss(name: str) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """A registered loss; None for the weighted sum of BCE and Dice.
+    """Look up a registered loss; None stands for the weighted sum of BCE and Dice.
 
     Raises:
         SkinlesionError: there is no such loss; the message lists them.
@@ -105,10 +105,10 @@ def register_engine(name: str, scan: Callable[..., Tensor], devices: tuple[str, 
     """Make a scan engine available as `--engine NAME`; `auto` never chooses it.
 
     Args:
-        name: not one of the package's engines.
-        scan: called as `skinlesion.scan.reference.cross_selective_scan`, (x, delta, A, B, C, D, delta_bias, routes),
+        name: must not be the name of a built-in engine.
+        scan: called like `skinlesion.scan.reference.cross_selective_scan`: (x, delta, A, B, C, D, delta_bias, routes),
             with x (B, L, D), delta (B, L, K, D), A (K, D, N), B and C (B, L, K, N), D and delta_bias (K, D) and routes
-            (K, L); gives y (B, L, D), differentiable.
+            (K, L); returns y (B, L, D), differentiable.
         devices: the device types that it runs on.
 
     Raises:
@@ -119,10 +119,10 @@ def register_engine(name: str, scan: Callable[..., Tensor], devices: tuple[str, 
 
 
 def import_model(name: str) -> None:
-    """Import and register "package.module:Network", which somebody typed.
+    """Import and register a network that the user named as "package.module:Network".
 
     Raises:
-        SkinlesionError: it cannot be imported, or is no network.
+        SkinlesionError: the module cannot be imported or has no such network, or `register_model` refuses it.
     """
     module, _, attribute = name.partition(":")
     network = getattr(_import(module), attribute, None)
@@ -133,10 +133,10 @@ def import_model(name: str) -> None:
 
 @functools.cache
 def load_plugins() -> None:
-    """Import what `SKINLESION_PLUGINS` lists and what installed packages register; once a process.
+    """Import the modules in `SKINLESION_PLUGINS` and the entry points of installed packages, once per process.
 
     Raises:
-        SkinlesionError: one cannot be imported.
+        SkinlesionError: one of them cannot be imported.
     """
     for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
         _import(module)
@@ -182,10 +182,10 @@ def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
 
 
 def check_logits(logits: Any, image: Tensor) -> Tensor:
-    """What a network returned, if it is logits for that image.
+    """Return a network's output if it is logits of the right shape for that image.
 
     Args:
-        logits: (B, 1, H, W) is right.
+        logits: what the network returned; (B, 1, H, W) is expected.
         image: (B, channels, H, W).
 
     Raises:

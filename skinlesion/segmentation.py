@@ -1,4 +1,4 @@
-"""What was found in one image: maps, numbers, and how a notebook shows them."""
+"""The segmentation of one image: maps, measurements, and a preview for notebooks."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What was found in one image. All maps have the image's own size.
+    """The segmentation of one image. All maps have the image's own size.
 
     Attributes:
         image: the image as it was read, upright, uint8 (H, W, 3).
         probability: of lesion, float32 (H, W), in [0, 1].
-        mask: bool (H, W), where `probability` is at least `threshold`; after `clean_mask`, if that was asked for.
+        mask: bool (H, W), where `probability` is at least `threshold`; cleaned by `clean_mask` if that was requested or
+            is the weights' default.
         threshold: in (0, 1).
         spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
             None without it.
-        ood_score: out-of-distribution score of `skinlesion.domain`; above 0 the image doesn't look like the training
-            images and the mask can't be trusted. None if the weights weren't calibrated.
-        seconds: that reading, prediction and resizing took; a batch's time is shared equally.
+        ood_score: out-of-distribution score of `skinlesion.domain`. Above 0, the image doesn't look like the training
+            images, and the mask can't be trusted. None if the weights have no such score.
+        seconds: time for reading, prediction and resizing; a batch's time is divided equally among its images.
     """
 
     image: np.ndarray
@@ -50,7 +51,7 @@ class Segmentation:
         """The image with the mask as a light tint and a line along its border.
 
         Args:
-            largest: reduce the picture to at most so many pixels a side.
+            largest: maximum side in pixels; a larger image is scaled down. None keeps the size.
 
         Returns:
             uint8 (H, W, 3).
@@ -63,7 +64,7 @@ class Segmentation:
         return draw_overlay(image, mask)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, for a row of a table: sizes and area in pixels, fractions in [0, 1]."""
+        """The measurements as a row of a table: sizes and area in pixels, fractions in [0, 1], time in seconds."""
         height, width = self.mask.shape
         return {
             "width": width,
@@ -77,14 +78,14 @@ class Segmentation:
         }
 
     def to_dataframe(self) -> "pandas.DataFrame":
-        """The numbers of `to_dict` as a table with one row; needs pandas."""
+        """The measurements of `to_dict` as a table with one row; needs pandas."""
         import pandas
 
         return pandas.DataFrame([self.to_dict()])
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know before believing the mask; one sentence each, none if there is nothing."""
+        """Reasons not to trust the mask, one sentence each; empty if there are none."""
         found = []
         if self.ood_score is not None and self.ood_score > 0:
             found.append("This doesn't look like a dermoscopy image.")
@@ -94,25 +95,25 @@ class Segmentation:
 
     @property
     def area(self) -> int:
-        """Pixels of lesion."""
+        """Number of lesion pixels."""
         return int(self.mask.sum())
 
     @property
     def area_fraction(self) -> float:
-        """The part of the image that is lesion, in [0, 1]."""
+        """The fraction of the image that is lesion, in [0, 1]."""
         return float(self.mask.mean())
 
     @property
     def confidence(self) -> float:
-        """About the Dice score to expect, in [0, 1]; see `soft_dice_confidence`."""
+        """An estimate of the mask's Dice score, in [0, 1]; see `soft_dice_confidence`."""
         return soft_dice_confidence(self.probability, self.mask)
 
 
 def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
     """Soft Dice confidence (Borges et al., https://arxiv.org/abs/2402.10665), in [0, 1].
 
-    2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
-    probabilities are right. It is 0 where no lesion was found.
+    2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: approximately the expected Dice score if the
+    probabilities are calibrated. It is 0 if the mask is empty.
 
     Args:
         probability: (H, W), in [0, 1].

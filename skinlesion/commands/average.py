@@ -9,11 +9,11 @@ from skinlesion.errors import SkinlesionError
 
 
 def average(weights: tyro.conf.Positional[tuple[str, ...]], *, out: Path) -> None:
-    """Average the weights of several checkpoints of one run; the result is often better than each.
+    """Average the weights of several checkpoints of one run; the average is often better than any of them.
 
     Args:
-        weights: Run folders (their best epoch), .safetensors files, names, or RUN/checkpoints/last.ckpt for a run's
-            last epoch.
+        weights: Run folders (for their best epoch), .safetensors files, names of weights, or RUN/checkpoints/last.ckpt
+            for a run's last epoch.
         out: The new .safetensors file.
     """
     if out.exists():

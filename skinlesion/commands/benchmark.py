@@ -11,11 +11,11 @@ from skinlesion.commands.outputs import write_json
 
 
 def scan(*, json: Path | None = None, slow: bool = False) -> None:
-    """Time the scan's engines and their peers: 64 x 64 tokens, 192 channels, 16 states, four routes, one thread.
+    """Time the scan engines and their peers on one thread: 64 x 64 tokens, 192 channels, 16 states, four directions.
 
     Args:
         json: File for the result as JSON; - for standard output. Replaces the table.
-        slow: Also time the gradients of the readable loops; minutes to an hour.
+        slow: Also time the backward pass of the slow implementations, which takes minutes to an hour.
     """
     result = benchmark_scan(slow=slow)
     if json is not None:
@@ -44,7 +44,7 @@ def scan(*, json: Path | None = None, slow: bool = False) -> None:
 
 
 def model(*, json: Path | None = None) -> None:
-    """Time inference and a training step of the presets, with operations and peak memory.
+    """Time inference and a training step of each preset, and report FLOPs and peak memory.
 
     Args:
         json: File for the result as JSON; - for standard output. Replaces the table.

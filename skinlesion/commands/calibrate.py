@@ -25,19 +25,20 @@ def calibrate(
     false_alarms: float = 0.02,
     device: str = "cpu",
 ) -> None:
-    """Calibrate the confidence of weights, fit their out-of-distribution score, and see if cleaned masks are better.
+    """Calibrate trained weights: their confidence, an out-of-distribution score, and whether masks are cleaned up.
 
-    The temperature is fitted on the validation part, which also says whether masks are cleaned up by default. The
-    out-of-distribution score is fitted on the training part, with a threshold from the validation part.
+    The temperature is fitted on the validation part, which also decides whether masks are cleaned up by default. The
+    out-of-distribution score is fitted on the training part; its threshold comes from the validation part.
 
     Args:
-        weights: A run folder, a .safetensors file or a name.
-        data: The layout of the data set that they were trained on: folder, isic2016, isic2017, isic2018 or vmunet.
-        source: Where it is.
+        weights: A run folder, a .safetensors file or a name (see `skinlesion doctor`).
+        data: The layout of the weights' training data: folder, isic2016, isic2017, isic2018 or vmunet.
+        source: Where the data are.
         out: The new .safetensors file.
-        split: The split that they were trained on: paper, official, random, or a saved manifest (*.json).
-        split_seed: Seed for drawing the split.
-        false_alarms: Share of the validation images that may be called out of distribution.
+        split: The split that the weights were trained on: paper, official, random, or a saved manifest (*.json).
+        split_seed: Random seed of the split.
+        false_alarms: False-positive rate: the share of the validation images, and of crops of them, that may be flagged
+            as out of distribution.
         device: cpu, cuda, cuda:0, ...
     """
     require_new([out])

@@ -13,14 +13,14 @@ _FOLDER = "notebooks"
 
 
 def course(*, lesson: int | None = None, reset: bool = False, json: Path | None = None) -> None:
-    """List the lessons of the course and which exercises you have passed.
+    """List the lessons of the course and the exercises that you have passed.
 
-    Progress is noted when a check passes in a notebook, in a small file of your own (SKINLESION_PROGRESS names
-    another, or `off`).
+    When a check passes in a notebook, your progress is saved to a small file in your user folder. The environment
+    variable SKINLESION_PROGRESS sets another file, or `off` to save nothing.
 
     Args:
         lesson: Show this lesson's exercises only.
-        reset: Forget what was passed, in all lessons or in --lesson.
+        reset: Clear the record of passed exercises, of all lessons or of --lesson.
         json: File for the result as JSON; - for standard output. Replaces the tables.
     """
     names = None if lesson is None else [exercise.name for exercise in exercises(lesson)]

@@ -22,13 +22,13 @@ def dashboard(
 
     Args:
         port: Port to listen on.
-        address: Address to listen on; 0.0.0.0 lets other machines in, for a class.
-        open_browser: Open a browser.
-        weights_dir: Folder of further checkpoints (.safetensors files and run folders).
-        runs_dir: Folder of training runs; default ./runs.
-        data_dir: Folder of datasets with masks, or of one, for the views Errors and Compare.
-        results_dir: Folder of results of `skinlesion reproduce`, for the view Compare.
-        device: cpu or cuda; default a GPU if there is one.
+        address: Address to listen on; 0.0.0.0 accepts connections from other machines, for a class.
+        open_browser: Open the app in a browser window.
+        weights_dir: Folder of additional checkpoints (.safetensors files and run folders).
+        runs_dir: Folder of training runs; ./runs by default.
+        data_dir: A dataset with masks, or a folder of several, for the views Errors and Compare.
+        results_dir: Results folder of `skinlesion reproduce`, for the view Compare.
+        device: cpu or cuda; by default a GPU if there is one.
     """
     sys.path.insert(0, str(bundled("dashboard").parent))
     from dashboard.__main__ import main

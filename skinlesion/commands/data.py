@@ -25,14 +25,14 @@ def download(
     base_url: str = downloads.BASE_URL,
     keep_archives: bool = False,
 ) -> None:
-    """Fetch a dataset from its official address, check it and unpack it; a stopped download resumes.
+    """Download a dataset from its official address, verify it and unpack it; an interrupted download can be resumed.
 
     Args:
         dataset: isic2016, isic2017 or isic2018.
-        root: Folder to unpack into; made if missing.
-        parts: Some of train, val, test; by default those that the paper splits.
+        root: Folder to unpack into; created if missing.
+        parts: Any of train, val and test; by default those that the paper draws its split from.
         base_url: Address of a mirror.
-        keep_archives: Keep the zip files.
+        keep_archives: Keep the zip files after unpacking.
     """
     downloads.download(dataset, root, parts or None, base_url=base_url, keep_archives=keep_archives)
     print(f"Next: skinlesion data verify {dataset} --root {root}")
@@ -41,7 +41,8 @@ def download(
 def verify(dataset: tyro.conf.Positional[str] = "folder", *, source: DataSource) -> None:
     """Open every image and mask, and report what is wrong, file by file.
 
-    First says how each folder was interpreted, which files were left out, and how the data are split by default.
+    The report begins with how each folder was interpreted, which files were left out, and how the data are split by
+    default.
 
     Args:
         dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
@@ -60,15 +61,16 @@ def duplicates(
     threshold: float = THRESHOLD,
     out: Path | None = None,
 ) -> None:
-    """Search for the same photo under two names: with other colors or size, flipped or rotated.
+    """Find near-duplicates: the same photo under two names, perhaps recolored, resized, flipped or rotated.
 
-    Look at the pairs before you trust them. --out writes them to a table of groups, together with those of --groups;
-    saved as groups.csv in --root, it is used by every split.
+    Look at the pairs before you trust them. --out writes them to a table of groups, merged with those of --groups. If
+    the table is saved as groups.csv in --root, splits that are drawn from then on keep its groups together; official
+    splits and saved manifests stay as they are.
 
     Args:
         dataset: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
         source: Where the data are; --images alone is enough.
-        threshold: Least correlation of a pair; a lower one finds more, and more false ones.
+        threshold: Lowest correlation that counts as a pair; a lower value finds more pairs, but more false ones too.
         out: Table of groups to write, such as groups.csv.
     """
     if out is not None and out.exists():
@@ -86,7 +88,9 @@ def duplicates(
         pairs = [*(pair[:2] for pair in found.pairs), *group_pairs(samples)]
         together = [group for group in joined(path_of, pairs) if len(group) > 1]
         write_groups(out, [[path_of[id].stem for id in group] for group in together])
-        print(f"Groups written to {out}. As groups.csv in the data folder, they are kept together by every split.")
+        print(
+            f"Groups written to {out}. Save it as groups.csv in the data folder to keep groups together in new splits."
+        )
 
 
 def synthesize(
@@ -97,13 +101,13 @@ def synthesize(
     size: int = 256,
     layout: Literal["folder", "isic2017"] = "folder",
 ) -> None:
-    """Draw a dataset of synthetic lesions with exact masks.
+    """Generate a dataset of synthetic lesions with exact masks.
 
     Args:
         out: A new or empty folder.
-        n: How many images.
+        n: Number of images.
         seed: Different seeds give different images.
-        size: Side in pixels.
+        size: Side of the square images, in pixels.
         layout: images/ and masks/, or the official folders of ISIC 2017.
     """
     with progress_bar("drawing") as report:

@@ -23,13 +23,13 @@ def demo(
     device: str = "cpu",
     engine: str = "auto",
 ) -> None:
-    """Segment the images that come with the package: a table of IoU and DSC, and a page of pictures.
+    """Segment the images that come with the package; print IoU and DSC, and write an HTML page of the results.
 
     Args:
-        out: Folder for skinlesion-demo.html, which is replaced if it is there.
+        out: Folder for skinlesion-demo.html; an existing page is replaced.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
-        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
+        clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """

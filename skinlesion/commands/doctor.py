@@ -14,7 +14,7 @@ from skinlesion.doctor import diagnose
 
 
 def doctor(*, json: Path | None = None) -> None:
-    """Say what this machine can do: versions, devices, scan engines, weights, and a two-second speed check.
+    """Report what this machine can do: versions, devices, scan engines, weights, and a two-second speed check.
 
     Args:
         json: File for the result as JSON; - for standard output. Replaces the tables.

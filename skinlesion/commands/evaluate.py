@@ -38,23 +38,23 @@ def evaluate(
     device: str = "cpu",
     engine: str = "auto",
 ) -> None:
-    """Measure weights on images with masks: pooled and per-image scores with bootstrap intervals over images.
+    """Evaluate weights on images with masks: pooled and per-image scores with bootstrap intervals over images.
 
     Args:
         data: The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
         source: Where the data are.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
-        part: Which part of the split; all takes every image.
-        split: paper, official, random, or a saved manifest (*.json); default paper for ISIC.
-        split_seed: Seed for drawing the split.
-        truth_size: Side in pixels at which prediction and truth are compared.
-        threshold: Least probability that counts as lesion; by default the one stored with the weights.
+        part: Which part of the split; all uses every image.
+        split: paper, official, random, or a saved manifest (*.json); by default paper for the ISIC datasets.
+        split_seed: Random seed of the split.
+        truth_size: Side in pixels at which prediction and ground truth are compared.
+        threshold: Lowest probability that counts as lesion; by default the one stored with the weights.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
-        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
-        by: Also report groups of images: tone, size, border and diagnosis, joined by commas. Tone is the individual
-            typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
-        json: File for the results with their protocol; - for standard output, instead of the tables.
-        csv: File for one row per image.
+        clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
+        by: Also report scores by group: any of tone, size, border and diagnosis, separated by commas. Tone is based on
+            the individual typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
+        json: File for the results and the evaluation protocol; - for standard output, instead of the tables.
+        csv: File for the scores, one row per image.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """
@@ -151,7 +151,7 @@ def _with_interval(value: float, interval: list[float]) -> str:
 
 
 def _trained_on(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data of a checkpoint's run, and of those whose weights it started from."""
+    """The data of a checkpoint's run, and of the runs whose weights it started from."""
     yield card.get("data", {})
     if "origin" in card:
         yield from _trained_on(card["origin"])

@@ -20,16 +20,16 @@ def export(
     points: tuple[str, ...] = (),
     overwrite: bool = False,
 ) -> None:
-    """Write weights to one file that holds their results, with a model card beside it, or to an ONNX file.
+    """Write weights and their results to one file, with a model card beside it, or the network to an ONNX file.
 
     Args:
-        weights: A run folder, a .safetensors file or a name.
-        out: The .safetensors file; the card is the same name with .md.
+        weights: A run folder, a .safetensors file or a name (see `skinlesion doctor`).
+        out: The .safetensors file; the model card has the same name with .md.
         onnx: The .onnx file: the whole network, which runs without PyTorch. It is written only if ONNX
             Runtime's outputs match PyTorch's.
-        half: For --out: store the weights in 16 bits, half the size.
-        threshold: Least probability that counts as lesion from now on; choose it on the validation part.
-        results: For --out: files of `skinlesion evaluate --json`, measured on these weights.
+        half: For --out: store the weights in 16 bits, which halves the file.
+        threshold: Lowest probability that counts as lesion, stored in the file; choose it on the validation part.
+        results: For --out: files written by `skinlesion evaluate --json` with these weights.
         points: For --onnx: activations to return besides the logits, such as S2.cra.gate_h or '*.se.gate'; "gates"
             for all gates of CRA and SE.
         overwrite: Replace the files if they exist.

@@ -19,14 +19,14 @@ def lab(
     *,
     copy_only: bool = False,
 ) -> int:
-    """Copy the lessons into a folder of yours and open them in JupyterLab.
+    """Copy the lessons into your own folder and open them in JupyterLab.
 
     A notebook that you have changed is never overwritten. After an upgrade of skinlesion, run the command again: it
-    brings the notebooks that you haven't touched up to date and says which of yours have a newer version.
+    updates the notebooks that you haven't changed and lists those of yours for which there is a newer version.
 
     Args:
-        folder: Your folder; made if missing.
-        copy_only: Copy and don't open JupyterLab.
+        folder: Your folder; created if missing.
+        copy_only: Copy the lessons without opening JupyterLab.
     """
     if not copy_only and find_spec("jupyterlab") is None:
         raise SkinlesionError("JupyterLab is not installed: pip install 'skinlesion[course]'.")

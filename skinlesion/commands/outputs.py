@@ -1,4 +1,4 @@
-"""The files that commands write on request: the same rules for all of them."""
+"""Output files that the user asks for: one set of rules for all commands."""
 
 import json
 import os
@@ -17,11 +17,11 @@ def require_new(paths: Iterable[Path | None], *, overwrite: bool = False) -> Non
     """Refuse outputs that exist already, or that two options send to the same file.
 
     Args:
-        paths: of all outputs of a command; None where there is none, `STDOUT` for standard output.
+        paths: all outputs of a command; None for one that wasn't requested, `STDOUT` for standard output.
         overwrite: existing files may be replaced.
 
     Raises:
-        SkinlesionError: with the file and what to do.
+        SkinlesionError: an output exists, or two are the same file.
     """
     taken: set[str] = set()
     for path in paths:

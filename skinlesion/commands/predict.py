@@ -33,7 +33,7 @@ def predict(
 
     Masks have the image's own size and are 255 on the lesion. If a photo's EXIF data say that it is rotated, image
     and mask are turned upright. In the table, lesion_fraction is the lesion's share of the image and confidence is the
-    soft Dice confidence: about the Dice score to expect, 0 where no lesion was found. warnings says if an image doesn't
+    soft Dice confidence: an estimate of the Dice score, 0 if no lesion was found. warnings says if an image doesn't
     look like the dermoscopy images that the weights were trained on.
 
     The table is written row by row. A file that cannot be used is reported and doesn't stop the others. After Ctrl-C,
@@ -41,15 +41,15 @@ def predict(
 
     Args:
         images: Image files, or folders of them.
-        out: Folder for the results; made if missing.
+        out: Folder for the results; created if missing.
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
-        threshold: Least probability that counts as lesion; by default the one stored with the weights.
+        threshold: Lowest probability that counts as lesion; by default the one stored with the weights.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
             A little better, four or eight times slower.
-        clean: Keep only the largest region of each mask and fill its holes; auto: if the weights say so.
+        clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
         overwrite: Replace existing results.
         resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.
-        jobs: Images processed at once. Reading and writing large files then overlaps with the network.
+        jobs: Images to process at once, so that reading and writing large files overlaps with inference.
         device: cpu, cuda, cuda:0, ...
         engine: Scan engine, see `skinlesion doctor`.
     """

@@ -17,11 +17,11 @@ Report = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(what: str, *, console: Console | None = None) -> Iterator[Report]:
-    """Show progress: a bar with the time left on a terminal, a line every half minute in a file.
+    """Show progress and the time left: as a bar on a terminal, otherwise as a line every half minute.
 
     Args:
-        what: the first word, such as "segmenting".
-        console: where; default standard error.
+        what: the label, such as "segmenting".
+        console: where to show it; by default standard error.
 
     Yields:
         A function to call with (done, total).

@@ -30,26 +30,26 @@ def reproduce(
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
-    """Run the paper's comparison, or the missing parts of it: table1 .. table5, questions.
+    """Run tables of the paper's comparison, or what is missing of them.
 
-    `expense` measures seconds and memory of every system, all in one go; `report` writes the page.
+    `expense` measures the time and memory of every system in one session; `report` writes the results page.
 
-    A finished run is never run again; one that was stopped resumes. `--scale paper` is the paper's own setting and
-    needs GPUs; it has not been run yet.
+    A finished run is never repeated, and a stopped one resumes. `--scale paper` is the paper's own setting and needs
+    GPUs; it has not been run yet.
 
     Args:
-        tables: Tables of the plan, or "expense", or "report".
+        tables: Tables of the plan, such as table1 to table5 or questions; or "expense" or "report" alone.
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one named after each.
-        split: Which split of the data; default the plan's.
-        seeds: Runs of each row, at least 1; default the plan's.
-        budget: Hours after which to stop.
-        jobs: Runs at a time, which share the processor's threads. On several GPUs each run gets its own.
+        split: Which split of the data; by default the plan's.
+        seeds: Runs of each row, at least 1; by default the plan's.
+        budget: Stop after this many hours.
+        jobs: Runs at once, which share the CPU's threads. With several GPUs, each run gets its own.
         devices: GPUs (or processes on the CPU) of each run.
         executor: Run as submitit jobs, on SLURM or on this machine; by default as processes on this machine.
         partition: A SLURM partition with GPUs; by default SLURM's own default, without GPUs.
-        out: Results folder; default results/SCALE.
-        runs: Where unfinished runs are kept; default OUT/runs.
+        out: Results folder; by default results/SCALE.
+        runs: Where unfinished runs are kept; by default OUT/runs.
     """
     for name, value in (("seeds", seeds), ("jobs", jobs), ("devices", devices)):
         if value is not None and value < 1:

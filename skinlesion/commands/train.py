@@ -8,13 +8,13 @@ from skinlesion.extend import import_model
 from skinlesion.training import RECIPES, TrainConfig
 from skinlesion.training.config_file import read_toml
 
-_HELP = """Train a network and leave a run folder with weights, metrics, figures and everything needed to repeat it.
+_HELP = """Train a network and write a run folder with weights, metrics, figures and everything needed to repeat it.
 
---recipe NAME starts from defaults other than the paper's: {recipes}. Flags after it change single values. --resume
---out RUN continues a run that was stopped; its options are read from its folder. With a larger --epochs it also
-extends a finished run: the learning rate then follows the schedule of the new length. --config run.toml reads
-options from a file (names as below with underscores, a table [model] for the network's options); flags override it.
---preset package.module:Network trains a network of your own; see docs/extend.md."""
+Choose the defaults with --recipe NAME: {recipes} (default: paper). Other flags override single values. To continue a
+run that was stopped, use --resume --out RUN; its options are read from its folder. With a larger --epochs, this also
+extends a finished run: the learning rate then follows the schedule of the new length. To read options from a file
+(names as below with underscores, a table [model] for the network's options), use --config run.toml; flags override
+the file. To train your own network, use --preset package.module:Network; see docs/extend.md."""
 
 
 def train(args: list[str], *, prog: str) -> None:
