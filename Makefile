@@ -3,6 +3,7 @@
 #   make demo        segment the images that come with the package
 #   make test        lint, types, and the tests that find most faults
 #   make test-slow   the rest: executed lessons, JupyterLab, the app in a browser, long training runs
+#   make lessons-rerun  every lesson in full (an hour), compared with the numbers in its text; before a release
 #   make dashboard   the app, in a browser
 #   make lab         the course, in JupyterLab
 #   make live        the live page, in the folder build/live; it needs npm
@@ -23,7 +24,7 @@ INSTALLED := .venv/.installed
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow dashboard lab live docs lint types install clean
+.PHONY: demo test test-slow lessons-rerun dashboard lab live docs lint types install clean
 
 demo: $(INSTALLED)
 	$(BIN)/skinlesion demo --out demo
@@ -34,6 +35,9 @@ test: lint types
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m "slow or browser"
+
+lessons-rerun: $(INSTALLED)
+	$(BIN)/python -m skinlesion.lessons.build --rerun
 
 dashboard: $(INSTALLED)
 	$(BIN)/python -m dashboard

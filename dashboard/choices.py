@@ -1,6 +1,7 @@
 """Every choice that a link can carry, view by view."""
 
-from dashboard.state import declare, name, number, one_of, switch, whole
+from dashboard.components.painter import read_edits
+from dashboard.state import Choice, declare, name, number, one_of, switch, whole
 
 declare(
     "segment",
@@ -30,6 +31,8 @@ declare(
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
     case=name(),
+    by=one_of("tone", "size", "border"),
+    group=name("All groups"),
 )
 declare(
     "compare",
@@ -65,6 +68,28 @@ declare(
     reduction=one_of("norm", "contribution", "sum"),
     py=whole(500, 0, 999),  # the place that Why asks about too
     px=whole(500, 0, 999),
+)
+declare(
+    "touch",
+    experiment=one_of("image", "gate", "patch"),
+    edits=Choice("", read_edits),
+    gate=one_of("module", "channel", "row", "column"),
+    module=name(),
+    to=one_of("mean", "image"),
+    block=name(),
+    channel=whole(-1, 0, 9999),
+    skip=name(),
+    line=whole(0, 0, 999),
+    value=number(0.0, 0.0, 1.0),
+    versus=name(),
+    draw=whole(1, 1, 999),
+)
+declare("network", tile=name(), tour=whole(0, 0, 5))
+declare(
+    "overview",
+    order=one_of("run", "reaction", "correlation", "effect"),
+    kind=one_of("All", "SE", "CRA"),
+    search=name(),
 )
 declare("runs", run=name(), beside=name())
 declare("about", part=name(), side=whole(256, 64, 512))

@@ -5,17 +5,22 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import PurePath
 
+import torch
+
 from dashboard.image_choice import Picture
 from dashboard.predict import Prediction
 from dashboard.text import file_name
+from skinlesion.explain.thresholds import threshold_counts
+from skinlesion.metrics import ratios
 from skinlesion.overlay import encode, overlay
-from skinlesion.segmenter import Segmentation
+from skinlesion.probability import resize_probability
+from skinlesion.segmentation import Segmentation
 from skinlesion.text import table_writer
 
 # As `skinlesion predict` names them.
 _COLUMNS = (
     *("image", "mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction"),
-    *("confidence", "threshold", "weights"),
+    *("confidence", "threshold", "weights", "iou", "dsc"),  # the scores where the true mask is known
 )
 Pair = tuple[Picture, Prediction]
 
@@ -80,8 +85,17 @@ def _row(name: str, picture: Picture, found: Segmentation, weights: str) -> list
     return [
         *(file_name(picture.title if picture.mine else picture.id), f"{name}_mask.png", f"{name}_overlay.png"),
         *(width, height, found.area, f"{found.area_fraction:.6f}", f"{found.confidence:.4f}"),
-        *(found.threshold, weights),
+        *(found.threshold, weights, *_scores(picture, found)),
     ]
+
+
+def _scores(picture: Picture, found: Segmentation) -> list[str]:
+    """IoU and DSC at the size that is shown, as on the screen; empty without a true mask."""
+    if picture.truth is None:
+        return ["", ""]
+    shown = resize_probability(torch.tensor(found.probability)[None, None], picture.truth.shape)[0, 0].numpy()
+    scores = ratios(threshold_counts(shown, picture.truth).at(found.threshold))
+    return [f"{float(scores[name]):.4f}" for name in ("iou", "dsc")]
 
 
 def _table(rows: Sequence[Sequence[object]]) -> bytes:

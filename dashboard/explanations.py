@@ -145,6 +145,53 @@ def _correlation(digest: str, key: str, layer: str, _weights: Weights, _picture:
     return explain.redundancy(layer, maps[layer])
 
 
+def summaries(weights: Weights, picture: Picture) -> tuple[list[explain.ModuleSummary], int]:
+    """Every module's gates over the package's images and this one, and how many images they are."""
+    others = [other for other in samples().values() if other.key != picture.key]
+    return _summaries(weights.digest, picture.key, weights, picture, others), 1 + len(others)
+
+
+@st.cache_resource(max_entries=LARGE, show_spinner="Comparing the gates of all images …")
+def _summaries(
+    digest: str, key: str, _weights: Weights, _picture: Picture, _others: list[Picture]
+) -> list[explain.ModuleSummary]:
+    seen = [outcome(_weights, each) for each in (_picture, *_others)]
+    effects = explain.ablation_effects(load(_weights).model, image_of(_weights, _picture), _weights.threshold)
+    return explain.module_summaries(seen, 0, effects, _weights.threshold)
+
+
+def outcome(weights: Weights, picture: Picture) -> explain.Outcome:
+    """Probability and gates of the image as it is."""
+    return _outcome(weights.digest, picture.key, weights, picture)
+
+
+@st.cache_resource(max_entries=SMALL, show_spinner=False)
+def _outcome(digest: str, key: str, _weights: Weights, _picture: Picture) -> explain.Outcome:
+    return explain.outcomes(load(_weights).model, image_of(_weights, _picture))[0]
+
+
+def parts(weights: Weights) -> list[explain.Part]:
+    """The parts of the paper's network, for images of the weights' own size."""
+    return _parts(weights.digest, load(weights))
+
+
+@st.cache_resource(max_entries=LOADED, show_spinner=False)
+def _parts(digest: str, _segmenter: Segmenter) -> list[explain.Part]:
+    return explain.architecture(_segmenter.model, *_segmenter.size)
+
+
+def mixing(weights: Weights, picture: Picture, block: str) -> tuple[np.ndarray, np.ndarray]:
+    """What goes into a block's CMN and what it adds, mean over channels, (H, W) each."""
+    return _mixing(weights.digest, picture.key, block, weights, picture)
+
+
+@st.cache_resource(max_entries=SMALL, show_spinner="Looking at CMN …")
+def _mixing(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    seen = explain.read(load(_weights).model, image_of(_weights, _picture), f"{block}.cmn.*")
+    before, added = (seen[f"{block}.cmn.{part}"][0].mean(-1).float().cpu().numpy() for part in ("input", "output"))
+    return before, added
+
+
 def field(weights: Weights, picture: Picture, place: tuple[float, float]) -> explain.ReceptiveField:
     """How far the output sees from a place, (row, column) as parts of height and width in [0, 1).
 

@@ -1,26 +1,35 @@
 """What surrounds every view: navigation, the choice of weights, messages, and the footer."""
 
+import html
 import time
 from typing import Any
 
 import skinlesion  # isort: skip  # before torch: it sets how torch's threads wait
 
 # Heavy libraries are imported here, once, before any page: a lazy first import inside a page races with a click.
+import numpy as np
 import pandas  # noqa: F401
 import plotly.graph_objects as go
 import streamlit as st
 import torch
 
-from dashboard import choices, predict, state, weights  # noqa: F401
+from dashboard import choices, picker, predict, state, visits, weights  # noqa: F401
+from dashboard.components.actions import actions
 from dashboard.icon import icon
+from dashboard.images import data_uri
 from dashboard.text import plain
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import caption
 from skinlesion.segmenter import Segmenter
 
 PAGES = {
-    "Demo": [("segment", "Segment", ":material/center_focus_strong:")],
+    "Demo": [
+        ("segment", "Segment", ":material/center_focus_strong:"),
+        ("network", "The network", ":material/account_tree:"),
+    ],
     "Inspect": [
+        ("overview", "Gates at a glance", ":material/view_list:"),
+        ("touch", "Touch it", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),
         ("scan", "The scan", ":material/route:"),
@@ -37,15 +46,32 @@ TALL = 540  # pixels
 _PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _STYLE = """
 <style>
-[data-testid="stMainBlockContainer"] { padding: 2.6rem 2.2rem 2rem; max-width: 1500px; }
+[data-testid="stMainBlockContainer"] { padding: 1.6rem 2.2rem 2rem; max-width: 1500px; }
 [data-testid="stMainBlockContainer"] h1 { font-size: 1.6rem; padding: 0; }
 [data-testid="stMainBlockContainer"] h2 { font-size: 1.3rem; padding: .3rem 0; }
+/* Captions carry the science: the theme's faded color is 4.2:1, below what small letters need. */
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: var(--st-text-color); }
+[data-testid="stCaptionContainer"] { opacity: .86; }
+.st-key-gallery { margin-top: -.6rem; margin-bottom: -.6rem; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
 /* A model card's tables and hashes on a telephone. */
-[data-testid="stMarkdownContainer"] table { display: block; max-width: 100%; overflow-x: auto; }
+[data-testid="stMarkdownContainer"] table { width: 100%; }
 [data-testid="stMarkdownContainer"] :is(code, td) { overflow-wrap: anywhere; }
+/* What is drawn again every few seconds must not fade meanwhile. */
+.st-key-waiting, .st-key-waiting * { opacity: 1 !important; }
+/* White on the dark theme's light blue is 2.3:1. */
+[data-testid="stBaseButton-primary"] * { color: light-dark(#ffffff, #08131c); }
 /* A job's start button, which the browser keeps, faded, below Stop until the job is done. */
 [data-stale="true"][class*="st-key-start-"] { display: none; }
+</style>
+"""
+# Present mode: only the view, larger; the page's own width is the screen's.
+_PRESENT = """
+<style>
+[data-testid="stSidebar"], [data-testid="stHeader"], .st-key-footer { display: none; }
+[data-testid="stMainBlockContainer"] { max-width: none; padding-top: 1rem; }
+[data-testid="stMain"] { font-size: 1.15rem; }
+[data-testid="stMarkdownContainer"] p { font-size: 1.15rem; }
 </style>
 """
 
@@ -72,6 +98,8 @@ def main() -> None:
     }
     # The first view's address is empty; whoever writes its name finds it as well.
     pages["Demo"].append(st.Page("views/segment.py", url_path="segment", title="Segment", visibility="hidden"))
+    if state.get("present"):
+        st.html(_PRESENT)
     page = st.navigation(pages)
     st.set_page_config(page_title=f"{page.title} · skinlesion")
     view = page.url_path or "segment"
@@ -98,8 +126,24 @@ def chosen() -> weights.Weights | None:
 
 def heading(title: str, look: str) -> None:
     """The view's name, and in one line what to look for."""
-    st.title(title, anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center", key="heading"):
+        st.title(title, anchor=False, width="stretch")
+        with st.container(width=240):
+            actions(
+                state.get("present"),
+                visits.token(),
+                key="actions",
+                on_present=lambda on: st.session_state.update(present=on),
+                on_paste=picker.take_pasted,
+            )
     st.markdown(f":material/visibility: **What to look for:** {look}")
+
+
+def picture(image: np.ndarray, caption: str) -> None:
+    """An image, uint8 (H, W, 3), as wide as its column, with its caption below and for readers of the screen."""
+    alt = html.escape(caption, quote=True)
+    st.html(f'<img src="{data_uri(image)}" alt="{alt}" style="width: 100%; border-radius: 10px; display: block">')
+    st.caption(plain(caption, 600))
 
 
 def section(title: str) -> None:
@@ -108,6 +152,11 @@ def section(title: str) -> None:
 
 
 def _footer(chosen: weights.Weights | None, seconds: float) -> None:
+    with st.container(key="footer"):
+        _facts(chosen, seconds)
+
+
+def _facts(chosen: weights.Weights | None, seconds: float) -> None:
     st.divider()
     facts = [f"device **{weights.device()}**"]
     if chosen is not None:

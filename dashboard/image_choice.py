@@ -2,11 +2,14 @@
 
 import functools
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 import streamlit as st
 
+from dashboard import visits
 from dashboard.text import file_name
 from skinlesion.data.decoding import IMAGE_SUFFIXES
 from skinlesion.data.images import read_image, read_mask, read_size, resize_image, resize_mask
@@ -24,9 +27,12 @@ KINDS = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 LIMITS = (
     f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif', 'avif', 'heic'))}; at most "
     f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. "
-    "They stay in memory, are shown to you alone, and are gone when you close the page."
+    "They stay in memory, are shown to you alone, and are gone an hour after you last used them. A true mask goes with "
+    "its image if it is uploaded too, as IMAGE_mask.png or IMAGE_segmentation.png."
 )
-_UPLOADS = "_uploads"
+
+
+_OPENED = "_opened"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +131,7 @@ def read_upload(name: str, data: bytes) -> Picture:
 
 def uploads() -> dict[str, Picture]:
     """This visitor's images, by id."""
-    return st.session_state.setdefault(_UPLOADS, {})
+    return visits.pictures()
 
 
 def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str]]:
@@ -135,7 +141,10 @@ def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str
         The new images, and a sentence for each file that cannot be used.
     """
     mine, problems, added = uploads(), [], []
-    for name, data in files[:MAX_FILES]:
+    taken = files[:MAX_FILES]
+    stems = {PurePath(file_name(name)).stem.casefold() for name, _ in taken}
+    masks = [(name, data) for name, data in taken if _of_image(name) in stems]
+    for name, data in (file for file in taken if file not in masks):
         try:
             picture = read_upload(name, data)
         except SkinlesionError as error:
@@ -144,6 +153,11 @@ def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str
         mine.pop(picture.id, None)
         mine[picture.id] = picture
         added.append(picture)
+    for name, data in masks:
+        try:
+            _add_truth(mine, added, name, data)
+        except SkinlesionError as error:
+            problems.append(str(error))
     if len(files) > MAX_FILES:
         problems.append(f"Only the first {MAX_FILES} of {len(files)} files were taken.")
     while len(mine) > MAX_FILES or sum(len(picture.data) for picture in mine.values()) > MAX_TOTAL:
@@ -151,6 +165,48 @@ def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str
     return added, problems
 
 
+_MASK = re.compile(r"(.+)_(?:mask|segmentation)", re.IGNORECASE)
+
+
+def _of_image(name: str) -> str | None:
+    """The image that a file is the true mask of, by its name; None if it is an image itself."""
+    found = _MASK.fullmatch(PurePath(file_name(name)).stem)
+    return found.group(1).casefold() if found else None
+
+
+def _add_truth(mine: dict[str, Picture], added: list[Picture], name: str, data: bytes) -> None:
+    """Give an image that was just uploaded its true mask.
+
+    Raises:
+        SkinlesionError: it is no mask, or of another size.
+    """
+    title = file_name(name)
+    if len(data) > MAX_BYTES:
+        raise SkinlesionError(f"{title} has more than {MAX_BYTES // 1_000_000} MB.")
+    height, width = read_size(data, name=title)
+    if height * width > MAX_PIXELS:
+        raise SkinlesionError(f"{title} is too large ({width} x {height} pixels).")
+    truth = read_mask(data, name=title)
+    for i, picture in enumerate(added):
+        if PurePath(picture.title).stem.casefold() != _of_image(name):
+            continue
+        if truth.shape != picture.size:
+            raise SkinlesionError(f"{title} has {truth.shape}, and its image {picture.size}: they don't fit.")
+        added[i] = mine[picture.id] = _with_truth(picture, resize_mask(truth, picture.image.shape[:2]))
+
+
 def all_pictures() -> dict[str, Picture]:
-    """Everything this visitor can look at, his own first."""
-    return {**uploads(), **samples()}
+    """Everything this visitor can look at: uploads, then images opened from local sets, then the package's own."""
+    return {**uploads(), **opened(), **samples()}
+
+
+def opened() -> dict[str, Picture]:
+    """Images of local sets that this visitor has opened, by id."""
+    return st.session_state.setdefault(_OPENED, {})
+
+
+def keep_open(id: str, picture: Picture) -> None:
+    """Put an image of a local set among those that can be chosen; the oldest give way."""
+    opened()[id] = replace(picture, id=id)
+    while len(opened()) > MAX_FILES:
+        opened().pop(next(iter(opened())))

@@ -9,7 +9,9 @@ import torch
 
 from dashboard.image_choice import Picture
 from dashboard.weights import Weights, load
-from skinlesion.segmenter import Segmentation, Segmenter, calibrated, resize_probability
+from skinlesion.probability import calibrated, resize_probability
+from skinlesion.segmentation import Segmentation
+from skinlesion.segmenter import Segmenter
 
 REMEMBERED = 512  # results of all visitors; a quarter of a megabyte each at 256 x 256
 _LATENCY = "_latency"

@@ -13,11 +13,12 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import state
-from dashboard.image_choice import Picture, local_picture, samples
+from dashboard.image_choice import Picture, keep_open, local_picture, samples
 from dashboard.images import data_uri
 from dashboard.predict import predict
 from dashboard.text import plain
 from dashboard.weights import Weights, load
+from skinlesion.data import groups
 from skinlesion.data.images import resize_image
 from skinlesion.data.layouts import OFFICIAL, Sample, find_samples
 from skinlesion.data.samples import bundled_samples
@@ -197,11 +198,13 @@ class Examined:
         sample: which.
         case: its scores.
         tile: a small picture of what is right, wrong and missed, as a data URI.
+        groups: by kind ("tone", "size", "border"), the name of the group it falls into.
     """
 
     sample: Sample
     case: Case
     tile: str
+    groups: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +252,9 @@ def _examined(weights: Weights, sample: Sample, *, local: bool) -> Examined:
         probability = predict(weights, samples()[sample.id]).at(_SIZE)
     case = examine(sample.id, probability, truth, weights.threshold)
     tile = confusion(resize_image(image, _SIZE), probability >= weights.threshold, truth, 0.6)
-    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80))
+    found = {"tone": groups.tone(groups.typology_angle(image, truth))}
+    found |= {"size": groups.size(truth), "border": groups.border(truth)}
+    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80), found)
 
 
 def picture_of(images: ImageSet, sample: Sample) -> Picture:
@@ -259,6 +264,26 @@ def picture_of(images: ImageSet, sample: Sample) -> Picture:
         SkinlesionError: a file cannot be read.
     """
     return _local_picture(str(sample.image), sample) if images.local else samples()[sample.id]
+
+
+def address_of(images: ImageSet, sample: Sample) -> str:
+    """What an image is called in an address: its id, for a local set with the set's name before it."""
+    return f"{images.name}/{sample.id}" if images.local else sample.id
+
+
+def open_local(address: str) -> bool:
+    """Put the image of a local set that an address names among those that can be chosen; False if there is none.
+
+    Raises:
+        SkinlesionError: a file cannot be read.
+    """
+    name, _, id = address.partition("/")
+    images = image_sets()[0].get(name)
+    sample = next((sample for sample in images.samples if sample.id == id), None) if images else None
+    if images is None or sample is None or not images.local:
+        return False
+    keep_open(address, picture_of(images, sample))
+    return True
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

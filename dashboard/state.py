@@ -74,7 +74,7 @@ def one_of(*options: str) -> Choice:
     return Choice(options[0], read)
 
 
-_NAME = r"[\w .()/+-]{1,80}"
+_NAME = r"[\w .()/+%-]{1,80}"
 
 
 def name(default: str = "") -> Choice:
@@ -97,8 +97,9 @@ def tidy(text: str) -> str:
 CHOICES: dict[str, Choice] = {
     "sample": name(),
     "weights": name(),
+    "present": switch(False),
 }
-SHARED = ("sample", "weights")
+SHARED = ("sample", "weights", "present")
 VIEWS: dict[str, tuple[str, ...]] = {}
 
 

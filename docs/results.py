@@ -1,4 +1,4 @@
-"""Bring the README's table and figures of the comparison up to date: `python docs/results.py`."""
+"""Bring the tables and figures in docs/claims.md up to date: `python docs/results.py`."""
 
 import json
 import re
@@ -12,16 +12,16 @@ SUMMARY = ROOT / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
 PLACE = re.compile(r"(<!-- claims: by docs/results.py -->\n).*?(<!-- end of claims -->)", re.DOTALL)
 
 
-def updated(readme: str) -> str:
-    """The README with its table of claims as the report has it."""
+def updated(page: str) -> str:
+    """The page with its table of claims as the report has it."""
     summary = json.loads(SUMMARY.read_text("utf-8"))
     claims = summary["claims"]
     parts = [count_verdicts(claims), claims_table(claims, SHORT)]
     parts += [f"**{each['title']}.** {finding(each)}" for each in summary["factorials"]]
     text = "\n\n".join(parts)
-    return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", readme)
+    return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page)
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
+    path = ROOT / "docs" / "claims.md"
     path.write_text(updated(path.read_text("utf-8")), "utf-8")

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
 PORT = 8765
@@ -18,11 +20,14 @@ BASE = f"http://127.0.0.1:{PORT}"
 # view, its address, and the button that starts what it computes
 VIEWS = (
     ("segment", "sample=ISIC_0014723", ""),
+    ("network", "sample=ISIC_0014642&tour=2", ""),
+    ("overview", "sample=ISIC_0014642", ""),
+    ("touch", "sample=ISIC_0014642&edits=e.480.620.120", ""),
     ("attention", "sample=ISIC_0012246&pick=strongest", ""),
     ("channels", "sample=ISIC_0012246", ""),
     ("scan", "sample=ISIC_0012246&py=420&px=420", ""),
     ("why", "sample=ISIC_0012246", "Explain"),
-    ("compare", "sample=ISIC_0014642&off=CRA", ""),
+    ("compare", "sample=ISIC_0014642&off=CRA at its mean gate", ""),
     ("errors", "", "Evaluate"),
     ("runs", "", ""),
     ("about", "part=E3", ""),
@@ -43,8 +48,9 @@ def photograph(page: Page, view: str, query: str, button: str) -> Image.Image:
     return Image.open(BytesIO(page.screenshot())).convert("RGB")
 
 
-def main() -> None:
-    """Start the app, visit each view, and lay the pictures out."""
+@contextmanager
+def app() -> Iterator[Browser]:
+    """The app, and a browser to visit it with."""
     words = [sys.executable, "-m", "dashboard", "--server.port", str(PORT), "--server.headless", "true"]
     server = subprocess.Popen(words, cwd=HERE.parent, stdout=subprocess.DEVNULL, env=dict(os.environ))
     try:
@@ -57,11 +63,17 @@ def main() -> None:
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         with sync_playwright() as run:
             browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            pictures = [photograph(page, *view) for view in VIEWS]
+            yield browser
             browser.close()
     finally:
         server.terminate()
+
+
+def main() -> None:
+    """Visit each view, and lay the pictures out."""
+    with app() as browser:
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        pictures = [photograph(page, *view) for view in VIEWS]
     size = round(WIDTH * SCALE), round(HEIGHT * SCALE)
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (size[0] + 8) - 8, rows * (size[1] + 8) - 8), "#888888")

@@ -23,11 +23,13 @@ if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from skinlesion.any_image import fetch_image
     from skinlesion.checkpoint import load_checkpoint, save_checkpoint
     from skinlesion.evaluation import evaluate
     from skinlesion.extend import register_dataset, register_engine, register_loss, register_model
     from skinlesion.hooks import intervene, observe, points
-    from skinlesion.segmenter import Segmentation, Segmenter
+    from skinlesion.segmentation import Segmentation
+    from skinlesion.segmenter import Segmenter
     from skinlesion.zoo import create_model
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "__version__",
     "create_model",
     "evaluate",
+    "fetch_image",
     "intervene",
     "load_checkpoint",
     "observe",
@@ -49,10 +52,11 @@ __all__ = [
 ]
 
 _HOME = {
-    "Segmentation": "skinlesion.segmenter",
+    "Segmentation": "skinlesion.segmentation",
     "Segmenter": "skinlesion.segmenter",
     "create_model": "skinlesion.zoo",
     "evaluate": "skinlesion.evaluation",
+    "fetch_image": "skinlesion.any_image",
     "intervene": "skinlesion.hooks",
     "observe": "skinlesion.hooks",
     "points": "skinlesion.hooks",

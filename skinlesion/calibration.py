@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from skinlesion.cleanup import clean_mask
+from skinlesion.data.images import resize_mask
 from skinlesion.data.outliers import outlier, plain_skin
 from skinlesion.data.sample import Sample
 from skinlesion.data.sample import read_pair as read_sample
@@ -25,8 +26,10 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import read_pair
 from skinlesion.hooks import observe
 from skinlesion.metrics import confusion_counts, ratios
+from skinlesion.probability import calibrated, resize_probability
 from skinlesion.protocol import TRUTH_SIZE
-from skinlesion.segmenter import Segmenter, calibrated, resize_probability, soft_dice_confidence
+from skinlesion.segmentation import soft_dice_confidence
+from skinlesion.segmenter import Segmenter
 
 BATCH = 8
 OUTLIERS = 1500
@@ -58,7 +61,9 @@ class Fit(NamedTuple):
 
 
 def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
-    """Find out whether cleaned masks are better, and at which temperature mean confidence equals mean Dice score.
+    """Find the temperature at which mean confidence equals mean Dice score, and whether cleaned masks are better.
+
+    They are if their pooled IoU is higher both on the images and on a crop of each.
 
     Args:
         segmenter: the weights to calibrate; a temperature that they already have is ignored.
@@ -67,23 +72,13 @@ def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
     Raises:
         SkinlesionError: no temperature from 0.2 to 20 achieves that, or a file cannot be used.
     """
-    size = (TRUTH_SIZE, TRUTH_SIZE)
-    maps: list[torch.Tensor] = []
-    truths: list[np.ndarray] = []
-    for part in _batches(iter(samples)):
-        images, masks = zip(*(read_pair(sample, size) for sample in part), strict=True)
-        maps.append(resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0])
-        truths.extend(masks)
-    probability, truth = torch.cat(maps), torch.from_numpy(np.stack(truths))
-    plain = (probability >= 0.5).numpy()
-    cleaned = np.stack([clean_mask(mask) for mask in plain])
-    counts = [confusion_counts(torch.from_numpy(each), truth).numpy() for each in (plain, cleaned)]
-    iou = tuple(float(ratios(each.sum(0))["iou"]) for each in counts)
-    clean = iou[1] > iou[0]
-    masks, target = (cleaned if clean else plain), float(ratios(counts[clean])["dsc"].mean())
+    images = _Masks.of(segmenter, map(_pair, samples))
+    crops = _Masks.of(segmenter, (_crop(sample, number) for number, sample in enumerate(samples)))
+    clean = all(each.iou(cleaned=True) > each.iou(cleaned=False) for each in (images, crops))
+    masks, target = images.cleaned if clean else images.plain, images.dice(cleaned=clean)
 
     def confidence(temperature: float) -> float:
-        scaled = calibrated(probability, temperature).numpy()
+        scaled = calibrated(images.probability, temperature).numpy()
         return float(np.mean([soft_dice_confidence(*each) for each in zip(scaled, masks, strict=True)]))
 
     low, high = (confidence(temperature) for temperature in _TEMPERATURES)
@@ -93,7 +88,54 @@ def fit(segmenter: Segmenter, samples: Sequence[Sample]) -> Fit:
             f"{high:.3f} to {low:.3f}. These weights miss too much; train them longer."
         )
     value = float(brentq(lambda t: confidence(t) - target, *_TEMPERATURES, xtol=1e-3))
-    return Fit(value, clean, (iou[0], iou[1]), target, confidence(1.0), confidence(value))
+    iou = (images.iou(cleaned=False), images.iou(cleaned=True))
+    return Fit(value, clean, iou, target, confidence(1.0), confidence(value))
+
+
+class _Masks(NamedTuple):
+    """Predictions at the truth's size, (N, S, S): probability, masks as they are and cleaned, truth."""
+
+    probability: torch.Tensor
+    plain: NDArray[np.bool_]
+    cleaned: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, pairs: Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]) -> "_Masks":
+        size = (TRUTH_SIZE, TRUTH_SIZE)
+        maps: list[torch.Tensor] = []
+        truths: list[NDArray[np.bool_]] = []
+        for part in _batches(pairs):
+            images, masks = zip(*part, strict=True)
+            maps.append(resize_probability(segmenter.predict(images).mean.cpu(), size)[:, 0])
+            truths.extend(masks)
+        probability = torch.cat(maps)
+        plain = (probability >= 0.5).numpy()
+        return cls(probability, plain, np.stack([clean_mask(mask) for mask in plain]), np.stack(truths))
+
+    def _counts(self, cleaned: bool) -> NDArray[np.int64]:
+        predicted = self.cleaned if cleaned else self.plain
+        return confusion_counts(torch.from_numpy(predicted), torch.from_numpy(self.truth)).numpy()
+
+    def iou(self, *, cleaned: bool) -> float:
+        """Pooled over all pixels."""
+        return float(ratios(self._counts(cleaned).sum(0))["iou"])
+
+    def dice(self, *, cleaned: bool) -> float:
+        """Mean over the images."""
+        return float(ratios(self._counts(cleaned))["dsc"].mean())
+
+
+def _pair(sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return read_pair(sample, (TRUTH_SIZE, TRUTH_SIZE))
+
+
+def _crop(sample: Sample, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A crop around the lesion, as from a camera that is closer."""
+    if sample.mask is None:
+        raise SkinlesionError(f"{sample.id} has no mask.")
+    image, mask = Window()(*read_sample(sample), _CROP_SIDE, np.random.default_rng((number, CROPS)))
+    return image, resize_mask(mask, (TRUTH_SIZE, TRUTH_SIZE))
 
 
 def find_domain(

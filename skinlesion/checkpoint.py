@@ -35,7 +35,7 @@ from skinlesion.version import __version__
 from skinlesion.zoo import create_model
 
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_WEIGHTS = "accurate"  # what a command or the app takes where nobody chooses
+DEFAULT_WEIGHTS = "general"  # what a command or the app takes where nobody chooses
 MAX_HEADER_BYTES = 2_000_000  # the paper's network needs 60 kB
 MAX_WEIGHTS = 250_000_000  # five times the paper's network
 MAX_BLOCKS = 256

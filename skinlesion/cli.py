@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "skinlesion.commands.calibrate:calibrate",
         "calibrate confidence; know out-of-distribution images",
     ),
+    "average": ("skinlesion.commands.average:average", "average the weights of several checkpoints of one run"),
     "import-weights": (
         "skinlesion.commands.import_weights:import_weights",
         "turn a published checkpoint of VM-UNet or VMamba into one of this package",

@@ -23,7 +23,8 @@ from skinlesion.prediction_inputs import (
 )
 from skinlesion.prediction_table import FILE, PredictionTable
 from skinlesion.reserved import reserved
-from skinlesion.segmenter import Augmentation, Segmentation, Segmenter, check_threshold, tta_name
+from skinlesion.segmentation import Segmentation
+from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, tta_name
 from skinlesion.text import cell, printable
 
 __all__ = ["TABLE", "Prediction", "Predictions", "collect_inputs", "expand_inputs", "predict_files"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from skinlesion.files import write_text
 from skinlesion.overlay import MISSED, PREDICTED, TRUE, WRONG, encode, error_overlay, overlay, thumbnail
-from skinlesion.segmenter import Segmentation
+from skinlesion.segmentation import Segmentation
 
 _SIDE = 320  # pixels of a picture in the page
 # Dark blue over red to light yellow: brightness rises evenly, so that it also reads in gray.

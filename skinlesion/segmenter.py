@@ -7,80 +7,28 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from skinlesion.any_image import ImageLike, as_array
 from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
 from skinlesion.cleanup import clean_mask
-from skinlesion.data.images import normalize, read_image, resize_image, rgb_array
+from skinlesion.data.images import normalize, resize_image
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
 from skinlesion.extend import check_logits
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
+from skinlesion.probability import calibrated, resize_probability
 from skinlesion.scan import choose_engine
+from skinlesion.segmentation import Segmentation
 
-ImageLike = str | Path | bytes | bytearray | memoryview | np.ndarray | Image.Image
-_PART = 1 << 22  # pixels that are calibrated at once: in double precision they take much memory
 Augmentation = bool | Literal["none", "flips", "dihedral"]
 CLEAN = {"auto": None, "on": True, "off": False}  # the spelling of `clean` on the command line
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """What was found in one image. All maps have the image's own size.
-
-    Attributes:
-        image: the image as it was read, upright, uint8 (H, W, 3).
-        probability: of lesion, float32 (H, W), in [0, 1].
-        mask: bool (H, W), where `probability` is at least `threshold`; after `clean_mask`, if that was asked for.
-        threshold: in (0, 1).
-        spread: float32 (H, W), standard deviation of the probability over the views of test-time augmentation;
-            None without it.
-        ood_score: out-of-distribution score of `skinlesion.domain`; above 0 the image doesn't look like the training
-            images and the mask can't be trusted. None if the weights weren't calibrated.
-        seconds: that reading, prediction and resizing took; a batch's time is shared equally.
-    """
-
-    image: np.ndarray
-    probability: np.ndarray
-    mask: np.ndarray
-    threshold: float
-    spread: np.ndarray | None
-    ood_score: float | None
-    seconds: float
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know before believing the mask; one sentence each, none if there is nothing."""
-        found = []
-        if self.ood_score is not None and self.ood_score > 0:
-            found.append("This doesn't look like a dermoscopy image.")
-        if not self.mask.any():
-            found.append("No lesion found.")
-        return tuple(found)
-
-    @property
-    def area(self) -> int:
-        """Pixels of lesion."""
-        return int(self.mask.sum())
-
-    @property
-    def area_fraction(self) -> float:
-        """The part of the image that is lesion, in [0, 1]."""
-        return float(self.mask.mean())
-
-    @property
-    def confidence(self) -> float:
-        """About the Dice score to expect, in [0, 1]; see `soft_dice_confidence`."""
-        return soft_dice_confidence(self.probability, self.mask)
 
 
 class Prediction(NamedTuple):
@@ -178,7 +126,7 @@ class Segmenter:
         """Find the lesion in one image of any size.
 
         Args:
-            image: a path, a file's bytes, a Pillow image, or uint8 (H, W, 3) RGB.
+            image: a path, a file's bytes, a Pillow image, uint8 (H, W, 3) RGB, or a tensor (3, H, W); see `as_array`.
             threshold: least probability that counts as lesion, in (0, 1); by default the checkpoint's.
             tta: test-time augmentation: True or "flips" averages the four flips, "dihedral" the eight
                 flips and quarter turns.
@@ -276,83 +224,6 @@ class Segmenter:
         """
         resized = resize_probability(probability, size)
         return calibrated(resized, self.temperature, out=None if resized is probability else resized)
-
-
-def resize_probability(probability: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps bilinearly, with the filter widened where they shrink.
-
-    Probabilities are resized rather than logits: one overconfident pixel (a logit of 20) would otherwise drag the
-    boundary towards its neighbor, and the mean over augmented views is a mean of probabilities too.
-
-    Args:
-        probability: (B, 1, H, W).
-        size: the new (height, width).
-
-    Returns:
-        (B, 1, height, width), in the range of the input.
-    """
-    if tuple(probability.shape[-2:]) == tuple(size):
-        return probability
-    resized = F.interpolate(probability, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return resized.clamp_(0, 1)  # rounding may leave the range by one unit in the last place
-
-
-def calibrated(probability: Tensor, temperature: float, *, out: Tensor | None = None) -> Tensor:
-    """Temperature scaling (https://arxiv.org/abs/1706.04599): the logit divided by the temperature.
-
-    Args:
-        probability: any shape, in [0, 1].
-        temperature: positive; above 1 makes probabilities less certain.
-        out: where to write the result; may be `probability` itself.
-
-    Returns:
-        The same shape, in [0, 1]; no value crosses 1/2.
-    """
-    if temperature == 1:
-        return probability
-    # rounding must not lift a value just below 1/2 onto it
-    below = torch.nextafter(torch.tensor(0.5, dtype=probability.dtype), torch.tensor(0.0, dtype=probability.dtype))
-    flat = probability.reshape(-1)
-    found = torch.empty_like(flat) if out is None else out.view(-1)
-    for start in range(0, len(flat), _PART):
-        part = flat[start : start + _PART]
-        scaled = torch.sigmoid(torch.logit(part.double()) / temperature).to(part.dtype)
-        found[start : start + _PART] = torch.where(part < 0.5, scaled.clamp(max=float(below)), scaled.clamp(min=0.5))
-    return found.view(probability.shape)
-
-
-def soft_dice_confidence(probability: np.ndarray, mask: np.ndarray) -> float:
-    """Soft Dice confidence (Borges et al., https://arxiv.org/abs/2402.10665), in [0, 1].
-
-    2 sum(p m) / (sum(p) + sum(m)) for probability p and mask m: about the Dice score to expect if the
-    probabilities are right. It is 0 where no lesion was found.
-
-    Args:
-        probability: (H, W), in [0, 1].
-        mask: bool (H, W).
-    """
-    if not mask.any():
-        return 0.0
-    total = float(probability.sum(dtype=np.float64)) + int(mask.sum())
-    return 2 * float(probability[mask].sum(dtype=np.float64)) / total
-
-
-def as_array(image: ImageLike) -> np.ndarray:
-    """Any way of giving an image -> uint8 (H, W, 3) RGB, upright."""
-    if isinstance(image, Image.Image):
-        return rgb_array(image)
-    if isinstance(image, bytearray | memoryview):
-        image = bytes(image)
-    if isinstance(image, str | Path | bytes):
-        return read_image(image)
-    if not isinstance(image, np.ndarray):
-        raise SkinlesionError(f"Give a path, a file's bytes, a Pillow image or an array, not {type(image).__name__}.")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise SkinlesionError(
-            f"An array must be a uint8 RGB image (H, W, 3); got {image.dtype} {image.shape}. "
-            "Give the file's path instead, or convert it first."
-        )
-    return image
 
 
 def check_threshold(threshold: float) -> float:

@@ -17,7 +17,7 @@ from skinlesion.data.layouts import Sample, find_samples
 from skinlesion.data.outliers import outlier, plain_skin
 from skinlesion.data.synthetic import write_dataset
 from skinlesion.domain import Domain, domain_points, fit_domain
-from skinlesion.segmenter import calibrated
+from skinlesion.probability import calibrated
 
 CARD = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}}
 

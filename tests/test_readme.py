@@ -1,4 +1,4 @@
-"""What README.md tells a newcomer to type, typed."""
+"""What README.md and the guides tell a newcomer to type, typed."""
 
 import json
 import re
@@ -18,7 +18,9 @@ from skinlesion.reproduce.factorial import finding
 from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/use.md", "docs/install.md")}
+README = "\n".join(PAGES.values())
+CLAIMS = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- (test[^>]*?) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 # The commands are the README's; only how long they take is reduced.
 SMALLER = {r"--n \d+": "--n 12", r"--epochs \d+": "--epochs 1", r"--size \d+": "--size 32"}
@@ -95,19 +97,20 @@ def test_make_targets_folders_and_links_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:`|\$ )make ([\w-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for anchor in re.findall(r"\]\(#([\w-]+)\)", README):
-        headings = [
-            re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)", README, re.M)
-        ]
-        assert anchor in headings
+    for name, page in PAGES.items():
+        headings = re.findall(r"^#+ (.*)", page, re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", each).strip().lower().replace(" ", "-") for each in headings]
+        for path, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", page):
+            assert not path or (ROOT / name).parent.joinpath(path).exists(), f"{name}: {path}"
+            assert not anchor or path or anchor in anchors, f"{name}: {anchor}"
     for path in re.findall(r"`(skinlesion/[\w/.]+)`", README):
         assert (ROOT / path).exists(), path
 
 
 def test_the_claims_are_those_of_the_results() -> None:
-    """`python docs/results.py` brings the README up to date."""
+    """`python docs/results.py` brings the page up to date."""
     summary = json.loads((ROOT / "benchmarks/results/reproduce/cpu/summary.json").read_text("utf-8"))
-    assert count_verdicts(summary["claims"]) in README
-    assert claims_table(summary["claims"], SHORT) in README
+    assert count_verdicts(summary["claims"]) in CLAIMS
+    assert claims_table(summary["claims"], SHORT) in CLAIMS
     assert len(summary["factorials"]) == 2
-    assert all(finding(each) in README for each in summary["factorials"])
+    assert all(finding(each) in CLAIMS for each in summary["factorials"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skinlesion import Segmenter, SkinlesionError
 from skinlesion.data.images import normalize, resize_image
-from skinlesion.segmenter import resize_probability
+from skinlesion.probability import resize_probability
 
 SIZE = (24, 32)
 CARD = {"preprocessing": {"size": list(SIZE), "normalize": "minmax"}, "threshold": 0.5}

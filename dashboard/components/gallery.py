@@ -12,7 +12,7 @@ _CSS = """
 .strip { display: flex; gap: .4rem; overflow-x: auto; padding: .2rem .15rem .5rem; scrollbar-width: thin; }
 button { flex: none; padding: 0; border: 3px solid transparent; border-radius: 10px; background: none; cursor: pointer;
   position: relative; line-height: 0; }
-button img { width: 68px; height: 68px; object-fit: cover; border-radius: 7px; display: block; }
+button img { width: 54px; height: 54px; object-fit: cover; border-radius: 7px; display: block; }
 .strip.wrap { flex-wrap: wrap; }
 .strip.wrap button img { width: 132px; height: 132px; }
 button:hover { border-color: var(--st-border-color, #8886); }
@@ -22,7 +22,7 @@ button i { position: absolute; left: 3px; bottom: 3px; font: 600 10px/1.5 var(--
   font-style: normal;
   color: #fff; background: #000a; padding: 0 .35em; border-radius: 4px; }
 @media (max-width: 480px) {
-  button img { width: 54px; height: 54px; }
+  button img { width: 46px; height: 46px; }
   .strip.wrap { display: grid; grid-template-columns: 1fr 1fr 1fr; }
   .strip.wrap button img { width: 100%; height: auto; aspect-ratio: 1; }
 }

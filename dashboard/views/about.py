@@ -152,8 +152,12 @@ def _card(weights: Weights) -> None:
     except (KeyError, TypeError, ValueError, AttributeError):  # anyone can write a header
         st.error("The card in these weights' header is damaged: `skinlesion export` writes it anew.")
         return
-    with st.container(border=True):
-        st.markdown(text.partition("\n")[2].replace("\n## ", "\n##### "))
+    first, *sections = text.partition("\n")[2].split("\n## ")
+    st.markdown(first)
+    for section in sections:
+        title, _, body = section.partition("\n")
+        with st.expander(plain(title)):
+            st.markdown(body)
     st.caption("Written by the program from the checkpoint's own header. Results it does not name were not measured.")
 
 

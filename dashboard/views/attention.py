@@ -29,7 +29,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     if not explanations.has(weights, "cra"):
         st.info(
@@ -199,11 +199,11 @@ def _change(weights: Weights, picture: Picture, name: str, channel: int | None, 
 def _changed_image(weights: Weights, picture: Picture, found: explain.GateResponse) -> None:
     before = predict(weights, picture).probability >= weights.threshold
     after = explanations.masked_after(weights, found.image) >= weights.threshold
-    st.image(masked(enlarge(_visible(found.image)), _enlarged(after), None, 0.35, "fill"), width="stretch")
-    st.caption(
+    caption = (
         f"The changed image and its predicted mask, {100 * after.mean():.1f} % of the image; before the change it was "
         f"{100 * before.mean():.1f} %."
     )
+    frame.picture(masked(enlarge(_visible(found.image)), _enlarged(after), None, 0.35, "fill"), caption)
 
 
 def _enlarged(mask: np.ndarray) -> np.ndarray:

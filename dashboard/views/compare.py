@@ -15,7 +15,7 @@ from dashboard.components.before_after import wipe
 from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
-from dashboard.picker import choose_picture
+from dashboard.picker import choose_picture, open_in
 from dashboard.predict import predict
 from dashboard.sets import Examination, ImageSet, choose_set, examine_set
 from dashboard.steps import Steps, recall
@@ -71,7 +71,7 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     state.settle("other", list(found), others[0] if others else chosen.name)
     left, right = st.columns(2, gap="large")
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("A: weights of the sidebar", [chosen.name], disabled=True, width=220)
+        st.markdown(f"**A: {plain(chosen.name)}** (chosen in the sidebar)", width=220)
         a = _variant(chosen, "off", "Modules of A", WHOLE)
     with right, st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("B", list(found), key="other", width=220)
@@ -106,6 +106,7 @@ def _names(a: Weights, b: Weights) -> tuple[str, str]:
 
 
 def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
+    open_in(picture.id, but="compare")
     pair = (predict(a, picture), predict(b, picture))
     left, right = st.columns(2, gap="large")
     table, agreement = st.empty(), st.empty()

@@ -1,29 +1,31 @@
 """Errors: a whole set of images with known masks, the worst first, and what kind of mistakes they are."""
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
 
 from dashboard import frame, state
+from dashboard.calibration import calibration_finding, calibration_metric
 from dashboard.components.before_after import wipe
 from dashboard.components.gallery import Tile, tiles
+from dashboard.error_table import error_table
+from dashboard.groups import by_group, chosen_group
 from dashboard.images import enlarge
 from dashboard.jobs import job
+from dashboard.picker import open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, Examined, ImageSet, choose_set, examine_set, picture_of
+from dashboard.sets import Examination, Examined, ImageSet, address_of, choose_set, examine_set, picture_of
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights
 from skinlesion.data.images import resize_mask
 from skinlesion.explain.image_scores import Case, pooled_calibration
 from skinlesion.explain.thresholds import THRESHOLDS
-from skinlesion.metrics import CalibrationCurve, bootstrap_intervals, ratios
+from skinlesion.metrics import bootstrap_intervals, ratios
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import confusion
-from skinlesion.text import table_writer
 
 # Worst first: what each order calls bad is large.
 ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
@@ -68,13 +70,14 @@ def show() -> None:
     if len(found.problems) > 5:
         st.warning(f"{len(found.problems)} images in all could not be used.", icon=":material/broken_image:")
     _summary(found)
+    by_group(found.images)
     charts = st.container()  # above the pictures, drawn after them: they say which image is marked
     chosen = _gallery(found)
     with charts:
         _charts(found, weights)
     if chosen is not None:
         _closely(weights, images, chosen)
-    _table(found, weights, images)
+    error_table(found, weights, images)
 
 
 def _examine(weights: Weights, images: ImageSet, tell: Callable[[float, str], None]) -> Examination:
@@ -107,7 +110,7 @@ def _summary(found: Examination) -> None:
             _pixels(float(np.median(distances))),
             "Median over images of the mean distance between both outlines, at 256 x 256.",
         ),
-        _calibration_metric(pooled_calibration(cases)),
+        calibration_metric(pooled_calibration(cases)),
     ]
     with st.container(horizontal=True, gap="medium"):
         for label, value, help in numbers:
@@ -115,30 +118,6 @@ def _summary(found: Examination) -> None:
     st.caption(
         f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap over images, which says nothing "
         "about the luck of the training run)."
-    )
-
-
-def _calibration_metric(curve: CalibrationCurve) -> tuple[str, str, str]:
-    """Of the pixels that aren't near 0 or 1: background and the lesion's middle hide all others in the usual mean."""
-    undecided = curve.undecided()
-    if undecided is None:
-        return "Calibration error", f"{curve.ece:.3f}", "Expected calibration error over all pixels."
-    return (
-        "Calibration error, undecided pixels",
-        f"{undecided.error:.2f}",
-        "How far the probability is from the share of lesion, on average over the pixels between "
-        f"{curve.edges[1]:.2f} and {curve.edges[-2]:.2f}. Over all pixels it is {curve.ece:.3f}.",
-    )
-
-
-def _calibration_finding(curve: CalibrationCurve) -> str:
-    undecided = curve.undecided()
-    if undecided is None:
-        return "Every pixel's probability is near 0 or 1."
-    return (
-        f"**Where the network says {undecided.predicted:.2f}, {undecided.observed:.2f} of the pixels are lesion**: the "
-        f"largest gap. {100 * (1 - undecided.share):.0f} % of the pixels are near 0 or 1, which is why the error over "
-        f"all pixels is only {curve.ece:.3f}; over the others it is {undecided.error:.2f}."
     )
 
 
@@ -157,7 +136,7 @@ def _charts(found: Examination, weights: Weights) -> None:
         st.caption("Click a bar to see its images only.")
     curve = pooled_calibration(cases)
     with right:
-        st.markdown(_calibration_finding(curve))
+        st.markdown(calibration_finding(curve))
         drawn = interactive.reliability(*curve)
         drawn.update_layout(height=300, legend={"y": -0.3})
         frame.figure(drawn, "errors-calibration")
@@ -188,11 +167,11 @@ def _gallery(found: Examination) -> Examined | None:
         st.session_state["errors-range"] = (low, high)
         st.slider("IoU from, to", 0.0, 1.0, step=0.01, key="errors-range", on_change=_range, width=260)
     meaning, badness = ORDERS[state.get("sort")]
-    matches = KINDS[state.get("mistake")]
+    matches, group = KINDS[state.get("mistake")], chosen_group()
     kept = [
         image
         for image in found.images
-        if matches(image.case) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
+        if matches(image.case) and group(image) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
     ]
     if not kept:
         st.info("No image of this set is like that. Widen the range, or choose another kind of mistake.")
@@ -266,6 +245,7 @@ def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
         )
         frame.figure(drawn, "errors-probability", tall=True)
     _numbers(chosen.case)
+    open_in(address_of(images, chosen.sample), but="errors")
 
 
 def _numbers(case: Case) -> None:
@@ -289,59 +269,6 @@ def _numbers(case: Case) -> None:
         else "It was better than it believed."
     )
     st.caption(f"At 256 x 256: {tp:,} pixels found rightly, {fp:,} wrongly, {fn:,} missed. It found {kind}. {surprise}")
-
-
-_COLUMNS = (
-    "id",
-    "IoU",
-    "DSC",
-    "sensitivity",
-    "specificity",
-    "boundary F1",
-    "outline px",
-    "confidence",
-    "overconfidence",
-)
-
-
-def _rows(images: Sequence[Examined]) -> list[dict[str, object]]:
-    rows = []
-    for case in (image.case for image in images):
-        scores = case.scores()
-        values = (
-            *(case.id, scores["iou"], scores["dsc"], scores["sensitivity"], scores["specificity"]),
-            *(case.boundary_f1, case.surface_distance if math.isfinite(case.surface_distance) else None),
-            *(case.confidence, case.overconfidence),
-        )
-        rows.append(dict(zip(_COLUMNS, values, strict=True)))
-    return rows
-
-
-def _table(found: Examination, weights: Weights, images: ImageSet) -> None:
-    with st.expander("All numbers", icon=":material/table:"):
-        st.dataframe(
-            _rows(found.images),
-            column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in _COLUMNS[1:]},
-            hide_index=True,
-        )
-        st.caption(f"Threshold {weights.threshold:.2f}, masks compared at 256 x 256; click a heading to sort.")
-        st.download_button(
-            "Numbers (CSV)",
-            lambda: _csv(found, weights, images),
-            "errors.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-
-
-def _csv(found: Examination, weights: Weights, images: ImageSet) -> bytes:
-    text = io.StringIO(newline="")
-    writer = table_writer(text)
-    writer.writerow([*_COLUMNS, "weights", "set"])
-    for row in _rows(found.images):
-        writer.writerow([*(row[name] for name in _COLUMNS), weights.name, images.name])
-    return text.getvalue().encode()
 
 
 show()

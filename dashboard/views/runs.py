@@ -83,6 +83,7 @@ def _how_to_make_one(root: Path) -> None:
         "skinlesion train --preset tiny --data folder --root lesions --size 64 --epochs 20 --batch-size 8 --lr 4e-3 "
         f"--out {root.name}/first",
         language="console",
+        wrap_lines=True,
     )
 
 
@@ -92,7 +93,8 @@ def _wait(root: Path) -> None:
         st.rerun()
     with contextlib.suppress(SkinlesionError):  # no folder yet, so nothing in it to name
         _left_out(other_folders(root))
-    st.caption(f"This page looks every {REFRESH:.0f} seconds and draws a run as soon as its first epoch is done.")
+    with st.container(key="waiting"):
+        st.caption(f"This page looks every {REFRESH:.0f} seconds and draws a run as soon as its first epoch is done.")
 
 
 def _read(paths: dict[str, Path], *, say: bool) -> dict[str, Run]:

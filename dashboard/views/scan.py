@@ -28,7 +28,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     if explanations.block_names(weights):
         _tokens(weights, picture)

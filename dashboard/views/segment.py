@@ -1,9 +1,11 @@
 """Segment: an image, its mask at any threshold, how sure the network is, and files to download."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
-from dashboard import downloads, frame, state
+from dashboard import downloads, exports, frame, state
 from dashboard.components.live_mask import Settings, live_mask
 from dashboard.image_choice import Picture, samples, uploads
 from dashboard.images import data_uri
@@ -28,7 +30,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     _mask(weights, picture)
     with st.expander("Several images at once", icon=":material/photo_library:"):
@@ -57,7 +59,7 @@ def _mask(weights: Weights, picture: Picture) -> None:
         on_settings=lambda new: st.session_state.update(vars(new)),
     )
     _about(weights, picture, prediction, settings.threshold)
-    _downloads(weights, picture, prediction, settings.threshold)
+    _downloads(weights, picture, prediction, settings)
     state.publish(VIEW)
 
 
@@ -85,8 +87,8 @@ def _about(weights: Weights, picture: Picture, prediction: Prediction, threshold
     )
 
 
-def _downloads(weights: Weights, picture: Picture, prediction: Prediction, threshold: float) -> None:
-    pair, stem = (picture, prediction), downloads.stem(picture)
+def _downloads(weights: Weights, picture: Picture, prediction: Prediction, settings: Settings) -> None:
+    pair, stem, threshold = (picture, prediction), downloads.stem(picture), settings.threshold
     with st.container(horizontal=True):
         for label, suffix, kind, make in (
             ("Mask", "_mask.png", "image/png", lambda: downloads.mask_png(*pair, threshold)),
@@ -95,6 +97,25 @@ def _downloads(weights: Weights, picture: Picture, prediction: Prediction, thres
         ):
             st.download_button(
                 label, make, f"{stem}{suffix}", kind, icon=":material/download:", on_click="ignore", key=f"get-{label}"
+            )
+        with st.popover("As seen", icon=":material/image:"):
+            st.caption("With the overlay, opacity and threshold of the screen, and a caption that says so.")
+            for kind, mime in exports.KINDS.items():
+                st.download_button(
+                    kind.upper(),
+                    partial(exports.as_seen, picture, prediction, settings, weights.name, kind),
+                    f"{stem}_seen.{kind}",
+                    mime,
+                    on_click="ignore",
+                    key=f"get-seen-{kind}",
+                )
+            st.download_button(
+                "Arrays (NPZ)",
+                partial(exports.arrays_npz, picture, prediction, settings),
+                f"{stem}.npz",
+                "application/octet-stream",
+                on_click="ignore",
+                key="get-npz",
             )
 
 
@@ -155,6 +176,7 @@ def _row(picture: Picture, prediction: Prediction, threshold: float) -> dict:
         "title": picture.title,
         "lesion": 100 * found.area_fraction,
         "confidence": found.confidence,
+        "warning": " ".join(found.warnings),
         "IoU": None,
         "DSC": None,
     }

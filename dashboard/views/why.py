@@ -1,16 +1,16 @@
 """Why this mask: what the network's answer hangs on in the image, by three methods, and whether they tell the truth."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from dashboard import frame, state
+from dashboard.attribution_maps import Canvas
 from dashboard.attributions import (
     METHODS,
-    TOLERANCE,
     Answer,
     Asked,
     compare_with_shuffled,
@@ -27,7 +27,6 @@ from dashboard.predict import Prediction, predict
 from dashboard.text import plain
 from dashboard.weights import LOADED, Weights, load
 from skinlesion import explain
-from skinlesion.data.images import resize_mask
 from skinlesion.plots import captions, interactive
 from skinlesion.plots.rasters import masked
 from skinlesion.segmenter import Segmenter
@@ -40,10 +39,6 @@ IDEAS = {
 }
 BASELINES = {"skin": "Even skin", "blur": "Blurred image", "black": "Black"}
 ABOUT = {"mask": "The whole mask", "pixel": "One pixel"}
-SCORE = (
-    "How much faster the probability falls when the parts that the map names are taken away first, and rises when "
-    "they are given back first, than for parts in random order. 0 is chance, below 0 is worse than chance."
-)
 
 
 def show() -> None:
@@ -55,7 +50,7 @@ def show() -> None:
     picture = choose_picture()
     weights = frame.chosen()
     if weights is None:
-        st.image(picture.image, caption=plain(picture.note))
+        frame.picture(picture.image, picture.note)
         return
     segmenter, prediction = load(weights), predict(weights, picture)
     place = (state.get("py") / 1000, state.get("px") / 1000)
@@ -74,7 +69,7 @@ def show() -> None:
     if not region.any():
         work.info("No pixel reaches the threshold in this image, so there is no mask to explain. Click on a pixel.")
         return
-    canvas = _Canvas(picture, prediction, weights, region, pixel, methods)
+    canvas = Canvas(picture, prediction, weights, region, pixel, methods)
     answers = _answers(work, canvas, segmenter, picture, region, asked, prediction.seconds)
     if answers is not None:
         if len(answers) > 1:
@@ -170,69 +165,9 @@ def _region(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | N
     return explain.pixel_region(prediction.probability.shape, pixel)
 
 
-class _Canvas:
-    """The image that the maps are laid on, and a place for each method's."""
-
-    def __init__(
-        self,
-        picture: Picture,
-        prediction: Prediction,
-        weights: Weights,
-        region: np.ndarray,
-        pixel: tuple[int, int] | None,
-        methods: Sequence[str],
-    ) -> None:
-        self.image = enlarge(picture.image)
-        size = self.image.shape[:2]
-        # A mask is outlined smoothly; a pixel of the network's image is a square here, and marked in its middle.
-        self.region = prediction.at(size) >= weights.threshold if pixel is None else resize_mask(region, size)
-        self.pixel = None if pixel is None else tuple(int(v.mean()) for v in np.nonzero(self.region))
-        self.slots = {
-            method: column.empty()
-            for method, column in zip(methods, st.columns(len(methods), gap="medium"), strict=True)
-        }
-
-    def draw(self, method: str, answer: Answer | None) -> None:
-        """Fill a method's place."""
-        with self.slots[method].container():
-            if answer is None:
-                st.caption(f"{METHODS[method]}: not asked yet.")
-                return
-            found = answer.attribution
-            score = None if answer.faithfulness is None or not answer.converged else answer.faithfulness.score
-            where = f" at {found.layer}" if found.layer else ""
-            measured = captions.signed(score) if score is not None else "not converged" if not answer.converged else "…"
-            st.metric(f"{METHODS[method]}{where}: faithfulness", measured, help=SCORE)
-            drawn = interactive.attribution(
-                self.image,
-                found.map,
-                self.region,
-                method=method,
-                layer=found.layer,
-                faithfulness=score,
-                pixel=self.pixel,
-            )
-            drawn.update_layout(height=370)
-            frame.figure(drawn, f"map-{method}" if answer.faithfulness else f"draft-{method}")
-            if not found.map.any():
-                st.caption("The map is empty: nothing at this layer speaks for lesion there.")
-            if (gap := found.completeness_gap) is not None:
-                st.caption(_completeness(gap))
-
-
-def _completeness(gap: float) -> str:
-    rule = "Integrated gradients should add up to the change of the output between the baseline and the image"
-    if gap <= TOLERANCE:
-        return f"{rule}; this map is {100 * gap:.0f} % off."
-    return (
-        f"**{rule}; this map is {100 * gap:.0f} % off, even with the most steps that are tried.** So it isn't the "
-        "attribution that the method defines, and its score isn't shown. Try another baseline."
-    )
-
-
 def _answers(
     work: Any,
-    canvas: _Canvas,
+    canvas: Canvas,
     segmenter: Segmenter,
     picture: Picture,
     region: np.ndarray,

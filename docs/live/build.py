@@ -43,7 +43,8 @@ def build(out: Path, *, weights: str = DEFAULT_WEIGHTS, model: Path | None = Non
     make_folder(out)
     for name in PAGE:
         shutil.copy(HERE / name, out / name)
-    shutil.copy(SHARED / "resize.js", out / "resize.js")
+    for name in ("resize.js", "mask.js"):
+        shutil.copy(SHARED / name, out / name)
     _copy_samples(out)
     _fetch_runtime(make_folder(out / "ort"))
     segmenter = Segmenter.from_pretrained(weights)

@@ -2,6 +2,7 @@
 
 import { bars, layer, maskFile, maskOf, meanOverChannels, strip } from "./draw.js";
 import { Problem, decode } from "./files.js";
+import { calibrate } from "./mask.js";
 import { resizeMap } from "./resize.js";
 
 const MAX_SHOWN = 2_000_000; // pixels: a larger image is shown and measured at this size
@@ -13,6 +14,7 @@ const state = {
   job: 0, // of the latest image; results of earlier ones are dropped
   shown: null, // {name, title, width, height, note} of the image on the page
   result: null, // what the worker returned
+  temperature: 1, // of the checkpoint, which the probability is calibrated with
   probability: null, // at the size that is shown
   mask: null,
 };
@@ -102,6 +104,7 @@ function ready(card) {
   $("progress").hidden = true;
   $("parameters").textContent = `${(card.parameters / 1e6).toFixed(1)} million`;
   $("threshold").value = card.threshold;
+  state.temperature = card.temperature ?? 1;
   say("Ready: choose an image or a sample.");
   fill($("skip"), "cra.gate_h", card.onnx.points.slice().sort()); // the finest skip first
   fill($("block"), "se.gate", card.onnx.points);
@@ -117,7 +120,8 @@ function fill(select, suffix, points) {
 function finished(result) {
   const { title, width, height, note } = state.shown;
   state.result = result;
-  state.probability = resizeMap(result.probability, ...result.size, height, width);
+  const map = resizeMap(result.probability, ...result.size, height, width);
+  state.probability = calibrate(map, state.temperature);
   $("time").textContent = `${result.seconds.toFixed(2)} s`;
   $("save").disabled = false;
   drawMask();

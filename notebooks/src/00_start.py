@@ -1,16 +1,16 @@
 # %% [markdown] kind="claim"
-# **Claim.** A network of seven megabytes finds the border of most lesions in a moment on one core of a laptop; and it
-# does not know when it is wrong. We see both before the end of this page, on images that come with the package. The
-# controls: the same images with the lesion painted over, and something that is no lesion at all.
+# **Claim.** A network of seven megabytes finds the border of most lesions in a moment on one core of a laptop, and its
+# confidence does not reveal when it is wrong. We show both before the end of this page, on images that come with the
+# package. The controls: the same image with the lesion painted over, and something that is not a lesion at all.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - turn a photograph into a probability, a mask and an area with the finished network;
+# - turn an image into a probability map, a mask and an area with a trained network;
 # - say what your machine can do, and where to look when something is missing;
 # - solve an exercise, have it checked, ask for hints, and go on without having solved it;
 # - tell a result from a result with a control;
-# - find your way through the other fifteen lessons.
+# - find your way through the other lessons.
 
 # %% [markdown]
 # ## The first minute
@@ -44,15 +44,15 @@ for ax in axes:
     ax.set(xticks=[], yticks=[])
 plt.show()
 
-# %% [markdown]
-# A dermoscope is a magnifying lamp held on the skin. Before anything is said about a lesion, somebody has to say where
-# it is. That is **segmentation**: an answer for every pixel. The network that gave this answer has 3.2 million
-# weights and was trained on 1,350 images on one core of a processor. You will build all of it.
+# %% [markdown] given="3.2 1350"
+# A dermoscope is a magnifier with a light that is held on the skin. Before anything can be said about a lesion, one has
+# to know where it is. That is **segmentation**: a label for every pixel. The network that made this mask has 3.2
+# million parameters and was trained on 1,350 images on one core of a processor. You will build all of it.
 #
 # ## What your machine can do
 #
-# No lesson needs a graphics card or a download. `skinlesion doctor` in a terminal says what there is; here are the
-# lines that matter:
+# No lesson needs a graphics card or a download. `skinlesion doctor` in a terminal reports on your machine; these are
+# the lines that matter:
 
 # %%
 from skinlesion.doctor import diagnose
@@ -63,19 +63,18 @@ for engine in facts["engines"]:
 print("taken by itself on the CPU:", facts["auto"]["cpu"])
 
 # %% [markdown]
-# *Scan engines* are explained in lesson 6: one network, several ways to compute its slowest part, the same answer
-# from each.
+# *Scan engines* are explained in lesson 6: several ways to compute the network's slowest part, with the same result.
 #
 # **Google Colab or another notebook in the cloud.** Upload or clone the repository, run `%pip install -e .` in its
-# folder, restart the kernel, and open `notebooks/`. With a GPU runtime the network moves there by
-# `Segmenter.from_pretrained("small", device="cuda")`, and the scan takes its Triton engine by itself. Your progress
-# lies in a file of the runtime and is lost with it, unless the variable `SKINLESION_PROGRESS` names a file on your
+# folder, restart the kernel, and open `notebooks/`. With a GPU runtime, `Segmenter.from_pretrained("small",
+# device="cuda")` puts the network there, and the Triton engine is chosen automatically. Your progress is stored in a
+# file of the runtime and lost with it, unless the environment variable `SKINLESION_PROGRESS` names a file on your
 # drive.
 #
 # ## How exercises work
 #
 # A cell with a function that ends in `raise NotImplementedError` is yours to write. The cell below it checks your
-# function on small random cases. Try it:
+# function on small random cases. Each exercise shows what a right answer gives on a small example. Try it:
 
 
 # %% exercise="start.to_mask"
@@ -85,7 +84,7 @@ def to_mask(probability: Tensor, threshold: float) -> Tensor:
 
 
 # %% [markdown]
-# What does a check say to a wrong answer? Here is one, on purpose:
+# How does a check report a wrong answer? Here is one, on purpose:
 
 
 # %%
@@ -98,9 +97,14 @@ check = lessons.check
 check("start.to_mask", rounded)
 
 # %% [markdown]
-# Yours, expected, the largest difference, the likely mistake, a hint. Further hints come one at a time, below the
-# check or by `lessons.hint("start.to_mask")`; the solution is folded below them. An exercise that is not solved never
-# stops a lesson: `lessons.use` takes your function when it passes and the package's when it does not, and says which.
+# The report has your result, the expected one, the largest difference, the likely mistake and a hint. Further hints
+# come one at a time, below the check or with `lessons.hint("start.to_mask")`; the solution is folded below them. An
+# unsolved exercise never stops a lesson: `lessons.use` takes your function if it passes and the package's if it does
+# not, and says which. Dots show how difficult an exercise is and how important for the rest; a *bonus exercise* may be
+# skipped.
+#
+# Before most results you are asked for a **prediction**. Write it into the cell that asks for it (`lessons.predict`);
+# the result is then printed next to it. It is not graded. People who commit to a prediction learn more from the result.
 #
 # The area is the first number that a doctor would ask for:
 
@@ -120,20 +124,21 @@ for threshold in (0.1, 0.5, 0.9):
     print(f"threshold {threshold}: {float(area):.1%} of the image")
 
 # %% [markdown]
-# From 0.1 to 0.9 the area changes by an eighth: the network is sure of nearly every pixel, and wavers along the border.
+# From 0.1 to 0.9 the area changes by an eighth: nearly every pixel has a probability close to 0 or 1, and only the
+# border has values in between.
 #
-# ## Eight photographs
+# ## Eight images
 #
-# One image proves nothing. The package has eight real ones, chosen by a rule that looked at no result
-# (`skinlesion/data/samples/NOTICE`). None of them was used in training. An expert drew each one's outline. **Dice** is
-# the overlap of two masks, $2|A \cap B| / (|A| + |B|)$: 1 is the same mask, 0 no pixel in common. Lesson 2 is about
-# what it hides.
+# One image shows little. The package has eight real ones, chosen by a rule that does not depend on any result
+# (`skinlesion/data/samples/NOTICE`). None of them was used in training. An expert drew the outline of each lesion.
+# **Dice** is the overlap of two masks, $2|A \cap B| / (|A| + |B|)$: 1 for identical masks, 0 for no pixel in common.
+# Lesson 2 is about what it hides.
 #
-# Beside it stands the network's own **confidence**: about the Dice that it expects, computed without the truth.
+# Beside it is the network's own **confidence**: roughly the Dice that it expects, computed without the reference mask.
 
 # %% [markdown] kind="predict"
-# **Predict** before you run the next cell: how many of the eight are found with a Dice above 0.85? And will the
-# network's confidence tell you which ones are not?
+# **Predict** before you run the next cell: how many of the eight are found with a Dice above 0.85? And does the
+# network's confidence reveal which ones are not?
 
 # %% kind="signature"
 real = [sample for sample in samples.values() if sample.kind == "real"]
@@ -154,17 +159,24 @@ for ax, sample in zip(axes.flat, real, strict=True):
     ax.contour(result.mask, levels=[0.5], colors="#56B4E9", linewidths=2)
     ax.set(xticks=[], yticks=[])
     ax.set_title(f"Dice {dice(result.mask, truth):.2f}, confidence {result.confidence:.2f}")
-fig.suptitle("white: the expert's outline; blue: the network's")
+fig.suptitle("high confidence, also where expert (white) and network (blue) disagree")
 plt.show()
+dices = {sample.id: dice(results[sample.id].mask, truths[sample.id]) for sample in real}
+worst = min(dices, key=dices.__getitem__)
+above = sum(value > 0.85 for value in dices.values())
+lessons.happened(
+    "0.1",
+    f"{above} of {len(dices)}; the worst, Dice {dices[worst]:.2f}, has confidence {results[worst].confidence:.2f}",
+)
 
 # %% [markdown]
-# Seven of eight are above 0.85. The eighth, at 0.79, has a confidence of 0.94: higher than that of an image that went
-# well. The network is not lying; it has no way of knowing that the expert meant something else. Look at that image.
-# Would you have drawn the white line?
+# Seven of eight are above 0.85. The eighth, with a Dice of 0.79, has a confidence of 0.94, higher than some that went
+# well: the network has no information about the annotator's choice. Look at that image. Would you have drawn the white
+# line?
 #
-# ## Asking again, through a mirror
+# ## A second opinion from the mirror image
 #
-# A lesion is the same lesion in a mirror. A second opinion costs one more run:
+# A lesion is the same lesion in a mirror. A second opinion costs one more forward pass:
 
 
 # %% exercise="start.seen_in_mirror"
@@ -174,8 +186,8 @@ def seen_in_mirror(network: torch.nn.Module, x: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict** whether the image with the worst Dice is also the one on which the network and its mirror image agree
-# least.
+# **Predict** whether the image with the worst Dice is also the one on which the network agrees least with itself on the
+# mirrored image.
 
 # %%
 from skinlesion.data.images import normalize, resize_image
@@ -186,19 +198,21 @@ x = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in inputs]) 
 with torch.no_grad():
     direct = segmenter.model(x) > 0
     mirrored = seen_in_mirror(segmenter.model, x) > 0
+agreement = {}
 for sample, one, other in zip(real, direct, mirrored, strict=True):
     truth = dice(results[sample.id].mask, truths[sample.id])
-    print(f"{sample.id}   Dice with the expert {truth:.2f}   with its own mirror image {dice(one, other):.2f}")
+    agreement[sample.id] = dice(one, other)
+    print(f"{sample.id}   Dice with the expert {truth:.2f}   with itself, mirrored {agreement[sample.id]:.2f}")
+lessons.happened("0.2", {"worst": worst, "least agreement": min(agreement, key=agreement.__getitem__)})
 
 # %% [markdown]
-# It does not. The network agrees with itself where it disagrees with the expert, and the least agreement is on the two
-# largest lesions, whose borders are long and soft. A second opinion from the same mind corrects its wavering and
-# shares its beliefs.
+# It is not. The network agrees with itself (0.98) on the image where it disagrees with the expert (0.79). Its
+# self-agreement is lowest, 0.96, on large lesions with long, soft borders. A second opinion from the same network
+# reduces its random errors and repeats its systematic ones.
 #
 # ## The control: no lesion
 #
-# That a network answers well where there is a lesion is half of the story. What does it say where there is none? Take
-# the lesion away and see:
+# So far there was a lesion in every image. What does the network output where there is none? Remove the lesion and see:
 
 
 # %% exercise="start.cover"
@@ -208,8 +222,8 @@ def cover(image: Tensor, mask: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict** three answers: for skin with the lesion painted over, for the photograph with all its pixels in random
-# order, and for a black letter drawn on plain skin color.
+# **Predict** three outputs: for the image with the lesion painted over, for the image with all its pixels in random
+# order, and for a dark letter on plain skin color.
 
 # %% kind="control"
 from scipy.ndimage import binary_dilation
@@ -231,28 +245,33 @@ for rows, columns in (
 
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.7))
 pictures = {
-    "the photograph": photo,
+    "the image": photo,
     "lesion painted over": covered,
     "pixels in random order": scrambled,
     "a letter": letter,
 }
+found = {}
 for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
     result = segmenter.segment(picture.round().to(torch.uint8).numpy())
     ax.imshow(result.image)
     if result.mask.any():
         ax.contour(result.mask, levels=[0.5], colors="#56B4E9", linewidths=2)
     ax.set(xticks=[], yticks=[])
-    ax.set_title(f"{name}:\n{result.area_fraction:.0%} lesion, confidence {result.confidence:.2f}")
+    found[name] = f"{result.area_fraction:.0%} lesion, confidence {result.confidence:.2f}"
+    ax.set_title(f"{name}:\n{found[name]}")
 plt.show()
+for name, said in found.items():
+    lessons.happened("0.3", f"{name}: {said}")
 
 # %% [markdown]
-# Painted over, nothing is found: the answer did depend on the lesion, and not on the frame around it. In random order,
-# nothing either: the same colors, and no shape. But the letter is outlined with a confidence of 0.92. The network knows
-# "a dark thing on skin"; it has never been shown anything else to be, and nobody taught it to say *I do not know*.
+# With the lesion painted over, nothing is found: the mask did depend on the lesion, and not on the rest of the image.
+# In random order nothing is found either: same colors, no shape. But the letter is outlined with a confidence of 0.92.
+# The network detects dark shapes on skin. All of its training images contained a lesion, so it was never trained to
+# reject anything.
 #
 # ### Play
 #
-# Move the threshold over any of the twenty images, drawn ones too. On which does it matter?
+# Move the threshold on any of the twenty images, real or synthetic. On which does it matter?
 
 # %% kind="play"
 import ipywidgets
@@ -275,8 +294,8 @@ _ = ipywidgets.interact(look, name=list(samples), threshold=(0.05, 0.95, 0.05))
 # %% [markdown]
 # ## The way ahead
 #
-# Each lesson says what it needs from earlier ones. If you are in a hurry: 4, 5, 7, 9 and 10 build the network's parts, 11 puts
-# them together, 14 looks inside.
+# Each lesson lists the earlier ones it needs. If you are in a hurry: 4, 5, 7, 9 and 10 build the network's parts, 11
+# puts them together, 14 and 16 look inside and intervene.
 
 # %%
 for lesson in lessons.LESSONS:
@@ -284,41 +303,43 @@ for lesson in lessons.LESSONS:
     print(f"{lesson.number:3}  {lesson.title:32} {lesson.minutes:3} min  {tasks} exercises   {lesson.paper}")
 
 # %% [markdown]
-# `skinlesion course` in a terminal shows the same with your own progress. `make dashboard` opens the app, in which all
-# that the lessons compute can be looked at for any image. Every symbol is in the [glossary](glossary.md).
+# `skinlesion course` in a terminal shows the same with your own progress. `make dashboard` opens the app, where
+# everything that the lessons compute can be explored for any image. Every symbol is in the [glossary](glossary.md).
 
-# %% [markdown] kind="limits"
+# %% [markdown] kind="limits" given="0.81"
 # ## What this does not show
 #
 # - Eight images are an illustration. On the 650 test images the same weights reach an IoU of 0.81; lesson 2 says what
 #   that number means and lesson 15 how far it can be trusted.
-# - The expert's outline is one person's opinion. Two people who outline one lesion agree to about 0.88 of IoU.
+# - The reference outline is one annotator's. On the images of ISIC 2017 that exist twice, two outlines of one lesion
+#   agree with an IoU from 0.81 to nearly 1 (lesson 1).
 # - A mask is not a diagnosis. Nothing in this course decides whether a lesion is harmless.
-# - The images come from a few clinics, with mostly pale skin (lesson 1).
+# - The images come from a few clinics, and most show pale skin (lesson 1).
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. What does the network give for each pixel?
-# - [ ] a diagnosis :: It says where something is, never what it is.
-# - [x] a probability of belonging to the lesion :: The mask is what remains after a threshold.
-# - [ ] a mask :: A mask needs a threshold, and that is a decision of ours.
+# 1. What does the network output for each pixel?
+# - [ ] a diagnosis of the lesion :: It says where something is, never what it is.
+# - [x] a probability of lesion :: The mask is what remains after a threshold.
+# - [ ] a label, lesion or skin :: That needs a threshold, and the threshold is our decision.
 #
 # 2. The confidence was 0.94 on the image with the worst Dice. Why?
-# - [ ] the confidence is computed wrongly :: It is computed from the probabilities, and those were near 0 and 1.
-# - [x] the network is sure of an outline that the expert did not draw :: Confidence measures how sharp the answer is;
-#   only the truth can say whether it is right.
-# - [ ] Dice is too strict :: It is what it is. Both outlines are plain to see.
+# - [ ] the confidence was computed wrongly for that image :: It is computed from the probabilities, and those were near
+#   0 and 1.
+# - [x] the network is sure of another outline than the expert :: Confidence measures how far probabilities are from
+#   1/2; only a reference mask can say whether they are right.
+# - [ ] Dice is too strict for lesions with a difficult border :: The two outlines differ visibly.
 #
-# 3. What does the painted-over photograph prove?
-# - [x] that the answer depended on what was painted over :: The cause was removed and the effect went away.
-# - [ ] that the network understands lesions :: The letter says otherwise.
-# - [ ] nothing :: Had a mask remained, we would know that the frame or the skin around gives the place away.
+# 3. What does the painted-over image show?
+# - [x] the mask depended on the painted area :: The cause was removed and the effect disappeared.
+# - [ ] the network knows what a lesion is :: The letter contradicts that.
+# - [ ] nothing, since it isn't a real image :: Had a mask remained, we would know that it came from the surroundings.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [The ISIC 2017 challenge](https://arxiv.org/abs/1710.05006): where the photographs and outlines come from.
+# - [The ISIC 2017 challenge](https://arxiv.org/abs/1710.05006): where the images and outlines come from.
 # - [VM-UNet](https://arxiv.org/abs/2402.02491): the network that the paper starts from.
-# - [Mamba](https://arxiv.org/abs/2312.00752): the selective scan that is inside.
-# - [Soft Dice confidence](https://arxiv.org/abs/2402.10665): what the network's own estimate of its Dice is.
+# - [Mamba](https://arxiv.org/abs/2312.00752): the selective scan inside it.
+# - [Soft Dice confidence](https://arxiv.org/abs/2402.10665): how a network's own estimate of its Dice is defined.

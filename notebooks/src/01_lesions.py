@@ -1,15 +1,15 @@
 # %% [markdown] kind="claim"
-# **Claim.** Before any network is trained, the data decide what a score can mean: two readings of one picture do not
-# agree, and a picture that stands on both sides of a split pays for memory instead of skill. We show it by measuring
-# how much a border three pixels away costs, and by a program that has learned nothing and gains 28 points from twins.
-# The controls: the same program on test pictures without a twin, a rule too simple to remember, and a repaired split.
+# **Claim.** Before any network is trained, the data limit what a score can mean: two annotations of one image do not
+# agree, and an image that is in both training and test set rewards memorization. We show it by measuring how much a
+# border three pixels away costs, and by a program that learns nothing and gains 28 points from duplicates. The
+# controls: the same program on test images without a duplicate, a rule too simple to memorize, and a repaired split.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - say what dermoscopy shows, what a mask is, and how ISIC 2016, 2017 and 2018 differ;
 # - normalize an image as this package does, and prove that the constants of other programs cancel;
-# - measure how much two readings agree, and what a displaced border costs for small and large lesions;
+# - measure how much two annotations agree, and what a displaced border costs for small and large lesions;
 # - augment image and mask together, and recognize an angle that is drawn once per run;
 # - find out whether a split leaks, by how much that inflates a score, and repair it.
 
@@ -37,9 +37,9 @@ lessons.setup()
 # %% [markdown]
 # ## Draw the border
 #
-# A dermatoscope is a magnifier with its own light that takes away the skin's glare, by a drop of gel or by polarized
-# light. So one sees pigment *below* the surface. Here are eight such pictures; they come with the package, from ISIC
-# 2017. Before you look at the second row: where would *you* draw the border?
+# A dermatoscope is a magnifier with its own light that removes the skin's glare, by a drop of gel or by polarized
+# light, so that pigment *below* the surface becomes visible. Here are eight such images; they come with the package,
+# from ISIC 2017. Before you look at the second row: where would *you* draw the border?
 
 # %%
 real = [sample for sample in bundled_samples() if sample.kind == "real"]
@@ -61,21 +61,21 @@ for column, sample in zip(axes.T, real, strict=True):
     show(column[1], image, mask, f"{sample.title.split(' (')[0]}, {100 * mask.mean():.0f} %")
 plt.show()
 
-# %% [markdown]
-# A **mask** says for each pixel "lesion" or "skin", and nothing between. The picture does not always know. Some of
-# these masks were drawn by hand, some by a program that a person had started and approved; some outlines are smooth,
-# some ragged. The network will be told that all of them are the truth.
+# %% [markdown] given="4.0"
+# A **mask** labels each pixel as lesion or skin, with nothing in between, even where the image is ambiguous. Some of
+# these masks were drawn by hand, some by a program whose result a person approved; some outlines are smooth, some
+# ragged. For the network, all of them are the ground truth.
 #
 # | | images in its segmentation part | the paper uses | stated license |
 # | --- | --- | --- | --- |
 # | ISIC 2016 | 900 + 379 | 900 to train, 379 to test: the official division | CC-0 |
-# | ISIC 2017 | 2000 + 150 + 600 | 2000 + 150, cut anew into 1500 and 650 | CC-0 |
-# | ISIC 2018 | 2594 + 100 + 1000 | 2594 + 100, cut anew into 1886 and 808 | CC-BY-NC 4.0 |
+# | ISIC 2017 | 2000 + 150 + 600 | 2000 + 150, split anew into 1500 and 650 | CC-0 |
+# | ISIC 2018 | 2594 + 100 + 1000 | 2594 + 100, split anew into 1886 and 808 | CC-BY-NC 4.0 |
 #
-# The paper lists no ids for its cuts, so nobody can repeat them exactly (A35). The official test parts of 2017 and
-# 2018 are not used in it.
+# The paper does not list the ids of its splits, so they cannot be repeated exactly (A35). It does not use the official
+# test parts of 2017 and 2018.
 #
-# No download is needed for this course. Where many pictures are wanted, we draw them:
+# No download is needed for this course. Where many images are needed, we use synthetic ones:
 
 # %%
 fig, axes = plt.subplots(1, 8, figsize=(11, 1.7))
@@ -84,11 +84,12 @@ for ax, sample in zip(axes, drawn, strict=False):
 plt.show()
 
 # %% [markdown]
-# Drawings have one thing that real pictures cannot have: a border that is known. They are no medical data.
+# Synthetic images have one thing that real ones cannot have: a border that is known. They are not medical data.
 #
 # ## From bytes to numbers
 #
-# A picture is 8-bit numbers, $(H, W, 3)$. Rooms, cameras and skins differ in brightness, so each picture is stretched:
+# An image is 8-bit numbers, $(H, W, 3)$. Rooms, cameras and skin differ in brightness, so each image is scaled to its
+# own range:
 
 
 # %% exercise="lesions.normalize"
@@ -99,9 +100,9 @@ def normalize(image: np.ndarray) -> np.ndarray:
     return (x - low) / (high - low) if high > low else np.zeros_like(x)
 
 
-# %% [markdown]
-# Programs of this family first subtract a mean of the data set and divide by a deviation: 159.922 and 28.871 for
-# ISIC 2017 training. Others asked where these numbers come from, since they could not compute them again. Does it
+# %% [markdown] given="159.922 28.871"
+# Programs of this family first subtract a mean of the data set and divide by a standard deviation: 159.922 and 28.871
+# for ISIC 2017 training. Others asked where these numbers come from, since they could not reproduce them. Does it
 # matter?
 
 # %%
@@ -115,15 +116,15 @@ print(f"largest difference with and without these constants: {np.abs(again - nor
 spoiled = image.copy()
 spoiled[0, 0] = (255, 255, 255)  # one glint
 spoiled[0, 1] = (0, 0, 0)  # and one dark pixel
-print(f"the picture's mean {normalize(image).mean():.3f}; with two odd pixels {normalize(spoiled).mean():.3f}")
+print(f"the image's mean {normalize(image).mean():.3f}; with two odd pixels {normalize(spoiled).mean():.3f}")
 
-# %% [markdown]
-# The constants cancel. Min-max undoes any affine map before it. Its weakness is in the second line: two pixels of
-# 65,536 move the whole picture. Hairs and glints do that every day.
+# %% [markdown] given="65536"
+# The constants cancel: min-max normalization undoes any affine map before it. Its weakness is in the second line: two
+# pixels of 65,536 change the whole image, here its mean from 0.607 to 0.662. Hairs and glints do that every day.
 #
-# ## Two readings
+# ## Two annotations
 #
-# How good can a segmentation be? As good as the truth is certain.
+# How good can a segmentation be? As good as its reference.
 
 
 # %% exercise="lesions.agreement"
@@ -133,9 +134,10 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
 
-# %% [markdown] kind="predict"
-# **Predict.** Two careful readers, a picture of 256 x 256 pixels. One draws the border everywhere three pixels further
-# out than the other: a thin line's width. What is their IoU for a lesion of 44 % of the picture? And for one of 2.5 %?
+# %% [markdown] kind="predict" given="44 2.5"
+# **Predict.** Two careful annotators, an image of 256 x 256 pixels. One draws the border everywhere three pixels
+# further out than the other: the width of a thin line. What is their IoU for a lesion of 44 % of the image? And for one
+# of 2.5 %?
 
 # %%
 agreement = lessons.use("lesions.agreement", agreement)
@@ -149,8 +151,9 @@ for pixels in (1, 3, 5):
     order = area.argsort()
     ax.plot(area[order], both[order], "o-", label=f"{pixels} px further out")
     if pixels == 3:
-        print(f"3 pixels: {both[order[-1]]:.2f} for the largest lesion, {both[order[0]]:.2f} for the smallest")
-ax.set(xscale="log", xlabel="lesion, % of the picture", ylabel="IoU of both readings", ylim=(0.5, 1))
+        lessons.happened("1.1", {"largest lesion": both[order[-1]], "smallest": both[order[0]]})
+ax.set(xscale="log", xlabel="lesion, % of the image", ylabel="IoU of both", ylim=(0.5, 1))
+ax.set_title("three pixels cost a small lesion four times as much")
 ax.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
 ax.minorticks_off()
 ax.set_xticks([2, 5, 10, 20, 40], [2, 5, 10, 20, 40])
@@ -158,12 +161,13 @@ ax.minorticks_off()
 ax.legend()
 plt.show()
 
-# %% [markdown]
-# The same hand costs a small lesion four times as much: what counts is the length of the border against the area.
+# %% [markdown] given="0.27 0.07 0.55"
+# The same three pixels cost a small lesion four times as much IoU as a large one (0.27 against 0.07): what counts is
+# the length of the border relative to the area.
 #
-# And real readers? ISIC 2017 itself holds an answer by accident. Some pictures in it show one lesion twice, under two
-# ids, with two masks. (The list ships with the package. The measure of likeness is the correlation of the pictures'
-# gradients; those below 0.55 may be false.)
+# And real annotators? ISIC 2017 itself has an answer by accident. Some images in it show one lesion twice, under two
+# ids, with two masks. (The list ships with the package. The similarity is the correlation of the images' gradients;
+# pairs below 0.55 may be false.)
 
 # %%
 two_masks = {  # ids: (likeness of the pictures, IoU of the masks, official parts)
@@ -181,22 +185,22 @@ if DATA is not None:  # measure the masks again
         first, second = (torch.from_numpy(of[name].copy())[None] for name in pair)
         two_masks[pair] = (likeness, float(agreement(first, second)), parts)
 for (a, b), (likeness, overlap, parts) in two_masks.items():
-    print(f"{a} and {b[5:]}: pictures alike {likeness:.2f}, masks agree {overlap:.3f} ({parts})")
+    print(f"{a} and {b[5:]}: images similar {likeness:.2f}, masks agree {overlap:.3f} ({parts})")
 
-# %% [markdown]
-# Look at the first line. The pictures are *the same*: their likeness is 1.00. The masks agree at 0.813. A perfect
-# program would get 0.813 on one of them if the other had taught it. For comparison, this package's small network gets
-# a mean IoU of 0.814 on its 650 test pictures. One pair proves nothing about 2150, and some of the others agree almost
-# perfectly (one mask may have been made from the other). But it shows what kind of ceiling there is: differences of
-# one point between methods, as in the paper's Table 2, are much smaller than the differences between two truths.
+# %% [markdown] given="0.814"
+# Look at the first line. The images are *identical*: their similarity is 1.00. The masks agree at 0.813. Even a perfect
+# program would get 0.813 on one of them if it had learned from the other. For comparison, this package's small network
+# has a mean IoU of 0.814 on its 650 test images. One pair proves nothing about 2150, and some of the others agree
+# almost perfectly (one mask may have been made from the other). But it shows that there is a ceiling: differences of
+# one point between methods, as in the paper's Table 2, are much smaller than the differences between two annotations.
 #
-# The same line shows something else. This picture stands in the *validation* part and in the *training* part. Keep
-# that in mind.
+# The same line shows something else. This image is in the *validation* part and in the *training* part. Keep that in
+# mind.
 #
 # ## Augmentation
 #
-# A lesion has no up. So we may turn and mirror it and have another picture for nothing. One rule: **whatever moves the
-# image moves the mask**.
+# A lesion has no up or down. So a rotated or mirrored image is another valid training image. One rule: **every
+# geometric transform of the image is applied to the mask as well**.
 
 
 # %% exercise="lesions.turn"
@@ -207,8 +211,9 @@ def turn(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
 
 
 # %% [markdown]
-# The package does it with Albumentations. Two recipes: `paper` has flips and a turn by any angle, `strong` also
-# changes scale, light and color, for short training. What happens to a picture depends on seed, epoch and index alone.
+# The package does it with Albumentations. Two recipes: `paper` has flips and a rotation by any angle, `strong` also
+# changes scale, light and color, for short training. The transform of an image is determined by seed, epoch and index
+# alone.
 
 # %%
 turn = lessons.use("lesions.turn", turn)
@@ -224,9 +229,9 @@ plt.show()
 # %% [markdown]
 # ### A bug worth knowing: the angle drawn once
 #
-# In the program from which this line of work descends, the random angle is drawn when the transform is *made*, not
-# when it is *used* (A31). Nothing fails: pictures are turned, losses fall. Let us make a picture with one bright dot,
-# augment it 300 times with each, and mark where the dot lands.
+# In the program from which this line of work descends, the random angle is drawn when the transform is *created*, not
+# when it is *applied* (A31). Nothing fails: images are rotated, losses fall. Take an image with one bright dot, augment
+# it 300 times with each, and mark where the dot lands.
 
 # %%
 import albumentations as A
@@ -259,18 +264,18 @@ for ax, (name, places) in zip(axes, landed.items(), strict=True):
     x, y = np.array(places).T
     ax.plot(x, y, "o", markersize=4, alpha=0.25)
     different = len(np.unique(np.round(np.stack([x, y]) / 2), axis=1).T)
-    ax.set(title=f"{name}: {different} places", xlim=(-40, 40), ylim=(-40, 40), aspect="equal", xticks=[], yticks=[])
+    ax.set(title=f"{name}: {different} positions", xlim=(-40, 40), ylim=(-40, 40), aspect="equal", xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# With the bug a run knows eight places (four flips, turned or not), and the next run others. That widens the spread between runs and makes
-# the augmentation poorer than the text claims. The lesson: test augmentation by what it *does* 300 times, not by
-# looking at one picture.
+# With the bug, a run has eight positions (four flips, rotated or not), and the next run has others. That increases the
+# variance between runs and makes the augmentation poorer than the text claims. Test augmentation by what it *does* 300
+# times, not by looking at one image.
 #
 # ## The leak
 #
-# Now the trap. A score on a test part says something about new patients only if the test part *is* new. Write a
-# program that cannot say anything about new patients:
+# A score on a test part says something about new patients only if the test part *is* new. Write a program that cannot
+# generalize to new patients at all:
 
 
 # %% exercise="lesions.remember"
@@ -280,12 +285,12 @@ def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Its rival is a rule with four numbers: a pixel is lesion if $w \cdot \text{color} + b > 0$, fitted to all training
-# pixels. Four numbers cannot remember 120 pictures.
+# Its competitor is a rule with four numbers: a pixel is lesion if $w \cdot \text{color} + b > 0$, fitted to all
+# training pixels. Four numbers cannot memorize 120 images.
 #
-# **The experiment.** 60 test lesions and 120 others to train on. In the leaky version, 30 of the training pictures are
-# replaced by second photographs of test lesions 0 to 29: shifted by up to two pixels, a little brighter or darker,
-# with noise, and a second reading of the mask that is shifted likewise. The test pictures are the same in both.
+# **The experiment.** 60 test lesions and 120 others to train on. In the leaky version, 30 of the training images are
+# replaced by second images of test lesions 0 to 29: shifted by up to two pixels, a little brighter or darker, with
+# noise, and with a second annotation that is shifted likewise. The test images are the same in both.
 
 # %%
 TEST, TRAIN, SIDE = (20, 40, 48) if lessons.FAST else (60, 120, 48)
@@ -307,12 +312,12 @@ def photograph_again(images: Tensor, masks: Tensor, seed: int) -> tuple[Tensor, 
 
 twin_images, twin_masks = photograph_again(images[:TEST], masks[:TEST], seed=0)
 both_readings = float(agreement(masks[:TWINS], twin_masks[:TWINS]).mean())
-print(f"two readings of the lesions that have a twin agree at {both_readings:.3f}")
+print(f"two annotations of the lesions that have a duplicate agree at {both_readings:.3f}")
 
 # %% [markdown] kind="predict"
-# **Predict** four numbers for the program that only remembers. How does its score change, by the leak, on test
-# lesions 0 to 29? And on 30 to 59, which have no twin? Then the same two for the rule with four numbers. (You have
-# just seen a number that helps.)
+# **Predict** four numbers. How does the score of the program that memorizes change, by the leak, on test lesions 0 to
+# 29? And on 30 to 59, which have no duplicate? Then the same two for the rule with four numbers. (You have just seen a
+# number that helps.)
 
 # %% kind="signature"
 remember = lessons.use("lesions.remember", remember)
@@ -353,8 +358,8 @@ scores = {
 fig, axes = plt.subplots(1, 5, figsize=(11.5, 2.5), width_ratios=[1, 1, 1, 1, 2.2])
 example = int((scores["memory", "leaky"] - scores["memory", "clean"])[:TWINS].argsort()[TWINS // 2])
 shown = {
-    "a test picture, true border": (images[example], masks[example]),
-    "its twin in training": (twin_images[example], twin_masks[example]),
+    "a test image, true border": (images[example], masks[example]),
+    "its duplicate in training": (twin_images[example], twin_masks[example]),
     f"memory, clean: {scores['memory', 'clean'][example]:.2f}": (images[example], given["clean"]["memory"][example]),
     f"memory, leaky: {scores['memory', 'leaky'][example]:.2f}": (images[example], given["leaky"]["memory"][example]),
 }
@@ -366,25 +371,27 @@ for (name, twin), x in places.items():
     before, after = (float(scores[name, version][part].mean()) for version in ("clean", "leaky"))
     axes[4].bar([x - 0.2, x + 0.2], [before, after], 0.38, color=["tab:blue", "tab:orange"])
     axes[4].text(x, max(before, after) + 0.02, f"{100 * (after - before):+.1f}", ha="center", fontsize=8)
-    print(f"{name}, {'with' if twin else 'without'} a twin: clean {before:.3f}, leaky {after:.3f}")
+    with_twin = "with" if twin else "without"
+    lessons.happened("1.2", f"{name}, {with_twin} a duplicate: clean {before:.3f}, leaky {after:.3f}")
 axes[4].axhline(both_readings, color="0.5", linestyle=":", linewidth=1)
-names = [f"{name}\n{'twins' if twin else 'no twins'}" for name, twin in places]
+names = [f"{name}\n{'duplicates' if twin else 'none'}" for name, twin in places]
 axes[4].set_xticks(list(places.values()), names, fontsize=7)
-axes[4].set(ylim=(0, 0.95), ylabel="mean IoU", title="blue: clean, orange: leaky, dotted: twins' readings")
+axes[4].set(ylim=(0, 0.95), ylabel="mean IoU", title="the leak (orange) pays for memory only")
 plt.show()
 for version in given:
     print(f"whole test part, {version}: memory {scores['memory', version].mean():.3f}, "
           f"color rule {scores['color rule', version].mean():.3f}")  # fmt: skip
 
 # %% [markdown]
-# On lesions with a twin the memory's score rises by 28 points, nearly to the agreement of both readings (the dotted
-# line): it hands back the other reading, and nothing else. On those without a twin it does not rise. The rule of four numbers gains
-# nothing anywhere. So the leak does not reward skill. It rewards *capacity to remember*, and turns an even race into a
-# clear victory for the wrong program. A network with millions of weights stands somewhere between the two.
+# On lesions with a duplicate the memorizing program gains 28 points, from 0.433 to 0.713, nearly the agreement of the
+# two annotations (the dotted line, 0.731): it returns the other annotation, and nothing else. On those without a
+# duplicate it gains nothing, and neither does the rule of four numbers anywhere. So the leak does not reward skill. It
+# rewards *capacity to memorize*, and turns a tie (0.407 against 0.396) into a clear victory for the wrong program. A
+# network with millions of weights is somewhere between the two.
 #
 # ### The control: repair the split
 #
-# The cure is to split by lesion and not by picture.
+# The repair is to split by lesion and not by image.
 
 
 # %% exercise="lesions.whole_lesions"
@@ -398,8 +405,8 @@ def whole_lesions(lesion: list[int], fraction: float, generator: torch.Generator
 
 
 # %% [markdown]
-# A pool of all pictures and twins of the first third. We split it six times by picture and six times by lesion, 70 to
-# 30.
+# A pool of all images and the second images of the first third. We split it six times by image and six times by lesion,
+# 70 to 30.
 
 # %% kind="control"
 whole_lesions = lessons.use("lesions.whole_lesions", whole_lesions)
@@ -418,30 +425,32 @@ for name, numbers in (("by picture", list(range(len(lesion)))), ("by lesion", le
     print(f"split {name}: memory gets {found.mean():.3f} (from {found.min():.3f} to {found.max():.3f})")
 
 # %% [markdown]
+# Split by lesion, the memorizing program is back at 0.396, its score without a leak.
+#
 # ### How large is it in ISIC 2017?
 #
-# Eleven known pairs among 2150 pictures. A split that ignores them puts a pair on both sides with odds of
-# $2 \cdot 0.7 \cdot 0.3$.
+# Eleven known pairs among 2150 images. A split that ignores them puts a pair on both sides with a probability of $2
+# \cdot 0.7 \cdot 0.3$.
 
 # %%
 pairs = len(near_duplicates("isic2017"))
 expected = 2 * 0.7 * 0.3 * pairs
-print(f"{pairs} pairs: {expected:.1f} of 650 test pictures; 30 points on each are "
+print(f"{pairs} pairs: {expected:.1f} of 650 test images; 30 points on each are "
       f"{30 * expected / 650:.1f} points of the mean")  # fmt: skip
 
 # %% [markdown]
-# Small, by what is known. An honest calculation can also say "do not worry". Three other leaks are worse:
+# Small, as far as is known. Three other leaks are worse:
 #
-# - **Across years.** The challenges draw from one archive, and years share pictures. Training on 2018 and testing on
-#   2017 is no test.
+# - **Across years.** The challenges draw from one archive, and years share images. Training on 2018 and testing on 2017
+#   is not a test.
 # - **Selection.** The harness keeps the checkpoint with the lowest loss on the very part that it then reports (A34).
-#   This package cuts a validation part out of the training part instead.
-# - **Patients.** Two lesions of one patient share skin, camera and reader. Nobody who has only the public ids can
-#   separate them.
+#   This package takes a validation part out of the training part instead.
+# - **Patients.** Two lesions of one patient share skin, camera and annotator. With the public ids alone they cannot be
+#   separated.
 #
 # ### Play
 #
-# How alike must a twin be? Change the noise and the shift, and watch where memory stops to pay.
+# How similar must a duplicate be? Change the noise and the shift, and watch where memorizing stops paying off.
 
 # %% kind="play"
 import ipywidgets
@@ -454,7 +463,7 @@ def spoil(noise: float = 0.0, shift: int = 0) -> None:
     readings = twin_masks[:TWINS].roll(shift, 1)
     train = torch.cat([worse, clean[0][TWINS:]]), torch.cat([readings, clean[1][TWINS:]])
     found = torch.stack([remember(image, *train) for image in images[:TWINS]])
-    print(f"memory {agreement(found, masks[:TWINS]).mean():.3f}, both readings agree at "
+    print(f"memory {agreement(found, masks[:TWINS]).mean():.3f}, both annotations agree at "
           f"{agreement(readings, masks[:TWINS]).mean():.3f}")  # fmt: skip
 
 
@@ -463,41 +472,45 @@ _ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The twins are drawings, shifted and noisy. Real second photographs also turn, zoom and change in light. A memory of
+# - The duplicates are synthetic, shifted and noisy. Real second images also differ in angle, zoom and light. Memorizing
 #   pixels would not find those; a network might.
-# - A border that is everywhere three pixels further out is one kind of disagreement. Readers also disagree on whether
-#   a pale rim or a second patch belongs to the lesion, which costs more.
-# - The list of twins of ISIC 2017 was found by a measure of likeness. Pairs that it missed are not in the calculation.
-# - The pairs of masks are few and chosen by accident. Studies with several readers per picture are linked below.
-# - Images here are 48 or 256 pixels wide. The originals are up to 6000, and a mask's border loses detail with size.
+# - A border that is everywhere three pixels further out is one kind of disagreement. Annotators also disagree on
+#   whether a pale rim or a second patch belongs to the lesion, which costs more.
+# - The list of duplicates in ISIC 2017 was found by a similarity measure. Pairs that it missed are not in the
+#   calculation.
+# - The pairs of masks are few and not a random sample. Studies with several annotators per image are linked below.
+# - Images here are 48 or 256 pixels wide. The originals are up to 6000, and a mask's border loses detail when it is
+#   scaled down.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. A program subtracts the data set's mean before min-max normalization. What changes?
-# - [ ] the picture gets darker :: The minimum is subtracted afterward anyway.
-# - [x] nothing :: Min-max undoes every affine map with a positive factor.
+# - [ ] the image gets darker :: The minimum is subtracted afterward anyway.
+# - [x] nothing, for any image :: Min-max undoes every affine map with a positive factor.
 # - [ ] it depends on the mean :: The mean cancels, whatever it is.
 #
 # 2. Why does the same displaced border cost a small lesion more IoU?
-# - [x] it has more border for its area :: Area grows with the square of the radius, border only with the radius.
-# - [ ] it has fewer pixels to average :: The number of pixels alone does not matter: the ratio does.
-# - [ ] small lesions are fainter :: IoU knows nothing of color.
+# - [ ] it has fewer pixels to average the error over :: The number of pixels alone does not matter: the ratio does.
+# - [x] it has more border in relation to its area :: Area grows with the square of the radius, border only with the
+#   radius.
+# - [ ] it is paler than a large lesion, and has less edge :: IoU does not depend on color.
 #
-# 3. In the leaky experiment the memory's score stopped at the agreement of both readings. Why?
-# - [ ] the noise hid some twins :: A few, perhaps: that explains why it stays a little below, not why it stops there.
-# - [x] what it hands back *is* the other reading :: It cannot be better than that reading.
-# - [ ] the training part was too small :: One twin is all that it needs.
+# 3. In the leaky experiment the memorized score stopped at the agreement of both annotations. Why?
+# - [ ] the noise hid some of the duplicates from it :: A few, perhaps: that explains why it stays a little below, not
+#   why it stops there.
+# - [x] what it returns is the other annotation :: It cannot be better than that annotation.
+# - [ ] the training part was too small to memorize :: One duplicate is all that it needs.
 #
-# 4. What would have told you that the angle was drawn only once?
-# - [ ] the loss does not fall :: It falls.
-# - [ ] one look at an augmented picture :: One picture looks right.
+# 4. What would have shown that the angle was drawn only once?
+# - [ ] a loss that doesn't fall any more :: It falls.
+# - [ ] one look at an augmented image :: One image looks right.
 # - [x] where a dot lands in many calls :: Randomness is a property of many calls.
 #
 # 5. A paper trains on ISIC 2018 and reports a test on ISIC 2017. What do you ask?
-# - [x] which pictures are in both :: The years draw from one archive.
-# - [ ] which seed was used :: Useful, but not the first trouble here.
-# - [ ] how many parameters it has :: That decides how much it can remember, not whether there is a leak.
+# - [x] which images are in both of them :: The years draw from one archive.
+# - [ ] which seed was it trained with :: Useful, but not the first problem here.
+# - [ ] how many parameters it has :: That decides how much it can memorize, not whether there is a leak.
 
 # %% [markdown] kind="links"
 # ## Further reading
@@ -507,6 +520,6 @@ _ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
 # - [The same for 2018](https://arxiv.org/abs/1902.03368).
 # - [Handling inter-annotator agreement for automated skin lesion segmentation](https://arxiv.org/abs/1906.02415): what
 #   degrees of agreement mean, and what conditioning the masks does.
-# - [What can we learn from inter-annotator variability in skin lesion
-#   segmentation?](https://arxiv.org/abs/2508.09381): several readers for 2394 pictures; agreement goes with diagnosis.
+# - [What can we learn from inter-annotator variability in skin lesion segmentation?](https://arxiv.org/abs/2508.09381):
+#   several annotators for 2394 images; agreement correlates with diagnosis.
 # - [Albumentations](https://arxiv.org/abs/1809.06839): the library of augmentations.

@@ -1,15 +1,16 @@
 # %% [markdown] kind="claim"
-# **Claim.** How segmentations are scored and averaged decides who wins, and the loss decides what a network does
-# about rare pixels: BCE makes honest probabilities, Dice makes masks. We show it by writing every score and both
-# losses by hand, by checking the paper's own tables against an identity, and by training on lesions from 0.5 % to 50
-# % of a picture. The control: pixels that carry no information, where each loss shows what it does on its own.
+# **Claim.** How segmentations are scored and averaged can decide which method wins, and the loss decides what a network
+# does with rare pixels: BCE gives calibrated probabilities, Dice gives overlapping masks. We show it by writing every
+# score and both losses by hand, by checking the paper's tables against an identity, and by training on lesions from 0.5
+# % to 50 % of an image. The control: pixels that carry no information, where only the loss itself can decide the
+# output.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - count a confusion matrix, and compute accuracy, IoU and Dice from it;
-# - say why Dice and IoU are one number, and use that to audit a published table;
-# - tell pooled scores from per-image means, and say who gains from which;
+# - compute a confusion matrix, and from it accuracy, IoU and Dice;
+# - say why Dice and IoU carry the same information, and use that to check a published table;
+# - tell pooled scores from per-image means, and say which kind of error each one hides;
 # - write a cross-entropy that stays finite, and a Dice loss, and derive the gradient of Dice;
 # - predict what each loss does when lesions are rare, and test the prediction.
 
@@ -27,20 +28,20 @@ lessons.setup()
 # %% [markdown]
 # ## Three answers
 #
-# A small lesion, and three programs that mark it. Which one would you send home with a patient?
+# A small lesion, and three segmentations of it. Which one is the best?
 
 # %%
 sample = synthesize(17, 128)
 truth = torch.from_numpy(sample.mask)
 answers = {
     "A: nothing": torch.zeros_like(truth),
-    "B: twice too large": F.max_pool2d(truth[None, None].float(), 9, stride=1, padding=4)[0, 0] > 0,
+    "B: too large": F.max_pool2d(truth[None, None].float(), 9, stride=1, padding=4)[0, 0] > 0,
     "C: three pixels off": truth.roll((3, 3), dims=(0, 1)),
 }
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
 axes[0].imshow(sample.image)
 axes[0].contour(truth, levels=[0.5], colors="white", linewidths=1)
-axes[0].set_title(f"the lesion: {100 * truth.float().mean():.1f} % of the picture")
+axes[0].set_title(f"the lesion: {100 * truth.float().mean():.1f} % of the image")
 for ax, (name, answer) in zip(axes[1:], answers.items(), strict=True):
     ax.imshow(answer, cmap="gray", vmin=0, vmax=1)
     ax.contour(truth, levels=[0.5], colors="tab:orange", linewidths=1)
@@ -82,10 +83,16 @@ print(f"{'':22} accuracy   IoU    DSC")
 for name, answer in answers.items():
     counts = confusion(answer[None], truth[None])[0]
     accuracy, overlap = float((counts[0] + counts[3]) / counts.sum()), float(iou(counts))
-    print(f"{name:22}    {accuracy:.3f}   {overlap:.3f}  {dsc_from_iou(overlap):.3f}")
+    area = float(answer.sum() / truth.sum())
+    print(
+        f"{name:22}    {accuracy:.3f}   {overlap:.3f}  {dsc_from_iou(overlap):.3f}   area {area:.1f} times the lesion's"
+    )
 
 # %% [markdown]
-# Accuracy cannot tell a program that finds nothing from one that finds the lesion. IoU can.
+# Accuracy barely separates a program that finds nothing (0.984) from one that finds the lesion (0.987), and ranks B
+# below A. IoU separates them.
+#
+# B's outline encloses about 2.5 times the lesion's area, and its IoU is $1 / 2.5 = 0.39$.
 #
 # ### An audit in one line
 #
@@ -111,11 +118,11 @@ for name, (table_iou, table_dsc) in rows.items():
     pooled = 100 * dsc_from_iou(table_iou / 100)
     print(f"{name:30} {table_iou:.2f}  {table_dsc:.2f}  {pooled:.2f}   {table_dsc - pooled:+.2f}")
 
-# %% [markdown]
-# Most rows fit to rounding (0.01 or 0.02). Some are off by ten times that, all downward, as a mean over images or
-# batches would be. So within one table numbers that were averaged in different ways may stand side by side. That is
-# no accusation: rows are often copied from other papers. But a gap of 0.15 between two rows may be nothing but a way
-# of averaging. Lesson 15 continues the audit.
+# %% [markdown] given="0.02"
+# Most rows fit to rounding (0.01 or 0.02, and 0.03 for one). Some are off by 0.11 to 0.26, all downward, as a mean over
+# images or batches would be. So within one table, numbers that were averaged in different ways may stand side by side.
+# Rows are often copied from other papers, so this need not be an error of the authors. But a gap of 0.15 between two
+# rows may be nothing but a way of averaging. Lesson 15 continues the audit.
 #
 # ## Pooled or per image?
 
@@ -141,13 +148,14 @@ fig, ax = plt.subplots(figsize=(4.5, 2.4))
 ax.plot(100 * masks.float().mean((1, 2)), iou(counts), ".")
 ax.axhline(pooled, color="tab:orange", label=f"pooled {pooled:.3f}")
 ax.axhline(mean, color="tab:green", label=f"mean {mean:.3f}")
-ax.set(xlabel="lesion, % of the picture", ylabel="IoU", title="each outline one pixel too large")
+ax.set(xlabel="lesion, % of the image", ylabel="IoU", title="each outline one pixel too large")
 ax.legend()
 plt.show()
+lessons.happened("2.1", {"pooled": pooled, "mean over images": mean})
 
 # %% [markdown]
-# Pooled scores are decided by the large lesions, which forgive a pixel; in the mean every patient counts alike. The
-# paper's lineage reports pooled scores and calls them mIoU (A37). The package prints both, named.
+# Pooled scores are dominated by the large lesions, where one pixel matters little; in the mean every image counts the
+# same. The paper's lineage reports pooled scores and calls them mIoU (A37). The package prints both, named.
 #
 # ## The loss
 #
@@ -170,8 +178,8 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Where do the two push? BCE looks at each pixel by itself: its gradient with respect to a probability is $(p_i - y_i)
-# / (p_i (1 - p_i) N)$. For Dice, derive it:
+# How do their gradients differ? BCE treats each pixel by itself: its gradient with respect to a probability is $(p_i -
+# y_i) / (p_i (1 - p_i) N)$. For Dice, derive it:
 
 
 # %% exercise="loss.dice_gradient"
@@ -197,17 +205,17 @@ for share in shares:
 fig, ax = plt.subplots(figsize=(4.5, 2.4))
 for name, values in balance.items():
     ax.semilogx(100 * shares, values, label=name)
-ax.set(xlabel="lesion, % of the picture", ylabel="pull up / pull down", ylim=(0, 4))
-ax.set_title("a network that says p = share everywhere")
+ax.set(xlabel="lesion, % of the image", ylabel="gradient up / gradient down", ylim=(0, 4))
+ax.set_title("p = share everywhere: Dice pushes up, BCE is balanced")
 ax.legend()
 plt.show()
 
-# %% [markdown]
-# A network that knows nothing but the share of lesion pixels, and says that share at every pixel, is at rest under
-# BCE: what the few lesion pixels pull up, the many skin pixels pull down. Under Dice the pull upward is twice as
-# strong or more. Dice wants more lesion than there is; remember this for the control below. (Below 1 % the curve
-# turns: there $2I$ is smaller than the added 1, which takes over. That harmless constant decides what happens to the
-# smallest lesions.)
+# %% [markdown] given="3"
+# Take a network that knows only the share of lesion pixels, and outputs that share at every pixel. Under BCE the
+# gradient on the few lesion pixels and that on the many skin pixels cancel: the ratio is 1. Under Dice, from a share of
+# 3 % on, the upward gradient is two to three times as large, so Dice favors more lesion than there is; the control
+# below shows it again. (Below 1 % the curve turns: there $2I$ is smaller than the added 1. That constant, which looks
+# harmless, decides what happens to the smallest lesions.)
 #
 # ## What does training make of it?
 #
@@ -224,13 +232,13 @@ LOSSES = {
 
 
 def pixels_of(share: float, gap: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Eight pictures (8, 1, 64, 64) of numbers, and their lesions."""
+    """Eight images (8, 1, 64, 64) of numbers, and their lesions."""
     lesion = (torch.rand(8, 1, 64, 64, generator=generator) < share).float()
     return torch.randn(lesion.shape, generator=generator) + gap * lesion, lesion
 
 
 def fit(loss, share: float, gap: float = 1.5) -> tuple[Tensor, Tensor]:
-    """Probabilities and truth of new pictures after training, (8, 1, 64, 64) each."""
+    """Probabilities and truth of new images after training, (8, 1, 64, 64) each."""
     generator = torch.Generator().manual_seed(0)
     w, b = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam([w, b], 0.1)
@@ -259,8 +267,8 @@ def reliability(probability: Tensor, lesion: Tensor) -> tuple[list[float], list[
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Lesions of 0.5 %: what will the BCE network answer at the threshold 1/2? And which of the two will give
-# probabilities that mean what they say (of all pixels called 30 %, 30 % are lesion)?
+# **Predict.** Lesions of 0.5 %: what will the BCE network output at the threshold 1/2? And which of the two will be
+# calibrated (of all pixels called 30 %, 30 % are lesion)?
 
 # %% kind="signature"
 shares = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5]
@@ -273,18 +281,21 @@ left.set(xlabel="lesion, % of the pixels", ylabel="IoU at threshold 1/2", title=
 left.legend(fontsize=7)
 right.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
 right.set(xlabel="predicted probability", ylabel="share that is lesion", title="the probabilities (lesion 10 %)")
+fig.suptitle("Dice finds the mask of rare lesions, BCE the probabilities")
 plt.show()
+masks_of_rare = {name: f"{overlap(*fit(loss, 0.005)):.2f}" for name, loss in LOSSES.items()}
+lessons.happened("2.2", {f"IoU at 0.5 %, {name}": value for name, value in masks_of_rare.items()})
 
-# %% [markdown]
-# Same model, same data. With rare lesions BCE's mask is nearly empty, and its probabilities are right (on the gray
-# line): when a pixel is lesion in fewer than half of the cases, "skin" is the honest answer. Dice asks another
-# question, "which mask overlaps most?", and gives a better mask with probabilities that do not mean what they say.
-# The paper's mixture is near Dice in both. So: do not read a Dice-trained network's 0.9 as "90 % sure", and do not
-# judge a BCE-trained one at the threshold 1/2.
+# %% [markdown] given="0.9 90"
+# Same model, same data. With rare lesions BCE's mask is nearly empty, and its probabilities are calibrated (on the gray
+# line): when a pixel is lesion in fewer than half of the cases, the likelier class is skin. Dice optimizes overlap
+# instead, and gives a better mask with uncalibrated probabilities. The paper's mixture is near Dice in both. So do not
+# read a Dice-trained network's 0.9 as "90 % sure", and do not judge a BCE-trained one at the threshold 1/2.
 #
 # ### Control: no information
 #
-# Let lesion and skin have the *same* distribution. Whatever a loss answers now is its own habit.
+# Let lesion and skin have the *same* distribution. Then the data say nothing about a pixel, and the output is due to
+# the loss alone.
 
 # %% kind="control"
 for name, loss in LOSSES.items():
@@ -294,12 +305,12 @@ for name, loss in LOSSES.items():
     )
 
 # %% [markdown]
-# Knowing nothing, BCE says "10 %", which is the truth. Dice says "everything": of all masks drawn blindly, the full
-# one overlaps most. That is its habit, and a reason not to use it alone; the mixture stays below 20 %.
+# Without information BCE gives 10 %, which is the true share. Dice gives "everything": of all masks drawn blindly, the
+# full one overlaps most. That is a bias of the loss, and a reason not to use it alone; the mixture stays below 20 %.
 #
 # ### Play
 #
-# Weigh the two losses yourself, and make the task harder (a smaller gap).
+# Weight the two losses yourself, and make the task harder (a smaller gap).
 
 # %% kind="play"
 import ipywidgets
@@ -316,35 +327,36 @@ _ = ipywidgets.interact_manual(weigh, w_bce=(0.0, 1.0, 0.1), share=(0.005, 0.5, 
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Real lesions are one connected patch, and a network sees context; pixels here are independent. In ISIC 2017
-#   lesions cover about a fifth of the picture, where the losses differ less.
+# - Real lesions are connected regions, and a network sees context; pixels here are independent. In ISIC 2017 lesions
+#   cover about a fifth of the image, where the losses differ less.
 # - All scores here count pixels. A mask can have a good IoU and a ragged border; `skinlesion.metrics` has boundary
 #   scores as well.
 # - The identity finds rows whose two numbers do not belong together. It cannot say which of the two is the odd one.
-# - The truth is somebody's outline. Two dermatologists differ by more than many tables' gaps (lesson 1).
+# - The reference mask is one annotator's outline. Two annotators differ by more than many tables' gaps (lesson 1).
 
-# %% [markdown] kind="quiz"
+# %% [markdown] kind="quiz" given="80.0 88.5 1.8 0.889 0.885"
 # ## Recap
 #
 # 1. A table gives IoU 80.0 and DSC 88.5. What do you conclude?
-# - [ ] nothing, they are different scores :: From one confusion matrix, IoU fixes DSC.
-# - [x] the two were not computed from the same counts in the same way :: 2 x 0.8 / 1.8 = 0.889, not 0.885.
-# - [ ] the DSC is wrong :: It may be right as a mean over images. Only the pair does not fit.
+# - [ ] nothing, since the two are different scores of a mask :: From one confusion matrix, IoU fixes DSC.
+# - [x] the two do not come from the same confusion matrix :: 2 x 0.8 / 1.8 = 0.889, not 0.885.
+# - [ ] the DSC was computed wrongly, and the IoU is right :: It may be right as a mean over images. Only the pair does
+#   not fit.
 #
 # 2. A model is very good on large lesions and poor on small ones. Which score flatters it?
-# - [x] the pooled IoU :: Large lesions have most of the pixels.
-# - [ ] the mean over the images :: There each small lesion counts as much as a large one.
-# - [ ] both alike :: Then there would be no need for two.
+# - [x] the IoU of all pixels, pooled :: Large lesions have most of the pixels.
+# - [ ] the mean over all images :: There each small lesion counts as much as a large one.
+# - [ ] both of them equally :: Then there would be no need for two.
 #
 # 3. Why is BCE computed from logits?
-# - [ ] it is faster :: Hardly.
-# - [x] a sigmoid rounds to 0 or 1 in float32, and its logarithm is then infinite :: softplus never is.
-# - [ ] to get another value :: The value is the same where both are finite.
+# - [ ] a softplus is faster than a sigmoid and a logarithm :: Hardly.
+# - [x] a float32 sigmoid can be 0 or 1, with an infinite log :: softplus is always finite.
+# - [ ] it gives a better value than from the probabilities :: The value is the same where both are finite.
 #
 # 4. In the gradient of Dice with respect to the probabilities, how many different values occur in one image?
 # - [ ] one for each pixel :: It depends on the pixel only through the truth.
-# - [x] two :: One for lesion pixels, one for skin pixels.
-# - [ ] one :: Lesion pixels are pushed up and skin pixels down.
+# - [x] two for the image :: One for lesion pixels, one for skin pixels.
+# - [ ] one for the image :: Lesion pixels are pushed up and skin pixels down.
 
 # %% [markdown] kind="links"
 # ## Further reading

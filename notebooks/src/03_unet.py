@@ -1,8 +1,8 @@
 # %% [markdown] kind="claim"
-# **Claim.** A U-Net can only use what its layers reach, uses much less than they could reach, and spends many channels
-# on saying the same. We show it by building one, by measuring its effective field and the likeness of its channels,
-# and by a task whose answer lies 16 pixels away. The controls: the same task with the answer 7 pixels away, a U-Net
-# with one stage more, and pictures in which everything far is hidden.
+# **Claim.** A U-Net can only use what is inside its receptive field, it uses much less than the theoretical field
+# allows, and many of its channels are correlated. We show it by building one, by measuring its effective receptive
+# field and the correlation of its channels, and by a task whose answer lies 16 pixels away. The controls: the same task
+# with the answer 7 pixels away, a U-Net with one stage more, and images in which everything far is hidden.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -10,7 +10,7 @@
 # - compute the theoretical receptive field of any stack of convolutions and poolings;
 # - write the forward pass of a U-Net, and train one in seconds;
 # - measure the field that a network *really* uses, and say why it is smaller;
-# - measure how much channels repeat each other, and say against what that must be compared;
+# - measure how correlated channels are, and say with what that must be compared;
 # - test the claim "convolutions cannot see far" with a task, instead of repeating it.
 
 # %%
@@ -31,9 +31,9 @@ lessons.setup()
 # %% [markdown]
 # ## The answer is somewhere else
 #
-# Is a dark patch a lesion or a spot of ink? Sometimes what decides lies beside it: the rest of the pen mark, the
-# ruler, the rim. Here is that in its purest form. A gray disk is lesion if a **flag** somewhere near it is bright,
-# and skin if the flag is dark. In the upper row the flag is 7 pixels from the disk's middle, in the lower row 16.
+# Is a dark patch a lesion or a spot of ink? Sometimes what decides is beside it: the rest of the pen mark, the ruler,
+# the rim. Here is the simplest case. A gray disk is lesion if a **flag** near it is bright, and skin if the flag is
+# dark. In the upper row the flag is 7 pixels from the disk's center, in the lower row 16.
 
 # %%
 SIDE, NEAR, FAR = 40, 7, 16
@@ -64,10 +64,10 @@ plt.show()
 # %% [markdown]
 # To a person both rows are equally easy. To a convolution they are not.
 #
-# ## How far can it see?
+# ## The theoretical receptive field
 #
 # "Models based on CNNs often confront issues in capturing long-range dependencies within images effectively, largely
-# because their receptive fields are limited to local regions" (section 1). Let us count.
+# because their receptive fields are limited to local regions" (section 1). Let us compute.
 
 
 # %% exercise="unet.field"
@@ -82,7 +82,7 @@ def field(layers: list[tuple[int, int]]) -> int:
 
 # %% [markdown]
 # A U-Net goes down and up again. Each stage is two 3 x 3 convolutions; between stages the grid is halved on the way
-# down. On the way up the step shrinks again: a 3 x 3 convolution at step $s$ adds $2 s$ pixels.
+# down. On the way up the stride shrinks again: a 3 x 3 convolution at stride $s$ adds $2 s$ pixels.
 
 # %%
 field = lessons.use("unet.field", field)
@@ -99,8 +99,8 @@ for stages in range(1, 6):
     print(f"{stages} stages: {unet_field(stages):3} x {unet_field(stages)} pixels")
 
 # %% [markdown]
-# So the full U-Net of five stages can see 200 pixels across: most of a picture of 256. "Limited to local regions" is
-# not literally true of it. What *is* true, we shall see.
+# So the full U-Net of five stages has a field of 200 pixels: most of an image of 256. "Limited to local regions" is not
+# literally true of it. What *is* true, we measure below.
 #
 # ## Build it
 #
@@ -108,7 +108,7 @@ for stages in range(1, 6):
 # y_i = D_i\big([x_i,\ \mathrm{up}(y_{i+1})]\big)$$
 #
 # Shapes for three stages and 8 channels: (8, H, W), (16, H/2, W/2), (32, H/4, W/4), and back: (16, H/2, W/2), (8, H,
-# W). The bracket joins channels, so each $D_i$ receives twice as many as it gives.
+# W). The bracket concatenates channels, so each $D_i$ receives twice as many as it outputs.
 
 
 # %% exercise="unet.forward"
@@ -161,9 +161,9 @@ with torch.no_grad():
 print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
 
 # %% [markdown]
-# ### Train it, live
+# ### Train it
 #
-# 96 drawn lesions of 64 x 64 pixels, 24 others to test on. Half a minute at most.
+# 96 synthetic lesions of 64 x 64 pixels, 24 others to test on. Half a minute at most.
 
 # %%
 TRAIN, TEST, STEPS = (24, 8, 5) if lessons.FAST else (96, 24, 100)
@@ -179,7 +179,7 @@ def iou(logits: Tensor, truth: Tensor) -> float:
 
 
 torch.manual_seed(0)
-fresh, network = UNet(4).eval(), UNet(4)
+untrained, network = UNet(4).eval(), UNet(4)
 optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
 for _ in range(STEPS):
     chosen = torch.randint(TRAIN, (8,))
@@ -201,12 +201,12 @@ axes[0].set_title("white: truth, cyan: U-Net")
 plt.show()
 
 # %% [markdown]
-# Not bad for a hundred steps, and a bit generous: it likes to take the surroundings along. Lesson 13 trains longer.
+# Good for a hundred steps, but it over-segments. Lesson 13 trains longer.
 #
-# ## How far does it really look?
+# ## The effective receptive field
 #
-# The theoretical field counts which pixels *could* matter. The gradient of one output with respect to the image tells
-# which *do*. You write the metric.
+# The theoretical field says which pixels *can* matter. The gradient of one output with respect to the image says which
+# *do*. You write the metric.
 
 
 # %% exercise="unet.side_holding"
@@ -225,7 +225,7 @@ def side_holding(gradient: Tensor, fraction: float) -> int:
 
 # %% [markdown] kind="predict"
 # **Predict.** This U-Net of four stages has a theoretical field of 96 x 96 pixels. How large is the square that holds
-# half of what a fresh network uses? And does training make it larger or smaller?
+# 95 % of the gradient in an untrained network? And does training make it larger or smaller?
 
 # %%
 side_holding = lessons.use("unet.side_holding", side_holding)
@@ -242,29 +242,33 @@ def middle_gradient(model: nn.Module, images: Tensor) -> Tensor:
     return torch.autograd.grad(logits.sum(), x)[0].abs().mean(0)
 
 
+sides = {}
 fig, axes = plt.subplots(1, 2, figsize=(5.5, 2.6))
-for ax, (name, model) in zip(axes, {"fresh": fresh, "trained": network}.items(), strict=True):
+for ax, (name, model) in zip(axes, {"untrained": untrained, "trained": network}.items(), strict=True):
     gradient = middle_gradient(model, large)
     half, most = side_holding(gradient, 0.5), side_holding(gradient, 0.95)
+    sides[name] = most
     same = receptive_field(model, large).side(0.95)
-    print(f"{name:8} half of it in {half} x {half}, 95 % in {most} x {most} (the package says {same}), "
+    print(f"{name:9} half of it in {half} x {half}, 95 % in {most} x {most} (the package says {same}), "
           f"of {unet_field(4)} x {unet_field(4)}")  # fmt: skip
     ax.imshow(gradient.sum(0).clamp(min=1e-9).log10(), vmin=float(gradient.sum(0).max().log10()) - 4)
     for side, color in ((half, "white"), (most, "tab:orange"), (unet_field(4), "tab:red")):
         ax.add_patch(plt.Rectangle((64 - side / 2, 64 - side / 2), side, side, fill=False, edgecolor=color))
     ax.set(title=f"{name}: half, 95 %, theory", xticks=[], yticks=[])
+fig.suptitle("training widens the effective field; theory (red) is far larger")
 plt.show()
+lessons.happened("3.1", {f"side, {name}": side for name, side in sides.items()})
 
 # %% [markdown]
-# A fresh network uses a square of 9 x 9 out of 96 x 96. There are many ways through the layers from the pixel in the
-# middle and only one from the corner, so the weights pile up into a bell. Training pulls the bell apart, to 59 x 59:
-# the network has learned that the surroundings matter. Even so its square has little more than a third of the area
-# that theory allows. Read a theoretical field as a limit, never as a description.
+# In an untrained network 95 % of the gradient lies in a square of 9 x 9 of the 96 x 96 pixels. There are many paths
+# through the layers from the pixel in the middle and only one from the corner, so the gradient is bell-shaped. Training
+# widens it to about 60 x 60: the network has learned to use the surroundings. Even so, the square has about two fifths
+# of the theoretical area. Read a theoretical field as an upper bound, not as a description.
 #
-# ## How much do channels repeat each other?
+# ## How correlated are the channels?
 #
-# The paper's other complaint: "due to the over-parameterization of U-Net, there is a large amount of redundancy
-# between the deeper feature channels, learning similar features" (section 3.4). Measure it.
+# The paper's other criticism: "due to the over-parameterization of U-Net, there is a large amount of redundancy between
+# the deeper feature channels, learning similar features" (section 3.4). Measure it.
 
 
 # %% exercise="unet.likeness"
@@ -279,8 +283,9 @@ def likeness(features: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A number alone says nothing. Three to compare: the trained network, the **fresh** one (what the architecture does by
-# itself), and a **floor**: the trained maps with each channel's places shuffled, so that nothing is in common.
+# A number alone says nothing. Three to compare: the trained network, the **untrained** one (what the architecture does
+# by itself), and a **chance level**: the trained maps with the positions of each channel shuffled, so that nothing is
+# in common.
 
 # %% kind="control"
 likeness = lessons.use("unet.likeness", likeness)
@@ -297,41 +302,44 @@ def living(features: Tensor) -> Tensor:
     return features[..., features.flatten(0, 2).std(0) > 1e-6]
 
 
-maps, fresh_maps = feature_maps(network, images[TRAIN:]), feature_maps(fresh, images[TRAIN:])
+maps, fresh_maps = feature_maps(network, images[TRAIN:]), feature_maps(untrained, images[TRAIN:])
 names = [name for name in maps if name.startswith(("encoder", "decoder"))]
 table = {
     name: (likeness(living(maps[name])), likeness(living(fresh_maps[name])), likeness(shuffled(living(maps[name]))))
     for name in names
 }
-print(f"{'':12} trained  fresh  floor   rank / channels, trained")
-for name, (trained, untrained, floor) in table.items():
+print(f"{'':12} trained  untrained  chance   effective rank / channels, trained")
+for name, (after, before, chance) in table.items():
     found = redundancy(name, maps[name])
-    print(f"{name:12} {trained:.2f}     {untrained:.2f}   {floor:.2f}    {found.effective_rank:.1f} / {found.channels}")
+    print(
+        f"{name:12} {after:.2f}     {before:.2f}       {chance:.2f}     {found.effective_rank:.1f} / {found.channels}"
+    )
 fig, ax = plt.subplots(figsize=(6.5, 2.2))
-for i, label in enumerate(("trained", "fresh", "floor")):
+for i, label in enumerate(("trained", "untrained", "chance")):
     ax.bar(
         [k + 0.27 * (i - 1) for k in range(len(names))], [float(row[i]) for row in table.values()], 0.25, label=label
     )
 ax.set_xticks(range(len(names)), names, fontsize=7)
-ax.set(ylabel="mean |r| of two channels", ylim=(0, 1))
+ax.set(ylabel="mean |r| of two channels", ylim=(0, 1), title="the last stages are the most correlated")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# Training makes channels *more* alike in every stage. The floor is near 0, so this is no accident of counting. But
-# look where it is worst: not in the deepest stage, as the sentence suggests, but in the last ones. `decoder.2` has 8
-# channels and the variety of 1.7. There all must say one thing, lesion or not. The deepest stage, `encoder.3`, has a
-# moderate likeness and yet the variety of only 8.4 channels out of 64. So "redundant" depends on the measure; say
-# which. (The rank is that of lesson 12: how many unrelated channels would be as varied.)
+# Training makes channels *more* correlated in every stage. The chance level is near 0, so this is not an artifact of
+# counting. But the largest values are not in the deepest stage, as the sentence suggests; they are in the last ones.
+# `decoder.2` has 8 channels and an effective rank below 2: at the end all channels serve one output, lesion or not. The
+# deepest stage, `encoder.3`, has a moderate correlation and yet an effective rank of about 8 of 64 channels. So
+# "redundant" depends on the measure; say which. (The effective rank is how many uncorrelated channels would have the
+# same variety.)
 #
 # ## The experiment: near and far
 #
-# Back to the flags. Two U-Nets: with **two** stages (18 pixels across, so 9 to each side) and with **three** (44, 22
-# to each side). Two tasks. A pixel of the disk is at most 4 pixels from its middle, so a flag at 16 begins at least 10
+# Back to the flags. Two U-Nets: with **two** stages (a field of 18 pixels, 9 to each side) and with **three** (44, 22
+# to each side). Two tasks. A pixel of the disk is at most 4 pixels from its center, so a flag at 16 begins at least 10
 # pixels from it.
 
 # %% [markdown] kind="predict"
-# **Predict** for each of the four pairs how many pictures are answered right. What is the score of a coin?
+# **Predict** for each of the four pairs which share of the images is classified correctly. What is the chance level?
 
 # %% kind="signature"
 FLAG_STEPS = 8 if lessons.FAST else 150
@@ -360,10 +368,11 @@ def train_flags(stages: int, distance: int) -> nn.Module:
 
 trained = {(stages, distance): train_flags(stages, distance) for distance in (NEAR, FAR) for stages in (2, 3)}
 tests = {distance: flag_batch(400, distance, seed=10_000) for distance in (NEAR, FAR)}
+scores = {}
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.5), width_ratios=[1, 1, 1, 1, 1.5])
 for ax, ((stages, distance), model) in zip(axes, trained.items(), strict=False):
     picture, _, bright, middle = tests[distance]
-    score = right(model, picture, bright, middle)
+    score = scores[stages, distance] = right(model, picture, bright, middle)
     lesion = int(bright.nonzero()[0])
     with torch.no_grad():
         probability = model(picture[lesion : lesion + 1])[0, 0].sigmoid()
@@ -377,18 +386,20 @@ for ax, ((stages, distance), model) in zip(axes, trained.items(), strict=False):
     print(f"{stages} stages, flag at {distance}: {100 * score:.1f} % right")
 axes[4].axhline(50, color="0.4", linestyle=":")
 axes[4].tick_params("x", labelsize=7)
-axes[4].set(ylim=(0, 105), title="% right (dotted: a coin)")
+axes[4].set(ylim=(0, 105), title="% right (dotted: chance)")
 plt.show()
+lessons.happened("3.2", {f"{stages} stages at {distance}": score for (stages, distance), score in scores.items()})
 
 # %% [markdown]
-# Red is what the middle of the disk can see (for three stages, all of the picture); cyan is a probability of 0.25,
-# orange of 0.5. The network of two stages never errs with the flag at 7, and is a coin with the flag at 16: it gives
-# every disk the same half-hearted answer. The flag lies outside its square, and no training can bring it in. One stage
-# more, and the far flag is read without a mistake. So the limit is real, and depth moves it.
+# Red is the receptive field of the disk's center (for three stages, the whole image); cyan is a probability of 0.25,
+# orange of 0.5. The network of two stages makes no error with the flag at 7, and is at chance level (47.7 %) with the
+# flag at 16: it gives every disk the same probability of about a half. The flag is outside its field, and training
+# cannot change that. With one stage more, the far flag is used without an error. So the limit is real, and depth moves
+# it.
 #
 # ### Control: hide what is far
 #
-# Does the large network really use the flag, and from where? Hide everything further than $r$ from the disk's middle.
+# Does the larger network really use the flag? Hide everything further than $r$ from the disk's center.
 
 
 # %% exercise="unet.hide_far"
@@ -402,7 +413,7 @@ def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict** at which radius each of the four curves leaves one half.
+# **Predict** at which radius each of the four curves rises above chance.
 
 # %% kind="control"
 hide_far = lessons.use("unet.hide_far", hide_far)
@@ -417,19 +428,19 @@ for (stages, distance), model in trained.items():
     style = ("tab:blue" if stages == 2 else "tab:orange", "-" if distance == NEAR else "--")
     ax.plot(radii, curve, color=style[0], linestyle=style[1], label=f"{stages} stages, flag at {distance}")
     first = next((r for r, value in zip(radii, curve, strict=True) if value > 0.9), None)
-    print(f"{stages} stages, flag at {distance}: above 90 % right from radius {first}")
+    lessons.happened("3.3", f"{stages} stages, flag at {distance}: above 90 % right from radius {first}")
 ax.set(xlabel="radius that is left", ylabel="share right", ylim=(0.3, 1.03))
 ax.legend(fontsize=7)
 plt.show()
 
 # %% [markdown]
-# The near flag begins 5 pixels from the disk's middle and the far one 14. The curves rise exactly there: at 5 to 7, and
+# The near flag begins 5 pixels from the disk's center and the far one 14. The curves rise exactly there: at 5 to 7, and
 # at 14 to 15. So the networks do use the flag and nothing else. The network of two stages that was trained on far flags
-# stays a coin whatever it is shown: there is nothing that it could use.
+# stays at chance whatever is shown: its field contains no information about the answer.
 #
 # ### Play
 #
-# Take the large network that was trained on far flags, and move the flag. Where does it still understand it?
+# Take the larger network that was trained on far flags, and move the flag. At which distances is it still right?
 
 # %% kind="play"
 import ipywidgets
@@ -448,36 +459,37 @@ _ = ipywidgets.interact(move, distance=(6, 17))
 #
 # - The flag task is made so that the answer lies far away. Whether the border of a real lesion needs far context is
 #   another question. A U-Net does well on ISIC, so much of the answer must be near.
-# - One stage more was enough here. "Convolutions cannot see far" is too strong; "they must be deep to see far, and use
-#   less than they could" is what we measured.
-# - A correlation between channels is not a proof of waste: channels that agree on most pixels can differ where it
-#   matters, at the border.
-# - All networks are small, trained for seconds, once each. The picture of the field is of one place, the middle, and a
-#   gradient sees small changes only.
-# - Whether state spaces do better is not shown here. Lesson 5 measures their field with the same ruler.
+# - One stage more was enough here. "Convolutions cannot see far" is too strong; "they must be deep to reach far, and
+#   use less than they could" is what we measured.
+# - A correlation between channels does not prove waste: channels that agree on most pixels can differ where it matters,
+#   at the border.
+# - All networks are small, trained for seconds, once each. The effective field was measured at one position, the
+#   middle, and a gradient describes small changes only.
+# - Whether state spaces do better is not shown here. Lesson 5 measures the field of one SS2D layer with the same
+#   metric.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. Why does pooling enlarge the field of all later layers?
-# - [ ] it makes their kernels larger :: The kernels stay 3 x 3.
-# - [x] their neighbors lie further apart in the image :: Each stride multiplies the step.
-# - [ ] it removes noise :: That has nothing to do with reach.
+# 1. Why does pooling enlarge the receptive field of all later layers?
+# - [ ] it makes their kernels cover more tokens :: The kernels stay 3 x 3.
+# - [x] their taps lie further apart in the image :: Each stride multiplies the distance between neighbors.
+# - [ ] it averages noise out of the feature maps :: That has nothing to do with reach.
 #
 # 2. What are the skips good for?
-# - [x] the fine grid that pooling lost :: Borders need it; the deep path knows what, the skip knows where.
-# - [ ] a larger field :: The field is made by the deep path.
-# - [ ] fewer parameters :: They need more: each decoder stage receives twice the channels.
+# - [x] detail from the finer grids :: Borders need it; pooling loses it.
+# - [ ] a larger receptive field :: The field comes from the deep path.
+# - [ ] a smaller number of weights :: They need more: each decoder stage receives twice the channels.
 #
 # 3. The theoretical field covers the flag. Does the network use it?
-# - [ ] yes, always :: It can. Training and the bell shape decide.
+# - [ ] yes, in every trained network :: It can. Training and the bell shape decide.
 # - [x] perhaps; hide the flag and see :: Only an intervention tells.
-# - [ ] no :: The network of three stages does.
+# - [ ] no, a field is only a theory :: The network of three stages does.
 #
 # 4. A network's channels have a mean correlation of 0.3. Is that redundant?
-# - [ ] yes :: Compared with what?
-# - [ ] no :: Compared with what?
-# - [x] compare with a fresh network and with the floor :: Without a control it is only a number.
+# - [ ] yes, a third of the channels is not needed :: Compared with what?
+# - [ ] no, a correlation below one half is harmless :: Compared with what?
+# - [x] unknown without an untrained network to compare :: Without a control it is only a number.
 
 # %% [markdown] kind="links"
 # ## Further reading

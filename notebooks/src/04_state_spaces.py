@@ -1,43 +1,46 @@
 # %% [markdown] kind="claim"
-# **Claim.** A state space is a memory of fixed size; *selectivity*, a step size that each token chooses for itself,
-# lets that memory decide what to keep and what to forget. We show it by building the scan by hand, from a
-# differential equation to S6, and by training two networks on one task: hold the last marked value. The control is
-# the same network with the same number of states whose step size is constant; the negative control is a marker that
-# marks nothing.
+# **Claim.** A state space is a memory of fixed size. *Selectivity*, a step size that each token computes for itself,
+# lets that memory keep or forget depending on the content. We show it by building the scan by hand, from a differential
+# equation to S6's parameterization, and by training networks on one task: hold the last marked value. The controls: the
+# same network with every parameter held constant, or all but one of them, and a mark that carries no information.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - turn a continuous state space into a discrete one, and say when Euler's rule explodes;
-# - compute the same system in two ways, as a recurrence and as a convolution;
+# - turn a continuous state space into a discrete one, and say when Euler's rule becomes unstable;
+# - compute the same system as a recurrence and as a convolution;
 # - read off how long a state remembers;
 # - write the selective scan (S6) as a loop, with all its shapes;
-# - explain what selectivity adds, what it costs, and test the explanation by experiment.
+# - build S6's parameters from a token: `x_proj`, the low-rank step size, its bias and its log-uniform start;
+# - find out by ablation which of $\Delta$, $B$ and $C$ makes the difference.
 
 # %%
+import math
+
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skinlesion import lessons
+from skinlesion.model import SS2D, ModelConfig
 
 lessons.setup()
 
 # %% [markdown]
 # ## A cup of tea
 #
-# Tea cools toward the temperature of the room: the warmer it is, the faster. With $h$ its excess temperature and $u$
-# a candle beneath that is lit and put out,
+# Tea cools toward room temperature: the warmer it is, the faster. With $h$ its excess temperature and $u$ a candle
+# beneath it that is lit and put out,
 #
 # $$h'(t) = A\,h(t) + B\,u(t), \qquad A < 0.$$
 #
-# That is a **state space**: $h$ sums up the whole past in one number, and fades. The paper's network contains 16 such
-# numbers for each channel of each token, and nothing else in it connects distant pixels (but for SE and CRA, lessons
-# 7 and 10).
+# That is a **state space** model: $h$ summarizes the whole past in one number, and decays. The paper's network keeps 16
+# such states for each channel of each scan and updates them at every token. Apart from SE and CRA (lessons 7 and 10),
+# nothing else in it connects distant pixels.
 #
-# A computer takes steps. Hold $u$ constant during a step of length $\Delta$ (**zero-order hold**) and the equation
-# can be solved exactly:
+# A computer takes steps. Hold $u$ constant during a step of length $\Delta$ (**zero-order hold**), and the equation has
+# an exact solution:
 #
 # $$h_t = \bar A\, h_{t-1} + \bar B\, u_t, \qquad \bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A}-1}{A}\,B .$$
 
@@ -62,12 +65,15 @@ def recurrence(a: Tensor, b: Tensor, c: Tensor, u: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Euler's rule replaces $\bar A$ by $1 + \Delta A$: follow the slope for a while. With $A = -16$ (the
+# **Predict.** Euler's rule replaces $\bar A$ by $1 + \Delta A$: it follows the slope for a while. With $A = -16$ (the
 # fastest of the network's 16 rates) and a step of $\Delta = 0.14$, what will the tea do: cool too slowly, cool too
 # fast, or something that tea never does?
 
 # %%
-discretize, recurrence = (lessons.use(f"ssm.{f.__name__}", f) for f in (discretize, recurrence))
+discretize, recurrence = (
+    lessons.use("ssm.discretize", discretize),
+    lessons.use("ssm.recurrence", recurrence),
+)
 
 A, B, one = torch.tensor([-16.0]), torch.tensor([16.0]), torch.ones(1)
 time = torch.linspace(0, 2, 400)
@@ -85,12 +91,14 @@ for ax, step in zip(axes, (0.02, 0.07, 0.14), strict=True):
     ax.plot(ticks, euler, "--", linewidth=1, label="Euler")
     ax.set(title=f"step {step}", ylim=(-1.5, 2.5), xlabel="time")
 axes[0].legend(fontsize=7)
+fig.suptitle("Euler's rule diverges where the exact solution stays stable")
 plt.show()
+lessons.happened("4.1", f"Euler, step 0.14: {float(euler.min()):.0f} to {float(euler.max()):.0f}; the tea: 0 to 1")
 
 # %% [markdown]
-# Euler's tea swings below the temperature of the room and blows up, as soon as $\Delta |A| > 2$: then $|1 + \Delta A|
-# > 1$. The exact $\bar A$ lies between 0 and 1 for *every* step size. That matters, because soon each token will
-# choose its own step size, and nobody will check it.
+# Euler's solution oscillates below room temperature and diverges as soon as $\Delta |A| > 2$, because then $|1 + \Delta
+# A| > 1$. The exact $\bar A$ lies between 0 and 1 for *every* step size. That matters, because soon each token will
+# compute its own step size, without any bound from us.
 
 # %% exercise="ssm.half_life"
 steps = 7
@@ -116,29 +124,32 @@ def causal_convolution(u: Tensor, kernel: Tensor) -> Tensor:
 
 
 # %%
-kernel, causal_convolution = (lessons.use(f"ssm.{f.__name__}", f) for f in (kernel, causal_convolution))
+kernel, causal_convolution = (
+    lessons.use("ssm.kernel", kernel),
+    lessons.use("ssm.causal_convolution", causal_convolution),
+)
 
 torch.manual_seed(0)
 a, b, c = torch.tensor([0.5, 0.8, 0.95]), torch.rand(3), torch.randn(3)
 u = torch.randn(60)
 looped, convolved = recurrence(a, b, c, u), causal_convolution(u, kernel(a, b, c, 60))
-print("recurrence - convolution, largest difference:", float((looped - convolved).abs().max()))
+print(f"recurrence - convolution, largest difference: {float((looped - convolved).abs().max()):.0e}")
 
 # %% [markdown]
-# One system, two programs. S4, Mamba's ancestor, trains with the convolution (parallel) and runs with the recurrence
-# (constant memory). Both need the *same* $a$ and $b$ at every step. That is the weakness we look at now.
+# One system, two programs. S4, Mamba's ancestor, trains with the convolution (parallel) and generates with the
+# recurrence (constant memory). Both need the *same* $a$ and $b$ at every step, and that is the limitation we look at
+# now.
 #
-# ## What a fixed memory cannot do
+# ## What fixed parameters cannot do
 #
-# Look at the kernel: a token's weight depends on its *age* and on nothing else. A hair across the picture fades
-# exactly as slowly as the lesion's edge. **S6** (Mamba) lets $\Delta$, $B$ and $C$ depend on the token:
+# Look at the kernel: a token's weight depends on its *age* and on nothing else. A hair across the image fades exactly
+# as slowly as the lesion's border. **S6** (Mamba) makes $\Delta$, $B$ and $C$ functions of the token:
 #
 # $$h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t u_t, \qquad y_t = C_t\, h_t .$$
 #
-# One number, $\Delta_t$, does two things at once. Large: the past is wiped out ($e^{\Delta_t A} \to 0$) and the token
-# is written in. Near zero: the past is kept ($e^{\Delta_t A} \to 1$) and the token is ignored. ($B$ gets Euler's
-# $\Delta_t B_t$ here. The formula for $\bar B$ would give almost the same for small steps, and no stability hangs on
-# it.)
+# $\Delta_t$ does two things at once. If it is large, the past is erased ($e^{\Delta_t A} \to 0$) and the token is
+# written into the state. If it is near zero, the past is kept ($e^{\Delta_t A} \to 1$) and the token is ignored. (For
+# $B$, S6 uses Euler's $\Delta_t B_t$. For small steps it is close to $\bar B$, and stability does not depend on it.)
 
 
 # %% exercise="ssm.selective_scan"
@@ -156,12 +167,12 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 # %% [markdown]
 # ## Hold the last marked value
 #
-# A sequence of random numbers; now and then one of them carries a mark. At *every* step the answer is **the number
-# that was marked last**. A person needs one slot of memory and one rule: when you see a mark, overwrite.
+# A sequence of random numbers; now and then one of them carries a mark. At *every* step the target is **the number that
+# was marked last**. One slot of memory and one rule solve it: at a mark, overwrite.
 #
-# Two networks, the same but for one thing. Both embed each token with a small MLP, run *your* scan over 8 channels of
-# 4 states, and read the answer off with another. In one, $\Delta$, $B$ and $C$ come from the token. In the other they
-# are learned constants: a convolution in disguise.
+# All networks below have the same layers. Each embeds a token with a small MLP, runs *your* scan over 8 channels of 4
+# states, and reads the output with another MLP. They differ in which of $\Delta$, $B$ and $C$ come from the token; the
+# others are learned constants. With none of them from the token, the scan is a convolution.
 
 # %%
 selective_scan = lessons.use("ssm.selective_scan", selective_scan)
@@ -178,9 +189,9 @@ def held_values(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Memory(nn.Module):
-    """MLP, scan, MLP; `selective` says whether delta, B and C come from the token."""
+    """MLP, scan, MLP; `selective` names which of "delta", "B" and "C" come from the token."""
 
-    def __init__(self, selective: bool, dim: int = 8, states: int = 4) -> None:
+    def __init__(self, selective: tuple[str, ...], dim: int = 8, states: int = 4) -> None:
         super().__init__()
         self.selective, self.states = selective, states
         self.embed = nn.Sequential(nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, dim))
@@ -190,8 +201,11 @@ class Memory(nn.Module):
 
     def steps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Delta (B, L, D), B and C (B, L, N)."""
-        chosen = self.choose(x if self.selective else torch.zeros_like(x))  # zeros: only the bias is left
-        delta, B, C = chosen.split([x.shape[-1], self.states, self.states], dim=-1)
+        sizes = [x.shape[-1], self.states, self.states]
+        own = self.choose(x).split(sizes, dim=-1)
+        constant = self.choose(torch.zeros_like(x)).split(sizes, dim=-1)  # zeros: only the bias is left
+        pairs = zip(("delta", "B", "C"), own, constant, strict=True)
+        delta, B, C = (mine if name in self.selective else fixed for name, mine, fixed in pairs)
         return F.softplus(delta - 1), B, C
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -219,23 +233,20 @@ def train(model: nn.Module, change=lambda tokens: tokens) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** The values have variance 1, so always answering 0 costs a squared error of 1. What will the fixed
-# memory reach? Its MLP can see the marks, so it can refuse to write unmarked values. What can it *not* do? And how
-# will the selective one's $\Delta_t$ look along a sequence?
+# **Predict.** The values have variance 1, so always answering 0 has a squared error of 1. What will the network with
+# constant parameters reach? Its MLP can see the marks, so it can write zeros for unmarked values. What can it *not* do?
+# And how will the selective network's $\Delta_t$ look along a sequence?
 
 # %% kind="signature"
 torch.manual_seed(0)
-fixed, selective = Memory(selective=False), Memory(selective=True)
-errors = {"fixed": train(fixed), "selective": train(selective)}
-print({name: round(error, 3) for name, error in errors.items()})
+ALL = ("delta", "B", "C")
+fixed, selective = Memory(selective=()), Memory(selective=ALL)
+errors = {"constant parameters": train(fixed), "selective": train(selective)}
 
 tokens, target = held_values(1, torch.Generator().manual_seed(4))
 with torch.no_grad():
-    answers = {"fixed": fixed(tokens)[0], "selective": selective(tokens)[0]}
-    steps = {
-        "fixed": fixed.steps(fixed.embed(tokens))[0][0],
-        "selective": selective.steps(selective.embed(tokens))[0][0],
-    }
+    answers = {"constant parameters": fixed(tokens)[0], "selective": selective(tokens)[0]}
+    step_sizes = selective.steps(selective.embed(tokens))[0][0]  # (L, D)
 marks = tokens[0, :, 1].nonzero()[:, 0]
 
 fig, (top, bottom) = plt.subplots(2, 1, figsize=(8, 4), sharex=True)
@@ -244,23 +255,47 @@ top.plot(marks, tokens[0, marks, 0], "o", color="black", markersize=4, label="ma
 top.step(torch.arange(LENGTH), target[0], where="mid", color="lightgray", linewidth=4, label="last marked value")
 for color, (name, answer) in zip(("tab:orange", "tab:blue"), answers.items(), strict=True):
     top.plot(answer, color=color, label=f"{name}: error {errors[name]:.2f}")
-    bottom.plot(steps[name].amax(-1), color=color, label=name)
 top.legend(fontsize=7, loc="lower right")
-bottom.vlines(marks, 0, float(steps["selective"].max()), color="lightgray", zorder=0)
-bottom.set(ylabel="largest step size of a channel", xlabel="token")
-bottom.legend(fontsize=7)
+top.set_title("the selective network holds the last marked value")
+bottom.vlines(marks, 0, float(step_sizes.max()), color="lightgray", zorder=0)
+bottom.plot(step_sizes, linewidth=1)
+bottom.set(ylabel="step size of each channel", xlabel="token", title="large at marks (gray), small between")
 plt.show()
+at_marks, between = step_sizes[marks].mean(0), step_sizes[tokens[0, :, 1] == 0].mean(0)  # (D,) each
+switch = int((at_marks / between).argmax())
+print(f"the channel that reacts most: a mean step of {at_marks[switch]:.2f} at marks, {between[switch]:.3f} between")
+lessons.happened("4.2", {f"error, {name}": error for name, error in errors.items()})
 
 # %% [markdown]
-# The fixed memory can refuse to *write* (its MLP sees the marks), but it cannot choose when to *forget*: its answers
-# are blends of the last few marked values. The selective one takes one big step at each mark, which overwrites, and
-# small ones in between, which hold. Nobody told it what a mark is.
+# The network with constant parameters (error 0.137) can avoid *writing* unmarked values, but it cannot choose when to
+# *forget*: its outputs are blends of the last few marked values. In the selective network one channel works like a
+# switch: at each mark it takes a step of about 3, which erases the past and writes the value, and between marks its
+# step is close to 0, which holds it. The other channels react less. The meaning of the mark was never given; it was
+# learned from the target.
 
 # %% [markdown]
-# ### Control: a mark that marks nothing
+# ### Control: which of the three is it?
 #
-# If the selective network were simply stronger (more useful parameters, a better optimizer's luck), it should still
-# beat the fixed one when the marks are random and say nothing about the target. It must not.
+# The two networks differ in three things at once. So make them differ in one: let only $\Delta$ depend on the token, or
+# only $B$ and $C$.
+
+# %% kind="control"
+for parts in ((), ("delta",), ("B", "C"), ALL):
+    torch.manual_seed(0)
+    error = train(Memory(selective=parts))
+    print(f"from the token: {', '.join(parts) or 'nothing':12} error {error:.4f}")
+
+# %% [markdown] given="0.155 0.144 0.088 0.079"
+# $\Delta$ alone is enough: its error is at least as small as with all three (0.0001 and 0.0005). $B$ and $C$ alone
+# bring only part of the gain: the error falls from 0.137 to 0.083. They choose what is written and what is read, but
+# the decay stays the same at every step. Two further seeds gave the same order: 0.155 and 0.144 with nothing, 0.088 and
+# 0.079 with $B$ and $C$, 0.0001 twice with $\Delta$. This is the evidence for "selectivity lies in the step size", at
+# least for this task.
+#
+# ### Control: a mark without information
+#
+# If the selective network were simply better (more useful parameters, an easier optimization), it should still win when
+# the marks are random and say nothing about the target. It must not.
 
 
 # %% kind="control"
@@ -270,18 +305,117 @@ def scrambled(tokens: Tensor) -> Tensor:
 
 
 torch.manual_seed(0)
-for name, model in (("fixed", Memory(selective=False)), ("selective", Memory(selective=True))):
+for name, model in (("constant", Memory(selective=())), ("selective", Memory(selective=ALL))):
     print(f"{name:10} marks of another sequence: error {train(model, scrambled):.2f}")
 
 # %% [markdown]
-# Without information both are back near the error of guessing (a little below 1, since a recent value is likelier to
-# be the marked one than an old one). What the selective network gained, it gained by using the marks.
+# Without information both are at 0.87 to 0.88, near the error of guessing (a little below 1, since a recent value is
+# more likely to be the marked one than an old one). What the selective network gained, it gained by using the marks.
+#
+# ## How S6 is parameterized
+#
+# In the network above a full linear layer made $\Delta$, $B$ and $C$. The paper's scan uses S6's own parameterization,
+# which is what published weights contain: `x_proj_weight`, `dt_projs_weight`, `dt_projs_bias`. You write it in four
+# steps.
+
+
+# %% exercise="ssm.project"
+def project(x: Tensor, x_proj_weight: Tensor, states: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The low-rank step (B, L, R), B and C (B, L, N) of tokens x (B, L, D); x_proj_weight: (R + 2 N, D)."""
+    made = x @ x_proj_weight.T  # (B, L, R + 2 N)
+    low, B, C = made.split([made.shape[-1] - 2 * states, states, states], dim=-1)
+    return low, B, C
+
+
+# %% exercise="ssm.step_size"
+def step_size(low: Tensor, dt_proj_weight: Tensor, dt_bias: Tensor) -> Tensor:
+    """Positive step sizes (B, L, D) from low (B, L, R), dt_proj_weight (D, R) and dt_bias (D,)."""
+    return F.softplus(low @ dt_proj_weight.T + dt_bias)
+
+
+# %% exercise="ssm.inverse_softplus"
+def inverse_softplus(step: Tensor) -> Tensor:
+    """The number whose softplus is a positive step, without overflow and without loss of digits."""
+    return step + torch.log(-torch.expm1(-step))
+
+
+# %% exercise="ssm.initial_steps"
+def initial_steps(channels: int, smallest: float, largest: float, generator: torch.Generator) -> Tensor:
+    """Step sizes (channels,) whose logarithm is uniform between two bounds."""
+    low, high = math.log(smallest), math.log(largest)
+    return torch.exp(low + (high - low) * torch.rand(channels, generator=generator))
+
+
+# %% [markdown]
+# Together they are the whole of S6. Check yours against the package's layer: the same weights, the same step sizes.
+
+# %%
+project, step_size = lessons.use("ssm.project", project), lessons.use("ssm.step_size", step_size)
+inverse_softplus = lessons.use("ssm.inverse_softplus", inverse_softplus)
+initial_steps = lessons.use("ssm.initial_steps", initial_steps)
+
+layer = SS2D(dim=48, config=ModelConfig())  # its scan has 96 channels and, for each of four scan directions, one S6
+x = torch.randn(1, 4, 4, 96, generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    raw = layer.scan_parameters(x)[0]  # the step before bias and softplus: (1, 4, 4, 4, 96)
+    low, write, read = project(x.flatten(1, 2), layer.x_proj_weight[0], 16)
+    mine = step_size(low, layer.dt_projs_weight[0], layer.dt_projs_bias[0])
+    theirs = F.softplus(raw[..., 0, :] + layer.dt_projs_bias[0]).flatten(1, 2)
+print(f"shapes: low {tuple(low.shape)}, B {tuple(write.shape)}, C {tuple(read.shape)}, step {tuple(mine.shape)}")
+print(f"largest difference of a step size: {float((mine - theirs).abs().max()):.0e}")
+print(f"weights for the step: low rank {2 * low.shape[-1] * 96:,}, a full matrix {96 * 96:,}")
+
+# %% [markdown] kind="predict"
+# **Predict.** 1000 channels start with step sizes between 0.001 and 0.1 and the decay rate $A = -1$. In which share of
+# them is more than half of a token left 100 tokens later: with a uniform logarithm, with a uniform step, and with a
+# bias of zero (a step of 0.69 everywhere)?
+
+# %% kind="control"
+generator = torch.Generator().manual_seed(0)
+starts = {
+    "log-uniform": initial_steps(1000, 0.001, 0.1, generator),
+    "uniform": 0.001 + 0.099 * torch.rand(1000, generator=generator),
+    "bias zero": F.softplus(torch.zeros(1000)),
+}
+ages = torch.logspace(0, 4, 100)
+fig, axes = plt.subplots(1, 2, figsize=(8, 2.4))
+for name, start in starts.items():
+    left = torch.exp(-start[:, None] * ages)  # (1000, ages): what is left of a token
+    axes[0].semilogx(ages, left.mean(0), label=name)
+    axes[1].hist((math.log(2) / start).log10(), bins=30, range=(-0.5, 3), histtype="step", label=name)
+    biases = inverse_softplus(start)
+    print(f"{name:12} bias {float(biases.min()):5.2f} to {float(biases.max()):5.2f}, median half-life "
+          f"{float((math.log(2) / start).median()):5.1f} tokens")  # fmt: skip
+axes[0].set(xlabel="tokens later", ylabel="mean share left", title="a uniform start forgets early")
+axes[0].legend(fontsize=7)
+axes[1].set(
+    xlabel="log10 of a channel's half-life in tokens",
+    ylabel="channels",
+    ylim=(0, 250),
+    title="log-uniform: every time scale",
+)
+plt.show()
+shares = {name: f"{float((torch.exp(-100 * start) > 0.5).float().mean()):.0%}" for name, start in starts.items()}
+lessons.happened("4.3", shares)
+
+# %% [markdown]
+# With a uniform logarithm 43 % of the channels still hold a token after 100 steps. With a uniform step it is 6 %, since
+# most of a uniform draw lies in the upper part of the range; with a bias of zero it is none. What is forgotten sends no
+# gradient back either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse softplus is what
+# turns a chosen step into a bias.
+
+
+# %% exercise="ssm.remembers"
+def remembers(steps: Tensor, rate: float, tokens: int) -> Tensor:
+    """The share of channels with steps (D,) and a negative rate that hold more than half of a token after tokens."""
+    return (torch.exp(rate * tokens * steps) > 0.5).double().mean()
+
 
 # %% [markdown]
 # ### Play
 #
-# One state. Move its rate and the step size and watch the answer to an impulse. Which pairs give the same curve? What
-# do you have to do with $\Delta$ to remember four times as long?
+# One state. Move its rate and the step size and watch the response to an impulse. Which pairs give the same curve? By
+# how much must $\Delta$ change to remember four times as long?
 
 # %% kind="play"
 import ipywidgets
@@ -301,40 +435,44 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The task is made for selectivity. On other tasks (a moving average, say) a fixed memory is as good, and cheaper.
+# - The task is made for selectivity. On other tasks (a moving average, say) constant parameters are as good, and
+#   cheaper.
 # - One run of each network, one seed. The gap is large here; in general, repeat before you believe (lesson 15).
-# - The loop is slow: one Python step a token. The convolution cannot help, since the kernel now depends on the
+# - The loop is slow: one Python step per token. The convolution cannot help, since the kernel now depends on the
 #   tokens. Lesson 6 makes the scan fast.
-# - A fixed-size state must forget something. Attention forgets nothing and pays with a matrix of $L \times L$.
+# - The start of the step sizes is shown before training. Training can move the biases, and a long run may repair a poor
+#   start; how long it takes is not measured here.
+# - A state of fixed size must lose information. Attention keeps every token and pays with a matrix of $L \times L$.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. Why is A kept negative (the network stores its logarithm and uses minus exp)?
-# - [x] so that exp(delta A) lies between 0 and 1 for every step size :: The state fades and never explodes.
-# - [ ] so that the output is positive :: The output's sign comes from B, C and u.
-# - [ ] to save memory :: It costs the same.
+# - [x] so that exp(delta A) lies between 0 and 1 :: The state decays for every step size and never grows.
+# - [ ] so that the output of the scan is positive :: The output's sign comes from B, C and u.
+# - [ ] so that A needs less memory when stored :: It costs the same.
 #
 # 2. Why can S6 not be computed as a convolution?
-# - [ ] because A is not diagonal :: It is diagonal.
-# - [x] because the weight of a token depends on the tokens in between, not only on its age :: The decay from s to t
-#   is exp(A times the sum of the step sizes in between).
-# - [ ] because of the direct path D :: That is only a product with the input.
+# - [ ] because the matrix A of the recurrence is not diagonal :: It is diagonal.
+# - [x] because a token's weight depends on the later tokens as well :: The decay from s to t is exp(A times the sum of the step
+#   sizes in between).
+# - [ ] because the direct path D adds the input to the output :: That is only a product with the input.
 #
-# 3. A token chooses a step size of nearly zero. What happens to the state?
-# - [ ] it is erased :: That is what a very large step does.
-# - [x] almost nothing: the past stays and the token is not written :: exp(0) = 1, and delta B u = 0.
-# - [ ] the token is written and the past stays :: The write is multiplied by the step size too.
+# 3. A token computes a step size of nearly zero. What happens to the state?
+# - [ ] it is erased, and the token is written :: That is what a very large step does.
+# - [x] it is kept, and the token is not written :: exp(0) = 1, and delta B u = 0.
+# - [ ] it is kept, and the token is added to it :: The write is multiplied by the step size too.
 #
-# 4. With N = 16 states, D = 192 channels and 4096 tokens, how much does a scan have to carry from step to step?
-# - [ ] 4096 x 192 numbers :: That is the whole sequence: what attention has to keep.
-# - [x] 192 x 16 numbers :: The state, whatever the length.
-# - [ ] 16 numbers :: Each channel has its own 16.
+# 4. With N = 16 states, D = 192 channels and 4096 tokens, how much does a scan carry from step to step?
+# - [ ] 4096 x 192 numbers, one row per token :: That is the whole sequence: what attention has to keep.
+# - [x] 192 x 16 numbers, whatever the length :: The state.
+# - [ ] 16 numbers, shared by all the channels :: Each channel has its own 16.
 #
-# 5. Which of the two can the fixed memory do?
-# - [x] not write what is not marked :: A nonlinear layer before it can set the input to zero.
-# - [ ] forget at a mark :: The decay is the same at every step.
-# - [ ] both :: It cannot change its decay.
+# 5. Step sizes start between 0.001 and 0.1. Why is the logarithm drawn uniformly?
+# - [ ] because the logarithm of a step is always negative :: That would be no reason to draw it so.
+# - [x] because a uniform draw leaves few long memories :: Only 9 % of uniform draws lie below 0.01; with a uniform
+#   logarithm it is half.
+# - [ ] because softplus can only produce small numbers :: Softplus gives any positive number.
 
 # %% [markdown] kind="links"
 # ## Further reading

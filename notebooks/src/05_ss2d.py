@@ -1,18 +1,18 @@
 # %% [markdown] kind="claim"
 # **Claim.** Four scans that walk over an image in four orders let every pixel depend on every other pixel, at a cost
-# that grows linearly with their number. You write SS2D from scratch, check it against the package's engine in value
-# and gradient, and then measure on a small task who has heard of what. The controls: one route alone, which leaves
-# the top of the image deaf, and a convolution, which hears only its neighbors.
+# that grows linearly with their number. You write SS2D from scratch, check it against the package's engine in value and
+# gradient, and then measure on small tasks which pixels can influence which. The controls: one scan direction alone,
+# rows without columns, and a convolution, which depends on its neighbors only.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - write the four routes over a grid as one table of indices, for any height and width;
-# - expand an image into sequences (scan expansion) and merge them again (scan merging), and say what undoes what;
+# - expand an image into sequences (scan expansion) and merge them again (scan merging), and say what inverts what;
 # - assemble SS2D's selective scan and plug it into the network;
-# - say, before running anything, which pixels can influence which;
-# - derive the attention matrix that a scan amounts to, and read it;
-# - find out what a scan has heard by experiment, with controls.
+# - say, before running anything, which pixels can influence which, and what row and column directions each add;
+# - derive the attention matrix that a scan is equal to, and read it;
+# - measure an effective receptive field, and test by intervention what carries information.
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,12 +28,12 @@ from skinlesion.scan.reference import selective_scan
 lessons.setup()
 
 # %% [markdown]
-# ## A picture is not a sentence
+# ## An image is not a sentence
 #
-# In lesson 4 a selective scan read a sequence: token after token, carrying a state $h_t$. A sentence has an order. A
-# picture has none: is the pixel below "later" than the pixel to the right? Whatever order we choose, the first pixel
-# is read before anything else has been seen. Watch what that means. We feed a 6 x 6 grid to one scan along the rows,
-# change **one** pixel, and mark every output that changes.
+# In lesson 4 a selective scan processed a sequence: token after token, carrying a state $h_t$. A sentence has an order.
+# An image has none: is the pixel below "later" than the pixel to the right? Whatever order we choose, the first pixel
+# is processed before any other. Here is what that means. We feed a 6 x 6 grid to one scan along the rows, change
+# **one** pixel, and mark every output that changes.
 
 # %%
 torch.manual_seed(1)
@@ -53,30 +53,31 @@ for ax, (row, column) in zip(axes, [(1, 2), (4, 3)], strict=True):
 plt.show()
 
 # %% [markdown]
-# Everything **after** the orange pixel hears of it; nothing before it does. For segmentation that is a strange rule:
-# the skin below a lesion would know of it, the skin above would not.
+# Every output **after** the orange pixel depends on it; none before it does. For segmentation that is a strange rule:
+# the skin below a lesion would depend on it, the skin above would not.
 
 # %% exercise="ss2d.seen_by_one_route"
 seen = 29
 
 # %% [markdown]
-# VMamba's answer, which the paper takes over (section 3.2): walk **four** routes, each with its own scan, and add the
-# results.
+# VMamba's solution, which the paper adopts (section 3.2): scan in **four** directions, each with its own parameters,
+# and add the results.
 #
 # 1. **Scan expansion** reads the grid along each route: four sequences.
-# 2. **S6** scans each sequence. Each route has its own parameters.
+# 2. **S6** scans each sequence. Each direction has its own parameters.
 # 3. **Scan merging** puts each result back at its pixel and adds the four.
 #
-# We build the three in turn. First the routes, as a table: row $k$ lists, step by step, which token route $k$ reads.
+# We build the three in turn. First the routes, as a table: row $k$ lists, step by step, which token direction $k$
+# reads.
 #
-# Numbering a 2 x 3 grid by rows:
+# Number a 2 x 3 grid by rows:
 #
 # | | | |
 # |---|---|---|
 # | 0 | 1 | 2 |
 # | 3 | 4 | 5 |
 #
-# the route down the columns reads 0, 3, 1, 4, 2, 5.
+# The route down the columns reads 0, 3, 1, 4, 2, 5.
 
 
 # %% exercise="ss2d.four_routes"
@@ -146,7 +147,7 @@ def cross_scan(x: Tensor, routes: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Expand a grid, do *nothing* to the sequences, and merge them by adding. Which picture comes back: the
+# **Predict.** Expand a grid, do *nothing* to the sequences, and merge them by adding. Which image comes back: the
 # input, four times the input, or the input with its mirror images? Decide, then write the merge and look.
 
 
@@ -160,7 +161,10 @@ def cross_merge(y: Tensor, routes: Tensor, height: int, width: int) -> Tensor:
 
 
 # %%
-cross_scan, cross_merge = (lessons.use(f"ss2d.{f.__name__}", f) for f in (cross_scan, cross_merge))
+cross_scan, cross_merge = (
+    lessons.use("ss2d.cross_scan", cross_scan),
+    lessons.use("ss2d.cross_merge", cross_merge),
+)
 
 from skinlesion.data.synthetic import synthesize
 
@@ -180,14 +184,14 @@ for ax, picture, title in zip(
     ax.imshow(picture[0].clamp(0, 1))
     ax.set(title=title, xticks=[], yticks=[])
 plt.show()
-print("largest difference to 4 x input:", float((there_and_back - 4 * photo).abs().max()))
+lessons.happened("5.1", f"4 x input; largest difference {float((there_and_back - 4 * photo).abs().max()):.0e}")
 
 # %% [markdown]
-# Four times the input, exactly. The picture at the right is what the most common mistake looks like: the shapes fit,
-# the network would even train a little, and no error is ever raised.
+# Four times the input, exactly. The image at the right is what the most common mistake looks like: the shapes fit, the
+# network would even train a little, and no error is raised.
 #
-# Now S6 in between. The step size $\Delta$, and what a token writes ($B$) and reads ($C$), come from the token
-# itself; that is the selectivity of lesson 4. They differ by route, so every token brings four of each.
+# Now S6 in between. The step size $\Delta$, and what a token writes ($B$) and reads ($C$), are computed from the token;
+# that is the selectivity of lesson 4. Each direction has its own parameters, so every token has four of each.
 
 
 # %% exercise="ss2d.cross_selective_scan"
@@ -208,8 +212,9 @@ def cross_selective_scan(
 # %% [markdown]
 # ### Plug it into the network
 #
-# `lessons.plug` makes a copy of the network in which your function does the scanning. Same weights, same picture: the
-# segmentation must be the same. (Yours is a loop in Python, so the picture is small; lesson 6 is about speed.)
+# `lessons.plug` makes a copy of the network in which your function does the scanning. With the same weights and the
+# same image, the segmentation must be the same. (Yours is a Python loop, so the image is small; lesson 6 is about
+# speed.)
 
 # %%
 cross_selective_scan = lessons.use("ss2d.cross_selective_scan", cross_selective_scan)
@@ -220,16 +225,16 @@ mine = lessons.plug(network, "scan", cross_selective_scan)
 image = torch.from_numpy(synthesize(3, 64).image).permute(2, 0, 1)[None] / 255  # (1, 3, 64, 64)
 with torch.no_grad():
     theirs, yours = network(image), mine(image)
-print("largest difference of the logits:", float((theirs - yours).abs().max()))
+print(f"largest difference of the logits: {float((theirs - yours).abs().max()):.0e}")
 
-# %% [markdown]
-# ## Who has heard of what? An experiment
+# %% [markdown] given="50"
+# ## Which pixels can influence which? An experiment
 #
-# **The echo task.** A 10 x 10 grid of noise. At one random place a flag is raised: +1 or -1. *Every* pixel must
-# answer with the flag's sign. A pixel that the flag's message cannot reach can only guess: 50 %.
+# **The echo task.** A 10 x 10 grid of noise. At one random position a flag is raised: +1 or -1. *Every* pixel must
+# output the flag's sign. A pixel whose receptive field does not contain the flag can only guess: 50 %.
 #
-# Three networks, the same but for the part that mixes pixels: three 3 x 3 convolutions; SS2D with route 0 only (its
-# four parameter sets all walk route 0, so that the number of parameters is the same); SS2D.
+# Three networks, the same but for the part that mixes pixels: three 3 x 3 convolutions; SS2D with direction 0 only (its
+# four parameter sets all use route 0, so that the number of parameters is the same); SS2D.
 
 # %%
 SIDE, STEPS = 10, 40 if lessons.FAST else 300
@@ -259,10 +264,10 @@ class Convolutions(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-def one_route(dim: int) -> nn.Module:
-    """SS2D whose four scans all walk route 0."""
+def with_routes(dim: int, directions: list[int]) -> nn.Module:
+    """SS2D whose four scans walk these of the four routes."""
     layer = SS2D(dim=dim, config=ModelConfig(d_state=4, se=False))
-    table = four_routes(SIDE, SIDE)[[0, 0, 0, 0]]
+    table = four_routes(SIDE, SIDE)[directions]
     return lessons.plug(layer, "scan", lambda *tensors: fast_scan(*tensors, routes=table))
 
 
@@ -296,15 +301,15 @@ def train(model: nn.Module, rate: float) -> Tensor:
 
 # %% [markdown] kind="predict"
 # **Predict** the accuracy of the top left pixel, the middle pixel and the bottom right pixel for each of the three
-# networks. It is the share of the 100 places from which a message can arrive, plus half of the rest. (Three 3 x 3
-# convolutions see a window of 7 x 7.)
+# networks. It is the share of the 100 positions from which information can arrive, plus half of the rest. (Three 3 x 3
+# convolutions have a receptive field of 7 x 7.)
 
 # %% kind="signature"
 accuracy, trained = {}, {}
 for name, make, rate in (
     ("three 3 x 3 convolutions", Convolutions, 3e-3),
-    ("one route", one_route, 1e-2),
-    ("SS2D: four routes", lambda dim: SS2D(dim=dim, config=ModelConfig(d_state=4, se=False)), 1e-2),
+    ("one direction", lambda dim: with_routes(dim, [0, 0, 0, 0]), 1e-2),
+    ("SS2D: four directions", lambda dim: SS2D(dim=dim, config=ModelConfig(d_state=4, se=False)), 1e-2),
 ):
     torch.manual_seed(0)
     trained[name] = Echo(make(16))
@@ -318,25 +323,79 @@ for ax, (name, map_) in zip(axes, accuracy.items(), strict=True):
         ax.text(column, row, f"{100 * map_[row, column]:.0f}", bbox=label, ha="center", va="center")
     ax.set(title=f"{name}: {100 * map_.mean():.0f} %", xticks=[], yticks=[])
 fig.colorbar(shown, ax=axes, label="correct (%)")
+fig.suptitle("one layer with four directions reaches every pixel from every position")
 plt.show()
+corners = {name: [f"{100 * float(map_[i, i]):.0f} %" for i in (0, 5, 9)] for name, map_ in accuracy.items()}
+for name, values in corners.items():
+    lessons.happened("5.2", f"{name}: {', '.join(values)} at top left, middle, bottom right")
 
-# %% [markdown]
-# One route: from guessing at the top to certain at the bottom. Four routes: every pixel has heard, from every place,
-# in **one** layer. The convolutions hear three pixels far and guess the rest: (49 + 51 / 2) % = 75 % in the middle,
-# (16 + 84 / 2) % = 58 % in a corner. More of them would hear farther, one pixel a layer.
-
-# %% [markdown]
-# ### Control: does the message really travel along the routes?
+# %% [markdown] given="75 58"
+# One direction: from guessing at the top to certain at the bottom. Four directions: every pixel depends on every
+# position, in **one** layer. The convolutions reach three pixels far and guess the rest: (49 + 51 / 2) % = 75 % in the
+# middle, (16 + 84 / 2) % = 58 % in a corner. Each further 3 x 3 convolution extends the reach by one pixel.
 #
-# If the trained SS2D knew the answer by some other way, breaking the routes would not matter. So we break them: the
-# same trained weights, but the backward routes walk forward. And a second time with one random order for all four, in
-# which neighbors are no longer neighbors.
+# ### Why columns?
+#
+# A forward and a backward scan along the rows reach every pixel too. Then why does SS2D also walk down the columns?
+# Because reaching is not enough: between a pixel and the one above it lie all the pixels of a row, each of which may
+# overwrite the state. **The line task**: each row has a flag of its own at its left end (five are +1, five -1), and
+# every pixel must output the flag of *its* row. And the same task, transposed: each column has a flag at its top.
+
+# %% [markdown] kind="predict"
+# **Predict** six accuracies: row flags and column flags, with the directions of the rows only (0 and 2, each twice),
+# of the columns only (1 and 3), and all four.
+
+
+# %% kind="control"
+def line_batch(n: int, generator: torch.Generator, columns: bool) -> tuple[Tensor, Tensor]:
+    """Grids (n, SIDE, SIDE, 2) with a flag at the start of each line, and the line's sign (n, SIDE, SIDE)."""
+    x = torch.stack([0.3 * torch.randn(n, SIDE, SIDE, generator=generator), torch.zeros(n, SIDE, SIDE)], dim=-1)
+    sign = (torch.rand(n, SIDE, generator=generator).argsort(1) < SIDE // 2).float()  # five of each
+    x[:, :, 0] = torch.stack([2 * sign - 1, torch.ones(n, SIDE)], dim=-1)
+    target = sign[:, :, None].expand(-1, -1, SIDE)
+    return (x.transpose(1, 2), target.transpose(1, 2)) if columns else (x, target)
+
+
+def line_accuracy(directions: list[int], columns: bool) -> float:
+    """Share of right pixels after training, lines past the second pixel."""
+    torch.manual_seed(0)
+    model, generator = Echo(with_routes(16, directions)), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    for _ in range(STEPS):
+        x, target = line_batch(32, generator, columns)
+        loss = F.binary_cross_entropy_with_logits(model(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    x, target = line_batch(500, generator, columns)
+    with torch.no_grad():
+        right = (model(x) > 0) == (target > 0.5)  # (n, SIDE, SIDE)
+    return float((right[:, 3:] if columns else right[:, :, 3:]).float().mean())
+
+
+rows = {"rows only": [0, 2, 0, 2], "columns only": [1, 3, 1, 3], "all four": [0, 1, 2, 3]}
+for name, directions in rows.items():
+    by_row, by_column = (100 * line_accuracy(directions, columns) for columns in (False, True))
+    lessons.happened("5.3", f"{name:13} row flags {by_row:.0f} %, column flags {by_column:.0f} %")
+
+# %% [markdown]
+# With rows only, the row flags are found without a mistake and the column flags are guessed, but for the first two rows
+# (the convolution before the scan reaches those). Columns only: the other way round. All four directions solve both.
+# Along its own line the last flag that was passed is the right one; across it, the ten flags of the other lines come in
+# between. And in the echo task, where only one flag exists, rows in both directions are enough: it cannot tell why
+# VMamba has four.
+#
+# ### Control: does the information really travel along the routes?
+#
+# If the trained SS2D solved the echo task in some other way, breaking the routes would not matter. So we break them:
+# the same trained weights, but the backward routes walk forward. And a second time with one random order for all four,
+# in which neighbors are no longer neighbors.
 
 
 # %% kind="control"
 def accuracy_with(table: Tensor) -> float:
     """Accuracy of the trained SS2D when it walks other routes."""
-    model = trained["SS2D: four routes"]
+    model = trained["SS2D: four directions"]
     x, sign, _ = echo_batch(500, torch.Generator().manual_seed(5))
     other_routes = {"scan": lambda *tensors: fast_scan(*tensors, routes=table)}
     with torch.no_grad(), lessons.plugged(model.mix, other_routes):
@@ -353,17 +412,80 @@ for name, routes in (
 ):
     print(f"{name:32} {100 * accuracy_with(routes):.0f} %")
 
-# %% [markdown]
-# Without the backward routes the answer is lost where nothing has come by yet, and with one order for all, whatever
-# it is, half of the pixels are deaf again. So the message does travel along the routes. (That the order is random
-# costs nothing here, since for *this* task neighborhood means nothing. On a picture nearby pixels would be far apart
-# on the route, and the state fades with every step.)
+# %% [markdown] given="95"
+# With backward routes that walk forward, accuracy falls to 77 %: pixels at the beginning have not seen the flag yet.
+# With one common random order it is 84 %: a pixel depends on the flag only if the flag comes earlier in the order, or
+# one of its eight neighbors, to which the convolution before the scan copies it. So the information does travel along
+# the routes. That the order is random costs nothing more, since neighborhood means nothing in *this* task. In an image,
+# nearby pixels would be far apart on the route, and the state decays with every step.
+#
+# ## The effective receptive field
+#
+# Lesson 3 measured how large a part of its theoretical field a U-Net uses, with the gradient of one output. The same
+# metric for one SS2D layer, whose theoretical field is the whole image: the side of the square around the middle that
+# holds half, or 95 %, of the absolute gradient.
+
+# %%
+from skinlesion.explain.receptive_field import receptive_field
+
+WIDE = 65
+
+
+class OneLayer(nn.Module):
+    """Embed, mix, sum the channels: an image (B, 3, H, W) -> logits (B, 1, H, W)."""
+
+    def __init__(self, mixer: nn.Module) -> None:
+        super().__init__()
+        self.embed, self.mixer = nn.Conv2d(3, 16, 1), mixer
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.mixer(self.embed(image).permute(0, 2, 3, 1)).sum(-1)[:, None]
+
+
+class ChannelsFirst(nn.Module):
+    """A network of the echo task for images (B, 2, H, W) -> logits (B, 1, H, W)."""
+
+    def __init__(self, echo: nn.Module) -> None:
+        super().__init__()
+        self.echo = echo
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.echo(image.permute(0, 2, 3, 1))[:, None]
+
+
+generator = torch.Generator().manual_seed(0)
+noise = torch.randn(8, 3, WIDE, WIDE, generator=generator)
+echoes = echo_batch(32, generator)[0].permute(0, 3, 1, 2)
+torch.manual_seed(0)
+measured = {
+    "SS2D, untrained": (OneLayer(SS2D(dim=16, config=ModelConfig(se=False))), noise),
+    "convolutions, untrained": (OneLayer(Convolutions(16)), noise),
+    "convolutions, echo task": (ChannelsFirst(trained["three 3 x 3 convolutions"]), echoes),
+    "SS2D, echo task": (ChannelsFirst(trained["SS2D: four directions"]), echoes),
+}
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
+for ax, (name, (model, images)) in zip(axes, measured.items(), strict=True):
+    field = receptive_field(model.eval(), images)
+    half, most = field.side(0.5), field.side(0.95)
+    print(f"{name:24} half of the gradient in {half} x {half} pixels, 95 % in {most} x {most}, of {images.shape[-1]}")
+    share = torch.from_numpy(field.share)
+    ax.imshow((share / share.max()).clamp(min=1e-6).log10(), vmin=-5, vmax=0)
+    ax.set(title=name, xticks=[], yticks=[])
+fig.suptitle("log of the gradient of the middle output: training decides how far a scan reaches")
+plt.show()
 
 # %% [markdown]
-# ## The scan is attention in disguise
+# An untrained SS2D has 95 % of its gradient in 3 x 3 pixels of 65 x 65, less than an untrained stack of convolutions (5
+# x 5), although the whole image is inside its theoretical field: the convolution before the scan and the direct path
+# dominate, and what comes through the scan is a faint cross along rows and columns. Trained on the echo task, the same
+# kind of layer depends on the whole 10 x 10 grid; the trained convolutions stay inside their 7 x 7. So "global
+# receptive field" means that a dependence is possible. Whether it is used, and how strongly, training decides: the same
+# finding as in lesson 3.
 #
-# Unroll $h_t = e^{\Delta_t a} h_{t-1} + \Delta_t B_t u_t$, $y_t = C_t h_t$. Each output is a weighted sum of the
-# inputs before it. The weights form a matrix, and it looks like attention: a query $C_t$, a key $B_s$, a value $u_s$,
+# ## The scan as attention
+#
+# Unroll $h_t = e^{\Delta_t a} h_{t-1} + \Delta_t B_t u_t$, $y_t = C_t h_t$. Each output is a weighted sum of the inputs
+# up to it. The weights form a matrix, and it looks like linear attention: a query $C_t$, a key $B_s$, a value $u_s$,
 # and a decay in between.
 
 
@@ -377,9 +499,9 @@ def implicit_attention(delta: Tensor, a: Tensor, B: Tensor, C: Tensor) -> Tensor
 
 
 # %% [markdown]
-# Look at it in the trained network. We raise a flag at (2, 6), ask the pixel at (7, 2) where it reads from, and add
-# up the four routes (the size of the weights over all channels). Next to it: the step size $\Delta$ that each token
-# chose.
+# Compute it in the trained network. We raise a flag at (2, 6), take the row of the matrix that belongs to the pixel (7,
+# 2), and add up the four directions (absolute weights, summed over all channels). Next to it: the step size $\Delta$ of
+# each token.
 
 # %%
 implicit_attention = lessons.use("ss2d.implicit_attention", implicit_attention)
@@ -405,7 +527,7 @@ def look(model: nn.Module, grid: Tensor, row: int, column: int) -> tuple[Tensor,
 
 grid = 0.3 * torch.randn(1, SIDE, SIDE, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([1.0, 0.0])
 grid[0, 2, 6] = 1.0
-reads, step = look(trained["SS2D: four routes"], grid, 7, 2)
+reads, step = look(trained["SS2D: four directions"], grid, 7, 2)
 fig, axes = plt.subplots(1, 2, figsize=(6, 2.6))
 for ax, map_, title in zip(axes, (reads, step), ("where (7, 2) reads from", "step size of each token"), strict=True):
     fig.colorbar(ax.imshow(map_), ax=ax)
@@ -414,21 +536,21 @@ for ax, map_, title in zip(axes, (reads, step), ("where (7, 2) reads from", "ste
 axes[0].plot(2, 7, "o", color="white")
 plt.show()
 
-# %% [markdown]
-# The pixel reads from a token right beside the flag (red square), four rows away, a little from itself, and from
-# hardly anything else. Beside it, not on it, because of the 3 x 3 convolution before the scan: it spreads the flag,
-# and training found it convenient to use the spread copy. Nobody asked for it, but that token has chosen the largest
-# step size of the grid: a large $\Delta$ writes a token into the state (and makes the past fade), a small one lets
-# the token pass almost unheard. That is selectivity at work.
+# %% [markdown] given="16.8"
+# The pixel reads from a token right beside the flag (red square), four rows away, a little from itself, and from hardly
+# anything else. Beside it, not on it, because the 3 x 3 convolution before the scan spreads the flag, and training made
+# use of the copy. The same token has the largest step size of the grid: a large $\Delta$ writes a token into the state
+# (and makes the past decay), a small one leaves the state as it is. Here the step size was not trained toward any
+# target of its own; this is selectivity at work.
 #
-# An attention layer would have built the L x L matrix: for the 64 x 64 grid of this network's first stage, 16.8
-# million entries a channel. The scan never does; it carries N = 16 numbers.
+# An attention layer would compute the L x L matrix: for the 64 x 64 grid of this network's first stage, 16.8 million
+# entries per channel. The scan never does; it carries N = 16 numbers.
 
 # %% [markdown]
 # ### Play
 #
-# Move the pixel that asks. What changes when it stands on the flag? Beside it? In the corner? Then change the flag's
-# strength (second slider): from which strength on is it heard?
+# Move the pixel whose row of the matrix is shown. What changes when it stands on the flag? Beside it? In the corner?
+# Then change the flag's strength: from which strength on does it show up in the map?
 
 # %% kind="play"
 import ipywidgets
@@ -438,7 +560,7 @@ def show(row: int = 7, column: int = 2, flag: float = 1.0) -> None:
     """Draw where a pixel reads from."""
     own = grid.clone()
     own[0, 2, 6, 1] = flag
-    reads, _ = look(trained["SS2D: four routes"], own, row, column)
+    reads, _ = look(trained["SS2D: four directions"], own, row, column)
     _, ax = plt.subplots(figsize=(2.6, 2.6))
     ax.imshow(reads)
     ax.plot(column, row, "o", color="white")
@@ -451,45 +573,45 @@ _ = ipywidgets.interact(show, row=(0, SIDE - 1), column=(0, SIDE - 1), flag=(0.0
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The echo task is made for the scan. It shows what *can* travel, not what travels in a network trained on lesions;
-#   lesson 14 looks there.
-# - "Every pixel reaches every pixel" is a statement about possibility. The state fades: over 4096 tokens little is
+# - The echo and line tasks are made for the scan. They show what *can* travel, not what travels in a network trained on
+#   lesions; lesson 14 looks there.
+# - "Every pixel reaches every pixel" is a statement about possibility. The state decays: over 4096 tokens little is
 #   left of what was written with a fast decay rate.
-# - Two pixels above each other are `width` steps apart on the row routes; the column routes repair that for columns.
+# - Two pixels above each other are `width` steps apart on the row routes; the column routes bring them together.
 #   Diagonal neighbors are far apart on all four.
-# - SE was switched off here. With it (the network's default) even one route solves the echo task: SE takes the mean
+# - SE was switched off here. With it (the network's default) even one direction solves the echo task: SE takes the mean
 #   over the whole image, and that carries the flag's sign everywhere. Try it: `se=True` in `one_route`. Lesson 7
-#   tells why.
+#   explains why.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. A network has one scan along the rows and nothing else that mixes pixels. Which output knows the whole image?
-# - [ ] the one in the middle :: It has read half of the tokens.
-# - [x] the last, at the bottom right :: Only the last token comes after all the others.
-# - [ ] all of them :: The first token is read before anything else.
+# 1. A network has one scan along the rows and nothing else that mixes pixels. Which output depends on the whole image?
+# - [ ] the one in the middle of the image :: It depends on half of the tokens.
+# - [x] the last one, at the bottom right :: Only the last token comes after all the others.
+# - [ ] each of them, through the scan's state :: The first token is processed before anything else.
 #
 # 2. You forget to put the results back before adding them. What happens?
-# - [ ] PyTorch raises an error, since the shapes differ :: All sequences have the same length, so nothing is noticed.
-# - [ ] nothing, since addition does not care about order :: It would not care if step t of every route were the same
-#   pixel. It is not.
-# - [x] the result is a mixture of different pixels, and the network trains badly without an error :: That is why
-#   there is a check.
+# - [ ] PyTorch raises an error, since the shapes of the sequences differ :: All sequences have the same length, so
+#   nothing is noticed.
+# - [ ] nothing, since the order does not matter in a sum of sequences :: It would not matter if step t of every route
+#   were the same pixel. It is not.
+# - [x] different pixels are mixed, and the network trains badly :: No error is raised: that is why there is a check.
 #
 # 3. On which grid is "down the columns" its own inverse?
-# - [x] on a square grid :: There the table is a transposition, and transposing twice changes nothing. A test on
-#   square grids alone would miss the mistake.
-# - [ ] on every grid :: For 2 x 3 it is not: 0, 3, 1, 4, 2, 5 has the inverse 0, 2, 4, 1, 3, 5.
-# - [ ] on none :: Try 2 x 2: 0, 2, 1, 3.
+# - [x] on a square grid :: There the table is a transposition, and transposing twice changes nothing. A test on square
+#   grids alone would miss the mistake.
+# - [ ] on every grid there is :: For 2 x 3 it is not: 0, 3, 1, 4, 2, 5 has the inverse 0, 2, 4, 1, 3, 5.
+# - [ ] on no grid at all :: Try 2 x 2: 0, 2, 1, 3.
 #
 # 4. In the matrix M of the scan, what is M[t, s] for s > t?
 # - [x] zero :: A scan cannot read what has not come yet. The backward routes fill the other triangle.
 # - [ ] M[s, t] :: The matrix is not symmetric: queries and keys differ, and so does the direction.
-# - [ ] small but not zero :: It is exactly zero.
+# - [ ] nearly zero :: It is exactly zero.
 #
 # 5. The side of the image doubles. How does the scan's work grow?
 # - [ ] twofold :: There are four times as many pixels.
-# - [x] fourfold :: Linear in the number of pixels: that is the point of it.
+# - [x] fourfold :: Linear in the number of pixels.
 # - [ ] sixteenfold :: That would be attention, which compares each pixel with each.
 
 # %% [markdown] kind="links"

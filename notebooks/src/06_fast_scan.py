@@ -1,18 +1,20 @@
 # %% [markdown] kind="claim"
-# **Claim.** A scan is slow for reasons that can be named and removed one by one: a gradient that writes whole tensors
-# of zeros (quadratic), one Python step a token, and states that are all stored. We show each by measuring how time
-# and memory *grow* with the length, and by checking every faster scan against the slow one in float64. The controls:
-# the same loop without slicing, whose gradient must grow in proportion, and the slicing loop without its gradient.
+# **Claim.** A scan is slow for reasons that can be named and removed one by one: a backward pass that writes whole
+# tensors of zeros (quadratic), one Python step per token, and states that are all stored. We show each by measuring how
+# time and memory *grow* with the length, and by checking every faster scan against the slow one in float64. The
+# controls: the same loop without slicing, whose backward pass must grow in proportion to the length, and the forward
+# pass of the slicing loop.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - measure growth, so that the answer does not depend on the machine;
+# - measure growth in a way that does not depend on the machine;
 # - say why the gradient of an innocent `x[:, t]` in a loop is quadratic, and repair it in one word;
-# - write the parallel prefix, which needs about $\log_2 L$ rounds instead of $L$ steps, and say what it costs;
+# - write the associative scan of Hillis and Steele, in about $\log_2 L$ rounds instead of $L$ steps, and say what it
+#   costs;
 # - trade memory for a second computation, with chunks, a carried state and a checkpoint;
 # - explain what a fused kernel does that no sequence of tensor operations can;
-# - put a scan of your own into the network and prove that it is the same scan.
+# - put a scan of your own into the network and show that it is the same scan.
 
 # %%
 import time
@@ -35,9 +37,9 @@ lessons.setup()
 # %% [markdown]
 # ## Twice the tokens, four times the wait
 #
-# The paper's first stage scans 4096 tokens along four routes, in every block, at every training step. Here is the
-# loop that most people write first. It works on $a_t = e^{\Delta_t A}$ (what is kept) and $b_t = \Delta_t B_t u_t$
-# (what is written), both $(B, L, D, N)$, and finds all states:
+# The paper's first stage scans 4096 tokens along four routes, in every block, at every training step. Here is the loop
+# that most people write first. It works on $a_t = e^{\Delta_t A}$ (what is kept) and $b_t = \Delta_t B_t u_t$ (what is
+# written), both $(B, L, D, N)$, and computes all states:
 #
 # $$h_t = a_t\, h_{t-1} + b_t .$$
 
@@ -90,9 +92,9 @@ for length, (forward, backward) in loop.items():
     print(f"{length:6} {1e3 * forward:14.1f} {1e3 * backward:15.1f}")
 
 # %% [markdown]
-# Your numbers will differ: another machine, another minute. Do not remember them. Look how they *grow*. The forward
-# column about doubles from row to row. The backward column does worse: in the last rows each doubling costs clearly
-# more than twice.
+# Your numbers will differ: another machine, another minute. What matters is how they *grow*. The forward column about
+# doubles from row to row. The backward column grows faster: in the last rows each doubling costs clearly more than
+# twice as much.
 #
 # So the first tool is a measure of growth without a unit: the exponent $p$ in seconds $= c\,L^p$.
 
@@ -121,7 +123,7 @@ for i, name in enumerate(("forward", "backward")):
 # %% [markdown]
 # ## Zeros, by the gigabyte
 #
-# What is the gradient of *one* slice with respect to the whole tensor? Ask autograd.
+# What is the gradient of *one* slice with respect to the whole tensor? Let autograd compute it.
 
 # %%
 x = torch.ones(6, requires_grad=True)
@@ -129,11 +131,11 @@ x = torch.ones(6, requires_grad=True)
 print(gradient)
 
 # %% [markdown]
-# A tensor as long as `x`, all zeros but for one place. PyTorch really makes it, for **every** step of the loop, and
-# adds it to the one before. $L$ steps, each with a tensor of $L$ rows: $L^2$.
+# A tensor as long as `x`, with zeros everywhere but at one position. PyTorch really allocates it, for **every** step of
+# the loop, and adds it to the previous one: $L$ steps, each with a tensor of $L$ rows, $L^2$ in total.
 #
-# The cure is a word. `x.unbind(1)` cuts the tensor into all its slices in *one* operation, and the gradient of that is
-# one `stack`.
+# The repair is one word. `x.unbind(1)` cuts the tensor into all its slices in *one* operation, and the gradient of that
+# is one `stack`.
 
 # %%
 
@@ -148,16 +150,17 @@ def unbound(a: Tensor, b: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** From one length to twice that length, by which factor will the memory that the backward pass *asks for*
-# grow: with slices, and with `unbind`? And in the forward pass, where nothing has to be filled with zeros?
+# **Predict.** From one length to twice that length, by which factor will the memory that the backward pass *allocates*
+# grow: with slices, and with `unbind`? And in the forward pass, where no zeros are needed?
 
 # %% [markdown]
 # ### Control: count, do not time
 #
 # Seconds are noisy. So here is a meter that sits below PyTorch and counts, for every operation, the memory of the new
-# tensors that it makes. Its counts do not depend on how fast or how busy a machine is. If the explanation is right, the sliced backward
-# must grow fourfold, and the three where the effect is absent must grow twofold: `unbind`'s backward, and both
-# forwards. (The meter also follows what is alive at the same time. We need that later.)
+# tensors that it allocates. These counts do not depend on how fast or how busy a machine is. If the explanation is
+# right, the sliced backward pass must grow fourfold per doubling, and the three passes where the effect is absent must
+# grow twofold: `unbind`'s backward pass, and both forward passes. (The meter also tracks how much is allocated at the
+# same time. We need that later.)
 
 
 # %% kind="control"
@@ -202,15 +205,17 @@ for name, states in (("slices", sliced), ("unbind", unbound)):
         line = " ".join(f"{value:9.1f}" for value in megabytes.values())
         print(f"{name}, {part:9} MB: {line}   exponent {exponent(megabytes):.2f}")
 
+lessons.happened("6.1", "four times with slices in the backward pass, twice in the three others")
+
 # %% [markdown]
-# Exponent 2 in one row, and 1 in the three others. One word was the difference. `split` and `chunk` are as good as
-# `unbind`; `x[:, t]`, `x.narrow` and `x.select` in a loop are as bad as each other. You meet this wherever a network
-# walks through a sequence.
+# Exponent 2.00 in one row, and 1.00 in the three others. One word made the difference. `split` and `chunk` are as good
+# as `unbind`; `x[:, t]`, `x.narrow` and `x.select` in a loop are equally bad. You meet this wherever a network walks
+# through a sequence.
 #
 # ## Steps that need not wait
 #
-# `unbound` grows in proportion, and is still slow: a few tiny operations for each token, one after the other, each
-# with the overhead of a call from Python. It looks as if that must be so, since $h_t$ needs $h_{t-1}$. It need not.
+# `unbound` grows in proportion, and is still slow: a few tiny operations per token, one after the other, each with the
+# overhead of a call from Python. It looks unavoidable, since $h_t$ needs $h_{t-1}$. It is not.
 #
 # Think of a step as a *map*, $h \mapsto a h + b$. Two maps in a row are a map of the same kind. Which?
 
@@ -224,12 +229,12 @@ def combine(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tupl
 
 
 # %% [markdown]
-# The order matters (first, then second) but the brackets do not. So the four steps 0 1 2 3 may be done as ((0 1) 2) 3,
-# which is the loop, or as (0 1) (2 3), in which the two inner ones can be done *at the same time*. The **parallel
-# prefix** uses that to the end: in each round every place combines with the one `reach` places before, and `reach`
-# doubles.
+# The order matters (first, then second), but the grouping does not: the operation is **associative**. So the four steps
+# 0 1 2 3 may be done as ((0 1) 2) 3, which is the loop, or as (0 1) (2 3), where the two inner ones can be done *at the
+# same time*. An **associative scan** (also called parallel prefix) uses that. The version here is that of **Hillis and
+# Steele**: in each round every position combines with the one `reach` positions before it, and `reach` doubles.
 #
-# | round | reach | place 5 stands for the steps |
+# | round | reach | position 5 stands for the steps |
 # |---|---|---|
 # | start | 1 | 5 |
 # | 1 | 2 | 4, 5 |
@@ -254,7 +259,7 @@ def prefix(combine, a: Tensor, b: Tensor) -> Tensor:
 # fewer, as many, or more?
 
 # %%
-combine, prefix = (lessons.use(f"fast_scan.{f.__name__}", f) for f in (combine, prefix))
+combine, prefix = lessons.use("fast_scan.combine", combine), lessons.use("fast_scan.prefix", prefix)
 
 
 def rounds(a: Tensor, b: Tensor) -> Tensor:
@@ -274,28 +279,28 @@ def counting_combine(first, second):
 a, b = (t.detach() for t in steps(1024))
 largest = float((prefix(counting_combine, a, b) - unbound(a, b)).abs().max())
 print(f"largest difference to the loop: {largest:.1e}")
-print(f"multiplications a state: loop 1, prefix {multiplied / 1024:.1f}")
-for name, states in (("loop", unbound), ("prefix", rounds)):
+lessons.happened("6.2", f"multiplications for each state: loop 1, associative scan {multiplied / 1024:.1f}")
+for name, states in (("loop", unbound), ("scan", rounds)):
     with Meter() as meter:
         states(a, b)
     print(f"{name:6}: {meter.calls:5} operations, {meter.made / 2**20:6.1f} MB of new tensors")
 
 # %% [markdown]
-# Ten rounds instead of 1024 steps: far fewer operations, and much more work in them. (There is a prefix that needs
-# only about twice the loop's work, by going up and down a tree. It has twice as many rounds.) So the parallel prefix
-# is made for a machine with thousands of idle units, a GPU. On a CPU it pays as long as the calls cost more than the
-# work: short sequences, few channels.
+# Ten rounds instead of 1024 steps: far fewer operations, and 18 times the multiplications. Hillis and Steele's scan
+# does $O(L \log L)$ work in $\log_2 L$ rounds. **Blelloch's** scan goes up and down a tree instead: $O(L)$ work, about
+# twice the loop's, in twice as many rounds. An associative scan is made for a machine with thousands of idle units, a
+# GPU. On a CPU it pays as long as the calls cost more than the work: short sequences, few channels.
 #
-# Where did `mamba` go from here? Not to longer prefixes, but to *chunks*.
+# Mamba's kernel combines both ideas: an associative scan inside each *chunk* of the sequence, and a loop over chunks.
 #
 # ## Memory: keep little, compute it twice
 #
-# Backward needs the states. For the first stage at the paper's size ($L = 4096$, $D = 192$, $N = 16$, 4 routes) one
-# tensor $(L, D, N)$ for each route makes 201 MB for *one* picture in *one* block, and autograd keeps several. But a
-# state can be had again: it follows from an earlier one. So
+# The backward pass needs the states. For the first stage at the paper's size ($L = 4096$, $D = 192$, $N = 16$, 4
+# directions) one tensor $(L, D, N)$ per direction takes 201 MB for *one* image in *one* block, and autograd keeps
+# several. But a state can be recomputed from an earlier one. So
 #
 # - cut the sequence into chunks and keep only the state **between** chunks;
-# - in the backward pass, take the last chunk, run it forward again from its kept state, and walk back through it.
+# - in the backward pass, take the last chunk, run it forward again from its saved state, and go back through it.
 #
 # `torch.utils.checkpoint` does the second part for any function.
 
@@ -314,11 +319,11 @@ def chunked(part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, siz
 
 
 # %% [markdown]
-# Inside a chunk anything goes, as long as it begins with the state that is handed in. We fold that state into the
-# first $b$, and give the rest to whichever function finds all states: the loop, or your prefix.
+# Inside a chunk anything is allowed, as long as it begins with the state that is passed in. We fold that state into the
+# first $b$, and give the rest to whichever function computes all states: the loop, or your associative scan.
 #
-# Look at the `clone` below. `h[:, -1]` alone is a *view*: as long as it lives, so does the whole `h` that it looks
-# into, and the kept "state" would secretly be the whole chunk. No result would change. Only the meter tells.
+# Note the `clone` below. `h[:, -1]` alone is a *view*: as long as it exists, so does the whole `h` that it points into,
+# and the saved "state" would secretly be the whole chunk. No result would change. Only the meter shows it.
 
 # %%
 chunked = lessons.use("fast_scan.chunked", chunked)
@@ -384,30 +389,31 @@ ax.set(xlabel="tokens of a chunk", ylabel="most memory (MB)", title=f"forward an
 ax.legend(fontsize=7)
 plt.show()
 best = min(peaks, key=peaks.get)
+lessons.happened("6.3", f"chunks of {best}")
 print(f"everything kept {meter.peak / 2**20:.1f} MB; chunks of {best}: {peaks[best]:.1f} MB")
 print(f"bytes written, compared with keeping everything: {written[best] / meter.made:.2f}")
 
 # %% [markdown]
-# The valley lies where both costs are alike: $L/s \approx c\,s$, so $s \approx \sqrt{L/c}$, and the memory there grows
-# like $\sqrt L$ (plus the inputs and outputs, which nobody can avoid). The price is one more forward pass of every
-# chunk. Memory for time: few trades in computing are as good.
+# The minimum lies where both costs are equal: $L/s \approx c\,s$, so $s \approx \sqrt{L/c}$, and the memory there grows
+# like $\sqrt L$ (plus the inputs and outputs, which cannot be avoided). The price is one more forward pass of every
+# chunk.
 #
 # ## One kernel
 #
-# Even so, each chunk writes tensors $(s, D, N)$ to memory, and reads them back, several times. The recurrence needs
-# one multiplication and one addition for each number that is moved: the processor waits for memory. A **fused
-# kernel** does all of it in one go, and that is something that no sequence of tensor operations can do.
-# `skinlesion/scan/kernels.py` (Numba, about 250 lines, compiled on your machine) does this:
+# Even so, each chunk writes tensors $(s, D, N)$ to memory and reads them back, several times. The recurrence needs one
+# multiplication and one addition for each number that is moved: the processor waits for memory. A **fused kernel** does
+# all of it in one pass, which no sequence of tensor operations can do. `skinlesion/scan/kernels.py` (Numba, compiled on
+# your machine) does this:
 #
 # - it takes a vector of channels and their $N$ states, about 1 kB, and keeps them in the first-level cache while it
 #   walks along the route;
-# - $a$ and $b$ are made where they are used, and never stored;
-# - forward keeps one state every 32 tokens, and backward recomputes the chunk: *your* scheme;
+# - $a$ and $b$ are computed where they are used, and never stored;
+# - the forward pass keeps one state every 32 tokens, and the backward pass recomputes the chunk: *your* scheme;
 # - the routes of lesson 5 are walked in place, so nothing is copied into four sequences;
-# - across channels and pictures there is nothing to wait for: that is where threads go.
+# - channels and images are independent of each other: the threads work on those.
 #
-# Fast is easy if it may be wrong. So before the race, all five have to agree with the plain loop in float64, in value
-# and in the gradient of every argument.
+# A wrong answer is easy to compute fast. So before the race, all five have to agree with the plain loop in float64, in
+# value and in the gradient of every argument.
 
 # %%
 
@@ -425,8 +431,8 @@ def fused(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 SCANS = {
     "slices": whole(sliced),
     "unbind": whole(unbound),
-    "prefix": whole(rounds),
-    "chunks of 32, prefix": lambda *t: chunked(part_with(rounds), *t, 32),
+    "associative scan": whole(rounds),
+    "chunks of 32": lambda *t: chunked(part_with(rounds), *t, 32),
     "fused kernel": fused,
 }
 
@@ -438,12 +444,12 @@ for name, scan in SCANS.items():
     print(f"{name:24} {errors[0]:12.1e} {max(errors[1:]):12.1e}")
 
 # %% [markdown]
-# All of them are the same function up to the rounding of float32 (which is about $10^{-7}$ for one operation). The
-# length 300 is no power of two and no multiple of 32, on purpose.
+# All of them are the same function up to the rounding of float32 (about $10^{-7}$ for one operation). The length 300 is
+# neither a power of two nor a multiple of 32, on purpose.
 
 # %% [markdown] kind="predict"
-# **Predict** the order of the five in the backward pass at the longest length, and which two lines will *not* be
-# parallel.
+# **Predict** the order of the five in the backward pass at the longest length, and which line will be steeper than the
+# others.
 
 # %% kind="signature"
 measured = {}
@@ -473,22 +479,23 @@ for i, part in enumerate(("forward", "backward")):
     times = {name: measured[name, longest][i] for name in SCANS}
     ratios = ", ".join(f"{name} {value / times['fused kernel']:.0f}" for name, value in times.items())
     print(f"{part} at {longest} tokens, in units of the fused kernel: {ratios}")
+lessons.happened("6.4", sorted(SCANS, key=lambda name: measured[name, longest][1]))
 
 # %% [markdown]
-# Read slopes and distances, not seconds. In the backward panel the sliced loop climbs more steeply than all others:
-# the longer the sequence, the more it loses. The other tensor programs climb about in proportion to the length (the
-# prefix a little more: it makes more rounds, and its tensors outgrow the cache). The kernel's line begins flat, since
-# a call has a fixed price, and bends upward as the work begins to count. It lies far below the best of the tensor
-# programs. That distance is what calls and memory traffic cost.
+# Read slopes and distances, not seconds. In the backward panel the sliced loop is clearly steeper than the others: the
+# longer the sequence, the more it loses. The other tensor programs grow roughly in proportion to the length; the
+# associative scan a little faster, with its $\log_2 L$ rounds and tensors that outgrow the cache. The kernel's line
+# begins flat, since a call has a fixed cost, and rises as the work begins to count. It lies more than ten times below
+# the best of the tensor programs. That distance is what calls and memory traffic cost.
 #
-# And the chunks? They are no faster. They were made to save memory, and they pay for it with a second computation.
+# The chunks are no faster. They save memory, and they pay for it with a second computation.
 #
 # The exponents here come from seconds, and a busy machine bends them. The counts in the control above do not bend.
 
 # %% [markdown]
 # ### In the network
 #
-# Your chunks and your prefix, in place of the engine: four routes, the weights of the network, a picture.
+# Your chunks and your associative scan in place of the engine: four routes, the network's weights, an image.
 
 # %%
 
@@ -510,7 +517,7 @@ network = create_model("tiny").eval()
 mine = lessons.plug(network, "scan", my_scan)
 image = torch.from_numpy(synthesize(3, 64).image).permute(2, 0, 1)[None] / 255  # (1, 3, 64, 64)
 answers = {"package": network(image), "yours": mine(image)}
-print("largest difference of the logits:", float((answers["package"] - answers["yours"]).detach().abs().max()))
+print(f"largest difference of the logits: {float((answers['package'] - answers['yours']).detach().abs().max()):.0e}")
 for answer in answers.values():
     answer.square().mean().backward()
 pairs = zip(network.parameters(), mine.parameters(), strict=True)
@@ -520,16 +527,15 @@ worst = max(
 print(f"largest difference of a gradient, of that weight's largest: {worst:.1e}")
 
 # %% [markdown]
-# A network trained with one engine runs with the other, and learns with it too. That is the whole point of
-# having *one* definition and many engines.
+# A network trained with one engine runs with the other, and its gradients agree as well. This is why there is *one*
+# definition of the scan and several engines.
 #
 # ### On a GPU
 #
-# A GPU has its own versions of the same idea. `mamba-ssm` is the original CUDA kernel: a parallel prefix within a
+# A GPU has its own versions of the same idea. `mamba-ssm` is the original CUDA kernel: an associative scan within a
 # chunk, a carried state between chunks, everything in the fast memory of one processor, and recomputation in the
-# backward pass. The package can also write its kernel in Triton (`skinlesion/scan/triton_kernels.py`). **Neither was
-# run on a GPU for this page**: it was made on a CPU, and it says nothing about their speed. Which engines can run on
-# your machine:
+# backward pass. The package also has a kernel in Triton (`skinlesion/scan/triton_kernels.py`). This page was made on a
+# CPU, so it says nothing about their speed. The engines that can run on your machine:
 
 # %%
 from skinlesion.scan import engines
@@ -540,7 +546,7 @@ for status in engines().values():
 # %% [markdown]
 # ### Play
 #
-# How much memory do $L$ tokens need with chunks of $s$? Move both. Find the valley; then make the sequence four times
+# How much memory do $L$ tokens need with chunks of $s$? Move both. Find the minimum; then make the sequence four times
 # as long and find it again. By how much has it moved?
 
 # %% kind="play"
@@ -567,33 +573,34 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Seconds belong to one machine, one size ($D = 32$, $N = 16$, one picture) and one version of PyTorch. With more
-#   channels the calls matter less and the traffic more: the prefix falls behind the loop.
-# - The meter sees what PyTorch's operations make. What a kernel takes inside is invisible to it (here that is little:
-#   a chunk's scratch for each thread).
-# - Float32 rounds. Over very long sequences the prefix and the loop add in another order, so their last digits
-#   differ. Neither is the true one; both are close to it.
-# - `mamba-ssm` and Triton were not run on a GPU here. Lesson 9 counts operations; a count is no time either.
+# - Seconds belong to one machine, one size ($D = 32$, $N = 16$, one image) and one version of PyTorch. With more
+#   channels the calls matter less and the traffic more: the associative scan falls behind the loop.
+# - The meter counts what PyTorch's operations allocate. What a kernel allocates inside is invisible to it (here that is
+#   little: a chunk's scratch memory for each thread).
+# - Float32 rounds. Over very long sequences the associative scan and the loop add in another order, so their last
+#   digits differ. Neither is exact; both are close.
+# - `mamba-ssm` and Triton were not run for this page. Lesson 9 counts operations; a count is not a time either.
 # - A fast scan does not make a better network. It makes the experiments possible.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. Why is the gradient of the slicing loop quadratic?
-# - [ ] because the recurrence has L steps, each of which sees all earlier ones :: It sees only the state before. And
-#   `unbind` runs the same recurrence.
-# - [x] because each slice's gradient is a tensor as large as the whole :: L tensors of L rows, nearly all zeros.
-# - [ ] because Python is slow :: Python is slow by a factor, at every length. A factor does not change the exponent.
+# - [ ] because each of the L steps depends on all earlier steps :: It depends on the state before. And `unbind` runs
+#   the same recurrence.
+# - [x] because each slice's gradient is as large as the whole :: L tensors of L rows, nearly all zeros.
+# - [ ] because every step of a loop is interpreted by Python :: That is a factor, at every length. A factor does not
+#   change the exponent.
 #
-# 2. What makes the parallel prefix possible?
-# - [x] that two steps combine into one step, and the brackets do not matter :: Associativity.
-# - [ ] that the steps can be done in any order :: The order matters: a later decay meets an earlier input.
-# - [ ] that the decays lie between 0 and 1 :: That keeps the state small; the prefix works for any numbers.
+# 2. What makes the associative scan possible?
+# - [x] two steps combine into one step, in any grouping :: Associativity.
+# - [ ] the steps can be done in any order, like a sum :: The order matters: a later decay meets an earlier input.
+# - [ ] the decays of all the states lie between 0 and 1 :: That keeps the state small; the scan works for any numbers.
 #
-# 3. How does the parallel prefix of this lesson compare with the loop?
+# 3. How does Hillis and Steele's scan compare with the loop?
 # - [ ] less work in fewer rounds :: It works on the whole sequence in every round.
 # - [x] more work in fewer rounds :: About log2(L) rounds, each over the whole sequence.
-# - [ ] the same work in fewer rounds :: No prefix has exactly the loop's work; the tree comes within a factor of two.
+# - [ ] equal work, fewer rounds :: Blelloch's scan comes within a factor of two; none has exactly the loop's work.
 #
 # 4. A sequence becomes four times as long. How should the chunks change to use the least memory?
 # - [ ] not at all :: Then four times as many states are kept.
@@ -601,17 +608,16 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 # - [ ] four times as long :: Then each recomputed chunk needs four times as much.
 #
 # 5. What does recomputation cost?
-# - [x] one more forward pass :: Each chunk is run a second time, once.
-# - [ ] a forward pass for each chunk, from the start of the sequence :: From the start of the *chunk*: its state was
-#   kept.
-# - [ ] precision :: The same operations give the same numbers again.
+# - [x] one more forward pass in all :: Each chunk is run a second time, once.
+# - [ ] a forward pass for each of the chunks :: Only over the chunk itself: its starting state was kept.
+# - [ ] some precision of the gradient :: The same operations give the same numbers again.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson on a GPU: fusion, prefix, recomputation.
-# - [Prefix sums and their applications](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf): the prefix up and down a tree.
-# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), for
-#   networks.
+# - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson on a GPU: fusion, scan, recomputation.
+# - [Prefix sums and their applications](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf): Blelloch's scan, up and down a
+#   tree.
+# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), for networks.
 # - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): chunks whose inside is a matrix product.
 # - [Training deep nets with sublinear memory cost](https://arxiv.org/abs/1604.06174): the square root.

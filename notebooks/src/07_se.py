@@ -1,17 +1,17 @@
 # %% [markdown] kind="claim"
-# **Claim.** Squeeze-and-excitation lets one glance at the whole picture decide which channels count, and it cannot
-# say *where* anything is. We show it by building it, by a task in which the picture's overall tone decides which of
-# two channels is right, and by swapping gates between pictures. The controls: the same network without SE, and the
-# same picture with all its pixels moved to random places.
+# **Claim.** Squeeze-and-excitation lets the mean of the whole image decide how much each channel counts, and it cannot
+# say *where* anything is. We show it by building it, by a task in which the image's overall tone decides which of two
+# channels is right, and by swapping gates between images. The controls: the same network without SE, the network with
+# its gates fixed at their mean, and the same image with all its pixels moved to random positions.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - write squeeze-and-excitation for channels-last tensors and plug it into the network;
-# - say where it sits in the paper's block, and which part of that is the paper's word and which is our choice;
-# - count what it costs;
-# - show by an experiment what a gate knows, and by another what it cannot know;
-# - explain why "channel attention" moves information across the whole picture.
+# - say where it sits in the paper's block, and which part of that is stated in the paper and which is our choice;
+# - count its parameters;
+# - show by an intervention what a gate carries, and by another what it cannot carry;
+# - explain why "channel attention" moves information across the whole image.
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,8 +28,8 @@ lessons.setup()
 # %% [markdown]
 # ## The same brown, twice
 #
-# A pixel of a certain brown is lesion on pale skin, and plain skin on brown skin. Nothing in the pixel itself says
-# which. Look at one color in two pictures:
+# A pixel of a certain brown is lesion on pale skin, and healthy skin on brown skin. The pixel's color alone does not
+# decide it. Look at one color in two synthetic images:
 
 # %%
 pictures = {tone: synthesize(12, 96, skin_tone=tone, hair="none").image for tone in (1, 6)}
@@ -46,8 +46,13 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# One look at the *whole* picture settles it. That look is the squeeze: the mean of each channel over all pixels (eq.
-# 1 of the paper).
+# The overall color of the image settles it. Squeeze-and-excitation starts from there: the squeeze is the mean of each
+# channel over all pixels,
+#
+# $$z_c = \frac{1}{H W} \sum_{i,j} x_c(i, j) .$$
+#
+# (The paper gives SE no equation of its own. The same mean is printed as its equation 1, in the section on cross-region
+# attention; lesson 10 comes back to that.)
 
 
 # %% exercise="se.squeeze"
@@ -57,8 +62,12 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# The excitation turns the means into gates. Two small matrices with a narrow middle (the paper gives no ratio; all
-# its ancestors use 8, and so do we: A5), a ReLU between them, a sigmoid at the end.
+# The excitation turns the means into gates: two small matrices with a narrow hidden layer between them, a ReLU inside,
+# a sigmoid at the end,
+#
+# $$s = \sigma\big(W_2\, \mathrm{ReLU}(W_1 z)\big), \qquad y_c(i, j) = s_c\, x_c(i, j) .$$
+#
+# The paper gives no reduction ratio. Its ancestors use 8, and so do we (A5).
 
 
 # %% exercise="se.gate"
@@ -90,8 +99,9 @@ def parameters(dim: int, ratio: int) -> int:
 # ### In the network
 #
 # "According to the relevant literature, this paper integrates a Squeeze-Excitation (SE) after a 2D scanning block"
-# (section 3.2). We read: after the scan is merged and normalized, before the gate $\mathrm{SiLU}(z)$, on the inner
-# width $2C$ (A4). So the ancestor MSVMamba does it; the paper's figure is not precise enough to tell.
+# (section 3.2). We read this as: after the scan is merged and normalized, before the multiplication with
+# $\mathrm{SiLU}(z)$, on the inner width $2C$ (A4). MSVMamba, the ancestor, does it so; the paper's figure does not
+# settle it.
 #
 # $$x \to \text{scan} \to \text{LN} \to \textbf{SE} \to \text{times } \mathrm{SiLU}(z) \to \text{Linear}$$
 #
@@ -106,24 +116,24 @@ network = create_model("tiny").eval()
 mine = lessons.plug(network, "se", squeeze_excitation)
 image = torch.from_numpy(pictures[1]).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
 with torch.no_grad():
-    print("largest difference of the logits:", float((network(image) - mine(image)).abs().max()))
+    print(f"largest difference of the logits: {float((network(image) - mine(image)).abs().max()):.0e}")
 
 widths = [96, 96, 192, 192, 384, 384, 768, 768, 768, 768, 384, 384, 192, 192, 96]  # of the 15 blocks at C = 96
-print("SE in the paper's network:", sum(parameters(2 * width, 8) for width in widths), "of 43,266,829 parameters")
+print(f"SE in the paper's network: {sum(parameters(2 * width, 8) for width in widths):,} of 43,266,829 parameters")
 
 # %% [markdown]
-# ## What a gate knows: an experiment
+# ## What a gate carries: an experiment
 #
-# **The tone task.** Pictures of 16 x 16 pixels and three channels. Channels 0 and 1 each show a blob. Channel 2 is
-# noise around the picture's *tone*. If the tone is positive, the blob of channel 0 is the lesion; else that of
-# channel 1. In a single pixel the tone drowns in noise (a tone of 0.5 against a deviation of 2). In the mean of 256
-# pixels it is plain.
+# **The tone task.** Images of 16 x 16 pixels and three channels. Channels 0 and 1 each show a disk. Channel 2 is noise
+# around the image's *tone*. If the tone is positive, the disk of channel 0 is the lesion; otherwise that of channel 1.
+# A single pixel says little about the tone (a tone of 0.5, noise with a standard deviation of 2). The mean of 256
+# pixels shows it clearly.
 
 # %%
 SIDE, STEPS = 16, 30 if lessons.FAST else 400
 
 
-def blobs(n: int, generator: torch.Generator) -> Tensor:
+def disks(n: int, generator: torch.Generator) -> Tensor:
     """Random disks (n, SIDE, SIDE) of 0 and 1."""
     place = torch.rand(n, 2, 1, 1, generator=generator) * 8 + 4
     radius = torch.rand(n, 1, 1, generator=generator) * 2 + 3
@@ -131,13 +141,14 @@ def blobs(n: int, generator: torch.Generator) -> Tensor:
     return ((grid - place).square().sum(1).sqrt() < radius).float()
 
 
-def tone_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (n, H, W, 3), lesions (n, H, W), tones (n,)."""
-    first, second = blobs(n, generator), blobs(n, generator)
+def tone_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images (n, H, W, 3), lesions (n, H, W), tones (n,), the other disks (n, H, W)."""
+    first, second = disks(n, generator), disks(n, generator)
     tone = torch.rand(n, generator=generator) * 2 - 1
     noise = torch.randn(n, SIDE, SIDE, 3, generator=generator) * torch.tensor([0.2, 0.2, 2.0])
     picture = torch.stack([first, second, tone[:, None, None].expand_as(first)], dim=-1) + noise
-    return picture, torch.where(tone[:, None, None] > 0, first, second), tone
+    right = tone[:, None, None] > 0
+    return picture, torch.where(right, first, second), tone, torch.where(right, second, first)
 
 
 class Pixelwise(nn.Module):
@@ -168,7 +179,7 @@ def train(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for _ in range(STEPS):
-        picture, lesion, _ = tone_batch(32, generator)
+        picture, lesion, *_ = tone_batch(32, generator)
         loss = F.binary_cross_entropy_with_logits(model(picture)[0], lesion)
         optimizer.zero_grad()
         loss.backward()
@@ -177,14 +188,13 @@ def train(model: nn.Module) -> nn.Module:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Without SE no pixel can know the tone. What will that network answer, and about which Dice score will
-# it get: 0, 0.5, 0.67 or 0.9? (Think of the two blobs as equally large and apart.) And with SE: how will a channel's
-# gate depend on the tone?
+# **Predict.** Without SE each pixel has only its own three numbers. What will that network output on the two disks, and
+# about which Dice score will it get: 0, 0.5, 0.7 or 0.9? And with SE: how will a channel's gate depend on the tone?
 
 # %% kind="signature"
 torch.manual_seed(0)
 without, with_se = train(Pixelwise(se=False)), train(Pixelwise(se=True))
-picture, lesion, tone = tone_batch(400, torch.Generator().manual_seed(1))
+picture, lesion, tone, other_disk = tone_batch(400, torch.Generator().manual_seed(1))
 with torch.no_grad():
     plain, (gated, gates) = without(picture)[0], with_se(picture)
 scores = {"without SE": dice(plain, lesion), "with SE": dice(gated, lesion)}
@@ -200,26 +210,43 @@ slope = ((gates - gates.mean(0)) * tone[:, None]).mean(0)  # how each gate moves
 movers = [int(slope.argmax()), int(slope.argmin()), int(slope.abs().argmin())]
 for channel in movers:
     axes[4].plot(tone, gates[:, channel], ".", markersize=3, label=f"channel {channel}")
-axes[4].set(xlabel="the picture's tone", ylabel="gate", title="three gates, 400 pictures", ylim=(-0.05, 1.05))
+axes[4].set(xlabel="the image's tone", ylabel="gate", title="three gates, 400 images", ylim=(-0.05, 1.05))
 axes[4].legend(fontsize=7)
+fig.suptitle("with SE the tone of the whole image selects the disk")
 plt.show()
 
+
+def marked(logits: Tensor) -> str:
+    """Which share of each disk is marked, pixels of both left aside."""
+    found = logits > 0
+    alone = (lesion > 0) & (other_disk == 0), (other_disk > 0) & (lesion == 0)
+    right, wrong = (float(found[part].float().mean()) for part in alone)
+    return f"{100 * right:.0f} % of the right disk, {100 * wrong:.0f} % of the wrong one"
+
+
+either = ((lesion + other_disk) > 0).float() - 0.5
+print(f"marking both disks completely: Dice {dice(either, lesion):.2f}")
+for name, logits in zip(scores, (plain, gated), strict=True):
+    lessons.happened("7.1", f"{name}: Dice {scores[name]:.2f}, marks {marked(logits)}")
+
 # %% [markdown]
-# Without SE the network marks both blobs: it hedges, and gets a little more than two thirds (the overlap of one disk
-# with two). With SE the gates are switches, and the tone turns them. Not one weight in this network connects two
-# pixels, except through the gate: 16 numbers for the whole picture were enough.
+# Without SE the network does not ignore the tone: it marks 45 % of the pixels that belong to the right disk alone and
+# 30 % of those that belong to the wrong disk alone. A single noisy pixel does carry a little of the tone, and this is
+# what one pixel is worth. Marking both disks completely would score higher (0.77 against 0.72), but BCE rewards
+# probabilities, not overlap (lesson 2). With SE it marks 90 % of the right disk and 6 % of the wrong one. No weight in
+# this network connects two pixels except through the gate: 16 numbers for the whole image are enough.
 #
-# On the left all gates stand at one half: there the ReLU in the middle is silent and $\sigma(0) = 1/2$, since there
-# is no bias. Half open is the neutral position of this SE.
+# In the plot at the right, where several gates stay at one half, the ReLU in the middle gives 0, and $\sigma(0) = 1/2$
+# since there is no bias. One half is the neutral value of this SE.
 #
-# Remember lesson 5, where one route with SE could hear a flag from everywhere. Now you know how: the flag moved the
-# mean.
+# This also explains lesson 5, where SE with one scan direction solved the echo task: the flag moved the mean.
 
 # %% [markdown]
 # ### Control 1: swap the gates
 #
-# Is it really the gate that carries the tone? Give each picture the gate of another one whose tone has the other
-# sign. If the gate is the switch, the network must now find the *wrong* blob.
+# Is it really the gate that carries the tone? Give each image the gate of another one whose tone has the opposite sign.
+# If the gate is the switch, the network must now find the *wrong* disk. And give every image the mean gate: then the
+# tone is gone, and the output must fall back to that of a network without SE.
 
 # %% kind="control"
 order = tone.argsort()
@@ -227,16 +254,19 @@ other = torch.empty_like(order)
 other[order] = order.flip(0)  # the darkest with the palest
 with torch.no_grad():
     swapped, _ = with_se(picture, gates[other])
-distractor = torch.where(tone[:, None, None] > 0, picture[..., 1], picture[..., 0]).round().clamp(0, 1)
-for name, answer in (("own gates", gated), ("swapped gates", swapped)):
-    print(
-        f"{name:14} Dice with the lesion {dice(answer, lesion):.2f}, with the other blob {dice(answer, distractor):.2f}"
-    )
+    constant, _ = with_se(picture, gates.mean(0, keepdim=True).expand_as(gates))
+for name, answer in (("own gates", gated), ("swapped gates", swapped), ("mean gates", constant)):
+    right, wrong = dice(answer, lesion), dice(answer, other_disk)
+    print(f"{name:14} Dice with the lesion {right:.2f}, with the other disk {wrong:.2f}")
 
 # %% [markdown]
-# ### Control 2: what it cannot know
+# With swapped gates the network finds the wrong disk as well as it found the right one. With the mean gate it knows
+# nothing of the tone but what single pixels carry. So the gate is what carries it. (This kind of experiment, an
+# intervention, is the subject of lesson 16.)
 #
-# Move every pixel of a picture to a random place. Write that control yourself.
+# ### Control 2: what it cannot carry
+#
+# Move every pixel of an image to a random position. Write that control yourself.
 
 
 # %% exercise="se.shuffle_pixels"
@@ -254,16 +284,16 @@ def shuffle_pixels(x: Tensor, generator: torch.Generator) -> Tensor:
 shuffle_pixels = lessons.use("se.shuffle_pixels", shuffle_pixels)
 with torch.no_grad():
     _, moved = with_se(shuffle_pixels(picture, torch.Generator().manual_seed(0)))
-print(f"largest change of a gate: {float((moved - gates).abs().max()):.1e}")
+lessons.happened("7.2", f"{float((moved - gates).abs().max()):.0e}")
 
 # %% [markdown]
-# Nothing (but for rounding). SE knows *how much* of something there is and not *where*: a mean has no places. That is
-# the gap that cross-region attention fills (lesson 10).
+# No change but rounding. SE depends on *how much* of something there is and not on *where*: a mean does not depend on
+# positions. Cross-region attention (lesson 10) adds them.
 
 # %% [markdown]
 # ### Play
 #
-# Open and close one gate by hand and watch the answer. Which channels matter? Which ones could be removed?
+# Set one gate by hand and watch the output. Which channels matter? Which ones could be removed?
 
 # %% kind="play"
 import ipywidgets
@@ -284,40 +314,39 @@ def turn(number: int = 0, channel: int = movers[0], value: float = 0.5) -> None:
 
 _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 0.05))
 
-# %% [markdown] kind="limits"
+# %% [markdown] kind="limits" given="0.90"
 # ## What this does not show
 #
 # - The tone task is made so that the answer lies in a mean. Whether skin tone works like that in a network trained on
-#   lesions is a question for lesson 14.
-# - A gate that is small does not prove that its channel is useless: the weights after it can make up for it.
-# - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). That is about as much as two runs of
-#   one network differ; lesson 15 comes back to it.
-# - SE sits behind a LayerNorm here, which already sets each *token's* mean over channels to zero. SE's means are over
-#   pixels, and survive.
+#   lesions is a question for lesson 16.
+# - A small gate does not prove that its channel is useless: the weights after it can compensate.
+# - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). That is about as much as two runs of one
+#   network differ; lesson 15 comes back to it.
+# - Here SE follows a LayerNorm, which sets each *token's* mean over channels to zero. SE averages over pixels, so its
+#   means are not zero.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. What does the squeeze keep of a picture?
-# - [x] the mean of each channel :: One number a channel, whatever the size of the picture.
-# - [ ] the brightest pixel of each channel :: That would be a maximum. It is a variant, but not this one.
-# - [ ] one number for the picture :: Then all channels would get the same gate.
+# 1. What does the squeeze keep of an image?
+# - [x] the mean of each channel :: One number per channel, whatever the size of the image.
+# - [ ] the maximum of each channel :: That is a variant, but not this one.
+# - [ ] the mean over all channels :: Then all channels would get the same gate.
 #
 # 2. Why a sigmoid and not a softmax?
-# - [ ] it is faster :: Both cost next to nothing.
-# - [x] several channels may be open at once :: Softmax would make them share a total of 1.
-# - [ ] a softmax has no gradient :: It has one.
+# - [ ] it is much faster to compute :: Both cost next to nothing.
+# - [x] several gates may be near one :: With softmax the gates of all channels would sum to 1.
+# - [ ] a softmax has no gradient here :: It has one.
 #
-# 3. A picture is mirrored left to right. How does SE's gate change?
-# - [ ] it is mirrored too :: It has no places that could be mirrored.
-# - [x] not at all :: The means are the same. Any rearrangement of the pixels leaves them.
-# - [ ] it depends on the weights :: They see the means only.
+# 3. An image is mirrored left to right. How does SE's gate change?
+# - [ ] it is mirrored in the same way :: It has no positions that could be mirrored.
+# - [x] it does not change in any way :: The means are the same. Any rearrangement of the pixels leaves them.
+# - [ ] it depends on SE's two matrices :: They receive the means only.
 #
-# 4. Without SE, why did the network mark both blobs?
-# - [x] a pixel on a blob is lesion in half of the pictures, and it cannot know in which :: Predicting both is the
-#   best it can do.
-# - [ ] it was not trained long enough :: The information is not in the pixel. Train it longer and see.
-# - [ ] the blobs overlap :: Rarely.
+# 4. Without SE, why does the network mark some of both disks?
+# - [x] a pixel says little about the tone :: So its probability of being lesion is near 1/2 on either disk.
+# - [ ] it needs a longer training run :: The information is not in the pixel. Train it longer and see.
+# - [ ] the two disks overlap most times :: They do in few pixels only.
 
 # %% [markdown] kind="links"
 # ## Further reading

@@ -1,8 +1,9 @@
 # %% [markdown] kind="claim"
-# **Claim.** The channel-mixing network (CMN) does what neither of its halves can: it lets channels *and* neighboring
-# pixels meet. We show it by building it, by measuring which channel and which pixel each output hears, and by a task
-# whose answer needs one channel's left neighbor and another channel's upper neighbor. The controls are CMN without
-# its convolution, a convolution without mixing, and a label three pixels away, which CMN must miss.
+# **Claim.** The channel-mixing network (CMN) does what neither of its halves can: it combines channels *and*
+# neighboring pixels. We show it by building it, by measuring which channels and which pixels each output depends on,
+# and by a task whose answer needs one channel's left neighbor and another channel's upper neighbor. The controls are
+# CMN without its convolution, a convolution without mixing, and a label three pixels away, which is outside CMN's
+# reach.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -10,8 +11,8 @@
 # - write a depthwise convolution with nothing but shifts and products;
 # - write CMN, count its parameters, and plug it into the network;
 # - measure which input channels and which pixels an output depends on;
-# - say what the extension, the convolution, the inner residual and the two linear layers are each good for;
-# - point at the sentences of the paper that leave these choices open.
+# - say what the expansion, the convolution, the inner residual and the two linear layers are each good for;
+# - point to the sentences of the paper that leave these choices open.
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,8 +29,8 @@ lessons.setup()
 # %% [markdown]
 # ## A question for two channels
 #
-# Let one channel of a picture say "dark here" and another "an edge here". The border of a lesion is where it is dark
-# on the *left* and there is an edge *above*. No single channel knows that, and no single pixel does.
+# Let one channel of a map mean "dark here" and another "an edge here". The border of a lesion is where it is dark on
+# the *left* and there is an edge *above*. No single channel contains that, and no single pixel does.
 #
 # "A departure from the traditional focus on token mixing" is how the paper puts it (section 3.2): SS2D mixes
 # **tokens**, and something should mix **channels**. It names a depthwise ("deep") convolution and two fully connected
@@ -37,7 +38,7 @@ lessons.setup()
 # extension". Everything else is a choice: the ratio (A7), the order (A9), what is added to what (A6, A8). We follow
 # MSVMamba, whose block this is.
 #
-# Begin with the convolution. *Depthwise*: each channel by itself.
+# We begin with the convolution. *Depthwise* means that each channel is convolved by itself.
 
 
 # %% exercise="cmn.depthwise"
@@ -91,20 +92,20 @@ network = create_model("tiny").eval()
 mine = lessons.plug(network, "cmn", channel_mixing)
 image = torch.from_numpy(synthesize(3, 64).image).permute(2, 0, 1)[None] / 255  # (1, 3, 64, 64)
 with torch.no_grad():
-    print("largest difference of the logits:", float((network(image) - mine(image)).abs().max()))
+    print(f"largest difference of the logits: {float((network(image) - mine(image)).abs().max()):.0e}")
 
 blocks = [96, 96, 192, 192, 384, 384, 768, 768, 768, 768, 384, 384, 192, 192, 96]  # C of the paper's 15 blocks
 for ratio in (2, 4):
     print(f"ratio {ratio}: CMN has {sum(parameters(dim, ratio) for dim in blocks):,} parameters in the paper's network")
 
-# %% [markdown]
-# With a ratio of 2 CMN is 12.6 of the network's 43.3 million parameters; with 4 it would be 25.3 of 55.9. The paper
-# gives neither number. A reader who wants to compare "with and without CMN" at equal size should keep that in mind.
+# %% [markdown] given="12.6 43.3 25.3 55.9"
+# With a ratio of 2, CMN has 12.6 of the network's 43.3 million parameters; with 4 it would have 25.3 of 55.9. The paper
+# gives neither number. Keep that in mind when you compare "with and without CMN": the sizes differ.
 #
-# ## Who hears whom?
+# ## What depends on what?
 #
-# A derivative says how much an output would change if an input changed. Write the metric: for the middle pixel, which
-# output channel hears which input channel?
+# A derivative says how much an output changes if an input changes. Write the metric: for the middle pixel, how strongly
+# does each output channel depend on each input channel?
 
 
 # %% exercise="cmn.influence"
@@ -120,9 +121,8 @@ def influence(function, x: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict** two pictures for each of a linear layer, a depthwise 3 x 3 convolution, and CMN. First: a matrix of
-# output channels against input channels. Second: a map of the pixels that the middle one depends on. Where are the
-# zeros?
+# **Predict** two maps for each of a linear layer, a depthwise 3 x 3 convolution, and CMN. First: a matrix of output
+# channels against input channels. Second: the pixels that the middle one depends on. Where are the zeros?
 
 # %% kind="signature"
 influence = lessons.use("cmn.influence", influence)
@@ -153,15 +153,17 @@ for (top, bottom), (name, module) in zip(axes.T, modules.items(), strict=True):
         ax.set(xticks=[], yticks=[], facecolor="white")
     top.set_title(name)
 axes[0, 0].set_ylabel("output channel\nagainst input channel")
-axes[1, 0].set_ylabel("pixels that the\nmiddle one hears")
+axes[1, 0].set_ylabel("pixels that the\nmiddle depends on")
+fig.suptitle("CMN combines channels and neighboring pixels")
 plt.show()
+lessons.happened("8.1", "zero: linear, all pixels but one; depthwise, all pairs of channels; CMN, pixels beyond 3 x 3")
 
 # %% [markdown]
-# White is exactly zero; the darkest color is a thousandth of the strongest, or less. A linear layer mixes channels
-# and sees one pixel; a depthwise convolution sees nine pixels and keeps the channels apart; CMN does both. SS2D
-# reaches all pixels (faintly, with fresh weights), and it mixes channels too: in its two projections, and since
+# White is exactly zero; the darkest color is a thousandth of the largest value, or less. A linear layer mixes channels
+# and depends on one pixel; a depthwise convolution depends on nine pixels and keeps the channels apart; CMN does both.
+# SS2D reaches all pixels (weakly, with random weights), and it mixes channels too: in its two projections, and since
 # $\Delta$, $B$ and $C$ of a token are computed from all its channels. So "SS2D mixes tokens, CMN mixes channels" is a
-# slogan. What CMN adds is a *nonlinear* mix of channels in a small neighborhood, with a width of its own.
+# simplification. What CMN adds is a *nonlinear* mixing of channels in a small neighborhood, with a width of its own.
 #
 # ## A task that needs both
 #
@@ -222,13 +224,14 @@ def accuracy(model: nn.Module, far: int = 1) -> float:
 rows = [(kind, 1) for kind in ("mixing without convolution", "convolution without mixing", "CMN")] + [("CMN", 3)]
 for kind, far in rows:
     torch.manual_seed(0)
-    print(f"{kind:28} neighbors {far} pixel{'s' * (far > 1)} away: {100 * accuracy(Mixer(kind), far):.0f} %")
+    percent = f"{100 * accuracy(Mixer(kind), far):.0f} %"
+    lessons.happened("8.2", f"{kind}, neighbors {far} pixel{'s' * (far > 1)} away: {percent}")
 
 # %% [markdown]
-# Either half alone guesses. And three pixels away is out of a 3 x 3 kernel's sight: the negative control. (That is
-# what SS2D is for.)
+# Either half alone guesses. And three pixels away is outside a 3 x 3 kernel: the negative control. (That is what SS2D
+# is for.)
 #
-# ### What the extension is for
+# ### What the expansion is for
 #
 # The same task with a wider and a narrower middle, three seeds each:
 
@@ -243,18 +246,19 @@ for ratio in ratios:
 fig, ax = plt.subplots(figsize=(3.4, 2.2))
 ax.plot(ratios, scores, "o", color="tab:blue")
 ax.set(xscale="log", xticks=ratios, xticklabels=ratios, xlabel="ratio", ylabel="accuracy (%)", ylim=(45, 102))
+ax.set_title("a wider middle succeeds more reliably")
 ax.minorticks_off()
 plt.show()
 
 # %% [markdown]
-# A hidden channel can be one question ("is the left one +?"). With few of them the network lacks questions; which
-# seed succeeds is luck. The paper's channels are 96 and more, so its ratio is less critical than here.
+# A hidden channel can represent one feature ("is the left one +?"). With few of them there are not enough features for
+# the task; which seed succeeds is luck. The paper's channels are 96 and more, so its ratio is less critical than here.
 
 # %% [markdown]
 # ### Play
 #
-# Choose another activation or leave the inner residual out, and train again. Which of the choices A8 and A9 matter
-# for this task?
+# Choose another activation or leave the inner residual out, and train again. Which of the choices A8 and A9 matter for
+# this task?
 
 # %% kind="play"
 import ipywidgets
@@ -276,35 +280,35 @@ def retrain(activation: str = "gelu", residual: bool = True, ratio: int = 8) -> 
 
 _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], ratio=(1, 8))
 
-# %% [markdown] kind="limits"
+# %% [markdown] kind="limits" given="0.44 1.77"
 # ## What this does not show
 #
-# - The sign task is made so that both halves are needed. How much CMN is worth on lesions is a matter of measurement:
-#   the paper's Table 4 gives +0.44 points of IoU for CMN alone (its text says +1.77, which is the row with SE *and*
-#   CMN).
+# - The sign task is made so that both halves are needed. How much CMN is worth on lesions has to be measured: the
+#   paper's Table 4 gives +0.44 points of IoU for CMN alone (its text says +1.77, which is the row with SE *and* CMN).
 # - CMN adds 12.6 million parameters. Part of what it gains may be size, which this lesson does not separate.
-# - The influence matrix is taken at one picture and with fresh weights. Trained weights can be nearly zero anywhere.
+# - The influence matrix is taken at one input and with random weights. In a trained network any entry can be nearly
+#   zero.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. A depthwise convolution on C channels has how many weights (3 x 3, no bias)?
-# - [x] 9 C :: One kernel a channel.
-# - [ ] 9 C squared :: That is an ordinary convolution from C to C channels.
+# - [x] 9 C :: One kernel per channel.
+# - [ ] 9 C C :: That is an ordinary convolution from C to C channels.
 # - [ ] 9 :: One kernel for all channels; none of the networks here does that.
 #
 # 2. CMN's convolution is removed. What is left?
 # - [ ] nothing that mixes channels :: The two linear layers do.
-# - [x] an MLP on each pixel :: Channels meet, pixels do not.
-# - [ ] the identity :: The linear layers and GELU are still there.
+# - [x] an MLP applied to each pixel :: Channels are combined, pixels are not.
+# - [ ] the identity, by the residual :: The linear layers and GELU are still there.
 #
 # 3. What does t + DWConv(t), rather than DWConv(t), make easy?
-# - [x] to begin as, or return to, a plain MLP :: If the convolution's weights are near zero, t still passes.
-# - [ ] to see farther than one pixel :: The reach is the kernel's.
-# - [ ] to save parameters :: It costs and saves none.
+# - [ ] to depend on pixels further away :: The reach is the kernel's.
+# - [x] to start near a plain pixelwise MLP :: If the convolution's weights are near zero, t still passes.
+# - [ ] to save the convolution's weights :: It costs and saves none.
 #
-# 4. Which module of the block can carry a message from one corner of the picture to the other?
-# - [ ] CMN :: One pixel a layer.
+# 4. Which module of the block can carry information from one corner of the image to the other?
+# - [ ] CMN :: One pixel per layer.
 # - [x] SS2D :: Its four routes pass through all pixels.
 # - [ ] LayerNorm :: It works on each token by itself.
 

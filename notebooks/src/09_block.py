@@ -1,16 +1,16 @@
 # %% [markdown] kind="claim"
-# **Claim.** The CM-SSM block is two residual branches whose jobs overlap, and taking a part out hurts only where no
-# other part can do its job. We show it by assembling the block from the parts of lessons 5, 7 and 8, by counting what
-# it learns and what it does (the usual counters see two fifths of its operations), and by taking out the scan, SE and
-# CMN in turn on four small tasks. The controls: a scan with all its weights but without neighbors, and a task
-# that needs no part at all, where nothing may hurt.
+# **Claim.** The CM-SSM block is two residual branches whose functions overlap, and removing a part hurts only where no
+# other part can take over. We show it by assembling the block from the parts of lessons 5, 7 and 8, by counting its
+# parameters and operations (the usual counters see two fifths of the operations), and by removing the scan, SE and CMN
+# in turn on four small tasks. The controls: a scan with all its weights but without neighbors, and a task that needs
+# none of the parts, where no removal may hurt.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - assemble SS2D's branch and the whole block, with every norm, gate and residual in its place;
 # - say which of these places the paper gives and which are our reading;
-# - write drop path and say what it costs and what it leaves unchanged;
+# - write drop path and say what it changes and what it leaves unchanged;
 # - count the block's parameters and operations by hand, the scan included, in both conventions;
 # - design an ablation with a control, predict its result, and read it;
 # - explain why an ablation that hurts nothing does not show that a part does nothing.
@@ -34,11 +34,11 @@ from skinlesion.scan import cross_selective_scan as fast_scan
 lessons.setup()
 
 # %% [markdown]
-# ## One block, two bills
+# ## One block, two counts
 #
-# How much work is one block? Many papers print what a *layer counter* says: it runs the network once and adds up
-# every linear layer and every convolution. Here is the block of VM-UNet (no SE, no CMN) on the first stage's grid of
-# 64 x 64 tokens with 96 channels.
+# How much work is one block? Many papers print the result of a *layer counter*: it runs the network once and adds up
+# every linear layer and every convolution. Here is the block of VM-UNet (no SE, no CMN) on the first stage's grid of 64
+# x 64 tokens with 96 channels.
 
 # %%
 
@@ -61,16 +61,16 @@ print(
 print(f"everything is        {' ' * 35} {cost.flops / 1e9:.2f} GFLOP")
 
 # %% [markdown]
-# Three fifths of the bill are missing. Nobody cheats: the scan is not a layer, and its projections are written as one
-# big matrix product that the counter does not know. By the end of this lesson you can write the whole bill by hand.
-# First the block itself.
+# Three fifths of the operations are missing. The scan is not a layer, and its projections are written as one matrix
+# product that the counter does not know. By the end of this lesson you can write the whole count by hand. First the
+# block itself.
 #
 # ## Assemble
 #
-# The paper's Figure 2 shows the block; its text says what is in it, and not every place. What we build, with the
-# places that are our reading marked:
+# The paper's Figure 2 shows the block; its text names the parts, but not the position of each. What we build, with our
+# readings marked:
 #
-# | step | shape | where from |
+# | step | shape | source |
 # | --- | --- | --- |
 # | LayerNorm | $(B,H,W,C)$ | VM-UNet's block |
 # | linear to $x$ and $z$ | $2 \times (B,H,W,D)$, $D = 2C$ | VM-UNet (A3) |
@@ -80,7 +80,7 @@ print(f"everything is        {' ' * 35} {cost.flops / 1e9:.2f} GFLOP")
 # | add to the input | $(B,H,W,C)$ | VM-UNet |
 # | LayerNorm, **CMN**, add | $(B,H,W,C)$ | text: after SS2D; the second residual is our reading (A6) |
 #
-# A4 and A6 follow MSVMamba, whose block has these parts in this order. Begin inside.
+# A4 and A6 follow MSVMamba, whose block has these parts in this order. We begin inside.
 
 
 # %% exercise="block.ss2d_branch"
@@ -110,7 +110,7 @@ def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d, norm2: nn.LayerNorm, cmn)
 # %% [markdown]
 # ### In the network
 #
-# The network has 15 of these blocks. Let yours compute all of them, with the network's weights.
+# The network has 15 of these blocks. Let your functions compute all of them, with the network's weights.
 
 # %%
 ss2d_branch = lessons.use("block.ss2d_branch", ss2d_branch)
@@ -140,14 +140,14 @@ for module in mine.modules():
         module.forward = my_forward(module)
 image = torch.from_numpy(synthesize(3, 96).image).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
 with torch.no_grad():
-    print("largest difference of the logits:", float((network(image) - mine(image)).abs().max()))
+    print(f"largest difference of the logits: {float((network(image) - mine(image)).abs().max()):.0e}")
 
-# %% [markdown]
+# %% [markdown] given="0.2"
 # ### Drop path
 #
-# The network's own block has one more thing, in training only. Each image of a batch may *skip* a branch: the
-# residual carries it past. So the rest must learn not to rely on any single branch. The paper does not mention it;
-# VM-UNet has it, and so do we (A30): the rate grows from 0 to 0.2 down the encoder and falls again to 0.
+# The network's own block has one more thing, in training only. For each image of a batch a branch may be *skipped*; the
+# residual carries the input past it. So the network cannot rely on any single branch. The paper does not mention it;
+# VM-UNet has it, and so do we (A30): the rate grows from 0 to 0.2 down the encoder and falls back to 0 in the decoder.
 
 
 # %% exercise="block.drop_path"
@@ -159,8 +159,8 @@ def drop_path(branch: Tensor, rate: float, generator: torch.Generator) -> Tensor
 
 # %% [markdown] kind="predict"
 # **Predict.** The 8 encoder blocks have rates from 0 to 0.2 in equal steps, the 7 decoder blocks from 0.2 to 0. Each
-# block has two branches. How many of the 30 branches does an image skip on average? And what does drop path change:
-# the mean of a branch, its scatter, or both?
+# block has two branches. How many of the 30 branches are skipped for an image on average? And what does drop path
+# change: the mean of a branch, its variance, or both?
 
 # %%
 drop_path = lessons.use("block.drop_path", drop_path)
@@ -169,15 +169,15 @@ rates = [*torch.linspace(0, 0.2, 8).tolist(), *torch.linspace(0.2, 0, 7).tolist(
 generator = torch.Generator().manual_seed(0)
 ones = torch.ones(20_000, 1, 1, 1)
 skipped = sum(2 * (drop_path(ones, rate, generator) == 0).float().mean() for rate in rates)
-print(f"branches that an image skips: {float(skipped):.2f} of 30")
+lessons.happened("9.1", f"{float(skipped):.2f} of 30; the mean stays, the variance grows")
 for rate in (0.0, 0.1, 0.2):
     values = drop_path(ones, rate, generator)
     print(f"rate {rate}: mean {float(values.mean()):.3f}, standard deviation {float(values.std()):.3f}")
 
 # %% [markdown]
-# Three of thirty. The mean stays at one; the scatter is what it adds.
+# Three of thirty. The mean stays at 1; drop path adds variance.
 #
-# ## Count what it learns
+# ## Count the parameters
 
 
 # %% exercise="block.parameters"
@@ -193,7 +193,7 @@ def parameters(dim: int, states: int) -> int:
 
 
 # %% [markdown]
-# ## Count what it does
+# ## Count the operations
 
 
 # %% exercise="block.operations"
@@ -209,11 +209,11 @@ def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int
 # %% [markdown]
 # Two conventions are in use, and they differ by a factor of two: a multiply-add is **one MAC** or **two FLOPs**. Some
 # papers print MACs and call them FLOPs. The scan's 9 operations for each token, channel and state are FLOPs. So the
-# whole bill is $2 \cdot \text{layers} + 2 \cdot \text{projections} + \text{scan}$.
+# total is $2 \cdot \text{layers} + 2 \cdot \text{projections} + \text{scan}$.
 
 # %% [markdown] kind="predict"
 # **Predict** for the whole VM-UNet at 256 x 256 (15 blocks, from 64 x 64 x 96 down to 8 x 8 x 768): where is most of
-# the work, in the first stage or in the last? Which of the three kinds fades away as the network gets deeper?
+# the work, in the first stage or in the last? Which of the three kinds shrinks as the network gets deeper?
 
 # %%
 parameters, operations = lessons.use("block.parameters", parameters), lessons.use("block.operations", operations)
@@ -240,7 +240,10 @@ for ax, bars, title in zip(axes, (kinds, learned), ("GFLOP at 256 x 256", "milli
     ax.set(title=title, xlabel="stage (encoder and decoder together)")
     ax.legend(fontsize=7, ncols=2, loc="upper left")
     ax.set_ylim(0, 1.6 * float(bottom.max()))
+fig.suptitle("work is spread over the stages; parameters are in the last")
 plt.show()
+share = [round(100 * part / sum(kinds["scan"])) for part in kinds["scan"]]
+lessons.happened("9.2", f"the scan's work by stage, percent: {share}; it shrinks with depth")
 
 # %%
 for name in ("vmunet", "paper"):
@@ -250,25 +253,25 @@ for name in ("vmunet", "paper"):
         f"{2 * cost.layer_macs / 1e9:.2f} GFLOP, everything {cost.flops / 1e9:.2f} GFLOP"
     )
 
-# %% [markdown]
-# Work is spread over the stages; parameters sit in the last one. The scan fades: it grows with $C$, the layers with
-# $C^2$. SE has 3.1 million parameters and next to no work, since it sees one token an image: parameters and work are
-# two different prices. (The network's bill is a little larger than our bars: embedding, merging, expanding and head
-# follow in lesson 11.)
+# %% [markdown] given="3.1 1.7"
+# The work is spread over the stages; the parameters are mostly in the last one. The scan's share shrinks with depth: it
+# grows with $C$, the layers with $C^2$. SE has 3.1 million parameters and next to no work, since it processes one
+# vector per image: parameters and operations are two different costs. (The network's total is a little larger than our
+# bars: embedding, merging, expanding and head follow in lesson 11.)
 #
-# A layer counter's number for VM-UNet is 4.07, often printed as "GFLOPs". The whole bill is 13.54 GFLOP, more than
-# three times as large: a factor of 2 by the convention, and a factor of 1.7 by what the counter does not see.
+# A layer counter's number for VM-UNet is 4.07, often printed as "GFLOPs". The total is 13.54 GFLOP, more than three
+# times as large: a factor of 2 from the convention, and a factor of 1.7 from what the counter misses.
 #
 # ## Take it apart: four tasks
 #
-# Table 4 of the paper switches modules on and off and reads the IoU. What does such a table tell? We make tasks of
-# which we *know* what they need. Pictures of 10 x 10 tokens and two channels; every pixel must answer yes or no.
+# Table 4 of the paper switches modules on and off and reads off the IoU. What can such a table show? We construct tasks
+# of which we *know* what they need. Grids of 10 x 10 tokens and two channels; every pixel must output yes or no.
 #
-# | task | the answer of a pixel | what it needs |
+# | task | the target of a pixel | what it needs |
 # | --- | --- | --- |
-# | **row flag** | the sign of the flag at the left end of *its own row* (five rows +, five -) | a message along the row |
-# | **tone** | the sign of the picture's mean, drowned in noise | many pixels; the more, the better |
-# | **signs** | left neighbor in channel 0 equal to upper neighbor in channel 1? (lesson 8) | neighbors that meet |
+# | **row flag** | the sign of the flag at the left end of *its own row* (five rows +, five -) | information along the row |
+# | **tone** | the sign of the image's mean, in strong noise | many pixels; the more, the better |
+# | **signs** | left neighbor in channel 0 equal to upper neighbor in channel 1? (lesson 8) | two neighbors together |
 # | **here** | channel 0 equal to channel 1, in this pixel? | nothing but the pixel: the control |
 
 # %%
@@ -302,16 +305,16 @@ fig, axes = plt.subplots(1, 8, figsize=(10, 1.5))
 for i, task in enumerate(TASKS):
     x, answer = task_batch(task, 1, torch.Generator().manual_seed(1))
     for ax, map_, title in zip(
-        axes[2 * i :], (x[0, ..., 0], answer[0]), (f"{task}:\nchannel 0", "answer"), strict=False
+        axes[2 * i :], (x[0, ..., 0], answer[0]), (f"{task}:\nchannel 0", "target"), strict=False
     ):
-        ax.imshow(map_, cmap="gray")
+        ax.imshow(map_, cmap="gray", vmin=-1 if "channel" in title else 0, vmax=1)
         ax.set(title=title, xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# SE and CMN can be switched off. Taking out the scan needs more care. Remove it, and the block has fewer weights and
-# another shape: whatever gets worse, you cannot say why. The better ablation leaves every weight in place and removes
-# *one thing*, the memory from token to token.
+# SE and CMN can be switched off. Removing the scan needs more care. Delete it, and the block has fewer weights and
+# another structure: whatever gets worse, the cause is unclear. A better ablation keeps every weight and removes *one
+# thing*, the memory from token to token.
 
 
 # %% exercise="block.lonely_scan"
@@ -362,9 +365,9 @@ def accuracy(task: str, without: tuple[str, ...]) -> float:
 
 
 # %% [markdown]
-# For the tone we even know the best possible answer. The mean of $n$ pixels has the deviation $2/\sqrt n$ around a
-# tone of $\pm 0.3$. So an ideal observer of $n$ pixels is right with probability $\Phi(0.3 \sqrt n / 2)$. Without the
-# scan and without SE a pixel sees what two 3 x 3 convolutions see, SS2D's and CMN's: 5 x 5.
+# For the tone we even know the best possible accuracy. The mean of $n$ pixels has the standard deviation $2/\sqrt n$
+# around a tone of $\pm 0.3$. So an ideal observer of $n$ pixels is right with probability $\Phi(0.3 \sqrt n / 2)$.
+# Without the scan and without SE the receptive field is that of two 3 x 3 convolutions, SS2D's and CMN's: 5 x 5.
 
 # %%
 for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole picture", 100)):
@@ -372,9 +375,9 @@ for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole picture", 100)):
     print(f"an ideal observer of {name:13}: {100 * ideal:.0f} %")
 
 # %% [markdown] kind="predict"
-# **Predict** the whole table before you run it: rows are what is taken out, columns are the tasks. For each number:
-# about 50 %, about 100 %, or one of the ideal observers'? Where does taking out *SE alone* hurt? *CMN alone*? (Lesson
-# 7 and lesson 8 each had a task on which their module was necessary. Those networks had no scan.)
+# **Predict** the whole table before you run it: rows are what is removed, columns are the tasks. For each number: about
+# 50 %, about 100 %, or one of the ideal observers'? Where does removing *SE alone* hurt? *CMN alone*? (Lessons 7 and 8
+# each had a task for which their module was necessary. Those networks had no scan.)
 
 # %% kind="signature"
 ABLATIONS = {
@@ -396,47 +399,52 @@ ax.set(yticks=range(len(ABLATIONS)), yticklabels=list(ABLATIONS), xticks=range(l
 ax.xaxis.tick_top()
 fig.colorbar(shown, label="correct (%)")
 plt.show()
+for name, row in zip(ABLATIONS, table.tolist(), strict=True):
+    print(f"{name:22}" + "".join(f"{task:>10} {value:3.0f} %" for task, value in zip(TASKS, row, strict=True)))
+lessons.happened("9.3", f"SE alone removed, tone: {table[1, 1]:.0f} %; CMN alone, signs: {table[2, 2]:.0f} %")
 
 # %% [markdown]
 # Read it column by column.
 #
-# - **here**: 100 everywhere. The control: no ablation breaks the network as such.
-# - **row flag**: only the scan carries a message along a row. Without it the block guesses, with all its weights in
+# - **here**: 100 % everywhere. The control: no ablation breaks the network as such.
+# - **row flag**: only the scan carries information along a row. Without it the block guesses, with all its weights in
 #   place. SE cannot help, since five flags of each sign always have the same mean.
-# - **tone**: take SE out, and nothing happens. Take the scan out, and nothing happens. Take *both* out, and the block
-#   falls to 73 %, near the ideal observer of 5 x 5; take CMN out too, and it falls to that of 3 x 3. SE and the scan
-#   can do each other's job here. Rows 2 to 4 alone would say "neither is needed".
-# - **signs**: the task on which lesson 8 showed that CMN is necessary. Here it is not: SS2D's own convolution brings
-#   the neighbors, and its products (of $x$ with $\Delta$, $B$, $C$, and with the gate) let them meet.
+# - **tone**: remove SE, and nothing happens. Remove the scan, and nothing happens. Remove *both*, and the block falls
+#   to about 73 %, near the ideal observer of 5 x 5; remove CMN too, and it falls to that of 3 x 3. SE and the scan can
+#   replace each other here. Rows 2 to 4 alone would say "neither is needed".
+# - **signs**: the task for which lesson 8 showed that CMN is necessary. Here it is not: SS2D's own convolution brings
+#   the neighbors together, and its products (of $x$ with $\Delta$, $B$, $C$, and with the gate) combine them.
 #
 # So an ablation answers one question: *what does this part add to the others, on this task?* It does not say what the
-# part can do. Whoever takes out one part at a time cannot see that two parts stand in for each other.
+# part can do. Removing one part at a time cannot reveal that two parts are redundant.
 #
-# ### Control: is it only the neighbors that the lonely scan takes away?
+# ### Control: does the scan without neighbors lose anything else?
 
 # %% kind="control"
 x = torch.randn(1, 7, 7, 16, requires_grad=True)
-for name, without in (("the scan", ("SE", "CMN")), ("the lonely scan", ("scan", "SE", "CMN"))):
+for name, without in (("the scan", ("SE", "CMN")), ("without neighbors", ("scan", "SE", "CMN"))):
     torch.manual_seed(0)
     block = Network(without).block
     (slope,) = torch.autograd.grad(block(x)[0, 3, 3].sum(), x)
     numbers = sum(p.numel() for p in block.parameters())
-    print(f"{name:15}: {numbers:,} parameters, the middle hears {int((slope.abs().sum(-1) > 0).sum())} of 49 pixels")
+    print(
+        f"{name:17}: {numbers:,} parameters, the middle depends on {int((slope.abs().sum(-1) > 0).sum())} of 49 pixels"
+    )
 
-# %% [markdown]
-# Not one weight less, and nine pixels instead of all: SS2D's own convolution is what is left.
+# %% [markdown] given="79.54 80.44 79.98 81.31 0.90 0.44 1.77 80.97 80.13"
+# The same number of weights, and nine pixels instead of all: what is left is SS2D's own convolution.
 #
 # ### Reading Table 4 with this
 #
-# The paper's table has the IoU on ISIC 2017, one training each: none 79.54, SE 80.44, CMN 79.98, both 81.31. Alone
-# they add 0.90 and 0.44; together 1.77, more than the sum. With CRA it is the other way round: CRA alone 80.97, with
-# SE 80.13, *less* than CRA alone. Both could be real: parts can need each other, and parts can be in each other's
-# way. Both could be chance: lesson 15 asks how much two runs of one network differ.
+# The paper's table has the IoU on ISIC 2017, one training run each: none 79.54, SE 80.44, CMN 79.98, both 81.31. Alone
+# they add 0.90 and 0.44; together 1.77, more than the sum. With CRA it is the other way round: CRA alone 80.97, with SE
+# 80.13, *less* than CRA alone. Both could be real: parts can need each other, and parts can interfere. Both could be
+# chance: lesson 15 asks how much two runs of one network differ.
 #
 # ### Play
 #
-# Take out what you like. What if CMN is the *only* part left out, and the block is narrow? (Change `dim` in
-# `Network`.) Does the whole block still win when the steps are few?
+# Remove what you like. What if CMN is the *only* part removed, and the block is narrow? (Change `dim` in `Network`.) Is
+# the whole block still best when the steps are few?
 
 # %% kind="play"
 
@@ -452,44 +460,43 @@ _ = ipywidgets.interact_manual(try_out, task=list(TASKS))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The tasks are made so that we know what they need. Lesions are not: there, an ablation is a measurement with
-#   scatter, and one run a row says little.
+# - The tasks are constructed so that we know what they need. For lesions we do not: there, an ablation is a measurement
+#   with random error, and one run per row says little.
 # - One block of 16 channels and 150 steps. What a part *could* do and what training finds are two things: with other
 #   seeds or fewer steps single numbers of the table change.
-# - An ablation compares two trained networks. It does not say what a part does *inside* the whole one: for that,
-#   lesson 14 looks at the gates themselves.
+# - An ablation compares two trained networks. It does not say what a part does *inside* the whole one: for that, lesson
+#   14 looks at the gates and lesson 16 intervenes.
 # - Operations are not seconds. A scan moves much data for few operations; lesson 6 measures time.
-# - A30, A4 and A6 are readings. The knobs are in `create_model("paper", ...)`.
+# - A30, A4 and A6 are readings. The options are in `create_model("paper", ...)`.
 
-# %% [markdown] kind="quiz"
+# %% [markdown] kind="quiz" given="2.96 0.8 1.25"
 # ## Recap
 #
-# 1. What is on the path from the block's input to its output that passes both branches by?
-# - [x] nothing :: The residual carries x untouched; that is what lets deep stacks train.
-# - [ ] two LayerNorms :: They stand before the branches, not on the residual.
-# - [ ] drop path :: It acts on the branches only.
+# 1. What is on the path from the block's input to its output that bypasses both branches?
+# - [x] nothing: it is the identity :: The residual carries x unchanged; that is what lets deep stacks train.
+# - [ ] the block's two LayerNorms :: They are on the branches, not on the residual.
+# - [ ] drop path, while training :: It acts on the branches only.
 #
 # 2. A paper says "4.1 GFLOPs" for VM-UNet at 256 x 256. What is that most likely?
-# - [ ] every operation, a multiply-add counted twice :: That is 13.5.
-# - [x] multiply-adds of the linear layers and convolutions :: 4.07 by our count; the scan and its projections are
+# - [ ] all operations, with a multiply-add counted as two FLOPs :: That is 13.5.
+# - [x] multiply-adds of the linear layers and the convolutions :: 4.07 by our count; the scan and its projections are
 #   not in it.
-# - [ ] the scan :: The scan is 2.96 GFLOP.
+# - [ ] the operations of the scan, in all of the fifteen blocks :: The scan is 2.96 GFLOP.
 #
-# 3. Taking SE out did not hurt the tone task. Then SE
-# - [ ] has no influence on the tone task :: Look at the row without the scan: SE alone solves it there.
-# - [ ] was not trained :: It was, in each network that has it.
-# - [x] has a stand-in there, the scan :: An ablation shows what a part adds *to the others*.
+# 3. Removing SE did not hurt the tone task. Then SE
+# - [ ] cannot solve the tone task :: Look at the row without the scan: SE alone solves it there.
+# - [ ] was not trained in this run :: It was, in each network that has it.
+# - [x] can be replaced by the scan :: An ablation shows what a part adds *to the others*.
 #
-# 4. Why is the lonely scan a better ablation than deleting the scan?
-# - [ ] it is faster :: That is a side effect.
-# - [x] it changes one thing: the number of weights and the rest of the arithmetic stay :: So a difference can only
-#   come from the neighbors.
-# - [ ] it still sees a 3 x 3 window :: That is the convolution, which would stay in both cases.
+# 4. Why is the scan without neighbors a better ablation than deleting the scan?
+# - [ ] it needs less time to train than the real scan :: That is a side effect.
+# - [x] it removes one thing, and keeps all the weights :: So a difference can only come from the neighbors.
+# - [ ] it keeps a window of 3 x 3 pixels around a token :: That is the convolution, which stays in both cases.
 #
 # 5. In training, drop path with rate 0.2 multiplies a branch that is kept by
-# - [ ] 0.8 :: Then the branch would be too weak on average.
-# - [x] 1.25 :: 1 / (1 - 0.2), so that the mean stays.
-# - [ ] 1 :: Then the mean would be 0.8 of what the network sees later.
+# - [ ] 0.8, the share that is kept :: Then the branch would be too weak on average.
+# - [x] 1.25, so that the mean stays :: 1 / (1 - 0.2).
+# - [ ] 1, since a kept branch is kept :: Then the mean would be 0.8 of what the network computes at test time.
 
 # %% [markdown] kind="links"
 # ## Further reading

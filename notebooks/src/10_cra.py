@@ -1,17 +1,17 @@
 # %% [markdown] kind="claim"
-# **Claim.** Cross-region attention tells a network *where* something is with one gate for each row and one for each
-# column, so it can draw crosses and boxes, and nothing else. We show it by working through the paper's equations 1 to
-# 7, by a task that SE cannot solve and CRA can, and by a number that says how much of a shape two gates can draw. The
-# control is the same task with two lesions on a diagonal: there the two gates must fail, and they do.
+# **Claim.** Cross-region attention tells a network *where* something is with one gate per row and one per column, so
+# the gate map of a channel is a matrix of rank one. We show it by working through the paper's equations 1 to 7, by a
+# task that SE cannot solve and CRA can, and by computing how much of a shape a product of two profiles can represent.
+# The control is the same task with two lesions on a diagonal: there such a map must fail, and it does.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - compute the two profiles, the gates and the output of CRA by hand on a small map, and in code;
 # - plug your CRA into the network's three skips;
-# - say why a fresh CRA weakens a skip by a factor of four, and check it;
-# - show a task that needs *where*, and one that two gates cannot solve;
-# - measure how much of a shape is of rank one;
+# - say why an untrained CRA scales a skip by a quarter, and check it;
+# - construct a task that needs positions, and one that no rank-one map can solve;
+# - compute how much of a shape is of rank one, and name shapes that are exactly so;
 # - name the places where the paper's text leaves a choice.
 
 # %%
@@ -29,8 +29,7 @@ lessons.setup()
 # %% [markdown]
 # ## Four lesions, one marked
 #
-# Someone has put a tick at the left edge, beside the rows of the lesion that is meant, and one at the top, above its
-# columns.
+# There is a tick at the left edge, beside the rows of the lesion that is meant, and one at the top, above its columns.
 
 # %%
 SIDE = 20
@@ -73,10 +72,9 @@ for ax, map_, title in zip(
 plt.show()
 
 # %% [markdown]
-# A single pixel does not know of the ticks. SE (lesson 7) would know *that* there are ticks, but its mean has no
-# places. What is needed is exactly one number a row and one a column. The paper's section 3.3 takes that from
-# coordinate attention. Equation 1, the mean over the whole picture, is background for SE and is not used again (A15).
-# Equations 2 and 3:
+# A single pixel does not depend on the ticks. SE (lesson 7) would register *that* there are ticks, but its mean has no
+# positions. What is needed is one number per row and one per column. The paper's section 3.3 takes that from coordinate
+# attention. Equation 1, the mean over the whole image, is SE's squeeze and is not used again (A15). Equations 2 and 3:
 
 
 # %% exercise="cra.directional_means"
@@ -94,9 +92,9 @@ def directional_means(x: Tensor) -> tuple[Tensor, Tensor]:
 # | 5 | 6 | 7 | **6** |
 # | **3** | **4** | **5** | mean of the column |
 #
-# Equations 4 to 6 turn the five numbers of each channel into five gates. Both profiles pass through *one* narrow
-# layer $F_1$ (the paper's $C/r$ channels; $r = 32$, but at least 8 channels: A13), so that rows and columns speak one
-# language. Then each has its own layer.
+# Equations 4 to 6 turn the five numbers of each channel into five gates. Both profiles pass through *one* narrow layer
+# $F_1$ (the paper's $C/r$ channels; $r = 32$, but at least 8 channels: A13), so rows and columns share its weights.
+# Then each has a layer of its own.
 
 
 # %% exercise="cra.gates"
@@ -123,14 +121,13 @@ factor = 0.25
 # %% [markdown]
 # ### In the network
 #
-# The network has three skips: the inputs of encoder stages 2, 3 and 4. Each passes through a CRA, and is then added
-# to the decoder's map (A10 to A12: where CRA stands, and that it is an addition, is our reading; the paper says
-# "fuses"). Plug yours in, and check the prediction.
+# The network has three skips: the inputs of encoder stages 2, 3 and 4. Each passes through a CRA, and is then added to
+# the decoder's map (A10 to A12: the position of CRA, and the addition, are our reading; the paper says "fuses"). Plug
+# yours in, and check the prediction.
 
 # %%
-directional_means, gates, apply_gates = (
-    lessons.use(f"cra.{f.__name__}", f) for f in (directional_means, gates, apply_gates)
-)
+directional_means = lessons.use("cra.directional_means", directional_means)
+gates, apply_gates = lessons.use("cra.gates", gates), lessons.use("cra.apply_gates", apply_gates)
 
 
 def cross_region_attention(
@@ -146,21 +143,20 @@ mine = lessons.plug(network, "cra", cross_region_attention)
 image = torch.from_numpy(synthesize(3, 96).image).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
 with torch.no_grad(), observe(network, "*.cra.*put") as seen:
     logits = network(image)
-    print("largest difference of the logits:", float((logits - mine(image)).abs().max()))
+    print(f"largest difference of the logits: {float((logits - mine(image)).abs().max()):.0e}")
 for skip in ("S2", "S3", "S4"):
     before, after = seen[f"{skip}.cra.input"], seen[f"{skip}.cra.output"]
-    print(f"skip {skip}, {tuple(before.shape[1:])}: what passes {float(after.norm() / before.norm()):.3f}")
+    print(f"skip {skip}, {tuple(before.shape[1:])}: scaled by {float(after.norm() / before.norm()):.3f}")
 
 # %% [markdown]
-# A quarter, at every skip. Nothing is broken: the scan's result has a LayerNorm after it and the gates can open. But
-# in the first epochs the decoder hears the encoder at a quarter of the volume that VM-UNet gives it. "Add a module
-# and change nothing else" is never quite what happens: whoever compares with and without CRA also compares two
-# initial scales of the skip.
+# A quarter, at every skip. This is not an error: the gates can change. But in the first epochs the decoder receives the
+# encoder's maps at a quarter of the scale they have in VM-UNet. So a comparison "with and without CRA" also compares
+# two initial scales of the skip.
 
 # %% [markdown]
 # ## Does it find the marked lesion?
 #
-# Three networks that treat each pixel by itself, but for the module in the middle: nothing, SE, CRA. The same width,
+# Three networks that treat each pixel by itself, except for the module in the middle: nothing, SE, CRA. The same width,
 # the same training.
 
 # %%
@@ -208,7 +204,7 @@ def train(model: nn.Module, second: str = "none") -> nn.Module:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Of four equal blobs one is meant. What will "nothing" and SE answer, and with which Dice score? Sketch
+# **Predict.** Of four equal blobs one is meant. What will "nothing" and SE output, and with which Dice score? Sketch
 # the row gate and the column gate that CRA needs.
 
 # %% kind="signature"
@@ -247,21 +243,22 @@ map_ax.imshow(product[0, ..., channel], aspect="auto")
 map_ax.contour(lesion[0], levels=[0.5], colors="tab:orange", linewidths=1)
 map_ax.set(xticks=[], yticks=[])
 plt.show()
+lessons.happened("10.1", {f"Dice, {n}": dice(a, lesion) for n, a in answers.items()})
 
 # %% [markdown]
-# Without CRA the networks can only mark all four blobs or none. CRA opens the rows beside one tick and the columns
-# below the other. Where both are open, the lesion is. A row gate is a whole row long: that is how one module moves
-# information across the whole picture with $H + W$ numbers.
+# Without CRA the networks can only mark all four blobs or none: a Dice of about 0.4, one blob in four. CRA's gates are
+# large in the rows beside one tick and in the columns below the other. Where both are large, the lesion is. A row gate
+# is a whole row long: this is how one module moves information across the whole image with $H + W$ numbers per channel.
 #
 # ### Control: two lesions on a diagonal
 #
 # Now two of the four blobs are meant, always the upper left and the lower right one, and there are ticks beside both
-# rows and above both columns, all of one color. Whoever knows up from down and left from right could answer. CRA
-# opens both rows and both columns: but then all four crossings are open.
+# rows and above both columns, all of one color. From the positions alone the task can be solved. But CRA's gates do not
+# know which row is the upper one: they are large in both rows and both columns, and then all four crossings are large.
 
 # %% [markdown] kind="predict"
-# **Predict** the Dice score of CRA, trained anew for this task. And what if the second lesion's ticks have another
-# color: can *several* channels with gates of their own solve it?
+# **Predict** the Dice score of CRA, trained anew for this task. And if the second lesion's ticks have another color:
+# can *several* channels with gates of their own solve it?
 
 # %% kind="control"
 pictures, lesions, answered = {}, {}, {}
@@ -290,19 +287,21 @@ for ax in axes:
     ax.contour(outline[0], levels=[0.5], colors="tab:orange", linewidths=1)
     ax.set(xticks=[], yticks=[])
 plt.show()
+lessons.happened("10.2", {f"Dice, {n}": dice(a, outline) for n, a in answered.items()})
 
 # %% [markdown]
-# One color: two thirds, both lesions and two ghosts. Nothing in the profiles tells the upper row from the lower one,
-# so both get the same gate; no training can help.
+# One color: a Dice of two thirds, both lesions and two false ones. The profiles do not distinguish the upper row from
+# the lower one, so both get the same gate; no training can change that.
 #
-# Two colors: the answer *can* be represented, by two gate maps, joined (right). Yet training did not find it
-# (middle). A row gate alone says nothing in this task, nor does a column gate; only both together do, and there is no
-# slope to follow at the start. "The network could represent it" and "the network learns it" are two statements.
+# Two colors: the answer *can* be represented, by two gate maps joined by a maximum (right). Yet training did not find
+# it (middle). In this task neither a row gate nor a column gate reduces the loss by itself, only both together, so
+# there is little gradient toward it at the start. "The network can represent it" and "the network learns it" are two
+# statements.
 #
-# ## What can a row times a column draw?
+# ## Which maps are a row times a column?
 #
-# The gate map of one channel is $g^h (g^w)^\top$: a matrix of rank one. So the question has an exact answer for every
-# shape.
+# The gate map of one channel is $g^h (g^w)^\top$: a matrix of rank one. How much of a shape such a product can
+# represent has an exact answer for every shape: the singular value decomposition.
 
 
 # %% exercise="cra.rank_one_share"
@@ -333,17 +332,30 @@ def best_product(map_: Tensor) -> Tensor:
 box = F.pad(torch.ones(20, 36), (14, 14, 22, 22))
 shapes = {"box": box, "disk": ellipse(0, 1.0), "ellipse": ellipse(0), "turned by 45": ellipse(45)}
 shapes["a lesion"] = torch.from_numpy(synthesize(7, 64).mask).float()
-fig, axes = plt.subplots(2, 5, figsize=(9, 3.8))
+grid = torch.linspace(-2, 2, 64)
+shapes["Gaussian"] = torch.exp(-(grid[:, None] ** 2) - grid**2)
+cross = torch.zeros(64, 64)
+cross[26:38], cross[:, 26:38] = 1, 1
+shapes["cross"] = cross
+fig, axes = plt.subplots(2, 7, figsize=(11, 3.4))
 for (name, shape), (top, bottom) in zip(shapes.items(), axes.T, strict=True):
     top.imshow(shape, cmap="gray")
     bottom.imshow(best_product(shape), cmap="gray", vmin=0, vmax=1)
     top.set(title=name, xticks=[], yticks=[])
-    bottom.set(title=f"{100 * float(rank_one_share(shape)):.0f} %", xticks=[], yticks=[])
+    bottom.set(title=f"{100 * float(rank_one_share(shape)):.1f} %", xticks=[], yticks=[])
+fig.suptitle("what one row profile times one column profile can represent (below)")
 plt.show()
+for name, shape in shapes.items():
+    print(
+        f"{name:13} rank {int(torch.linalg.matrix_rank(shape)):2}, best product keeps {100 * float(rank_one_share(shape)):.1f} %"
+    )
 
 # %% [markdown]
-# A box is drawn exactly, a disk and most lesions nearly, a slanting shape badly. Each channel has gates of its own,
-# and the layers after them can combine channels, so the *network* is not limited to boxes; a single gate map is.
+# A box is represented exactly, and so is a Gaussian whose axes are those of the image, since $e^{-(x^2 + y^2)} =
+# e^{-x^2} e^{-y^2}$: "rank one" does not mean angular. A binary cross is *not* of rank one (a row and a column are
+# joined, not multiplied): its best product keeps 72.1 % of the energy. A disk keeps 89.9 %, this lesion 81.1 %, a
+# slanting ellipse 57.9 %. Each channel has gates of its own, and the layers after them can combine channels, so the
+# *network* is not limited to rank one; a single gate map is.
 
 # %% [markdown]
 # ### Play
@@ -366,42 +378,41 @@ def turn(angle: int = 30, ratio: float = 3.0) -> None:
 
 _ = ipywidgets.interact(turn, angle=(0, 90), ratio=(1.0, 6.0, 0.5))
 
-# %% [markdown] kind="limits"
+# %% [markdown] kind="limits" given="1.43 0.59"
 # ## What this does not show
 #
 # - The ticks are made for CRA. What its gates do in a network trained on lesions is measured in lesson 14.
-# - The ticks are as long as the blobs, on purpose. A row's gate is computed from that row's mean and from nothing
-#   else: with a tick one pixel thick only one row of the lesion opens, and CRA fails (try it: `< 3` to `< 1` in
+# - The ticks are as long as the blobs, on purpose. A row's gate is computed from that row's mean and from nothing else:
+#   with a tick one pixel thick only one row of the lesion gets a large gate, and CRA fails (try it: `< 3` to `< 1` in
 #   `marked_batch`, for the ticks).
-# - CRA normalizes with batch statistics while training. With one image a batch they differ much from those at rest,
-#   and results jump between training and evaluation.
-# - The paper calls this "modeling long-range dependencies". A row gate does reach across the whole picture, but it
-#   knows only the mean of a row: two rows with the same mean are the same to it.
-# - In the paper's Table 4, CRA alone gains 1.43 points of IoU, SE and CRA together only 0.59. One run each; lesson
-#   15.
+# - CRA normalizes with batch statistics while training. With one image per batch they differ much from the running
+#   ones, and results differ between training and evaluation mode.
+# - The paper calls this "modeling long-range dependencies". A row gate does reach across the whole image, but it
+#   depends on the mean of a row only: two rows with the same mean get the same gate.
+# - In the paper's Table 4, CRA alone gains 1.43 points of IoU, SE and CRA together only 0.59. One run each; lesson 15.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. The picture is H x W with C channels. How many gates does CRA compute?
-# - [ ] C :: That is SE.
-# - [x] (H + W) C :: One for each row and each column, channel by channel.
-# - [ ] H W C :: That would be a full attention map; CRA multiplies two profiles instead.
+# 1. The map is H x W with C channels. How many gates does CRA compute?
+# - [ ] C, one for each channel :: That is SE.
+# - [x] (H + W) C, two profiles :: One for each row and each column, channel by channel.
+# - [ ] H W C, one for each value :: That would be a full attention map; CRA multiplies two profiles instead.
 #
-# 2. What does a fresh CRA do to a skip?
-# - [ ] nothing, it starts as the identity :: It would have to multiply by 1; the sigmoid of 0 is 1/2.
-# - [ ] it halves it :: There are two gates.
-# - [x] it passes a quarter :: 1/2 for the row times 1/2 for the column.
+# 2. What does an untrained CRA do to a skip?
+# - [ ] it passes it unchanged :: It would have to multiply by 1; the sigmoid of 0 is 1/2.
+# - [ ] it scales it by a half :: There are two gates.
+# - [x] it scales it by a quarter :: 1/2 for the row times 1/2 for the column.
 #
 # 3. Why are the profiles concatenated before the narrow layer?
-# - [x] one layer reads both, so that rows and columns share their weights :: And one normalization sees both.
-# - [ ] so that rows can see columns :: The layer works on each position by itself; rows do not see columns.
-# - [ ] to save memory :: Two separate calls would need the same.
+# - [x] rows and columns share one layer :: And one normalization.
+# - [ ] rows can then depend on columns :: The layer works on each position by itself.
+# - [ ] it needs less memory that way :: Two separate calls would need the same.
 #
-# 4. Two lesions stand in opposite corners. Which gate map can mark both and nothing else?
-# - [ ] two rows and two columns open :: Then all four crossings are open.
-# - [ ] one row and one column open :: That marks one crossing.
-# - [x] none of rank one :: It takes two channels, each with one crossing, and a layer that adds them.
+# 4. Two lesions lie in opposite corners. Which gate map can mark both and nothing else?
+# - [ ] one with two rows and two columns :: Then all four crossings are large.
+# - [ ] one with one row and one column :: That marks one crossing.
+# - [x] none that has a rank of one :: It takes two channels, each with one crossing, and a layer that adds them.
 
 # %% [markdown] kind="links"
 # ## Further reading

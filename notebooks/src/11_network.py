@@ -1,19 +1,19 @@
 # %% [markdown] kind="claim"
-# **Claim.** The whole network is VM-UNet's skeleton with three modules in it, and it can be built, counted to the last
-# digit and taken apart with what you have written so far. We show it by running your wiring with the network's
-# weights, by a budget that gives 43,266,829 with all modules and 27,427,561 without, and by asking the shipped,
-# trained network what its parts are worth to a single image. The controls: a wiring that is wrong and trains just as
-# well, and a transplant that puts every map back where it came from.
+# **Claim.** The whole network is VM-UNet's skeleton with three modules added, and it can be built, counted exactly and
+# taken apart with what you have written so far. We show it by running your wiring with the network's weights, by a
+# count of the parameters that gives 43,266,829 with all modules and 27,427,561 without, and by intervening in two
+# trained networks to see which parts a mask depends on. The controls: a wiring that is wrong and trains just as well, a
+# transplant that puts every map back into its own image, and a network trained without feature distillation.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - write patch merging and expanding as moves of axes, and say why they do not undo each other;
-# - wire the U with its three skips, and make it take images of any size;
-# - read the shapes of the whole network from one map;
+# - write patch merging and expanding as moves of axes, and say why they do not invert each other;
+# - wire the U with its three skips, and run it on images of any size;
+# - read the shapes of the whole network from one diagram;
 # - add up its parameters by part, with each module on and off;
-# - hide VM-UNet inside the paper's network and prove that it is there;
-# - test what a trained part tells the rest about an image, with a control.
+# - embed VM-UNet in the paper's network and prove that it is there;
+# - test by an intervention what a part contributes to a mask, and say which results the topology alone forces.
 
 # %%
 import copy
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from skinlesion import Segmenter, create_model, explain, intervene, lessons
-from skinlesion.data.images import normalize, read_image, read_mask
+from skinlesion.data.images import normalize, read_image, read_mask, resize_mask
 from skinlesion.data.samples import bundled_samples
 from skinlesion.data.synthetic import synthesize
 from skinlesion.losses import bce_dice_loss
@@ -34,10 +34,10 @@ from skinlesion.plots import static
 lessons.setup()
 
 # %% [markdown]
-# ## The map
+# ## The diagram
 #
-# Start from the finished thing. This is the paper's network at 256 x 256, with the shapes as they come out of it and
-# the parameters of each part. Nothing in the picture is drawn by hand.
+# We start from the finished network: the paper's, at 256 x 256, with the shapes as they come out of it and the
+# parameters of each part. The diagram is generated from the network itself.
 
 # %%
 torch.manual_seed(0)
@@ -45,11 +45,10 @@ parts = explain.architecture(create_model("paper"))
 static.architecture(parts)
 
 # %% [markdown]
-# Read it as a walk. Down the left side the grid is halved three times and the channels doubled; up the right side the
-# reverse. Three skips cross over. Inside the boxes are the CM-SSM blocks of lesson 9; on the skips stands lesson 10's
-# cross-region attention. What is left for this lesson are the *changes of grid* and the *wiring*: the paper gives
-# them one paragraph (section 3.1), and VM-UNet's numbers fill the gaps (A1: patches of 4 x 4; A10: three skips).
-
+# Down the left side the grid is halved three times and the channels doubled; up the right side the reverse. Three skips
+# connect the sides. Inside the boxes are the CM-SSM blocks of lesson 9; on the skips is lesson 10's cross-region
+# attention. What is left for this lesson are the *changes of grid* and the *wiring*: the paper gives them one paragraph
+# (section 3.1), and VM-UNet's numbers fill the gaps (A1: patches of 4 x 4; A10: three skips).
 
 # %% exercise="network.grid_at_the_bottom"
 grid_at_the_bottom = (4, 5)
@@ -57,9 +56,8 @@ grid_at_the_bottom = (4, 5)
 # %% [markdown]
 # ## Four tokens become one, and one becomes four
 #
-# A classic U-Net pools to get a coarser grid, which throws numbers away. Here nothing is thrown away by the move
-# itself: four tokens of $C$ numbers become one of $4C$. Only the linear layer after it, $4C \to 2C$, decides what to
-# keep.
+# A classic U-Net pools to get a coarser grid, which discards numbers. Here the move itself discards nothing: four
+# tokens of $C$ numbers become one of $4C$. Only the linear layer after it, $4C \to 2C$, decides what to keep.
 #
 # $$(B,H,W,C) \xrightarrow{\text{move}} (B,\tfrac H2,\tfrac W2,4C) \xrightarrow{\mathrm{LN},\ \text{linear}}
 # (B,\tfrac H2,\tfrac W2,2C)$$
@@ -73,8 +71,8 @@ def space_to_depth(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# And back up. Expanding first makes more channels with a linear layer, $c \to 2c$, then opens each token to a 2 x 2
-# cell of $c/2$ channels. The head does it with a factor of 4, at once to the size of the image: that is the "final
+# And back up. Expanding first makes more channels with a linear layer, $c \to 2c$, then turns each token into a 2 x 2
+# cell of $c/2$ channels. The head does it with a factor of 4, directly to the size of the image: that is the "final
 # mapping layer".
 
 
@@ -95,13 +93,12 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
 space_to_depth = lessons.use("network.space_to_depth", space_to_depth)
 depth_to_space = lessons.use("network.depth_to_space", depth_to_space)
 numbers = torch.arange(16.0).reshape(1, 4, 4, 1)
-print(depth_to_space(space_to_depth(numbers), 2)[0, ..., 0].int())
+lessons.happened("11.1", "\n" + str(depth_to_space(space_to_depth(numbers), 2)[0, ..., 0].int()))
 
 # %% [markdown]
-# Each 2 x 2 cell comes back transposed: merging puts *down* before *right*, expanding goes row by row. It does no
-# harm, since a linear layer stands before or after each move and learns whatever order it meets. It would do harm to
-# whoever loads VM-UNet's weights into a network with another order: every shape fits, no error is raised, and the
-# answers are wrong.
+# Each 2 x 2 cell comes back transposed: merging puts *down* before *right*, expanding goes row by row. It does no harm,
+# since a linear layer before or after each move learns whatever order it gets. It would do harm if VM-UNet's weights
+# were loaded into a network with another order: every shape fits, no error is raised, and the masks are wrong.
 #
 # ## The wiring
 
@@ -134,8 +131,8 @@ def at_any_size(network, image: Tensor, multiple: int) -> Tensor:
 # %% [markdown]
 # ### All of it yours
 #
-# Now the functions of the earlier lessons come together. Put yours in place of `None` (paste the cells from lessons
-# 5, 7, 8 and 10); what stays `None` is taken from the package. Each is checked again before it is used.
+# Now the functions of the earlier lessons come together. Put yours in place of `None` (paste the cells from lessons 5,
+# 7, 8 and 10); what stays `None` is taken from the package. Each is checked again before it is used.
 
 # %%
 run_u, at_any_size = lessons.use("network.run_u", run_u), lessons.use("network.at_any_size", at_any_size)
@@ -194,8 +191,8 @@ for size in (64, (100, 130), (33, 97)):
 # %% [markdown]
 # ### Train it, beside a network that is wired wrongly
 #
-# Three networks, the same weights to begin with, the same batches: the package's, yours, and one with a mistake that
-# is easy to make. It keeps the *outputs* of E2, E3 and E4 as skips, not their inputs. All shapes fit.
+# Three networks, the same initial weights, the same batches: the package's, yours, and one with a mistake that is easy
+# to make. It uses the *outputs* of E2, E3 and E4 as skips, not their inputs. All shapes fit.
 
 
 # %%
@@ -245,8 +242,7 @@ def train(model: nn.Module) -> list[float]:
 
 
 # %% [markdown] kind="predict"
-# **Predict** the three curves of the loss. Which of them lie on each other? Would you notice the mistake from its
-# curve?
+# **Predict** the three curves of the loss. Which of them coincide? Would you notice the mistake from its curve?
 
 # %% kind="control"
 torch.manual_seed(0)
@@ -258,6 +254,7 @@ fig, ax = plt.subplots(figsize=(4.6, 2.6))
 for (name, losses), style in zip(curves.items(), ("-", "--", ":"), strict=True):
     ax.plot(losses, style, label=name, linewidth=3 if style == "-" else 1.5)
 ax.set(xlabel="step", ylabel="loss (eq. 11)")
+ax.set_title("the wrong wiring trains as well as the right one")
 ax.legend()
 plt.show()
 guess = (masks[:SEEN].mean(0, keepdim=True) - 0.4).expand(len(masks) - SEEN, -1, -1, -1)  # the same mask for all
@@ -268,20 +265,21 @@ for name, model in racers.items():
     with torch.no_grad():
         found = dice(model.eval()(images[SEEN:]), masks[SEEN:])
     print(f"{name:14}: loss {curves[name][0]:.5f} at first, {curves[name][-1]:.5f} at last; Dice {found:.2f}")
+same = max(abs(a - b) for a, b in zip(curves["the package's"], curves["yours"], strict=True))
+lessons.happened("11.2", f"yours and the package's differ by {same:.0e} at most; the wrong one falls as well")
 
 # %% [markdown]
-# Yours lies on the package's, step by step: values *and* gradients are the same. The wrong one falls just as well, and
-# on new pictures it is as good as the right one. A curve that falls shows that the network learns, not that it is the
-# network you meant. What shows that is the comparison above, number by number, with a reference that somebody else
-# wrote.
+# Yours coincides with the package's, step by step: values *and* gradients are the same. The wrong one falls just as
+# well, and on new images it is no worse (Dice 0.73 against 0.68). A falling curve shows that a network learns, not that
+# it is the network you meant. What shows that is the comparison above, number by number, with an independent reference.
 #
-# (All three are well above the best guess without looking, after seconds on 64 plain drawings. It is a test of the
-# wiring, not a useful network: lesson 13 trains one.)
+# (All three are well above the best constant mask, 0.56, after seconds on 64 plain synthetic images. This tests the
+# wiring; lesson 13 trains a useful network.)
 
 # %% [markdown]
-# ## The budget
+# ## Counting the parameters
 #
-# Where are the parameters? You can count the blocks (lesson 9), SE (lesson 7) and CMN (lesson 8). What is left:
+# You can count the blocks (lesson 9), SE (lesson 7) and CMN (lesson 8). What is left:
 
 
 # %% exercise="network.skeleton"
@@ -296,8 +294,8 @@ def skeleton(dim: int) -> int:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Of SE, CMN and CRA, which costs most, and which costs almost nothing? How large a share of all
-# parameters is in the three deepest boxes of the map, E4, D4 and the skip between them?
+# **Predict.** Of SE, CMN and CRA, which has most parameters, and which has almost none? How large a share of all
+# parameters is in the three deepest boxes of the diagram, E4, D4 and the skip between them?
 
 # %%
 skeleton = lessons.use("network.skeleton", skeleton)
@@ -326,21 +324,23 @@ for on in ("", "se", "cmn", "cra", "se cmn cra"):
         counted = sum(p.numel() for p in create_model("paper", **switches).parameters())
     by_hand = budget(96, **switches)
     print(f"{on or 'none':10}: by hand {by_hand:>10,}, the network has {counted:>10,}, {counted - 27_427_561:+,}")
+deepest = {part.name: part.parameters for part in parts}
+share = sum(deepest[name] for name in ("E4", "S4", "D4")) / sum(deepest.values())
+lessons.happened("11.3", f"CMN most, CRA least; E4, S4 and D4 have {100 * share:.0f} % of all parameters")
 
-# %% [markdown]
-# To the last digit. Seven tenths of the paper's network, 30.9 million, are in E4 and D4 (see the map). CRA is a
-# rounding error, 0.2 %. SE adds 3.1 million and CMN 12.6: whoever reads Table 4 of the
-# paper should know that "with CMN" also means "46 % larger".
+# %% [markdown] given="30.9 0.2 12.6 46"
+# Exactly. Seven tenths of the paper's network, 30.9 million, are in E4 and D4. CRA has 0.2 %. SE adds 3.1 million and
+# CMN 12.6: in Table 4 of the paper, "with CMN" also means "46 % more parameters".
 #
 # ### VM-UNet is inside
 #
-# With the three switches off the network *is* VM-UNet. But more is true: the network with all modules can still
-# compute exactly what VM-UNet computes, if its modules are set so that they do nothing.
+# With the three switches off the network *is* VM-UNet. More is true: the network with all modules can still compute
+# exactly what VM-UNet computes, if its modules are set so that they have no effect.
 
 # %% [markdown] kind="predict"
 # **Predict.** SE multiplies by $\sigma(W_2\,\mathrm{ReLU}(W_1 \bar x))$ without bias, CMN adds $W_2\,
-# \mathrm{GELU}(\cdot)$, CRA multiplies by two sigmoids *with* bias. Which weights make each of them harmless? One of
-# the three cannot be made to pass its input unchanged. Who repairs it?
+# \mathrm{GELU}(\cdot)$, CRA multiplies by two sigmoids *with* bias. Which weights neutralize each of them? One of the
+# three cannot pass its input unchanged. Which layer can compensate for it?
 
 # %%
 torch.manual_seed(1)
@@ -358,20 +358,23 @@ with torch.no_grad():
             layer.weight.zero_()
             layer.bias.fill_(30)  # sigmoid(30) is 1 in single precision
     difference = (ancestor(images[:4]) - descendant(images[:4])).abs().max()
-    fresh = (ancestor(images[:4]) - create_model("tiny").eval()(images[:4])).abs().max()
-print(f"largest difference of the logits: {float(difference):.1e} (control, a fresh network: {float(fresh):.1e})")
+    untrained = (ancestor(images[:4]) - create_model("tiny").eval()(images[:4])).abs().max()
+lessons.happened(
+    "11.4", f"largest difference of the logits {float(difference):.0e}; a new network: {float(untrained):.1f}"
+)
 
 # %% [markdown]
-# SE is the one: it has no bias, so a gate that knows nothing is half open, and the linear layer after it has to double
-# what is left. The modules take nothing away from what the network *can* do. What they change is where training starts and where it
-# goes.
+# SE is the one: it has no bias, so with zero weights each gate is 1/2, and the linear layer after it has to double its
+# weights. The modules take nothing away from what the network *can* compute. What they change is where training starts
+# and where it goes.
 #
-# ## What is a part worth to an image?
+# ## What does a part contribute to a mask?
 #
-# Seven tenths of the parameters are in E4 and D4. Do they say seven tenths of what the mask needs to know? We ask a network
-# that is trained: the `small` one that comes with the package (24 channels, trained on ISIC 2017 at 128 x 128; its
-# model card says how). The question to each part: *what do you tell the rest about this image?* The method: let a
-# part give the map of **another** image. If the mask does not change, the part said nothing that anyone listened to.
+# Seven tenths of the parameters are in E4 and D4. Does the mask depend on them accordingly? We test trained networks:
+# `small` (24 channels, trained on ISIC 2017 at 128 x 128, with feature distillation) and, as the control, `accurate`
+# (the same architecture, trained *without* distillation, longer, with another optimizer, at 160 x 160; the model cards
+# have the details). The intervention: replace a part's map by that of **another** image. If the mask does not change,
+# it depends on nothing in this map that is specific to the image.
 
 
 # %% exercise="network.transplant"
@@ -381,114 +384,140 @@ def transplant(maps: Tensor) -> Tensor:
 
 
 # %%
-DATA = "bundled"  # eight real images that come with the package; "drawn" for sixteen generated ones
+DATA = "bundled"  # eight real images that come with the package; "synthetic" for sixteen generated ones
 
 transplant = lessons.use("network.transplant", transplant)
-segmenter = Segmenter.from_pretrained("small")
-trained = segmenter.model.eval()
+segmenters = {
+    "small, with distillation": Segmenter.from_pretrained("small"),
+    "accurate, without": Segmenter.from_pretrained("accurate"),
+}
 
 
-def pictures(data: str) -> tuple[Tensor, Tensor]:
-    """What the trained network takes, (B, 3, 128, 128), and the true masks (B, 1, 128, 128)."""
+def inputs(data: str, segmenter: Segmenter) -> tuple[Tensor, Tensor]:
+    """What a trained network takes, (B, 3, H, W), and the true masks (B, 1, H, W), at its own size."""
     if data == "bundled":
         real = [each for each in bundled_samples() if each.kind == "real"]
         found = [(read_image(each.image_path), read_mask(each.mask_path)) for each in real]
     else:
         found = [(each.image, each.mask) for each in (synthesize(seed, 256) for seed in range(16))]
-    masks = torch.stack([torch.tensor(mask).float() for _, mask in found])[:, None]
-    return segmenter.prepare([image for image, _ in found]), nn.functional.max_pool2d(masks, 2)
+    masks = torch.stack([torch.from_numpy(resize_mask(mask, segmenter.size)).float() for _, mask in found])
+    return segmenter.prepare([image for image, _ in found]), masks[:, None]
 
 
-def score(image: Tensor, mask: Tensor) -> float:
-    """The trained network's mean Dice."""
+def score(network: nn.Module, image: Tensor, mask: Tensor) -> float:
+    """A trained network's mean Dice."""
     with torch.no_grad():
-        return dice(trained(image), mask)
+        return dice(network(image), mask)
 
 
-def dice_with(change, point: str, image: Tensor, mask: Tensor) -> float:
+def score_with(network: nn.Module, change, point: str, image: Tensor, mask: Tensor) -> float:
     """The score while one activation is changed."""
-    with intervene(trained, {point: change}):
-        return score(image, mask)
+    with intervene(network, {point: change}):
+        return score(network, image, mask)
 
 
 layers = {f"E{i}": f"E{i}.2.output" for i in range(1, 5)}
 layers |= {f"S{i}": f"S{i}.cra.output" for i in range(2, 5)}
 layers |= {"D4": "D4.2.output", "D3": "D3.2.output", "D2": "D2.2.output", "D1": "D1.1.output"}
-x, truth = pictures(DATA)
 
 # %% [markdown] kind="predict"
-# **Predict.** The untouched network has a Dice score of about 0.9 on these images. Order the eleven parts, E1 .. E4, S2
-# .. S4, D4 .. D1, by how much a transplant hurts. Where do you expect the largest damage, where the least? Keep in
-# mind where the parameters are.
+# **Predict.** Both untouched networks have a Dice score above 0.9 on these images. Order the eleven parts, E1 .. E4, S2
+# .. S4, D4 .. D1, by how much a transplant hurts. Two of the eleven results are forced by the wiring: which? And will
+# the network without distillation be different?
 
 # %% kind="signature"
-whole, stranger = score(x, truth), score(x, transplant(truth))
-hurt = {name: dice_with(transplant, layer, x, truth) for name, layer in layers.items()}
-sizes = {part.name: part.parameters for part in explain.architecture(trained, 128, 128)}
+tested = {name: (each.model.eval(), *inputs(DATA, each)) for name, each in segmenters.items()}
+whole = {name: score(*what) for name, what in tested.items()}
+other_truth = {name: score(network, x, transplant(truth)) for name, (network, x, truth) in tested.items()}
+hurt = {
+    name: {part: score_with(network, transplant, layer, x, truth) for part, layer in layers.items()}
+    for name, (network, x, truth) in tested.items()
+}
+sizes = {
+    part.name: part.parameters for part in explain.architecture(segmenters["small, with distillation"].model, 128, 128)
+}
 total = sum(sizes.values())
 
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 2.9), sharey=True)
-names = list(hurt)
+fig, axes = plt.subplots(1, 3, figsize=(10, 2.9), sharey=True)
+names = list(layers)
 colors = ["tab:blue" if n[0] == "E" else "tab:green" if n[0] == "S" else "tab:orange" for n in names]
 axes[0].barh(names, [100 * sizes[name] / total for name in names], color=colors)
 axes[0].set(title="share of the parameters (%)", ylim=(len(names) - 0.5, -0.5))
-axes[1].barh(names, list(hurt.values()), color=colors)
-axes[1].axvline(whole, color="black", linewidth=1)
-axes[1].axvline(stranger, color="black", linewidth=1, linestyle=":")
-for i, value in enumerate(hurt.values()):
-    axes[1].text(value + 0.01, i, f"{value:.2f}", va="center", fontsize=8)
-axes[1].set(title="Dice when this map comes from another image", xlim=(0, 1.08))
+for ax, (name, values) in zip(axes[1:], hurt.items(), strict=True):
+    ax.barh(names, list(values.values()), color=colors)
+    ax.axvline(whole[name], color="black", linewidth=1)
+    ax.axvline(other_truth[name], color="black", linewidth=1, linestyle=":")
+    for i, value in enumerate(values.values()):
+        ax.text(value + 0.01, i, f"{value:.2f}", va="center", fontsize=8)
+    ax.set(title=f"Dice with a transplanted map\n{name}", xlim=(0, 1.08))
 plt.show()
-print(f"untouched {whole:.3f} (solid line); with another image's truth {stranger:.3f} (dotted)")
+for name, values in hurt.items():
+    print(f"{name}: untouched {whole[name]:.3f}; with another image's truth {other_truth[name]:.3f} (dotted)")
+    lessons.happened("11.5", {part: round(value, 2) for part, value in values.items()})
 
 # %% [markdown]
-# Look at the two halves together. The mask needs E1, E2, and what crosses over at S2 and S3: with a stranger's E1 or D1
-# the mask is the stranger's. E3, E4, S4, D4 and D3 may come from any other image, and nothing happens. Not a little:
-# nothing, in the second digit. The largest parts of the network are those that it does not listen to.
+# First, what the topology forces. *Everything* that reaches the mask passes through E1 and through D1, so if either
+# comes from another image, the mask must be the other image's. These two bars say nothing about training. And E3, E4,
+# S4, D4 and D3 are not five findings but one: whatever they contribute passes through D3 into D2. If D3's map carries
+# nothing specific to the image, none of the five can. E2 and S3 agree for the same reason: apart from the deep part,
+# E2's map goes only into S3.
 #
-# E2 and S3 hurt exactly alike (0.78). That is no accident: what E2 makes goes on to S3 and to E3, and nobody listens
-# to E3.
+# The one finding is clear: **D3 may come from another image, and the Dice score does not change**, in neither network.
+# The deep part of the network, with nine tenths of the parameters, does not contribute anything image-specific to these
+# masks. What does are E1, E2, and the skips S2 and S3.
 
 # %% kind="control"
-same = max(abs(dice_with(lambda maps: maps, layer, x, truth) - whole) for layer in layers.values())
-print(f"every map back in its own image: largest change {same:.1e}")
 deep = ("E3", "E4", "S4", "D4", "D3")
 print(f"{' + '.join(deep)}: {100 * sum(sizes[name] for name in deep) / total:.0f} % of the parameters")
-print(f"D3 set to zero: {dice_with(torch.zeros_like, layers['D3'], x, truth):.3f}")
-drawn_x, drawn_truth = pictures("drawn")
-row = ", ".join(f"{name} {dice_with(transplant, layers[name], drawn_x, drawn_truth):.3f}" for name in (*deep, "D1"))
-print(f"sixteen generated images: untouched {score(drawn_x, drawn_truth):.3f}; {row}")
+for name, (network, x, truth) in tested.items():
+    same = max(abs(score_with(network, lambda maps: maps, layer, x, truth) - whole[name]) for layer in layers.values())
+    zeroed = score_with(network, torch.zeros_like, layers["D3"], x, truth)
+    largest = max(abs(hurt[name][part] - whole[name]) for part in deep)
+    print(f"{name}: every map back in its own image: largest change {same:.0e}; a deep map transplanted: "
+          f"largest change {largest:.4f}; D3 set to zero: Dice {zeroed:.3f}")  # fmt: skip
+    synthetic_x, synthetic_truth = inputs("synthetic", segmenters[name])
+    kept = [score_with(network, transplant, layers[part], synthetic_x, synthetic_truth) for part in (*deep, "D1")]
+    row = ", ".join(f"{part} {value:.3f}" for part, value in zip((*deep, "D1"), kept, strict=True))
+    print(f"    sixteen synthetic images: untouched {score(network, synthetic_x, synthetic_truth):.3f}; {row}")
 
 # %% [markdown]
-# The hook itself changes nothing, and on generated images the result is the same. Nine tenths of this network's
-# parameters say nothing about the image in hand; with D3 at zero the score falls by one hundredth. A network of two
-# stages might have done as well *at this size and with this training*: that would be the next experiment.
+# The intervention itself changes nothing (0 with every map back in its own image), and synthetic images give the same
+# result. With D3 set to zero the Dice score falls by one or two hundredths: the deep part provides a nearly constant
+# offset.
 #
-# The paper starts from a worry of this kind: "feature redundancy" and "asymmetric supervised learning" in the U-Net
-# (abstract). Its remedy is a loss that makes every block learn from the last one (lesson 12). But *these weights were
-# trained with that loss* (0.015 for both of its terms, says the model card). Did it not help, or is it the cause,
-# since deep maps that imitate the last one have nothing of their own to say? One trained network cannot tell. You
-# can: train without it, and transplant again.
+# Is distillation the cause? A natural guess: CFD trains every map to imitate the last one, so the deep ones lose their
+# own content. Had we looked at `small` alone, we might have concluded that. The control says no: `accurate`, trained
+# with both weights at zero, has the same unused deep stages. The two differ in more than distillation (optimizer,
+# length, size), so the control does not show that distillation has *no* influence; it shows that unused deep stages do
+# not need it as an explanation. What they share is the width, the data, and lesions whose border can be found on the
+# finer grids. A network of two or three stages might do as well at this size: that would be the next experiment.
+#
+# The paper starts from an observation of this kind, "feature redundancy" and "asymmetric supervised learning"
+# (abstract), and its remedy is the loss of lesson 12. In these two networks the deep stages are unused with the remedy
+# and without it.
 
 # %% [markdown]
 # ### Play
 #
-# Choose a part and what happens to its map, and look at one picture. What does the mask look like when D2 comes from
-# elsewhere? Which part, set to its mean, makes the border soft?
+# Choose a network, a part and what happens to its map, and look at one image. What does the mask look like when D2
+# comes from another image? Which part, set to its mean, makes the border soft?
 
 # %% kind="play"
 CHANGES = {
-    "somebody else's": transplant,
-    "its mean over the picture": lambda maps: maps.mean((1, 2), keepdim=True).expand_as(maps),
+    "another image's": transplant,
+    "its mean over the image": lambda maps: maps.mean((1, 2), keepdim=True).expand_as(maps),
     "zero": torch.zeros_like,
     "mirrored": lambda maps: maps.flip(2),
 }
 
 
-def look(part: str = "S3", change: str = "mirrored", number: int = 0) -> None:
+def look(
+    weights: str = "small, with distillation", part: str = "S3", change: str = "mirrored", number: int = 0
+) -> None:
     """The mask of one image with one map changed."""
-    with torch.no_grad(), intervene(trained, {layers[part]: CHANGES[change]}):
-        changed = trained(x)[number, 0].sigmoid()
+    network, x, truth = tested[weights]
+    with torch.no_grad(), intervene(network, {layers[part]: CHANGES[change]}):
+        changed = network(x)[number, 0].sigmoid()
     _, axes = plt.subplots(1, 2, figsize=(5, 2.5))
     axes[0].imshow(x[number].permute(1, 2, 0))
     axes[1].imshow(changed, cmap="gray", vmin=0, vmax=1)
@@ -498,20 +527,20 @@ def look(part: str = "S3", change: str = "mirrored", number: int = 0) -> None:
     plt.show()
 
 
-_ = ipywidgets.interact(look, part=list(layers), change=list(CHANGES), number=(0, len(x) - 1))
+_ = ipywidgets.interact(look, weights=list(tested), part=list(layers), change=list(CHANGES), number=(0, 7))
 
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - One trained network, small, at 128 x 128, where E4 has 16 tokens. Another seed, size or loss may use its deep parts
-#   differently. The measurement takes a minute: repeat it on your own network.
-# - A transplant asks what is *particular* to an image. A part that does the same for every image (say, a constant that
-#   later layers need) passes this test unharmed; "set to zero" asks that second question.
-# - That a trained network does not use a part does not mean that it trained as well without it. Only a training
-#   without it tells, more than once.
-# - "Any size" means that it runs. The four scans see the padding and the size, and the network was trained at one
-#   size: at others its score has to be measured.
-# - A1, A10, A11 and A12 are readings of one paragraph. The switches are in `ModelConfig`.
+# - Two trained networks, small, where E4 has 16 or 25 tokens. At full width, 256 x 256 and other tasks, deep parts may
+#   be used. The measurement takes a minute: repeat it on your own network.
+# - A transplant tests what is *specific* to an image. A part that does the same for every image (say, a constant that
+#   later layers need) passes this test unharmed; "set to zero" is the second test.
+# - That a trained network does not use a part does not mean that it would train as well without it. Only training runs
+#   without it can show that.
+# - "Any size" means that it runs. The four scans process the padding too, and the network was trained at one size: at
+#   others its score has to be measured.
+# - A1, A10, A11 and A12 are readings of one paragraph. The options are in `ModelConfig`.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -522,16 +551,15 @@ _ = ipywidgets.interact(look, part=list(layers), change=list(CHANGES), number=(0
 # - [ ] 16 x 12 x 768 :: That is E4.
 #
 # 2. Merging and expanding use different orders in their 2 x 2 cells. Why does the network work?
-# - [ ] the LayerNorms undo the difference :: They work on each token by itself.
-# - [x] a linear layer stands beside each move and learns the order it meets :: Only loading foreign weights would
-#   notice.
-# - [ ] the order is the same :: Look at the numbers 0 to 15 again.
+# - [ ] the LayerNorms beside them undo the difference of the orders :: They work on each token by itself.
+# - [x] the linear layer beside each of the moves learns its order :: Only loading other weights would notice.
+# - [ ] the two orders are the same, if one looks at them in detail :: Look at the numbers 0 to 15 again.
 #
 # 3. The network with the wrong skips trained about as well. So
-# - [ ] the mistake does not matter :: It is another network: its weights and scores are not those of the paper's.
-# - [x] a falling loss does not show that the wiring is right :: Only the comparison with a reference does, number by
-#   number.
-# - [ ] the skips do not matter :: It has skips, other ones.
+# - [ ] the mistake does not matter in practice :: It is another network: its weights and scores are not those of the
+#   paper's.
+# - [x] a falling loss does not validate a wiring :: Only the comparison with a reference does, number by number.
+# - [ ] the network does not depend on its skips :: It has skips, other ones.
 #
 # 4. Which of the modules adds the most parameters?
 # - [ ] SE :: 3.1 million.
@@ -539,9 +567,10 @@ _ = ipywidgets.interact(look, part=list(layers), change=list(CHANGES), number=(0
 # - [ ] CRA :: 0.08 million.
 #
 # 5. A part's map is replaced by another image's, and the mask stays the same. Then
-# - [ ] the part has no parameters :: E4 has more than a third of all.
-# - [x] the mask takes nothing from that part that is particular to the image :: That is all, and it is a lot.
-# - [ ] the part was never trained :: Its weights did change. They may serve something that is the same for all images.
+# - [ ] the part was not changed by the training :: Its weights did change. They may serve something that is the same
+#   for all images.
+# - [x] nothing image-specific in it is being used :: That is all, and it is a lot.
+# - [ ] the network would train as well without it :: Only a training run without it can show that.
 
 # %% [markdown] kind="links"
 # ## Further reading

@@ -1,18 +1,19 @@
 # %% [markdown] kind="claim"
-# **Claim.** Feature distillation is two mean squared distances, and what they do follows from their formulas. Random
-# channel selection pulls every channel toward *one* map, and a teacher that is built from its own students is a target
-# that moves. We show both by a derivation that you check, and by training the same network with each loss. The
-# controls: no distillation, the same loss without `detach`, and feature maps whose pixels are shuffled.
+# **Claim.** Feature distillation consists of two mean squared distances, and what they do follows from their formulas.
+# Random channel selection makes *one* map the target of every channel, and a teacher that is computed from its own
+# students is a moving target. We show both by a derivation that you check, and by training the same network with each
+# loss. The controls: no distillation (in the small experiment and in a second trained network), the same loss without
+# `detach`, and feature maps whose pixels are shuffled.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - write CFD (eq. 8) and IFD (eq. 9), and say where the paper leaves a choice (A16 to A25);
-# - measure how strongly the mask, and each term of the loss, pulls at each block of a trained and of a fresh network;
+# - measure the gradient norm of each term of the loss at each block of a trained and of an untrained network;
 # - derive what random channel selection does on average;
-# - measure how much channels repeat each other, against a control;
+# - measure how redundant channels are, against the right controls;
 # - say what `detach` cuts, and find out by an experiment what happens without it;
-# - tell whether a weight of 0.015 is small;
+# - judge whether a weight of 0.015 is small;
 # - say which of the choices that the paper leaves open change the loss, and which only its scale.
 
 # %%
@@ -41,24 +42,25 @@ from skinlesion.model.unet import Features
 DATA = None  # or a list of RGB images, uint8 (H, W, 3), such as read_image gives for the files of ISIC 2017
 lessons.setup()
 
-# %% [markdown]
-# ## Who hears the teacher?
+# %% [markdown] given="3.4"
+# ## Which blocks receive gradient from the mask?
 #
-# The mask is compared with the last map only. All other blocks hear of it through the blocks behind them. Section 3.4
-# of the paper (and SelfReg-UNet, from which it takes its loss) says that the supervision of encoder and decoder
-# therefore *differs in strength*: the last decoder block is closest to the mask and understands it best. Strength can
-# be measured. For each block's output $x$ take the gradient of BCE + Dice, times the size of $x$:
+# The mask loss is computed from the last map only. All other blocks receive its gradient through the blocks after them.
+# Section 3.4 of the paper (and SelfReg-UNet, from which it takes its loss) says that the supervision of encoder and
+# decoder therefore *differs in strength*: the last decoder block is closest to the mask and represents it best.
+# Strength can be measured. For each block's output $x$ take the gradient norm of BCE + Dice, times the norm of $x$:
 #
 # $$s = \|x\|\,\big\|\partial \mathcal L / \partial x\big\|$$
 #
-# It is (at most) how much the loss changes when $x$ changes by its own size, and it does not depend on the scale of the
-# features. We ask the network that comes with this package, which *was* trained with distillation, and two networks
-# that were not trained at all. A third control closes the skips for the gradient alone: the output stays what it was,
-# but the encoder hears of the mask through the bottom only.
+# To first order it bounds how much the loss changes when $x$ changes by its own size, and it does not depend on the
+# scale of the features. We measure it in `small`, which *was* trained with distillation; in `accurate`, which was
+# trained without (the control: same architecture, other optimizer, longer, at 160 x 160); and in two untrained
+# networks. In a further control, no gradient passes through the skips: the output is the same, but the encoder receives
+# gradient through the bottom only.
 
 # %% [markdown] kind="predict"
-# **Predict.** From E1.1 through the bottom to D1.1: does $s$ rise toward the loss, in a network with fresh weights? And
-# in the trained one? What is left at E1.1 when the skips are closed?
+# **Predict.** From E1.1 through the bottom to D1.1: does $s$ rise toward the loss, in an untrained network? And in the
+# trained ones? What is left at E1.1 when no gradient passes through the skips?
 
 # %% kind="control"
 lesions = [synthesize(seed, 128) for seed in range(4)]
@@ -70,10 +72,12 @@ if DATA is None:
     truth = torch.stack([torch.from_numpy(lesion.mask).float() for lesion in lesions])[:, None]  # (B, 1, H, W)
 else:
     with torch.no_grad():
-        truth = (network(batch) > 0).float()  # without masks: its own answer stands in
+        truth = (network(batch) > 0).float()  # without masks, its own prediction is the target
+accurate = Segmenter.from_pretrained("accurate").model.eval()  # the control: trained without distillation
+large_batch, large_truth = (F.interpolate(each, size=(160, 160), mode="bilinear") for each in (batch, truth))
 
 
-def pull(loss: Tensor, blocks: dict[str, Tensor]) -> dict[str, float]:
+def gradient_norms(loss: Tensor, blocks: dict[str, Tensor]) -> dict[str, float]:
     """s of this loss at each block's output; 0 where no gradient comes."""
     maps = list(blocks.values())
     gradients = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
@@ -81,51 +85,57 @@ def pull(loss: Tensor, blocks: dict[str, Tensor]) -> dict[str, float]:
     return {name: 0.0 if g is None else float(x.detach().norm() * g.norm()) for name, x, g in pairs}
 
 
-def supervision(network: nn.Module) -> dict[str, float]:
-    """How strongly BCE + Dice pulls at each block's output."""
-    logits, features = network.forward_features(batch)
-    return pull(bce_dice_loss(logits, truth), features.blocks)
+def supervision(network: nn.Module, images: Tensor = batch, masks: Tensor = truth) -> dict[str, float]:
+    """s of BCE + Dice at each block's output."""
+    logits, features = network.forward_features(images)
+    return gradient_norms(bce_dice_loss(logits, masks), features.blocks)
 
 
 torch.manual_seed(0)
-fresh = create_model("small").eval()
+untrained = create_model("small").eval()
 torch.manual_seed(1)
-pulls = {
-    "shipped": supervision(network),
-    "fresh weights, seed 0": supervision(fresh),
-    "fresh weights, seed 1": supervision(create_model("small").eval()),
+strengths = {
+    "small, with distillation": supervision(network),
+    "accurate, without": supervision(accurate, large_batch, large_truth),
+    "untrained, seed 0": supervision(untrained),
+    "untrained, seed 1": supervision(create_model("small").eval()),
 }
 with intervene(network, {"*.cra.output": torch.Tensor.detach}):
-    pulls["shipped, skips closed for the gradient"] = supervision(network)
+    strengths["small, no gradient through the skips"] = supervision(network)
 
 fig, ax = plt.subplots(figsize=(7, 2.6))
-for label, values in pulls.items():
-    ax.semilogy(list(values), list(values.values()), "o:" if "closed" in label else "o-", label=label)
-ax.set(ylabel="s", title="how strongly the mask pulls at each block's output")
+for label, values in strengths.items():
+    ax.semilogy(list(values), list(values.values()), "o:" if "no gradient" in label else "o-", label=label)
+ax.set(ylabel="s", title="the bottom receives least gradient, with and without distillation")
 ax.legend(fontsize=7)
 plt.show()
 print("s of the decoder's stage / s of the encoder's stage on the same grid (means over the stage's blocks)")
-for label, values in pulls.items():
+for label, values in strengths.items():
     stages = {name[:2]: [v for other, v in values.items() if other[:2] == name[:2]] for name in values}
     mean = {stage: sum(v) / len(v) for stage, v in stages.items()}
     ratios = ", ".join(f"D{i} / E{i} {mean[f'D{i}'] / mean[f'E{i}']:5.2f}" for i in (1, 2, 3, 4))
     print(f"{label:39} {ratios};  D1 / D4 {mean['D1'] / mean['D4']:5.1f}")
+    if "untrained" not in label:
+        lessons.happened("12.1", f"{label}: s at the bottom is 1 / {mean['D1'] / mean['D4']:.0f} of that at D1")
 
 # %% [markdown]
-# All curves are a U. The pull depends on *how far a block is from the mask, counted along the skips*: E1's output is
-# merged and added to D1's input, so it is close, however early it runs. The dotted control shows that the skips do it:
-# closed, E1 hears more than five times less (D1 / E1 7.60 in place of 1.37). Training deepens the U: D1 / D4 is about
-# 3.5 with fresh weights and 45 in the trained network.
+# All curves are a U. $s$ depends on *how far a block is from the mask, counted along the skips*: E1's output is merged
+# and added to D1's input, so it is close, however early it is computed. The dotted control shows that the skips are the
+# reason: without their gradient, E1 receives less than a fifth of the gradient (D1 / E1 is 7.60 in place of 1.37).
+# Training deepens the U: D1 / D4 is about 3.5 in untrained networks, 6.2 in `accurate`, and 44.6 in `small`. So the
+# network that was trained with distillation, whose purpose is to balance the supervision, is the least balanced one.
+# (They differ in more than distillation; a single pair does not show the cause.)
 #
-# Does the measurement show the paper's asymmetry of encoder and decoder? On the same grid the decoder is pulled at more
-# in the two upper stages (1.37 and 1.49) and *less* in the two lower ones (0.84 and 0.74); untrained networks have
-# 0.86 to 1.51. So there is a difference, it changes its sign, and it is small beside the factor of 45 between top and
-# bottom. "The bottom is supervised less" is what we see; "the encoder is supervised less" is half true. Two limits: a
-# pull is not what is learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of
-# another kind, pictures of what a block looks at.
+# Does the measurement show the paper's asymmetry of encoder and decoder? In `small`, on the same grid, $s$ is larger in
+# the decoder for the two upper stages (1.37 and 1.49) and *smaller* for the two lower ones (0.84 and 0.74). In
+# `accurate` it is the other way round at E1 (0.36) and E3 (3.25), and in untrained networks the ratio is 0.86 to 1.51.
+# So there is a difference, and its sign changes from stage to stage and from network to network. "The bottom is
+# supervised less" is what we see; "the encoder is supervised less" is not. Two limits: a gradient norm is not what is
+# learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of another kind,
+# visualizations of what a block responds to.
 #
-# The other finding of SelfReg-UNet is that channels *repeat* each other, and the paper says it of the *deeper* ones.
-# Here is the metric for it:
+# The other finding of SelfReg-UNet is that channels are *redundant*, and the paper says so of the *deeper* ones. Here
+# is the metric for it:
 
 
 # %% exercise="distill.redundancy"
@@ -139,14 +149,16 @@ def redundancy(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Two controls. The first moves the pixels of each channel to random places, each channel by itself: what is left is the
-# agreement of chance. The second is a network with fresh weights, which nobody has taught to repeat anything.
+# Three controls. The first moves the pixels of each channel to random positions, each channel by itself: what is left
+# is the chance level. The second is an untrained network, which has not been trained to repeat anything. The third is
+# `accurate`, trained without distillation.
 
 # %% kind="control"
 redundancy = lessons.use("distill.redundancy", redundancy)
 with torch.no_grad():
     _, features = network.forward_features(batch)
-    _, untrained = fresh.forward_features(batch)
+    _, at_start = untrained.forward_features(batch)
+    _, without = accurate.forward_features(large_batch)
 
 
 def torn(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -157,32 +169,41 @@ def torn(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 generator = torch.Generator().manual_seed(0)
-alike = {
-    "shipped": {name: float(redundancy(x)) for name, x in features.blocks.items()},
-    "fresh weights": {name: float(redundancy(x)) for name, x in untrained.blocks.items()},
+correlated = {
+    "with distillation": {name: float(redundancy(x)) for name, x in features.blocks.items()},
+    "without": {name: float(redundancy(x)) for name, x in without.blocks.items()},
+    "untrained": {name: float(redundancy(x)) for name, x in at_start.blocks.items()},
     "pixels shuffled": {name: float(redundancy(torn(x, generator))) for name, x in features.blocks.items()},
 }
 fig, ax = plt.subplots(figsize=(7, 2.4))
-for (label, values), style in zip(alike.items(), ("o-", "o-", "o:"), strict=True):
-    ax.plot(list(values), list(values.values()), style, color="0.6" if "fresh" in label else None, label=label)
-ax.set(ylabel="mean |r|", ylim=(0, 1), title="how much channels repeat each other, block by block")
+for (label, values), style in zip(correlated.items(), ("o-", "o-", "o-", "o:"), strict=True):
+    ax.plot(list(values), list(values.values()), style, color="0.6" if "untrained" in label else None, label=label)
+ax.set(
+    ylabel="mean |r|",
+    ylim=(0, 1),
+    title="trained networks: D1's channels are highly correlated, with or without distillation",
+)
 ax.legend(fontsize=7)
 plt.show()
-for label, values in alike.items():
-    print(f"{label:16}" + ", ".join(f"{name} {values[name]:.2f}" for name in ("E1.1", "E3.1", "E4.2", "D4.2", "D1.1")))
+for label, values in correlated.items():
+    print(f"{label:18}" + ", ".join(f"{name} {values[name]:.2f}" for name in ("E1.1", "E3.1", "E4.2", "D4.2", "D1.1")))
 
 # %% [markdown]
-# The two controls do not agree, and the second is the fair one: shuffling destroys smoothness too, and two smooth maps
-# are correlated for no other reason. Against fresh weights, which have not learned anything, the shipped network
-# repeats itself a little more in E1 (0.46 against 0.35) and less in E3. The paper's "deeper channels" are not the
-# repetitive ones here: E3 and E4 have the lowest values of all, E4.2 has 0.24, less than the 0.29 of untrained weights; of
-# the deep blocks only D4.2 stands out, 0.43 against 0.30. D1.1 is the exception: 0.82, where fresh weights have 0.12. Its
-# channels are about to be summed up into one mask. And that one block is CFD's teacher.
+# Shuffling is the weaker control: it destroys smoothness too, and two smooth maps are correlated for no other reason.
+# Compare with the untrained network. `small` is somewhat more redundant in E1 (0.46 against 0.35) and less in E3. The
+# paper's "deeper channels" are not the redundant ones here: E3 and E4 have the lowest values of all (E4.2: 0.24,
+# against 0.29 for untrained weights); of the deep blocks only D4.2 stands out, 0.43 against 0.30. D1.1 is the
+# exception: 0.82, against 0.12 for untrained weights. Its channels are about to be summed into one mask. And that one
+# block is CFD's teacher.
+#
+# Is that due to distillation? In `accurate`, trained without it, D1.1 is at 0.54 and the other blocks look like those
+# of `small`. So most of the rise, from 0.12 to 0.54, comes with training for one mask; what is above that could be due
+# to distillation or to the other differences between the two.
 #
 # ## CFD: every map learns from the last
 #
-# The teacher is the output of D1, the students are the 14 maps before it (A16, A17). They differ in size, so the
-# larger one, here always the teacher, is averaged down (A19).
+# The teacher is the output of D1, the students are the 14 maps before it (A16, A17). They differ in size, so the larger
+# one, here always the teacher, is averaged down (A19).
 
 
 # %% exercise="distill.average_pool"
@@ -193,8 +214,8 @@ def average_pool(x: Tensor, factor: int) -> Tensor:
 
 
 # %% [markdown]
-# They differ in channels too. **Random channel selection** (RCS) draws $k = \min(C_s, C_t)$ of each at every step
-# (A18).
+# They differ in channels too. **Random channel selection** (RCS) draws $k = \min(C_s, C_t)$ channels of each at every
+# step (A18).
 #
 # $$\text{CFD} = \frac{1}{M-1} \sum_m \big\| \mathrm{RCS}(\text{student}_m) - \mathrm{RCS}(\text{teacher}) \big\|^2$$
 #
@@ -208,8 +229,8 @@ def cfd(student: Tensor, teacher: Tensor, student_channels: Tensor, teacher_chan
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Channel 3 of the student meets teacher channel 7 now, channel 1 at the next step, then channel 12. What
-# does it become in the end? Derive the mean over all draws before you go on.
+# **Predict.** Channel 3 of the student is paired with teacher channel 7 now, with channel 1 at the next step, then with
+# channel 12. What does it converge to? Derive the mean over all draws before you go on.
 
 
 # %% exercise="distill.expected_cfd"
@@ -230,10 +251,11 @@ for _ in range(50 if lessons.FAST else 1000):
     draws.append(cfd(student, teacher, *chosen))
 print(f"mean of {len(draws)} draws {float(torch.stack(draws).mean()):.3f}, ", end="")
 print(f"in closed form {float(expected_cfd(student, teacher)):.3f}")
+lessons.happened("12.2", "each channel is drawn to the mean of the teacher's channels")
 
 # %% [markdown]
-# The two agree. So on average CFD asks every student channel to be the *same* map: the mean of the teacher's channels.
-# A loss that is said to enrich features has its minimum where all channels are equal.
+# The two agree. So on average CFD has the *same* target for every student channel: the mean of the teacher's channels.
+# A loss that is meant to enrich features has its minimum where all channels are equal.
 #
 # ## IFD: half of a map learns from the other half
 
@@ -252,41 +274,50 @@ def ifd(x: Tensor) -> Tensor:
     return F.mse_loss(x[..., order[:half]], x[..., order[half:]])
 
 
-# %% [markdown]
-# The paper's network uses 14 maps (A25), and both halves move (A24). A squared distance knows two ways down: the
-# halves become alike, or *everything becomes small*.
+# %% [markdown] given="0.015"
+# The paper's network uses 14 maps (A25), and both halves receive gradient (A24). A squared distance can fall in two
+# ways: the halves become alike, or *everything becomes small*.
 #
 # ## Is 0.015 small?
 #
-# That depends on what it multiplies. A squared distance of free feature maps has no upper bound, while BCE + Dice
+# That depends on what it multiplies. A squared distance of unbounded feature maps has no upper bound, while BCE + Dice
 # shrinks as a network learns.
 
 # %%
 logits, features = network.forward_features(batch)  # one pass with gradients, used from here on
 task = bce_dice_loss(logits, truth)
 with torch.no_grad():
-    for label, model in (("fresh weights", fresh), ("shipped", network)):
-        answer, maps = model.forward_features(batch)
+    models = {
+        "untrained": (untrained, batch, truth),
+        "small, with distillation": (network, batch, truth),
+        "accurate, without": (accurate, large_batch, large_truth),
+    }
+    for label, (model, pixels, target) in models.items():
+        answer, maps = model.forward_features(pixels)
         parts = FeatureDistillationLoss()(*maps)
         values = f"CFD {float(parts.cfd):6.3f}, IFD {float(parts.ifd):.3f}, sum with weights {float(parts.total):.3f}"
-        print(f"{label:13} {values}; BCE + Dice {float(bce_dice_loss(answer, truth)):.3f}")
-print(f"shipped, BCE + Dice on ISIC's validation part: {segmenter.card['metrics']['val']['loss']:.3f}")
+        print(f"{label:24} {values}; BCE + Dice {float(bce_dice_loss(answer, target)):.3f}")
+print(f"small, BCE + Dice on ISIC's validation part: {segmenter.card['metrics']['val']['loss']:.3f}")
 
 # %% [markdown]
-# Two surprises. In an untrained network the two terms are 4 % of BCE + Dice; in the trained one their sum, 0.229, is
-# larger than BCE + Dice on these pictures (0.067) and than it was on real ones (0.121). The "small" term is the larger
-# *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.9 before
-# training. Why it can grow is the experiment further below.
+# Two observations. In an untrained network the two terms are 4 % of BCE + Dice; in `small` their sum, 0.229, is larger
+# than BCE + Dice on these images (0.067) and on real ones (0.121). The term with the small weight has the larger
+# *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.9 before training.
+#
+# That alone looks as if CFD had failed. The control says otherwise: in `accurate`, which was trained without it, CFD is
+# 695, and IFD is 2,229 instead of 0.36. Feature maps grow in training; with the two losses they grow much less. (The
+# networks also differ in optimizer, length and image size, so the factor of almost 50 is not due to CFD alone.) Why CFD
+# can grow at all while it is being minimized is the subject of the experiment below.
 #
 # ## Does it balance, and what does detach cut?
 #
-# A value says little: the variance in the closed form is in it, and pulls at nothing. So we look at the pull again,
-# with the same $s$, of each term times its weight. *Average draw* is the closed form that you derived; *one draw* is
-# what a training step sees; the last line is one draw whose teacher is not detached.
+# A value says little: the variance in the closed form is part of it and has no gradient with respect to the student. So
+# we look at $s$ again, for each term times its weight. *Average draw* is the closed form that you derived; *one draw*
+# is what a training step uses; the last line is one draw whose teacher is not detached.
 
 # %% [markdown] kind="predict"
-# **Predict.** Where is CFD's pull the largest part of the mask's: at E1, at the bottom, at D2? And is one draw's pull
-# close to the average draw's?
+# **Predict.** Where is CFD's $s$ the largest share of the mask loss's: at E1, at the bottom, at D2? And is it similar
+# for one draw and for the average draw?
 
 # %%
 terms = {
@@ -296,46 +327,49 @@ terms = {
     "IFD": 0.015 * FeatureDistillationLoss()(*features).ifd,
     "CFD, one draw, no detach": 0.015 * FeatureDistillationLoss(detach_teacher=False)(*features).cfd,
 }
-heard = {label: pull(term, features.blocks) for label, term in terms.items()}
+norms = {label: gradient_norms(term, features.blocks) for label, term in terms.items()}
 fig, ax = plt.subplots(figsize=(7, 2.8))
-for label, values in heard.items():
+for label, values in norms.items():
     shown = {name: value for name, value in values.items() if value > 0}
     ax.semilogy(list(shown), list(shown.values()), "o:" if "no detach" in label else "o-", label=label)
-ax.set(ylabel="s", title="the pull of each weighted term, shipped network")
+ax.set(ylabel="s", title="s of each weighted term: CFD comes closest to the mask loss at the bottom")
 ax.legend(fontsize=6, ncols=2)
 plt.show()
 print(
-    "part of BCE + Dice's pull   " + "".join(f"{name:>8}" for name in ("E1.1", "E2.1", "E4.2", "D4.2", "D2.2", "D1.1"))
+    "share of BCE + Dice's s      " + "".join(f"{name:>8}" for name in ("E1.1", "E2.1", "E4.2", "D4.2", "D2.2", "D1.1"))
 )
-for label, values in list(heard.items())[1:]:
-    parts = [values[name] / heard["BCE + Dice"][name] for name in ("E1.1", "E2.1", "E4.2", "D4.2", "D2.2", "D1.1")]
+for label, values in list(norms.items())[1:]:
+    parts = [values[name] / norms["BCE + Dice"][name] for name in ("E1.1", "E2.1", "E4.2", "D4.2", "D2.2", "D1.1")]
     print(f"{label:28}" + "".join(f"{part:8.1%}" for part in parts))
+one, average = (
+    {name: f"{norms[label][name] / norms['BCE + Dice'][name]:.0%}" for name in ("E1.1", "D4.2", "D2.2")}
+    for label in ("CFD, one draw", "CFD, average draw")
+)
+lessons.happened("12.3", {"one draw": one, "average": average})
 
 # %% [markdown]
-# CFD does go where the mask is heard least: one draw adds 6 % to the mask's pull at E1.1, 25 % and 31 % at the bottom,
-# 1 % at D2.2. This much of the paper's "balanced supervision" is to be seen. But most of it is the luck of the draw,
-# which points somewhere else at the next step. The average draw, the part that lasts, adds 1 to 3 %, less than IFD
-# does.
+# CFD does act where the mask loss is weakest: one draw adds 6 % to $s$ at E1.1, 25 % and 31 % at the bottom, 1 % at
+# D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise, which has another
+# direction at the next step. The average draw, the part that persists, adds 1 to 3 %, less than IFD does.
 #
-# `detach` sets the pull at D1.1 to zero: the teacher cannot come to meet its students *through this loss*. It cuts more
-# than that one block. Without it CFD pulls harder than the mask at every block before D1 (142 % at E1.1, 121 % at
-# D2.2), because each block is on the way to the teacher, and moving the teacher is the shortest way to a small
+# `detach` sets the gradient at D1.1 to zero: *through this loss* the teacher does not move toward its students. It cuts
+# more than that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142 % at E1.1, 121 %
+# at D2.2), because each block is on the way to the teacher, and moving the teacher is the fastest way to a small
 # distance.
 #
 # ## The choices, and what each is worth
 #
-# The paper's text leaves these open (A16 to A25). For each we change one thing, with the shipped network and four
-# pictures, and look at the term's value and at the *direction* of its gradient with respect to all weights: its cosine
-# with that of our choice. 1 means that the choice is a matter of scale, which the weight can absorb; 0 that it is
-# another loss. Two rules make the comparison fair. Each choice is compared with its *own* term, CFD or IFD: in the sum
-# the larger one would hide the smaller. And CFD is compared as the *average* draw, or else all that one sees is the
-# luck of the draw. The control is a network with fresh weights: the shipped one was trained with our choices, and may
-# have settled where *their* gradient is small.
+# The paper's text leaves these open (A16 to A25). For each we change one thing, with `small` and four images, and
+# compare the term's value and the *direction* of its gradient with respect to all weights: its cosine with that of our
+# choice. 1 means that the choice is a matter of scale, which the weight can absorb; 0 that it is a different loss. Two
+# rules make the comparison fair. Each choice is compared with its *own* term, CFD or IFD: in the sum the larger one
+# would hide the smaller. And CFD is compared as the *average* draw, since one draw is mostly noise. The control is an
+# untrained network: `small` was trained with our choices, and has probably settled where *their* gradient is small.
 
 # %%
 MANY = 4 if lessons.FAST else 64
 Choice = Callable[[Features], Tensor]  # from a network's features to a loss
-passes = {"shipped": (network, features), "fresh": (fresh, fresh.forward_features(batch)[1])}
+passes = {"trained": (network, features), "untrained": (untrained, untrained.forward_features(batch)[1])}
 
 
 def choice(name: str, draws: int = 1, **options: object) -> Choice:
@@ -371,7 +405,7 @@ def direction(loss: Tensor, weights: list[Tensor]) -> Tensor:
 
 def compare(choices: dict[str, Choice]) -> None:
     """Print value, cosine and length of each choice against the first one, in both networks."""
-    print(f"{'':46}" + "".join(f"{label:>8}: value cosine   length" for label in passes))
+    print(f"{'':46}" + "".join(f"{label:>11}: value cosine   length" for label in passes))
     ours = {}
     for name, make in choices.items():
         line = f"{name:46}"
@@ -413,30 +447,31 @@ compare(
 )
 
 # %% [markdown]
-# Read the shipped column, then ask the fresh one whether it agrees.
+# Read the column of the trained network, then see whether the untrained one agrees.
 #
-# - **One draw is almost all noise** (A18): cosine 0.04 and 0.12 with the average, twelve times as long, and still 0.53
-#   after 64 draws. Where noise $n$ is at a right angle to the mean $m$, the cosine is $\|m\| / \|m + n\|$: 1 / 12.4 =
-#   0.08. With untrained weights it is two to two and a half times as long.
-# - **One-sided selection** (A18) is another loss in the trained network: 0.05, six times as long. It keeps the order,
-#   so in E1, which is as wide as D1, channel 5 *always* meets channel 5.
-# - **Not detached** (A22) is another loss as well: 0.08, and 262 times as long. In the untrained network it is 0.55
-#   and 1.7 times as long: the shipped network, trained with our choice, probably rests where *our* gradient is small.
-# - **A matter of scale**: SelfReg's grouping (A21) and, nearly, one student a stage (A17) and which of the two maps is
-#   resized (A19; 0.86 with untrained weights). The sum (A20) is thousands of times as long, and no pure scale either: large
-#   maps then count more than small ones.
-# - **The teacher's place** (A16) is no choice in a fresh network (1.00) and one in a trained one (0.55).
-# - **IFD's halves** (A23) and which of them is detached (A24) turn the gradient: 0.55 and 0.71, untrained 0.45 and 0.64.
-#   The values, 0.36 and 0.36, do not tell.
+# - **One draw is almost all noise** (A18): its cosine with the average is 0.04 and 0.12, its norm is 12 times as large,
+#   and the cosine is still 0.53 after 64 draws. Where noise $n$ is orthogonal to the mean $m$, the cosine is $\|m\| /
+#   \|m + n\|$: 1 / 12.4 = 0.08. With untrained weights the norm is 2.1 to 2.5 times as large.
+# - **One-sided selection** (A18) is a different loss in the trained network: cosine 0.05, norm 6.3 times as large. It
+#   keeps the order, so in E1, which is as wide as D1, channel 5 is *always* paired with channel 5.
+# - **Not detached** (A22) is also a different loss: cosine 0.08, norm 262 times as large. In the untrained network it
+#   is 0.55 and 1.7 times: `small`, trained with our choice, has probably settled where *our* gradient is small.
+# - **A matter of scale**: SelfReg's grouping (A21) and, nearly, one student per stage (A17) and which of the two maps
+#   is resized (A19; 0.86 with untrained weights). The sum (A20) has a gradient thousands of times as large, and is not
+#   purely a matter of scale either: large maps then count more than small ones.
+# - **The teacher's position** (A16) makes no difference in an untrained network (1.00) and does in a trained one
+#   (0.55).
+# - **IFD's halves** (A23) and which of them is detached (A24) change the gradient's direction (cosine 0.55 and 0.71,
+#   untrained 0.45 and 0.64). The values, 0.36 and 0.36, do not show it.
 # - **15 maps or 14** (A25) sounds harmless, and is (0.98) before training. After it, D1.1 alone outweighs the 14
 #   others: ten times the value, 26 times the gradient.
 #
-# So a choice that a paper leaves open in half a sentence can be another loss; and a test with fresh weights does
-# not find out. What each costs or gains in Dice is another question, which needs training runs.
+# So a choice that a paper leaves open in half a sentence can be a different loss, and a test with untrained weights
+# does not reveal it. What each costs or gains in Dice is another question, which needs training runs.
 #
 # ## An experiment: four networks
 #
-# A small residual network, four convolutions, finds a disk in noise. The students are the first three maps, the
+# A small residual network, four convolutions, segments a disk in noise. The students are the first three maps, the
 # teacher is the last. We train it without distillation, with CFD, with CFD whose teacher is *not* detached, and with
 # IFD. Weight 0.015 each; same start, same data.
 
@@ -446,7 +481,7 @@ ifd = lessons.use("distill.ifd", ifd)
 
 
 def disks(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noisy pictures and masks, (n, 16, 16)."""
+    """Noisy images and masks, (n, 16, 16)."""
     grid = torch.stack(torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij"))  # (2, 16, 16)
     place = torch.rand(n, 2, 1, 1, generator=generator) * 8 + 4
     radius = torch.rand(n, 1, 1, generator=generator) * 2 + 2.5
@@ -506,8 +541,8 @@ def train(which: str, weight: float = WEIGHT) -> tuple[nn.Module, list[tuple[flo
 
 
 # %% [markdown] kind="predict"
-# **Predict**, for each of the three losses: does CFD fall? Do channels become more alike or less? Which of the four
-# networks finds the disk worst? Note that the teacher is the last student *plus* something.
+# **Predict**, for each of the three losses: does CFD fall? Do channels become more correlated or less? Which of the
+# four networks segments the disk worst? Note that the teacher is the last student *plus* something.
 
 # %% kind="signature"
 test_picture, test_mask = disks(200, torch.Generator().manual_seed(5))
@@ -520,32 +555,31 @@ for which in ("none", "CFD", "CFD, no detach", "IFD"):
     score = float(2 * (found * test_mask).sum() / (found.sum() + test_mask.sum()))
     repeats = [float(redundancy(x)) for x in maps]
     cross, inner = curve[-1]
-    print(
-        f"{which:15} Dice {score:.2f}; at the end CFD {cross:9.2f}, IFD {inner:5.2f}; mean |r| {sum(repeats) / 4:.2f}"
-    )
+    change = f"CFD from {curve[0][0]:.1f} to {cross:.3g}, Dice {score:.2f}, mean |r| {sum(repeats) / 4:.2f}"
+    lessons.happened("12.4", f"{which}: {change}")
+    print(f"{which}: IFD from {curve[0][1]:.2f} to {inner:.3g}")
     axes[0].semilogy([cross for cross, _ in curve], label=which)
     axes[1].plot(["1", "2", "3", "teacher"], repeats, "o-", label=which)
-axes[0].set(xlabel="step", ylabel="CFD", title="the distance that CFD should make small")
-axes[1].set(xlabel="map", ylabel="mean |r|", ylim=(0, 1), title="how much channels repeat each other")
+axes[0].set(xlabel="step", ylabel="CFD", title="with detach, the minimized distance grows")
+axes[1].set(xlabel="map", ylabel="mean |r|", ylim=(0, 1), title="CFD makes all channels alike")
 axes[0].legend(fontsize=7)
 plt.show()
 
 # %% [markdown]
-# With `detach` the distance that is minimized *grows*. Each step moves the students toward the teacher as it stood. But
-# the teacher is computed from the students: it has moved on when they arrive, and the chase never ends. No gradient
-# warns of it, for `detach` is precisely what hides that the target moves. All channels follow one map: mean |r| rises
-# to 0.9, and the disk is lost. IFD moves neither Dice nor mean |r| by more than a few hundredths here.
+# With `detach` the distance that is minimized *grows*. Each step moves the students toward the teacher as it was. But
+# the teacher is computed from the students: it has moved by the time they arrive. No gradient shows it, since `detach`
+# is precisely what hides that the target moves. All channels follow one map: mean |r| rises to 0.9, and the
+# segmentation collapses. IFD changes Dice and mean |r| by no more than a few hundredths here.
 #
-# Without `detach` the gradient sees the teacher move, and the distance does become small. The price: the teacher's
-# features are squeezed as well (A22). Here that is the lesser evil. The usual reason for `detach`, that a teacher
-# should not learn from its pupils, holds for a teacher that is *another* network.
+# Without `detach` the gradient includes the teacher's movement, and the distance does become small. The price: the
+# teacher's features are shrunk as well (A22). Here that is the smaller harm. The usual reason for `detach`, that a
+# teacher should not learn from its students, applies to a teacher that is *another* network.
 #
-# The paper's network normalizes inside its branches, and the shipped one did not explode. But the same loop is there:
-# its CFD went from 0.7 to 14.9, as we saw, and nothing in eq. 8 bounds it. Log CFD by itself, as the trainer of lesson
-# 13 does.
+# The paper's network normalizes inside its branches, and `small` did not diverge. But the same loop is there, and
+# nothing in eq. 8 bounds it. Log CFD by itself, as the trainer of lesson 13 does.
 
 # %% [markdown]
-# ## And on photographs?
+# ## And on real images?
 #
 # The paper's Table 5 has one run of each of four networks. The repository repeats it at a small scale: a sixth of the
 # width, 8 epochs of ISIC 2017 (lesson 15 has the protocol). What follows reads the results that are in your clone. One
@@ -579,15 +613,16 @@ else:
     print("No results in this clone; lesson 15 says how they are made.")
 
 # %% [markdown]
-# Two things. In the full network all three runs with both terms are above all three without, as in the paper; how sure
-# that is, and what each term does alone, the verdicts say. In VM-UNet the same two terms *take away* about two points:
-# all three runs with them are below all three without. A loss that helps one network and hurts another is not a property
-# of the loss. The paper has no such row: it does not say whether its Table 4 was trained with distillation (A39).
+# Two observations. In the full network all three runs with both terms are above all three without, as in the paper; how
+# certain that is, and what each term does alone, the verdicts say. In VM-UNet the same two terms *reduce* the IoU by
+# about two points: all three runs with them are below all three without. Whether distillation helps depends on the
+# network (lesson 15 tests this interaction). The paper has no such row: it does not say whether its Table 4 was trained
+# with distillation (A39).
 
 # %% [markdown]
 # ### Play
 #
-# Which weight does no harm? Move it by factors of ten.
+# Which weight does no harm? Change it by factors of ten.
 
 # %% kind="play"
 
@@ -606,41 +641,44 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The chain has no normalization, and one seed was run. It shows that the loop *can* run away, not that it must.
-# - That the shipped network's channels repeat each other proves nothing about the cause: there is no twin here that was
-#   trained without distillation. Its D1.1 might be as repetitive. Four drawn lesions and one trained network are few.
-# - Pulls and cosines are of one moment, the end of a training run. They say which losses differ, not which is better.
-# - A correlation sees linear repetition only, and copies can be useful: they average noise away.
+# - The chain has no normalization, and one seed was run. It shows that the loop *can* diverge, not that it must.
+# - `accurate` differs from `small` in optimizer, length and image size as well as in distillation. A strict control
+#   would be the same run with both weights at zero.
+# - Gradient norms and cosines are of one moment, the end of a training run. They say which losses differ, not which is
+#   better.
+# - A correlation measures linear redundancy only, and copies can be useful: they average noise away.
 # - Whether distillation helps on lesions needs several seeds with and without, at full width. The paper has one run
 #   each (Table 5); lesson 15 weighs that and our small runs.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. Toward what does random channel selection pull a student's channel, on average?
-# - [ ] the teacher channel of the same number :: Channels are paired at random, anew at each step.
-# - [x] the mean of the teacher's channels :: Every channel toward the same map; the variance is only a constant.
-# - [ ] nothing, the draws cancel :: The mean of the targets is not zero.
+# 1. What is the target of a student's channel under random channel selection, on average?
+# - [ ] the teacher's channel with the same number :: Channels are paired at random, anew at each step.
+# - [x] the mean of all the teacher's channels :: The same map for every channel; the variance is only a constant.
+# - [ ] none, since the random draws cancel :: The mean of the targets is not zero.
 #
 # 2. What does `teacher.detach()` do?
-# - [ ] it keeps the teacher from changing :: It changes, through the mask loss and through its own inputs.
-# - [x] this loss sends no gradient into the teacher :: And so this loss does not see that the teacher moves.
-# - [ ] it copies the teacher's weights :: It copies nothing.
+# - [ ] it keeps the teacher's map from changing at all :: It changes, through the mask loss and through its own inputs.
+# - [x] this loss sends no gradient into the teacher :: And so this loss does not register that the teacher moves.
+# - [ ] it makes a copy of the teacher's weights :: It copies nothing.
 #
 # 3. IFD falls to a tenth. What do you know?
-# - [x] the halves are closer, or all features are smaller :: Measure a correlation, which has no scale, to tell.
-# - [ ] channels repeat each other less :: In the chain IFD fell to a sixth and mean |r| by a few hundredths.
-# - [ ] segmentation is better :: The loss does not look at the mask.
+# - [x] the halves are closer, or all features smaller :: Measure a correlation, which has no scale, to decide.
+# - [ ] the channels have become less redundant than before :: In the chain IFD fell to a sixth and mean |r| by a few
+#   hundredths.
+# - [ ] the segmentation of the images has become better :: The loss does not depend on the mask.
 #
 # 4. Is a weight of 0.015 small?
 # - [ ] yes, it is far below 0.3 and 0.7 :: A weight says nothing without what it multiplies.
-# - [x] it depends on the size of CFD, which has no bound :: 0.015 times 14.9 is more than the trained network's BCE + Dice.
-# - [ ] no, it is always too large :: With fresh weights, when CFD is small, it hardly counts.
+# - [x] it depends on how large CFD itself is :: 0.015 times 14.9 is more than `small`'s BCE + Dice.
+# - [ ] no, it is always too large a weight :: With untrained weights, when CFD is small, it hardly counts.
 #
 # 5. Two variants of a loss give nearly the same value on a batch. Are they the same loss?
-# - [ ] yes, to within that difference :: One draw has the average's value and almost a right angle to its gradient.
-# - [x] that takes the gradient's direction, and in a trained network :: Halves by index: the same value, cosine 0.55.
-# - [ ] yes, if it holds in a fresh network too :: The 15th map is harmless there and not later.
+# - [ ] yes, up to that small difference of the value :: One draw has the average's value and a gradient almost
+#   orthogonal to its.
+# - [x] compare their gradients in a trained network :: Halves by index: the same value, cosine 0.55.
+# - [ ] yes, if an untrained network shows the same :: The 15th map is harmless there and not later.
 
 # %% [markdown] kind="links"
 # ## Further reading

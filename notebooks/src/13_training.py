@@ -1,17 +1,17 @@
 # %% [markdown] kind="claim"
 # **Claim.** A training recipe is a dozen lines, and a tiny network becomes useful in a minute or so on one core: an IoU
-# well above the best answer without a network. One line of the paper's recipe, the schedule, may end at its highest
-# rate. We show both with your own loop, and how little one run proves. The controls: answers that need no network, a
-# network that is trained on other images' masks, and a run that is stopped and resumed, compared bit by bit.
+# well above every trivial baseline. One line of the paper's recipe, the schedule, may end at its highest rate. We show
+# both with your own loop, and how little one run proves. The controls: baselines that need no network, a network that
+# is trained equally long on other images' masks, and a run that is stopped and resumed, compared bit by bit.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - write the training loop and say what each line is for;
 # - read a cosine schedule, find its trap (A29), and say what one run can tell about it;
-# - train something useful, and say against what it is useful;
+# - train something useful, and say compared with what it is useful;
 # - average weights, and say when that helps;
-# - read curves: a healthy run, a run that memorizes, a run that is broken;
+# - read curves: a healthy run, a run that memorizes, a run that diverges;
 # - stop a run and resume it exactly, by hand and with `skinlesion train`.
 
 # %%
@@ -39,11 +39,10 @@ from skinlesion.training import SegmentationModule, TrainConfig, train
 lessons.setup()
 
 # %% [markdown]
-# ## What there is to learn from
+# ## The data
 #
-# 192 drawn lesions to train on and 64 to be judged by, 64 x 64 pixels, so that a run takes less than a minute. Nothing
-# that the network is trained on is ever measured. With `DATA` set to a folder of ISIC 2017 the same cells use its
-# images.
+# 192 synthetic lesions to train on and 64 to test on, 64 x 64 pixels, so that a run takes about a minute. No image is
+# used for both. With `DATA` set to a folder of ISIC 2017 the same cells use its images.
 
 # %%
 DATA = None  # or the folder of ISIC 2017, such as "isic2017"
@@ -63,10 +62,10 @@ images = torch.stack([torch.from_numpy(normalize(each)) for each in pictures]).p
 masks = torch.stack([torch.from_numpy(each).float() for each in truths])[:, None]  # (n, 1, H, W)
 
 # %% [markdown]
-# ## What needs no network
+# ## Baselines that need no network
 #
-# A score means nothing by itself. Three answers that anybody can give: *everything is lesion*; *the lesion is where
-# lesions usually are*; *what is darker than Otsu's threshold is lesion*. First the score, which is yours to write.
+# A score means nothing by itself. Three trivial baselines: *everything is lesion*; *the mean mask of the training
+# images*, a location prior; *what is darker than Otsu's threshold is lesion*. First the score, which is yours to write.
 
 
 # %% exercise="training.held_out_iou"
@@ -80,7 +79,7 @@ def held_out_iou(network: nn.Module, images: Tensor, masks: Tensor) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict** the IoU of the three on the lesions held out. A lesion fills about a quarter of a picture here.
+# **Predict** the IoU of the three on the held-out lesions. A lesion covers about a quarter of an image here.
 
 # %%
 from skimage.filters import threshold_otsu
@@ -90,7 +89,7 @@ unseen, unseen_masks = images[COUNT:], masks[COUNT:]
 
 
 class Answer(nn.Module):
-    """A network that says what a function says."""
+    """A network that computes a function."""
 
     def __init__(self, function) -> None:
         super().__init__()
@@ -101,7 +100,7 @@ class Answer(nn.Module):
         return self.function(x)
 
 
-usual = masks[:COUNT].mean(0)
+prior = masks[:COUNT].mean(0)
 
 
 def darker(x: Tensor) -> Tensor:
@@ -113,14 +112,13 @@ def darker(x: Tensor) -> Tensor:
 
 trivial = {
     "everything": held_out_iou(Answer(lambda x: torch.ones_like(x[:, :1])), unseen, unseen_masks),
-    "the usual place": held_out_iou(Answer(lambda x: (usual - 0.5).expand(len(x), -1, -1, -1)), unseen, unseen_masks),
+    "mean mask": held_out_iou(Answer(lambda x: (prior - 0.5).expand(len(x), -1, -1, -1)), unseen, unseen_masks),
     "darker than Otsu": held_out_iou(Answer(darker), unseen, unseen_masks),
 }
-for name, iou in trivial.items():
-    print(f"{name:18} IoU {iou:.2f}")
+lessons.happened("13.1", {name: f"{iou:.2f}" for name, iou in trivial.items()})
 
-# %% [markdown]
-# A network has to beat these, or it has learned less than a line of code knows.
+# %% [markdown] given="1e-3 1e-5"
+# A network has to beat these, or a line of code does better.
 #
 # ## The learning rate
 #
@@ -145,14 +143,15 @@ cosine = lessons.use("training.cosine", cosine)
 fig, ax = plt.subplots(figsize=(6, 2.2))
 for period in (50, 300):
     ax.plot([cosine(epoch, period, 1e-3, 1e-5) for epoch in range(301)], label=f"T = {period}")
-ax.set(xlabel="epoch", ylabel="learning rate", title="one number, two schedules")
+ax.set(xlabel="epoch", ylabel="learning rate", title="T = 50 ends at the highest rate, T = 300 at the lowest")
 ax.legend()
 plt.show()
+lessons.happened("13.2", f"at {cosine(300, 50, 1e-3, 1e-5):.0e}, the highest rate")
 
 # %% [markdown]
-# With $T = 50$ the rate comes up again three times and *ends at its top*: the weights are shaken most just before they
-# are kept. We do not know which of the two the authors ran (A29); the package's default is the single descent, and
-# `--schedule paper` is the other. What it costs we measure below.
+# With $T = 50$ the rate rises again three times and *ends at its peak*: the weights change most just before they are
+# saved. We do not know which of the two the authors ran (A29); the package's default is the single decay, and
+# `--schedule paper` is the other.
 #
 # ## The loop
 
@@ -176,8 +175,8 @@ def bare_loop(new_network, batches: list[tuple[Tensor, Tensor]], rates: list[flo
 
 
 # %% [markdown]
-# Data come in another order every epoch, and a mirrored lesion is a lesion: that is all the augmentation here (lesson 1
-# has more).
+# The data come in another order every epoch, and a mirrored lesion is a lesion: that is all the augmentation here
+# (lesson 1 has more).
 
 # %%
 bare_loop = lessons.use("training.bare_loop", bare_loop)
@@ -247,8 +246,7 @@ def run(
 
 
 # %% [markdown]
-# Weights shake along the way, the more the higher the rate. Their running average shakes less, and costs nothing but
-# memory:
+# With a high learning rate the weights oscillate. Their running average oscillates less, and costs nothing but memory:
 #
 # $$\bar w \leftarrow d\,\bar w + (1 - d)\,w$$
 
@@ -260,48 +258,49 @@ def average(mean: Tensor, weight: Tensor, decay: float) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict**, before the next cell has run: the IoU after one fall of the rate over 20 epochs; whether the schedule that
-# ends at its top does better or worse; and in which of the two the average of the weights helps more.
+# **Predict**, before the next cell has run: the IoU after one decay of the rate over 20 epochs; whether the schedule
+# that ends at its peak does better or worse; and in which of the two averaging the weights helps more.
 
 # %%
 average = lessons.use("training.average", average)
 runs = {
-    "one fall": run(EPOCHS, masks[:COUNT]),
+    "one decay": run(EPOCHS, masks[:COUNT]),
     "T = a sixth": run(EPOCHS / 6, masks[:COUNT]),
 }
 for name, (watched, losses) in runs.items():
-    print(
-        f"{name:12} loss {losses[0]:.2f} -> {losses[-1]:.2f}   IoU {watched.scores[-1][0]:.3f}, averaged {watched.scores[-1][1]:.3f}"
-    )
+    raw, averaged = watched.scores[-1]
+    print(f"{name:12} loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+    lessons.happened("13.3", f"{name}: IoU {raw:.2f}, averaged weights {averaged:.2f}")
 
-# %% [markdown]
-# One fall ends at 0.69; with the other schedule the network ends below Otsu's 0.50. So the schedule decides?
+# %% [markdown] given="0.81 0.35 0.22 0.46 0.45 0.10 0.04 0.77 0.02"
+# One decay ends at 0.75, the other schedule at 0.53, barely above Otsu's 0.50. So does the schedule decide the result?
 # `run(..., seed=1)` and `seed=2` gave:
 #
-# | seed | one fall | T = a sixth | gap |
+# | seed | one decay | T = a sixth | gap |
 # | --- | ---: | ---: | ---: |
-# | 0 | 0.69 | 0.25 | +0.45 |
-# | 1 | 0.80 | 0.70 | +0.10 |
-# | 2 | 0.70 | 0.73 | -0.04 |
+# | 0 | 0.75 | 0.53 | +0.22 |
+# | 1 | 0.81 | 0.35 | +0.46 |
+# | 2 | 0.75 | 0.77 | -0.02 |
 #
-# The gap changes its size from seed to seed, and even its sign. The *number of threads* alone changes the last digits of
-# a sum, and with them the whole run, which is why the cell above asks for one thread. **Three seeds can't say which
-# schedule is better.** What is certain is where the rate ends; what that costs takes many seeds or a longer run to see.
-# Remember this table when a paper shows you one number per row (lesson 15).
+# An earlier measurement of the same three seeds had given +0.45, +0.10 and -0.04. The gap changes in size, and even in
+# sign, from seed to seed. The *number of threads* alone changes the last digits of a sum, and with them the whole run,
+# which is why the cell above asks for one thread. **Three seeds can't say which schedule is better.** What is certain
+# is where the rate ends; measuring its cost takes many seeds or a longer run. Remember this table when a paper shows
+# you one number per row (lesson 15).
 #
-# Where the rate has fallen, the averaged weights end where the raw ones do: 0.68 against 0.69. Where the rate ends at its
-# top, the average is far ahead, 0.42 against 0.25: that network was still shaking. In the curves below (dotted) the
-# average lags behind while the network learns fast.
+# Where the rate has decayed, the averaged weights end where the raw ones do: 0.75 and 0.75. Where the rate ends at its
+# peak, the average is ahead, 0.60 against 0.53: its raw weights were still oscillating. In the curves below (dotted)
+# the average lags behind while the network learns fast.
 #
 # ## Read the curves
 
 # %% [markdown] kind="predict"
-# **Predict.** A third run gets every picture with *another* picture's mask. What will its loss do, and its IoU?
+# **Predict.** A third run gets every image with *another* image's mask, for as many epochs. What will its loss do, and
+# its IoU?
 
 # %% kind="signature"
 others = masks[:COUNT].roll(1, dims=0)
-SHORT = 2 if lessons.FAST else 8
-runs["other masks"] = run(SHORT, others, epochs=SHORT)
+runs["other masks"] = run(EPOCHS, others)  # as long as the others
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.8))
 for (name, (watched, losses)), color in zip(runs.items(), ("#0072B2", "#D55E00", "#999999"), strict=True):
     epochs = range(1, len(losses) + 1)
@@ -310,29 +309,35 @@ for (name, (watched, losses)), color in zip(runs.items(), ("#0072B2", "#D55E00",
     axes[1].plot(epochs, [raw for raw, _ in watched.scores], color=color)
     axes[1].plot(epochs, [mean for _, mean in watched.scores], color=color, linestyle=":")
     if name != "other masks":
-        period = EPOCHS if name == "one fall" else EPOCHS / 6
+        period = EPOCHS if name == "one decay" else EPOCHS / 6
         axes[2].plot(epochs, [cosine(epoch, period, 4e-3, 1e-5) for epoch in epochs], color=color)
-for iou in trivial.values():
+for name, iou in trivial.items():
     axes[1].axhline(iou, color="0.6", linewidth=0.8)
+    axes[1].text(0.5, iou + 0.01, name, fontsize=6, color="0.4")
 axes[0].set(title="loss; dashed: of unseen lesions", xlabel="epoch")
 axes[1].set(title="IoU of unseen; dotted: averaged", xlabel="epoch", ylim=(0, 1))
 axes[2].set(title="learning rate", xlabel="epoch")
 axes[0].legend(fontsize=7)
+fig.suptitle("a falling loss does not show that the task is learned (gray: masks of other images)")
 plt.show()
+watched, losses = runs["other masks"]
+final = f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, IoU {watched.scores[-1][0]:.2f}"
+lessons.happened("13.4", f"{final}; the best of all epochs {max(raw for raw, _ in watched.scores):.2f}")
 
 # %% [markdown]
-# Four things to read off. For the first eight epochs the score wanders around the gray lines while the loss falls: the
-# network first learns *where lesions usually are*, and only then to look. Whoever stops there has trained an ellipse.
-# Second, compare solid and dashed: where the loss of unseen lesions follows that of the training, the network does not
-# memorize; a dashed line that turns up while the solid one falls would say that it does. Third, the score and the loss of
-# the orange run shake with its rate: whoever stops it at a peak stops it at a bad moment. Fourth, the gray control: with
-# other pictures' masks the training loss falls too, and the score stays at 0.44, near that of the usual place. **A falling
-# loss proves that something is learned, not that it is the task.**
+# Four observations. For the first eight epochs or so the score stays around the gray lines, the baselines, while the
+# loss falls: the network first learns *a location prior*, and uses the image only later. Stopped there, it would be an
+# ellipse. Second, compare solid and dashed: where the loss of unseen lesions follows that of the training, the network
+# does not memorize; a dashed line that rises while the solid one falls would show memorization. Third, the score and
+# the loss of the orange run oscillate with its rate: stopping at a learning-rate peak gives a poor model. Fourth, the
+# gray control, as long as the others: with other images' masks the training loss falls too, from 0.68 to 0.48, and the
+# score ends at 0.43 and never exceeds 0.45, between the mean mask (0.36) and Otsu (0.50). **A falling loss shows that
+# something is learned, not that it is the task.**
 #
-# What it finds, on lesions that it never saw:
+# Predictions on unseen lesions:
 
 # %%
-best = runs["one fall"][0].network.eval()
+best = runs["one decay"][0].network.eval()
 with torch.no_grad():
     answers = best(unseen) > 0
 fig, axes = plt.subplots(1, 8, figsize=(9.5, 1.5))
@@ -345,13 +350,13 @@ for i, ax in enumerate(axes):
 plt.show()
 
 # %% [markdown]
-# White is the truth. Most are found; the seventh, a large pale lesion, is not: it looks like none that the network was
-# trained on. A pooled score hides such a case behind the others (lesson 2).
+# White is the reference. Most are found; some are not, such as a large pale lesion unlike any in the training set. A
+# pooled score hides such a case behind the others (lesson 2).
 #
-# ### A run that is broken
+# ### A run that diverges
 #
-# Curves also say *when to stop*. Here the rate is far too high and nothing is clipped. A bare loop would go on with NaN; the
-# package stops with the step, the layer and the images' names, and keeps the last good checkpoint.
+# Curves also say *when to stop*. Here the rate is far too high and nothing is clipped. A bare loop would go on with
+# NaN; the package stops with the step, the layer and the images' names, and keeps the last good checkpoint.
 
 # %%
 torch.manual_seed(0)
@@ -369,7 +374,8 @@ for step, (x, y) in enumerate(shuffled(masks[:COUNT], 1)[:6], start=1):
 # %% [markdown]
 # ## Stop, and go on
 #
-# Laptops are closed and clusters stop jobs. What must be kept so that nobody can tell?
+# Laptops are closed and clusters stop jobs. What must be saved so that a resumed run is *identical* to one that was
+# never stopped?
 
 
 # %% exercise="training.snapshot"
@@ -380,7 +386,7 @@ def snapshot(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 # %% [markdown] kind="predict"
-# **Predict** the largest difference of any weight, against a run that was never stopped: after resuming from all of it,
+# **Predict** the largest difference of any weight from a run that was never stopped: after resuming from everything,
 # from the weights and random numbers without the optimizer, and from the weights alone.
 
 # %% kind="control"
@@ -418,15 +424,15 @@ for what in ("everything", "no optimizer", "weights alone"):
     some_steps(again, its_optimizer, 4)
     pairs = zip(network.parameters(), again.parameters(), strict=True)
     gap = max(float((a - b).detach().abs().max()) for a, b in pairs)
-    print(f"resumed from {what:14} largest difference of a weight {gap:.1e}")
+    lessons.happened("13.5", f"resumed from {what}: {gap:.0e}")
 
 # %% [markdown]
-# Exactly nothing, or another run. A curve would not have told you: it goes on smoothly in all three.
+# Exactly zero, or another run. A curve would not show it: it continues smoothly in all three.
 #
 # ## The package's trainer, and a power cut
 #
-# `skinlesion train` (in Python: `train`) does the same and keeps a folder. We break a run in its second epoch, resume
-# it, and compare with an unbroken one.
+# `skinlesion train` (in Python: `train`) does the same and keeps a folder. We stop a run in its second epoch, resume
+# it, and compare with an uninterrupted one.
 
 # %% kind="control"
 folder = Path("lesson13_runs")
@@ -457,15 +463,15 @@ print("same weights, bit by bit:", all(torch.equal(a, b) for a, b in pairs))
 print("in the folder:", ", ".join(sorted(path.name for path in (folder / "cut").iterdir())))
 shutil.rmtree(folder)
 
-# %% [markdown]
-# In a terminal, with what each line is for:
+# %% [markdown] given="1350"
+# In a terminal:
 #
-# - `skinlesion train --preset tiny --data isic2017 --root isic2017 --split paper --out runs/mine` begins a run and says
-#   how long it will take; `config.json` and `manifest.json` say what was trained on what.
-# - `skinlesion train --resume --out runs/mine` goes on after any stop, exactly.
-# - `skinlesion train --start-from runs/mine --size 160 --out runs/larger ...` begins a *new* run from its weights: another
-#   optimizer, another schedule. Its card names where it comes from.
-# - `metrics.csv` holds the curves; `make dashboard` draws them while they grow (*Training runs*).
+# - `skinlesion train --preset tiny --data isic2017 --root isic2017 --split paper --out runs/mine` starts a run and
+#   estimates how long it will take; `config.json` and `manifest.json` say what was trained on what.
+# - `skinlesion train --resume --out runs/mine` continues after any stop, exactly.
+# - `skinlesion train --start-from runs/mine --size 160 --out runs/larger ...` starts a *new* run from its weights:
+#   another optimizer state, another schedule. Its card names where it comes from.
+# - `metrics.csv` holds the curves; `make dashboard` plots them during training (*Training runs*).
 #
 # ## A real run
 #
@@ -493,8 +499,8 @@ print(
 )
 
 # %% [markdown]
-# Which epoch is kept was decided by the validation part alone; the test part was measured afterwards. The interval is over
-# images: it says nothing about what another seed of the same hour would have given.
+# The epoch that is kept was chosen on the validation part alone; the test part was measured afterward. The interval is
+# over images: it does not include what another seed would have given.
 #
 # ### Play
 #
@@ -518,9 +524,9 @@ _ = ipywidgets.interact(draw, period=(10, 300, 10), epochs=(50, 300, 50))
 #
 # AdamW divides the step of each *number* by that number's own scale. But a weight matrix acts as a whole, and a few of
 # its directions take most of the gradient. Muon replaces the momentum $M = USV^T$ of a matrix by about $UV^T$: every
-# direction moves at the same pace. It needs matrix products only (`skinlesion/training/muon.py` is short). In the
-# package it is `--optimizer muon`: linear layers take Muon's step, everything else AdamW's. What it did on ISIC 2017, by
-# the protocol of lesson 15, read from the results in your clone:
+# direction gets a step of the same size. It needs matrix products only (`skinlesion/training/muon.py` is short). In the
+# package it is `--optimizer muon`: linear layers take Muon's step, everything else AdamW's. Its results on ISIC 2017,
+# by the protocol of lesson 15, read from your clone:
 
 # %%
 SCORES = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
@@ -538,19 +544,18 @@ else:
             print(f"p corrected for all claims {claim['corrected_p']:.2f}")
 
 # %% [markdown]
-# Every run of Muon is above every run of AdamW. Three runs of each are few, and Muon was picked because it had looked
+# Every run of Muon is above every run of AdamW. Three runs of each are few, and Muon was chosen because it had looked
 # good on the validation part; lesson 15 says how such an interval and such a p are to be read. The weights that the
-# commands and the dashboard use (`accurate`) were trained so.
+# commands and the dashboard use (`accurate`) were trained with it.
 
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
 # - One run of each schedule is shown, and the table above says how much that is worth. Lesson 15 has seeds and
 #   intervals.
-# - Drawn lesions are easier than photographed ones: a network that is useful here knows nothing about hair gel or
-#   rulers in real pictures.
-# - The loop has no distillation (lesson 12), no strong augmentation (lesson 1) and no validation part: with it, the epoch
-#   that is kept would be chosen on images that are not the ones reported.
+# - Synthetic lesions are easier than real ones: this network was not trained on hair, gel or rulers in real images.
+# - The loop has no distillation (lesson 12), no strong augmentation (lesson 1) and no validation part: with it, the
+#   epoch that is kept would be chosen on images that are not the ones reported.
 # - Bit by bit holds on one machine with the same versions and number of threads; not across machines.
 
 # %% [markdown] kind="quiz"
@@ -558,24 +563,24 @@ else:
 #
 # 1. Where does $T = 50$ end after 300 epochs?
 # - [x] at the highest rate :: 300 is six half turns: down, up, down, up, down, up.
-# - [ ] at the lowest :: That is at 50, 150 and 250.
-# - [ ] in the middle :: That is at 25, 75 and so on.
+# - [ ] at the lowest rate :: That is at 50, 150 and 250.
+# - [ ] at half the rate :: That is at 25, 75 and so on.
 #
 # 2. What if `zero_grad` is forgotten?
-# - [ ] nothing is learned :: Something is, with the wrong gradient.
-# - [x] gradients of all steps add up :: Old batches keep pulling, and clipping makes the new ones ever smaller.
-# - [ ] an error is raised :: No. That is what makes it a good bug.
+# - [ ] the network learns nothing at all :: It does, with the wrong gradient.
+# - [x] gradients of all steps add up :: Old batches keep contributing, and clipping makes the new ones ever smaller.
+# - [ ] an error is raised at the second step :: No. That is what makes the bug hard to find.
 #
 # 3. The loss falls, and the IoU of unseen images does not rise. What is it?
-# - [x] the network learns something that does not carry over :: Such as where lesions usually are, or each picture by
-#   heart.
-# - [ ] the learning rate is too low :: Then the loss would hardly fall.
-# - [ ] the score is computed wrongly :: Possible. Check it on a known answer, as the check did.
+# - [ ] the learning rate is far too low for this network :: Then the loss would hardly fall.
+# - [x] what is learned does not carry over to new images :: Such as a location prior, or each image by heart.
+# - [ ] the score must have been computed in a wrong way :: Possible. Check it on a known answer, as the check did.
 #
 # 4. What must a resumed run restore besides the weights?
-# - [x] the optimizer's moments and the random numbers :: Otherwise it is another run, however smooth the curve.
-# - [ ] nothing :: AdamW would start with empty moments, and the next batch would be another one.
-# - [ ] the gradients :: They are computed anew at each step.
+# - [x] optimizer state and random numbers :: Otherwise it is another run, however smooth the curve.
+# - [ ] nothing else; the weights are the run :: AdamW would start with empty moments, and the next batch would be
+#   another one.
+# - [ ] the gradients of all of the weights :: They are computed anew at each step.
 
 # %% [markdown] kind="links"
 # ## Further reading

@@ -1,18 +1,18 @@
 # %% [markdown] kind="claim"
 # **Claim.** An explanation of a network is a measurement, and a measurement can be wrong. We show it on the weights
 # that come with the package: gates that are computed from the image and hardly depend on it, and explanations of one
-# mask that look equally convincing until we test them. The control is an "explanation" that never saw the network, and a
-# network with a secret that we built in ourselves, so that for once the right answer is known.
+# mask that look equally convincing until they are tested. The controls are an "explanation" that does not use the
+# network at all, and a network with a planted cause, for which the right explanation is known.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - read CRA's and SE's gates off a trained network, and measure whether they follow the image;
-# - ask Captum about a segmentation: one number out of a map, a region and a base image;
+# - read CRA's and SE's gates off a trained network, and measure whether they depend on the image;
+# - define an attribution for a segmentation: one number per map, a region and a baseline;
 # - write integrated gradients, and check that they add up;
-# - test an explanation by deletion, against random order and against a map that never saw the network;
+# - test an explanation by deletion, against random order and against a map that does not use the network;
 # - run the test with shuffled weights, and the test with a planted cause;
-# - say what each test cannot see.
+# - say what each test cannot detect.
 
 # %%
 import copy
@@ -22,6 +22,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from skinlesion import Segmenter, explain, lessons
@@ -34,8 +35,8 @@ lessons.setup()
 # %% [markdown]
 # ## One mask, and the question why
 #
-# The shipped network `small` (trained on ISIC 2017), and the twenty bundled images: eight real ones that it never
-# trained on, twelve drawn ones. `PHOTO` is the one we ask about; take another, or a file of your own.
+# The network is `small` (trained on ISIC 2017); the images are the twenty bundled ones: eight real ones that it was not
+# trained on, twelve synthetic ones. `PHOTO` is the one that we explain; take another, or a file of your own.
 
 # %%
 PHOTO = "ISIC_0010587"  # the name of a bundled image, or the path of a photo
@@ -51,7 +52,7 @@ region = explain.predicted_region(network, image)  # bool (H, W)
 static.overlay(photo, region)
 
 # %% [markdown]
-# ## What the network shows by itself
+# ## The gates that the network computes
 #
 # CRA multiplies each skip by a gate for each row and one for each column (lesson 10). Here are the means over the
 # channels at the finest skip, S2:
@@ -61,17 +62,16 @@ gates = explain.cra_gates(network, image)
 static.cra_gates(photo, *gates["S2"].profiles(), gates["S2"].product(), what="S2, mean gates")
 
 # %% [markdown]
-# The gates have found the lesion, and they are *closed* on it. "Attention" suggests the opposite. Is that so in
-# general? Let us measure. For each image: the mean gate product inside the lesion over that outside. And the control:
-# the same gates with the lesions of the *other* nineteen images.
+# The gates show the lesion's position, and they are *smaller* on it. The word "attention" suggests the opposite. Is
+# that so in general? Measure it: for each image, the mean gate product inside the lesion divided by that outside. And
+# the control: the same gates with the lesions of the *other* nineteen images.
 
 # %% [markdown] kind="predict"
-# **Predict**, for the skips S2 (fine), S3 and S4 (coarse): is the ratio above or below 1? And how far from the
-# control? If the gates follow the lesion, own and others' must differ.
+# **Predict**, for the skips S2 (fine), S3 and S4 (coarse): is the ratio above or below 1? And how far from the control?
+# If the gates depend on the lesion, own and others' must differ.
 
 # %%
 every = [explain.cra_gates(network, segmenter.prepare([picture])) for picture in pictures]
-print("skip   own lesion   others' lesions   own is higher")
 for skip in ("S2", "S3", "S4"):
     cell = every[0][skip].cell
     maps = np.stack([np.kron(each[skip].product(), np.ones((cell, cell))) for each in every])  # (20, H, W)
@@ -79,15 +79,16 @@ for skip in ("S2", "S3", "S4"):
     outside = np.einsum("ihw,jhw->ij", maps, ~masks) / (~masks).sum((1, 2))
     ratio = inside / outside  # (gates of image i, lesion of image j)
     own, others = ratio.diagonal(), (ratio.sum(1) - ratio.diagonal()) / (len(ratio) - 1)
-    print(
-        f"{skip}        {own.mean():.2f}            {others.mean():.2f}           {(own > others).sum()} of {len(own)}"
+    count = f"{(own > others).sum()} of {len(own)}"
+    lessons.happened(
+        "14.1", f"{skip}: own lesion {own.mean():.2f}, others' {others.mean():.2f}, own is higher in {count}"
     )
 
 # %% [markdown]
-# At S2 the ratio is below 1, and in 17 of 20 images below the control: the gates do follow the lesion, a little, by
-# letting *less* of the fine skip pass there. At S4 it is above 1, but nearly as much for other images' lesions:
-# lesions are in the middle, and so is the gate. Without the control we would have called that attention to the
-# lesion. Single channels do more (look at `gates["S2"].strongest`).
+# At S2 the ratio is below 1 (0.92), and in 17 of 20 images below the control: the gates do depend on the lesion, a
+# little, by passing *less* of the fine skip there. At S4 it is above 1 (1.16), but nearly as much for other images'
+# lesions (1.14): lesions are in the middle, and so are the large gates, a location prior. Without the control we would
+# have called that attention to the lesion. Single channels show more (see `gates["S2"].strongest`).
 #
 # ### And SE?
 
@@ -99,8 +100,8 @@ def image_share(gates: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** The network has 15 blocks, each with an SE. In how many of them does the image decide more than a tenth
-# of the gates' variance?
+# **Predict.** The network has 15 blocks, each with an SE. In how many of them is more than a tenth of the gates'
+# variance due to the image?
 
 # %%
 image_share = lessons.use("looking.image_share", image_share)
@@ -109,18 +110,19 @@ one_by_one = [explain.se_gates(network, segmenter.prepare([picture])) for pictur
 shares = {
     block: float(image_share(torch.tensor(np.stack([gates[block] for gates in one_by_one])))) for block in one_by_one[0]
 }
+lessons.happened("14.2", f"{sum(share > 0.1 for share in shares.values())} of {len(shares)}")
 print("more than a tenth:", ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share > 0.1))
 print("less:             ", ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share <= 0.1))
 static.se_overview(explain.se_gates(network, image))
 
 # %% [markdown]
-# In most blocks the gates differ much from channel to channel (the boxes) and hardly from image to image: there SE
-# has become a constant weight for each channel, which the next layer could have absorbed. Where the image does
-# decide, it is near the input and near the output.
+# In 10 of 15 blocks the gates differ between channels (the boxes) and hardly between images: there SE has become a
+# constant factor per channel, which the next layer could have absorbed. In the 5 blocks where they do depend on the
+# image, E1.2 to E2.2, D2.2 and D1.1, the block is near the input or near the output.
 #
-# Does it matter? Do not look, *intervene*: put the mean gates over the twenty images in place of SE's, or make CRA's
-# gates the same in every row and column, and see what happens to the masks. The first is your own function, plugged
-# into the network.
+# Does it matter? Looking at gates cannot tell; *intervene*. Replace SE's gates by their mean over the twenty images, or
+# make CRA's gates equal in every row and column, and see what happens to the masks. The first is a function of yours,
+# plugged into the network.
 
 # %%
 batch = segmenter.prepare(pictures)  # (20, 3, H, W)
@@ -158,14 +160,15 @@ for name, model in changed.items():
     print(f"{name:32}       {mean_iou(found, masks):.3f}                 {mean_iou(found, before):.3f}")
 
 # %% [markdown]
-# The last column says how much the *trained* network relies on each thing, which no picture of gates can say. With
-# constant gates SE's masks change by about 3 %, and they are no worse on these twenty. The row and column gates of
-# CRA, which looked so telling above, change less than 1 %. It does not say what a network trained without the module would reach: that is another experiment (lesson 15).
+# The last column says how much the *trained* network relies on each module, which no plot of gates can show. With SE
+# replaced by its mean gate the masks change by about 3 %, and they are no worse on these twenty images. CRA's row and
+# column gates, which looked so informative above, change less than 1 %. This does not say what a network trained
+# without the module would reach: that is another experiment (lesson 15).
 #
-# ## Asking about a mask
+# ## Explaining a mask
 #
-# Which pixels made the network say "lesion"? Attribution methods answer that for a network with *one* output. Ours
-# gives a map.
+# Which pixels led the network to "lesion"? Attribution methods answer that for a network with *one* output. Ours
+# outputs a map.
 
 
 # %% exercise="looking.region_score"
@@ -175,9 +178,8 @@ def region_score(logits: Tensor, region: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# And compared to what? "The lesion is dark" only means something beside skin. So a **base image** stands for "nothing
-# there". Black, the usual choice, would be absurd here: black is what lesions look like. The package takes one even
-# color, the median of the skin.
+# And compared with what? An attribution needs a **baseline**, an image in which the feature is absent. Black, the usual
+# choice, would be wrong here: lesions are dark. The package takes one uniform color, the median of the skin.
 
 
 # %% exercise="looking.integrated_gradients"
@@ -205,23 +207,24 @@ def score(images: Tensor) -> Tensor:
 with torch.no_grad():
     whole = float(score(image) - score(base))
 print(f"score of the image less that of the base: {whole:.2f}")
-for steps in (1, 2, 4, 8):
+for steps in (1, 2, 4, 8) if lessons.FAST else (1, 2, 4, 8, 32):
     print(f"sum of your map, {steps} steps: {float(integrated_gradients(score, image, base, steps).sum()):6.2f}")
 
-# %% [markdown]
-# With enough steps the map must add up to the difference that it explains. Eight are far from enough, and four are
-# absurd: somewhere on the way the gradient is huge for a short stretch, and a few points hit it or miss it. So never
-# look at such a map without its sum. The package takes 32 better placed steps and reports the gap that is left.
+# %% [markdown] given="11"
+# With enough steps the map must add up to the difference that it explains, 15.35. Eight steps are far from enough, and
+# four are absurd (91.58): somewhere on the path the gradient is huge for a short stretch, and a few points hit it or
+# miss it. So never look at such a map without its sum. The package's rule places its points better: with 32 of them 11
+# % of the difference is missing, with 128 half a percent.
 #
 # ### Three methods
 #
-# - **Integrated gradients**, as above.
-# - **Grad-CAM** looks at one layer: its channels, weighted by their mean gradient, summed, negative parts cut off. It
-#   sees what passes through that layer.
-# - **Occlusion** covers window after window with the base, and writes down by how much the score falls.
+# - **Integrated gradients**, as above, with 128 steps.
+# - **Grad-CAM** uses one layer: its channels, weighted by their mean gradient, summed, negative values set to zero. It
+#   depends only on what passes through that layer.
+# - **Occlusion** covers window after window with the baseline, and records by how much the score drops.
 
 # %%
-ASK = {"integrated gradients": {"method": "integrated_gradients", "steps": 8 if lessons.FAST else 32}}
+ASK = {"integrated gradients": {"method": "integrated_gradients", "steps": 8 if lessons.FAST else 128}}
 ASK["Grad-CAM"] = {"method": "grad_cam", "layer": "D2.2"}
 if not lessons.FAST:
     ASK["occlusion"] = {"method": "occlusion"}
@@ -234,15 +237,15 @@ def ask(model: torch.nn.Module, image: Tensor) -> dict[str, explain.Attribution]
 
 found = ask(network, image)
 gap = found["integrated gradients"].completeness_gap
-print(f"integrated gradients: {100 * gap:.0f} % of the difference is not accounted for")
+print(f"integrated gradients: {100 * gap:.1f} % of the difference is not accounted for")
 first = found["integrated gradients"]
 static.attribution(photo, first.map, region, method=first.method)
 
 # %% [markdown]
-# Every method gives a plausible picture (you will see all of them below). Plausible to *us*, who know where the
-# lesion is. So let us test them.
+# Every method gives a plausible map (all of them are shown below). Plausible to *us*, who know where the lesion is. So
+# test them.
 #
-# ## Test 1: take it away
+# ## Test 1: deletion
 
 
 # %% exercise="looking.deletion_curve"
@@ -256,53 +259,74 @@ def deletion_curve(score, image: Tensor, base: Tensor, importance: Tensor, point
 
 # %% [markdown] kind="predict"
 # **Predict.** Two orders have nothing to do with the network: random, and "the darkest pixel first". How will their
-# curves compare with that of integrated gradients?
+# curves compare with that of integrated gradients, on eight images?
 
 # %%
 deletion_curve = lessons.use("looking.deletion_curve", deletion_curve)
 
 
-def probability(images: Tensor) -> Tensor:
-    """Mean probability over the region: what deletion watches."""
-    return network(images)[:, 0].sigmoid()[:, inside].mean(1)
+def deletions(name: str) -> dict[str, Tensor]:
+    """The deletion curves of one bundled image, for three orders."""
+    picture = resize_image(read_image(samples[name].image_path), size)
+    shown = segmenter.prepare([picture])
+    asked = explain.predicted_region(network, shown)
+    inside, empty = torch.from_numpy(asked), explain.baseline_image(shown, asked)
+
+    def probability(images: Tensor) -> Tensor:
+        """Mean probability over the region: what deletion watches."""
+        return network(images)[:, 0].sigmoid()[:, inside].mean(1)
+
+    attribution = explain.attribute(network, shown, asked, **ASK["integrated gradients"])
+    orders = {
+        "integrated gradients": torch.from_numpy(attribution.map),
+        "darkest first": 1 - shown[0].mean(0),  # (H, W): it never saw the network
+        "random": torch.rand(size, generator=torch.Generator().manual_seed(0)),
+    }
+    return {name: deletion_curve(probability, shown, empty, order, 17) for name, order in orders.items()}
 
 
-darkness = 1 - image[0].mean(0)  # (H, W): it never saw the network
-orders = {
-    "integrated gradients": torch.from_numpy(found["integrated gradients"].map),
-    "darkest first": darkness,
-    "random": torch.rand(size, generator=torch.Generator().manual_seed(0)),
-}
-fig, ax = plt.subplots(figsize=(4.8, 2.6))
-for name, importance in orders.items():
-    curve = deletion_curve(probability, image, base, importance, 17)
-    ax.plot(torch.linspace(0, 1, 17), curve, label=f"{name}: area {float(curve.mean()):.2f}")
-ax.set(xlabel="share of the image that is gone", ylabel="probability over the region")
-ax.legend(fontsize=7)
+real = [name for name in samples if name.startswith("ISIC")]
+asked_about = [PHOTO] if lessons.FAST else real
+curves = {name: deletions(name) for name in asked_about}
+fig, axes = plt.subplots(1, 2, figsize=(8, 2.6))
+for order, curve in curves[PHOTO if PHOTO in curves else asked_about[0]].items():
+    axes[0].plot(torch.linspace(0, 1, 17), curve, label=f"{order}: area {float(curve.mean()):.2f}")
+axes[0].set(xlabel="share of the image that is gone", ylabel="probability over the region", title="one image")
+axes[0].legend(fontsize=7)
+areas = torch.tensor([[float(curve.mean()) for curve in each.values()] for each in curves.values()])  # (images, 3)
+axes[1].plot(areas.T, "o-", color="0.6", markersize=3)
+axes[1].set_xticks(range(3), list(next(iter(curves.values()))), fontsize=7)
+axes[1].set(ylabel="area under the curve", title="eight images: darkness, too, beats random order")
 plt.show()
+for name, row in zip(curves, areas.tolist(), strict=True):
+    print(f"{name:14} integrated gradients {row[0]:.2f}, darkest first {row[1]:.2f}, random {row[2]:.2f}")
+best = int((areas[:, 1] < areas[:, 0]).sum())
+lessons.happened("14.3", f"both below random in {int((areas[:, :2].amax(1) < areas[:, 2]).sum())} of {len(areas)} images, "
+                         f"darkness below integrated gradients in {best}")  # fmt: skip
 
 # %% [markdown]
-# Random order is much worse, as it should be. But darkness has the smallest area of all, and it explains nothing: the
-# lesion *is* dark. "Better than random" is a low bar, and a good many papers stop there. (The curves of single
-# pixels are also jagged pictures that no network was trained on. The package takes away patches, and adds the
-# reverse, insertion; its score is the gain of both over random order.)
+# Random order is much worse in all 8 images, as it should be. But on our image darkness has the smallest area of all,
+# 0.16 against 0.23, and it explains nothing: the lesion *is* dark. On eight images darkness is below integrated
+# gradients in 4, above in the others. "Better than random" is a low bar, and a good many papers stop there. (Deleting
+# single pixels also produces images unlike any that the network was trained on. The package deletes patches, and adds
+# the reverse, insertion; its score, *faithfulness*, is the gain of both over random order.)
 #
-# ## Test 2: a network that knows nothing
+# ## Test 2: a network without knowledge
 
 
 # %% exercise="looking.rank_similarity"
 def rank_similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation of the absolute values of two maps (H, W)."""
-    ranks = [np.abs(each).ravel().argsort().argsort() for each in (a, b)]
+    """Spearman's correlation of the absolute values of two maps (H, W); equal values share their mean rank."""
+    ranks = [stats.rankdata(np.abs(each)) for each in (a, b)]
     return float(np.corrcoef(*ranks)[0, 1])
 
 
 # %% [markdown]
-# ## Test 3: a network with a secret
+# ## Test 3: a network with a planted cause
 #
-# In the first two tests nobody knows the right explanation. So we make a network for which we do. We stick a green
-# label on the photo, and give a copy of the network a secret: **the greener the upper left corner, the higher every
-# logit.** It is the "the ruler means cancer" kind of mistake that real networks make, only with a known size.
+# In the first two tests the right explanation is unknown. So we build a network for which it is known. We put a green
+# label on the image, and give a copy of the network a secret: **the greener the upper left corner, the higher every
+# logit.** It is the kind of shortcut that real networks learn ("a ruler means cancer"), with a known size.
 
 # %%
 labeled = photo.copy()
@@ -327,8 +351,8 @@ with torch.no_grad():
 print(f"the secret raises the score by {raised:.2f}; the label's part in that, against even skin: {effect:.2f}")
 
 # %% [markdown] kind="predict"
-# **Predict** for integrated gradients, Grad-CAM at D2.2 and occlusion: which will show the label? And will the
-# deletion test notice the one that does not?
+# **Predict** for integrated gradients, Grad-CAM at D2.2 and occlusion: which will show the label? And will the deletion
+# test reveal the one that does not?
 
 # %% kind="signature"
 rank_similarity = lessons.use("looking.rank_similarity", rank_similarity)
@@ -362,28 +386,26 @@ for row, name in zip(axes, columns["trained"], strict=True):
         ax.set(xticks=[], yticks=[])
         ax.set_title(title, fontsize=8)
     row[2].contour(corner, levels=[0.5], colors="green", linewidths=1)
+    lessons.happened("14.4", f"{name}: label {100 * share:.0f} %, faithfulness {faithful:.2f}, with the secret "
+                             f"{faithful_secret:.2f}, similarity {rank_similarity(maps[0].map, maps[1].map):.2f}")  # fmt: skip
 plt.show()
 
 # %% [markdown]
 # Read it row by row.
 #
-# - **Darkness** is as faithful as the best by deletion and insertion. It even marks the label, which happens to be
-#   dark. The second test unmasks it: with shuffled weights it stays what it was, similarity 1.
-# - **Grad-CAM** changes altogether with the weights: it does depend on the network. But the secret does not pass
-#   through D2.2, so Grad-CAM cannot see it, and its picture of the secretive network is the honest network's picture.
-#   Its faithfulness does not suffer: most of the probability still hangs on the lesion.
-# - **Integrated gradients** find the label. A good part of their ranking survives the shuffle (0.60): both maps are
-#   multiplied by the same $x - x'$, which is small on the skin. And their score by deletion is the lowest: single
-#   pixels are noisy.
-# - **Occlusion** finds it too, blurred by its windows. With shuffled weights its *sign* turns, but where it is strong
-#   stays: covering skin with the color of skin changes no network.
+# - **Darkness** is as faithful by deletion and insertion (0.79) as Grad-CAM and occlusion. It even marks the label,
+#   which happens to be dark. The second test exposes it: with shuffled weights it stays what it was, similarity 1.00.
+# - **Grad-CAM** changes completely with the weights (-0.08): it does depend on the network. But the secret does not
+#   pass through D2.2, so Grad-CAM cannot show it, and its map of the secretive network is that of the honest one. Its
+#   faithfulness does not drop: most of the probability still depends on the lesion.
+# - **Integrated gradients** show the label (9 % of the map). A good part of their ranking survives the shuffle (0.60):
+#   both maps are multiplied by the same $x - x'$, which is small on the skin. And their faithfulness is the lowest,
+#   0.57: single pixels are noisy.
+# - **Occlusion** shows it too (11 %), blurred by its windows. With shuffled weights its *sign* changes, but the
+#   positions of large values stay (0.72): covering skin with the color of skin changes nothing in any network.
 #
-# No single test would have told us all that.
-#
-# ### Control: the same label, no secret
-#
-# A method that marks every colored label would pass test 3 for the wrong reason. In the honest network the label does
-# next to nothing, and the maps must say so.
+# Each test alone would have missed something. And one caution: occlusion and deletion fill with the same color. A
+# method that measures what covering with this color does is favored by a test that covers with this color.
 
 # %% kind="control"
 with torch.no_grad():
@@ -401,16 +423,18 @@ print(
 )
 
 # %% [markdown]
-# Darkness marks the label in both networks: for the wrong reason. Integrated gradients even get the amount right: the difference of the two sums is what we built in. That is no
-# miracle, the secret is linear. It is what a method owes us in the one case where we know.
+# Darkness marks the label in both networks: for the wrong reason. Integrated gradients even get the size right: the
+# difference of the two sums is what was planted. That is the least one can ask, since the secret is linear: this is the
+# one case where we know the right answer, so a method must get it right.
 #
 # ### Play
 #
-# Other images, layers and base images. Look for a layer where Grad-CAM shows something that you would not have
-# believed, then for its faithfulness.
+# Other images, layers and baselines. Look for a layer where Grad-CAM shows something implausible, then look at its
+# faithfulness.
 
 # %% kind="play"
 import ipywidgets
+from IPython.display import display
 
 LAYERS = [name for name in explain.layers(network) if name[0] in "EDS"]
 
@@ -422,8 +446,6 @@ def explore(name: str = "synthetic-030", layer: str = "E4.2") -> None:
     asked = explain.predicted_region(network, given)
     answer = explain.attribute(network, given, asked, "grad_cam", layer=layer)
     value = explain.faithfulness(network, given, answer, explain.random_control(network, given, asked)).score
-    from IPython.display import display
-
     display(static.attribution(picture, answer.map, asked, method="grad_cam", layer=layer, faithfulness=value))
 
 
@@ -432,37 +454,40 @@ _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - One network, one photo in the signature figure, one shuffle. The numbers move with each; the three kinds of
+# - One network, one image in the signature figure, one shuffle. The numbers change with each; the three kinds of
 #   failure do not.
-# - Twelve of the twenty images are drawn. The gates' averages mix both kinds, and twenty are few.
-# - Deletion shows the network images that nobody would take. A network may fall for the holes rather than for what is
+# - Twelve of the twenty images are synthetic. The gates' averages mix both kinds, and twenty are few.
+# - Deletion and occlusion fill with the *same* color, the baseline. A method that covers pixels with it has an
+#   advantage in a test that does the same; a fairer test would use another fill.
+# - Deletion shows the network images that no camera takes. Its output may react to the holes rather than to what is
 #   missing.
 # - Setting gates to their mean says what this trained network relies on. It is not the paper's ablation, where each
 #   variant is trained anew.
-# - None of this is about medicine. That a network looks at the lesion does not make it right about the lesion.
+# - None of this is about medicine. That a network's output depends on the lesion does not make it right about the
+#   lesion.
 
-# %% [markdown] kind="quiz"
+# %% [markdown] kind="quiz" given="0.02 0.98"
 # ## Recap
 #
 # 1. SE's gates in a block are between 0.02 and 0.98, and the same for every image. What does SE do there?
-# - [ ] nothing :: It weighs the channels very differently.
-# - [x] it multiplies each channel by a constant :: The next layer's weights could do that without SE.
-# - [ ] it adapts to each image :: Then the gates would differ.
+# - [ ] nothing, since it never changes :: It weights the channels very differently.
+# - [x] it scales each channel by a constant :: The next layer's weights could do that without SE.
+# - [ ] it adapts to the image at hand :: Then the gates would differ.
 #
-# 2. Why is black a bad base image for skin lesions?
-# - [x] it is no absence: lesions are dark, so black looks like lesion :: Against black, dark pixels count for nothing.
-# - [ ] gradients vanish at zero :: Not in general.
-# - [ ] Captum does not allow it :: It is its default.
+# 2. Why is black a bad baseline for skin lesions?
+# - [x] lesions are dark, so black is not an absence :: Against black, dark pixels count for nothing.
+# - [ ] gradients vanish where all the pixels are zero :: Not in general.
+# - [ ] Captum requires a baseline other than zero :: Zero is its default.
 #
 # 3. A map passes the deletion test against random order. What do you know?
-# - [ ] it explains the network :: Darkness passes as well.
-# - [x] its order is related to what the score depends on, more than chance :: No more than that.
-# - [ ] it is the same for a shuffled network :: That is another test.
+# - [ ] that it explains the decision of the network :: Darkness passes as well.
+# - [x] its order is related to what the score uses :: More than chance, and no more than that.
+# - [ ] that it would differ with shuffled weights :: That is another test.
 #
 # 4. Why does Grad-CAM at D2.2 miss the label?
-# - [ ] the label is too small :: Its pixels raise every logit.
-# - [x] the secret goes around D2.2, and Grad-CAM sees only what passes through its layer :: Choose the layer with care.
-# - [ ] the green channel is not used :: Integrated gradients find it.
+# - [ ] the label is too small for its resolution :: Its pixels raise every logit.
+# - [x] the secret does not pass through D2.2 :: Grad-CAM depends only on what passes through its layer.
+# - [ ] the network ignores the green channel :: Integrated gradients find it.
 
 # %% [markdown] kind="links"
 # ## Further reading

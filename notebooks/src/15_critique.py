@@ -1,19 +1,19 @@
 # %% [markdown] kind="claim"
-# **Claim.** A table of results is a measurement with three kinds of error: numbers that were not computed alike, the
-# luck of the test images, and the luck of the training run. We show how large each is for the paper's tables, by an
-# identity that printed numbers must obey, by resampling, and by a line-up in which you look for the paper's table
-# among tables made by chance. The control is a system compared with itself. At the end stands what was run again
-# here, as far as it has been run.
+# **Claim.** A table of results is a measurement with three kinds of error: numbers that were not computed alike, chance
+# in the test images, and chance in the training run. We show how large each is for the paper's tables, by an identity
+# that printed numbers must obey, by resampling, and by a line-up in which you look for the paper's table among tables
+# made by chance. The control is a system compared with itself. The last part reads the repository's own runs, as a
+# factorial.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - find pairs of scores that cannot belong together, without blaming rounding;
+# - find pairs of scores that cannot belong together, allowing for rounding;
 # - check a text against its table;
 # - write a bootstrap interval and a paired permutation test, and say what each one covers;
 # - show that a test on images alone finds a system different from itself;
-# - compute how many runs it takes to see a difference;
-# - read this repository's own results with the same suspicion.
+# - compute how many runs it takes to detect a difference;
+# - read a table of modules as a factorial: main effects and interactions.
 
 # %%
 from pathlib import Path
@@ -43,10 +43,10 @@ ax.plot(ROWS, TABLE_4, "o-")
 ax.set(ylabel="IoU, percent", title="Table 4")
 plt.show()
 
-# %% [markdown]
+# %% [markdown] given="1.43 0.84 0.58"
 # CRA alone gains 1.43 points. Add SE to it, and 0.84 of them are gone; add CMN instead, and 0.58 are gone. Add both,
-# and it is the best of all. The paper calls this synergy. Another word would be noise. Which is it? We need to know
-# how large noise is.
+# and it is the best of all. The paper calls this synergy. It could also be noise. To decide, we need to know how large
+# the noise is.
 #
 # ## 1. Numbers that must fit
 
@@ -101,14 +101,20 @@ for table, rows in TABLES.items():
     ax.text((start + place - 1) / 2, 0.03, table, ha="center")
     place += 1
 ax.axhline(0, color="black", linewidth=0.8)
-ax.set(xticks=[], ylim=(-0.3, 0.08), ylabel="printed DSC less\nDSC from IoU", title="orange: does not fit")
+ax.set(
+    xticks=[],
+    ylim=(-0.3, 0.08),
+    ylabel="printed DSC less\nDSC from IoU",
+    title="eight rows do not fit (orange), all of them too low",
+)
 plt.show()
-print(f"{len(odd)} of {sum(map(len, TABLES.values()))} rows do not fit:", *odd, sep="\n")
+lessons.happened("15.1", f"{len(odd)} of {sum(map(len, TABLES.values()))} rows do not fit, all downward")
+print(*odd, sep="\n")
 
-# %% [markdown]
-# Eight rows, and all miss **downward**. That is a fingerprint. As a function of IoU, DSC is concave (it bends down),
-# so the mean of many DSC lies below the DSC of the mean IoU. Whoever averages, over images or over batches, gets
-# pairs that miss downward, and never upward. How far depends on what is averaged:
+# %% [markdown] given="0.8139 0.8826 0.8974 1.48 0.26 0.03"
+# Eight rows, and all miss **downward**. That is informative. As a function of IoU, DSC is concave, so the mean of many
+# DSC is below the DSC of the mean IoU. Averaging, over images or over batches, gives pairs that miss downward, and
+# never upward. How far depends on what is averaged:
 #
 # - over single images it is much. The model card of our `small` has a mean IoU of 0.8139 and a mean DSC of 0.8826 over
 #   images; 0.8139 would give 0.8974. The gap is -1.48 points;
@@ -119,31 +125,32 @@ print(f"{len(odd)} of {sum(map(len, TABLES.values()))} rows do not fit:", *odd, 
 # something switched off do not fit, and the one with everything does. **The comparison inside these tables is between
 # numbers that were not computed alike.** That does not make them wrong; it makes small differences meaningless.
 #
-# (Table 4's row for CRA is off by only 0.03; a typing error would do.)
+# (Table 4's row for CRA is off by only 0.03; a typing error would be enough.)
 #
 # ### The text and its table
-
 
 # %% exercise="critique.cmn_gain"
 cmn_gain = 0.44
 
-# %% [markdown]
-# More that a careful reader finds with a pencil:
+# %% [markdown] given="80.23 89.03 96.29 81.35 89.71 1.94 1.12 0.82"
+# More that a careful reader finds with pencil and paper:
 #
 # - **Baselines may be copied.** VM-UNet's own publication has 80.23 / 89.03 / 96.29 on ISIC 2017 and 81.35 / 89.71 on
 #   ISIC 2018. The paper gives it 79.54 / 88.60 / 96.29 and 80.28 / 89.06: a lower IoU beside the *same* accuracy. And
 #   "Ours" on ISIC 2018 is 81.25, below the published VM-UNet.
-# - **Two things change at once.** Table 4's first row equals VM-UNet, presumably trained without distillation; its
-#   last row has it. Table 5's network without distillation has 80.66, less than SE + CMN in Table 4 (81.31). So the
-#   middle rows were probably trained with it, the first one not, and 1.12 points of the difference may be the loss.
+# - **Two things change at once.** Table 4's first row, 79.54, equals VM-UNet in Table 2, presumably trained without
+#   distillation; its last row, 81.48, has it. Table 5 splits this difference of 1.94 points: with all modules and
+#   *without* distillation the IoU is 80.66. So the modules' share would be 1.12 points and the loss's 0.82. The middle
+#   rows do not say whether they were trained with the loss: SE + CMN (81.31) is above the full network without it
+#   (80.66), which suggests that they were.
 # - **Accuracy says little.** HC-Mamba has nearly VM-UNet's IoU in Table 2 and 1.1 points less accuracy.
-# - **No deviation anywhere.** One run a row.
+# - **No standard deviation anywhere.** One run per row.
 #
-# ## 2. The luck of the test images
+# ## 2. Chance in the test images
 #
-# To see what luck does we need a world where the truth is known. A simulated test set of 650 images, made like the
-# real one: lesions of all sizes, some images hard for everybody, and runs of one system that differ by their seed: a
-# little as a whole, and more in each image.
+# To see what chance does we need a case where the truth is known. A simulated test set of 650 images, made like the
+# real one: lesions of all sizes, some images difficult for every system, and runs of one system that differ by their
+# seed: a little overall, and more on each image.
 
 # %%
 IMAGES, PIXELS = 650, 256 * 256
@@ -203,36 +210,37 @@ draws = world.integers(0, IMAGES, (1000, IMAGES))
 one, other = (100 * bootstrap_pooled(run, draws) for run in runs[:2])
 for name, values in (("one run", one), ("another run", other), ("their difference, same draws", one - other)):
     low, high = np.percentile(values, [2.5, 97.5])
-    print(f"{name:30} {low:6.2f} to {high:6.2f}, width {high - low:.2f}")
+    lessons.happened("15.2", f"{name:30} {low:6.2f} to {high:6.2f}, width {high - low:.2f}")
 
-# %% [markdown]
-# A single score is known to a point or two either way: on other images of the same kind, the table's numbers would
-# all be different. (For our `small` on the real 650 the model card says 79.1 to 83.5.) The difference is known
-# much better, since both runs meet the same hard images. Always compare **paired**. `skinlesion.metrics` has both:
+# %% [markdown] given="79.1 83.5"
+# A single score is known to about two points either way: on other images of the same kind, the table's numbers would
+# all be different. (For our `small` on the real 650 the model card says 79.1 to 83.5.) The difference is known much
+# better, since both runs meet the same difficult images. Always compare **paired**. `skinlesion.metrics` has all three:
 # `bootstrap_intervals`, `paired_bootstrap`, `paired_permutation`.
 #
 # ### Control: a system against itself
 #
-# Now the trap. The last interval does not contain zero. Yet these are two runs of the *same* system. Let us do that
-# often: take two runs of *one* system, which differ in the seed only, and test them on the 650 images. There is
-# nothing to find.
+# Now the trap. The last interval does not contain zero. Yet these are two runs of the *same* system. Repeat that often:
+# take two runs of *one* system, which differ in the seed only, and test them on the 650 images. There is no difference
+# to find.
 
 # %% [markdown] kind="predict"
-# **Predict.** In how many of a hundred such comparisons will the permutation test say $p < 0.05$?
+# **Predict.** In how many of a hundred such comparisons will the permutation test give $p < 0.05$?
 
 # %% kind="control"
 signs = 2 * world.integers(0, 2, (400, IMAGES)) - 1
 pairs = [permutation_p(a, b, signs) for a, b in zip(each[: RUNS // 2], each[RUNS // 2 :], strict=True)]
 gaps = np.abs(pooled[: RUNS // 2] - pooled[RUNS // 2 :])
-print(f"a system against itself: p < 0.05 in {100 * np.mean(np.array(pairs) < 0.05):.0f} % of {len(pairs)} comparisons")
+found = 100 * np.mean(np.array(pairs) < 0.05)
+lessons.happened("15.3", f"p < 0.05 in {found:.0f} % of {len(pairs)} comparisons of a system with itself")
 print(f"mean difference of pooled IoU {gaps.mean():.2f} points, largest {gaps.max():.2f}")
 
 # %% [markdown]
-# Far more than 5 %, and the test is not broken. It answers the question "do these two *runs* differ on images like
+# Far more than 5 %, and the test is not at fault. It answers the question "do these two *runs* differ on images like
 # these?", and they do: each seed gives another network. It does not answer "do these two *methods* differ?". For that
-# the run is what must be drawn again, and one run is a sample of one.
+# the training run must be repeated, and one run is a sample of size one.
 #
-# ## 3. The luck of the run
+# ## 3. Chance in the training run
 
 
 # %% exercise="critique.runs_needed"
@@ -242,7 +250,7 @@ def runs_needed(difference: float, deviation: float) -> int:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Seeds scatter by 0.5 points. How many runs of each system does it take to see a difference of 0.5
+# **Predict.** Seeds scatter by 0.5 points. How many runs of each system does it take to detect a difference of 0.5
 # points? Of 0.17, by which all three modules beat SE + CMN?
 
 # %%
@@ -266,20 +274,21 @@ for difference in (0.0, 0.25, 0.5, 1.0):
         power.append((stats.ttest_ind(a, b, axis=1).pvalue < 0.05).mean())
     ax.plot(counts, power, label=f"{difference:.2f} points")
 ax.axhline(0.8, color="gray", linewidth=0.8, linestyle=":")
-ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="seeds scatter by 0.5 points, t test", ylim=(0, 1.02))
+ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="t test, seeds scatter by 0.5 points", ylim=(0, 1.02))
 ax.legend(fontsize=7)
 plt.show()
+lessons.happened("15.4", {f"{d} points": f"{runs_needed(d, 0.5)} runs of each" for d in (0.5, 0.17)})
 
 # %% [markdown]
-# Sixteen runs of each system for half a point. With three runs each, the usual advice, one point is found in about
+# Sixteen runs of each system for half a point. With three runs each, the usual advice, one point is detected in about
 # half of the cases. And with one run there is no test at all.
 #
 # ## The line-up
 #
-# Below are twelve tables like Table 4. One is the paper's. The other eleven are luck alone: eight systems that are
-# **all equally good**, one run each, seeds that scatter as much as the paper's eight numbers do. If the paper's table
-# says something, you can pick it out. (You saw it at the top of this lesson. If you remember it, ask a friend who did
-# not.)
+# Below are twelve tables like Table 4. One is the paper's. The other eleven are chance alone: eight systems that are
+# **all equally good**, one run each, with seeds that scatter as much as the paper's eight numbers do. If the paper's
+# table shows something, you can pick it out. (You saw it at the top of this lesson. If you remember it, ask a friend
+# who did not.)
 
 # %% [markdown] kind="predict"
 # **Predict.** Which panel is the paper's? Write down why, before you run the cell after the next one.
@@ -301,25 +310,26 @@ plt.show()
 luck = lineup.normal(0, 1, (200_000, 8))
 ends = ((luck.argmin(1) == 0) & (luck.argmax(1) == 7)).mean()
 zigzag = np.mean(np.ptp(lineup.normal(0, 0.5, (200_000, 8)), axis=1))
-print(f"the paper's table is panel {suspect + 1}; the deviation of its eight numbers is {spread:.2f} points")
+lessons.happened("15.5", f"panel {suspect + 1}")
+print(f"the standard deviation of the table's eight numbers is {spread:.2f} points")
 print(f"'none' lowest and 'all' highest: {100 * ends:.1f} % of tables by luck, one in {1 / ends:.0f}")
 print(f"eight equal systems, seeds of 0.5 points: best less worst is {zigzag:.2f} points on average; Table 4: 1.94")
 
-# %% [markdown]
-# What gives the table away, if anything, is that its first number is the lowest and its last the highest. Luck does
-# that in one table of 56. So that *something* separates the first row from the last is likely (the modules, the
-# distillation loss that came with them, or more care spent on the last row). For everything in between, the order of
-# the modules, "synergy", a module's share, the panels look alike: **the table cannot carry those sentences.**
+# %% [markdown] given="95"
+# What distinguishes the table, if anything, is that its first number is the lowest and its last the highest. Chance
+# does that in one table of 56. So that *something* separates the first row from the last is likely: the modules, or the
+# distillation loss. For everything in between, the order of the modules, "synergy", a module's share, the panels look
+# alike: **a table without repeated runs cannot support those sentences.**
 #
-# Fair is fair: the same holds for the row that we find interesting, the one where SE spoils CRA.
+# The same holds for the row that we pointed out, the one where SE cancels CRA's gain.
 #
 # ## What was run here
 #
 # The repository declares its own runs in a plan: every cell, the number of seeds, and the claims that are judged, with
 # the rule. Each claim has two 95 % intervals over runs *and* images. One resamples the runs of its own two systems; but
-# three runs that are drawn anew understate their scatter, so the other takes the scatter of all systems together. A claim
-# is **reproduced** if both are above zero and **reversed at this scale** if both are below; eight epochs of a small
-# network can't contradict 300 of a large one. What follows reads the results that are in your clone.
+# three resampled runs understate their scatter, so the other uses the scatter of all systems together. A claim is
+# **reproduced** if both are above zero and **reversed at this scale** if both are below; eight epochs of a small
+# network cannot contradict 300 of a large one. What follows reads the results that are in your clone.
 
 # %%
 FOLDER = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu"
@@ -343,9 +353,9 @@ for table in values["tables"].values():
         print(f"{row['label']:52} {paper:>9}   {here:12}   {row['seeds']}")
 
 # %% [markdown]
-# The numbers of the two columns must not be compared with each other: networks of a sixth of the paper's width, 96 x
-# 96 pixels, 8 epochs, another split. What can be compared are the **differences** inside a column: do the same
-# modules help? And the ± (one standard deviation over seeds) is what the paper's column lacks.
+# Do not compare the two columns with each other: ours are networks of a sixth of the paper's width, 96 x 96 pixels, 8
+# epochs, another split. What can be compared are the **differences** inside a column: do the same modules help? The ±
+# (one standard deviation over seeds) is what the paper's column lacks.
 
 # %%
 judged = [claim for claim in values["claims"] if claim["seeds"]]
@@ -381,17 +391,48 @@ if "isic2017" in values["scatter"]:
     print(f"half a point then takes {runs_needed(0.5, measured)} runs of each")
 
 # %% [markdown]
-# Where there is one run on each side, the resampled interval covers the luck of the images only: the trap of section 2.
-# With so many claims, one "reproduced" by luck is no surprise: only those with a star outlast Holm's correction for their
-# number. Some were added after the results were seen (the plan says which), and "not distinguishable" does not mean
-# "equal". You know by now how many runs would be needed. What was **not** run again at all: Tables 1 and 3 (their
-# data are not in this repository's reach; the plan has them), the paper's full width, its 256 x 256 pixels and
-# its 300 epochs. A plan for that scale is in the package (`skinlesion reproduce --scale paper`); it needs a GPU.
+# The rows of Table 4 are a **factorial**: each module on and off, in all eight combinations. Comparing "SE" with
+# "none" uses two of the eight cells. A *main effect* compares the four cells that have a module with the four that do
+# not, so it uses all runs; an *interaction* says how much the effect of one module depends on another.
+
+# %% [markdown] kind="predict"
+# **Predict.** Which of the three main effects in our runs can be told from zero? Do the modules interact (the paper's
+# "synergy")? And does distillation help, with and without the modules?
+
+# %% kind="control"
+for factorial in values["factorials"]:
+    print(
+        f"\n{factorial['title']}: {factorial['runs']} runs\n{'effect':27} paper    here   95 % interval     corrected p"
+    )
+    for effect in factorial["effects"]:
+        said = "    -" if effect["paper"] is None else f"{effect['paper']:+.2f}"
+        low, high = effect["estimate"] - effect["reach"], effect["estimate"] + effect["reach"]
+        print(
+            f"{effect['name']:27} {said}   {effect['estimate']:+.2f}   {low:+.2f} to {high:+.2f}    {effect['corrected_p']:.3f}"
+        )
+    sure = [effect["name"] for effect in factorial["effects"] if effect["corrected_p"] < 0.05]
+    lessons.happened("15.6", f"different from zero after correction: {', '.join(sure) or 'none'}")
+
+# %% [markdown]
+# In our runs **only CMN has a main effect that can be told from zero**: +0.81 points (0.26 to 1.36; corrected p 0.044).
+# SE (-0.06) and CRA (+0.06) are at zero within half a point. In the paper's table the same arithmetic gives +0.62,
+# +0.52 and +0.42, without an error to compare them with. No interaction between modules is established: the intervals
+# of the pairs reach a point to either side. And the distillation loss interacts with the modules, by 3.60 points (1.98
+# to 5.23; corrected p 0.003): it helps the full network and harms the plain one. Its average over both, a main effect
+# of -0.19, would hide that.
+
+# %% [markdown]
+# Where there is one run on each side, the resampled interval covers chance in the images only: the trap of section 2.
+# With so many claims, one "reproduced" by chance is no surprise: only those with a star remain after Holm's correction
+# for their number. Some were added after the results were seen (the plan says which), and "not distinguishable" does
+# not mean "equal". What was **not** run again at all: Tables 1 and 3 (the plan has them), the paper's full width, its
+# 256 x 256 pixels and its 300 epochs. A plan for that scale is in the package (`skinlesion reproduce --scale paper`);
+# it needs a GPU.
 #
 # ### Play
 #
-# A difference, a scatter, a number of runs. How often does the *worse* system come out ahead? How often does a test
-# see the difference?
+# A difference, a scatter, a number of runs. How often is the *worse* system ahead? How often does a test detect the
+# difference?
 
 # %% kind="play"
 import ipywidgets
@@ -412,38 +453,39 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Section 2's test set is made up: a scatter of half a point is what users of such networks report, not a constant of
-#   nature. The last section measures it, at our small scale.
+# - Section 2's test set is simulated: a scatter of half a point is what users of such networks report, not a constant
+#   of nature. The last section measures it, at our small scale.
 # - The identity finds pairs that do not fit. It cannot say which number is odd, nor why. None of this shows bad faith:
 #   copying rows and averaging over batches are habits of a whole field.
 # - The published numbers of VM-UNet were taken from its publication, not run again.
-# - The line-up assumes that all rows scatter alike and were picked without looking. Choosing the best of several runs
-#   or epochs on the test part would put the last row on top as well.
-# - One split. Another division into training and test part is a third kind of luck, which neither the paper nor we
+# - The line-up assumes that all rows scatter alike and were not selected. Choosing the best of several runs or epochs
+#   on the test part would put the last row on top as well.
+# - One split. Another division into training and test part is a third kind of chance, which neither the paper nor we
 #   measure.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. A table gives IoU 81.24 and DSC 89.44. Rounding allows 89.64 to 89.66. What is the likeliest reason?
-# - [ ] a rounding error :: Rounding is in the range already.
-# - [x] the two were averaged over batches or images, or come from different places :: Means over parts miss downward.
-# - [ ] the DSC was computed from pooled counts :: Then it would fit.
+# - [ ] a rounding error in one of the two numbers :: Rounding is in the range already.
+# - [x] an average over the batches, or mixed sources :: Means over parts miss downward.
+# - [ ] a DSC that was computed from pooled counts :: Then it would fit.
 #
 # 2. A paired test on 650 images gives p = 0.001 for two single runs. What follows?
-# - [ ] the method of the first is better :: Two seeds of one method can give the same p.
+# - [ ] the first method is better than the second :: Two seeds of one method can give the same p.
 # - [x] these two networks differ on such images :: Whether the methods do, only more runs can tell.
-# - [ ] the difference is large :: p says nothing about size.
+# - [ ] the difference between the two is a large one :: p says nothing about size.
 #
-# 3. You want to see half the difference that you can see now. How many runs do you need?
+# 3. You want to detect half the difference that you can detect now. How many runs do you need?
 # - [ ] twice as many :: The error falls with the square root of the number.
 # - [x] four times as many :: Twice the precision, four times the runs.
-# - [ ] the same, with more test images :: More images do not reduce the scatter of the seeds.
+# - [ ] the same, and more images :: More images do not reduce the scatter of the seeds.
 #
 # 4. Eight equally good systems, one run each, are put in a table. What will it show?
-# - [ ] eight nearly equal numbers :: The best and the worst of eight are nearly three deviations apart.
-# - [x] a winner, a loser and steps to explain :: That is what luck looks like.
-# - [ ] nothing, since no test is possible :: Nothing can be tested. Something is always shown.
+# - [ ] eight equal numbers, up to the rounding :: The best and the worst of eight are nearly three standard deviations
+#   apart.
+# - [x] a best, a worst and steps between :: That is what chance looks like.
+# - [ ] nothing, since no test can be made :: Nothing can be tested. Something is always shown.
 
 # %% [markdown] kind="links"
 # ## Further reading
@@ -453,4 +495,4 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 #   many runs.
 # - [Graphical inference for infovis](https://doi.org/10.1109/TVCG.2010.161): the line-up as a test.
 # - [VM-UNet](https://arxiv.org/abs/2402.02491): the baseline's own numbers.
-# - [Show your work](https://arxiv.org/abs/1909.03004): reporting results with the effort that was spent on them.
+# - [Show your work](https://arxiv.org/abs/1909.03004): reporting results with the compute that was spent on them.

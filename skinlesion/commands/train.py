@@ -34,10 +34,13 @@ def train(args: list[str], *, prog: str) -> None:
     config = parse(TrainConfig, rest, prog=prog, pairs=True, default=default, description=description)
     if ":" in config.preset and "--preset" in given:  # only what was typed is imported
         import_model(config.preset)
+    from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
     from skinlesion.training import train as run  # Lightning takes seconds: flags are checked first
 
     result = run(config)
-    print(f"Next: skinlesion evaluate --weights {result.folder} --data {config.data} --root ... --part test")
+    if getattr(rank_zero_only, "rank", 0) == 0:  # under torchrun every process comes here
+        print(f"Next: skinlesion evaluate --weights {result.folder} --data {config.data} --root ... --part test")
 
 
 train.parses_itself = True  # type: ignore[attr-defined]

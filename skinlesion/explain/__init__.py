@@ -35,6 +35,7 @@ from skinlesion.explain.experiments import (
     set_line,
     to_mean,
     to_other,
+    to_shuffled,
 )
 from skinlesion.explain.faithfulness import (
     Curves,
@@ -46,6 +47,7 @@ from skinlesion.explain.faithfulness import (
 )
 from skinlesion.explain.implicit import ImplicitAttention, attention_weights, implicit_attention
 from skinlesion.explain.layers import Layer, feature_maps, layers
+from skinlesion.explain.overview import ModuleSummary, ablation_effects, findings, module_summaries
 from skinlesion.explain.patching import patch_effects
 from skinlesion.explain.receptive_field import ReceptiveField, receptive_field
 from skinlesion.explain.redundancy import Redundancy, channel_correlation, redundancy, redundancy_by_depth
@@ -77,6 +79,7 @@ __all__ = [
     "ImplicitAttention",
     "Layer",
     "LayerSize",
+    "ModuleSummary",
     "Outcome",
     "Part",
     "ReceptiveField",
@@ -90,6 +93,7 @@ __all__ = [
     "ablatable_parts",
     "ablated",
     "ablated_model",
+    "ablation_effects",
     "architecture",
     "attention_weights",
     "attribute",
@@ -101,6 +105,7 @@ __all__ = [
     "excitation",
     "faithfulness",
     "feature_maps",
+    "findings",
     "following",
     "gate_changes",
     "gate_differences",
@@ -110,6 +115,7 @@ __all__ = [
     "implicit_attention",
     "layer_sizes",
     "layers",
+    "module_summaries",
     "moved_aside",
     "outcomes",
     "patch_effects",
@@ -132,4 +138,5 @@ __all__ = [
     "step_maps",
     "to_mean",
     "to_other",
+    "to_shuffled",
 ]

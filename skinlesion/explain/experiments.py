@@ -63,9 +63,13 @@ def gate_changes(before: Outcome, after: Outcome) -> dict[str, float]:
     """Mean absolute change of the gates of each block (E1.1, ...: SE) and skip (S2, ...: CRA, rows and columns)."""
     found: dict[str, list[float]] = {}
     for name, gate in before.gates.items():
-        module = name.split(".se.")[0].split(".cra.")[0]
-        found.setdefault(module, []).append(float(np.abs(gate - after.gates[name]).mean()))
+        found.setdefault(_module(name), []).append(float(np.abs(gate - after.gates[name]).mean()))
     return {module: sum(changes) / len(changes) for module, changes in found.items()}
+
+
+def _module(gate: str) -> str:
+    """The block or skip that a gate belongs to."""
+    return gate.split(".se.")[0].split(".cra.")[0]
 
 
 def set_channel(block: str, channel: int, value: float) -> dict[str, Replacement]:
@@ -110,9 +114,7 @@ def gate_points(model: nn.Module, module: str) -> list[str]:
     Raises:
         SkinlesionError: there is no such module, or it has no gate.
     """
-    found = [
-        name for name in points(model) if name.endswith(_GATES) and name.split(".se.")[0].split(".cra.")[0] == module
-    ]
+    found = [name for name in points(model) if name.endswith(_GATES) and _module(name) == module]
     if not found:
         raise SkinlesionError(f"{module} has no gates: choose a block with SE or a skip with CRA.")
     return found
@@ -135,3 +137,13 @@ def to_other(model: nn.Module, module: str, other: Tensor) -> dict[str, Replacem
 
 def _constant(value: Tensor) -> Replacement:
     return lambda gate: value.expand_as(gate)
+
+
+def to_shuffled(model: nn.Module, module: str, seed: int) -> dict[str, Replacement]:
+    """A module's own gate values in random order (over channels for SE, along the image for CRA): a control."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def shuffle(gate: Tensor) -> Tensor:
+        return gate[:, torch.randperm(gate.shape[1], generator=generator).to(gate.device)]
+
+    return dict.fromkeys(gate_points(model, module), shuffle)

@@ -18,7 +18,7 @@ from skinlesion.metrics import (
     ratios,
 )
 from skinlesion.protocol import BOUNDARY_TOLERANCE
-from skinlesion.segmenter import soft_dice_confidence
+from skinlesion.segmentation import soft_dice_confidence
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ B's. Patching many points one by one says nothing about patching them together. 
 al., https://arxiv.org/abs/2202.05262), as TransformerLens offers it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,12 @@ from skinlesion.hooks import intervene, observe
 
 @torch.no_grad()
 def patch_effects(
-    model: nn.Module, image_a: Tensor, image_b: Tensor, points: list[str] | None = None
+    model: nn.Module,
+    image_a: Tensor,
+    image_b: Tensor,
+    points: list[str] | None = None,
+    *,
+    report: Callable[[float], None] | None = None,
 ) -> dict[str, float]:
     """Patch activations of image B into the run on image A, one point at a time.
 
@@ -29,6 +36,7 @@ def patch_effects(
         image_a: (1, C, H, W), the image that is segmented.
         image_b: (1, C, H, W), of the same size, where the activation comes from.
         points: which to patch, see `skinlesion.points`; None for the output of every layer, by the layer's name.
+        report: told the fraction done, in [0, 1].
 
     Returns:
         Point or layer -> effect: 0 where the mask stays A's, 1 where it becomes B's.
@@ -57,4 +65,6 @@ def patch_effects(
         with intervene(network, {point: activations[point]}):
             patched = network(image_a).sigmoid()
         effects[name] = float(((patched - before) * direction).sum()) / length
+        if report is not None:
+            report(len(effects) / len(names))
     return effects

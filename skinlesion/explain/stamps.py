@@ -1,4 +1,4 @@
-"""Painting on an image: disks of lesion color, of skin color, or cut out and moved, and elsewhere as control."""
+"""Painting on an image: disks of lesion or skin color, disks that are moved, and the same elsewhere as a control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

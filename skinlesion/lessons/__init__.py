@@ -8,6 +8,7 @@
 from skinlesion.lessons.catalog import LESSONS, Lesson, exercises
 from skinlesion.lessons.checker import check
 from skinlesion.lessons.help import hint, solution
+from skinlesion.lessons.prediction import happened, predict, predictions
 from skinlesion.lessons.result import CheckResult
 from skinlesion.lessons.session import FAST, setup, use
 from skinlesion.lessons.substitution import plug, plugged
@@ -19,9 +20,12 @@ __all__ = [
     "Lesson",
     "check",
     "exercises",
+    "happened",
     "hint",
     "plug",
     "plugged",
+    "predict",
+    "predictions",
     "setup",
     "solution",
     "use",

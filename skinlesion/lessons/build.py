@@ -1,13 +1,15 @@
 """Build the notebooks: `python -m skinlesion.lessons.build` (`--check` only says what is out of step).
 
-notebooks/src/NN_name.py -> notebooks/NN_name.ipynb, to be solved, and notebooks/solutions/NN_name.ipynb, solved and
-executed. A solved notebook is executed again only where its source changed.
+notebooks/src/NN_name.py -> notebooks/NN_name.ipynb, to be solved; notebooks/solutions/NN_name.ipynb, solved and
+executed; and notebooks/final/NN_name.py, the exercises' finished code. A solved notebook is executed again only where
+its code changed.
 """
 
 import argparse
 import copy
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.lessons.catalog import LESSONS, Lesson
 from skinlesion.lessons.execution import execute
+from skinlesion.lessons.final import final_code
 from skinlesion.lessons.lint import problems
-from skinlesion.lessons.notebook import dump, make_notebook, read_source
+from skinlesion.lessons.notebook import Cell, dump, make_notebook, read_source
+from skinlesion.lessons.quotes import unsupported
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MOST_BYTES = 1_500_000
@@ -28,12 +32,21 @@ def generate(lesson: Lesson, root: Path = NOTEBOOKS) -> tuple[dict[str, Any], di
     Raises:
         SkinlesionError: the source lacks something; the message lists what.
     """
-    path = root / "src" / f"{lesson.number:02}_{lesson.slug}.py"
-    cells = read_source(path)
+    cells = _cells(lesson, root)
     found = problems(lesson, cells)
     if found:
-        raise SkinlesionError(f"{path.name}: {'; '.join(found)}.")
+        raise SkinlesionError(f"{lesson.number:02}_{lesson.slug}.py: {'; '.join(found)}.")
     return make_notebook(lesson, cells, "exercises"), make_notebook(lesson, cells, "solutions")
+
+
+def _cells(lesson: Lesson, root: Path) -> list[Cell]:
+    return read_source(root / "src" / f"{lesson.number:02}_{lesson.slug}.py")
+
+
+def finished(lesson: Lesson, root: Path = NOTEBOOKS) -> tuple[Path, str]:
+    """The file of a lesson's finished code, and what must be in it."""
+    cells = _cells(lesson, root)
+    return root / "final" / f"{lesson.number:02}_{lesson.slug}.py", final_code(lesson, cells)
 
 
 def bare(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +80,25 @@ def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
             peak = stored["metadata"]["measured"]["peak_mb"]
             if peak > lesson.memory:
                 found.append(f"{path} needed {peak} MB and says {lesson.memory}")
+            found += [f"{path} does not print {quote}" for quote in unsupported(_cells(lesson, root), stored)]
+    code, text = finished(lesson, root)
+    if not code.exists() or code.read_text(encoding="utf-8") != text:
+        found.append(f"{code} differs from its source")
     return found
+
+
+def _with_outputs(notebook: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any] | None:
+    """A notebook with the outputs of an executed one; None where their code differs."""
+    executed = [cell for cell in stored["cells"] if cell["cell_type"] == "code"]
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if [cell["source"] for cell in executed] != [cell["source"] for cell in cells] or "measured" not in stored[
+        "metadata"
+    ]:
+        return None
+    for cell, old in zip(cells, executed, strict=True):
+        cell |= {"execution_count": old["execution_count"], "outputs": old["outputs"]}
+    notebook["metadata"] = notebook["metadata"] | {"measured": stored["metadata"]["measured"]}
+    return notebook
 
 
 def output_problems(notebook: dict[str, Any]) -> list[str]:
@@ -92,9 +123,16 @@ def build(lesson: Lesson, root: Path = NOTEBOOKS, *, force: bool = False) -> str
     exercises, solutions = generate(lesson, root)
     folder = make_folder(root / "solutions")
     write_text(root / lesson.file, dump(exercises))
+    code, text = finished(lesson, root)
+    make_folder(code.parent)
+    write_text(code, text)
     path = folder / lesson.file
-    if path.exists() and not force and bare(json.loads(path.read_text(encoding="utf-8"))) == solutions:
-        return "solved notebook is up to date"
+    kept = (
+        None if force or not path.exists() else _with_outputs(solutions, json.loads(path.read_text(encoding="utf-8")))
+    )
+    if kept is not None:
+        write_text(path, dump(kept))
+        return "the code is as it was executed"
     done = execute(solutions, folder)
     text = dump(done)
     write_text(path, text)
@@ -102,11 +140,24 @@ def build(lesson: Lesson, root: Path = NOTEBOOKS, *, force: bool = False) -> str
     return f"executed in {measured['seconds']} s, {measured['peak_mb']} MB, file {len(text.encode()) // 1024} KB"
 
 
+def rerun(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
+    """Execute a solved lesson in full, in a new folder: what fails, and quoted numbers that it no longer prints."""
+    _, solutions = generate(lesson, root)
+    with tempfile.TemporaryDirectory() as folder:
+        done = execute(solutions, Path(folder))
+    return output_problems(done) + [f"does not print {quote}" for quote in unsupported(_cells(lesson, root), done)]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Build or check; 1 when something is out of step."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; say what is out of step")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of lessons")
+    parser.add_argument(
+        "--rerun",
+        action="store_true",
+        help="run lessons in full, write nothing, and compare with the numbers in their prose",
+    )
     parser.add_argument("--force", action="store_true", help="execute solved notebooks even when nothing changed")
     options = parser.parse_args(argv)
     failures = 0
@@ -114,9 +165,9 @@ def main(argv: list[str] | None = None) -> int:
         if options.only and lesson.number not in options.only:
             continue
         try:
-            found = stale(lesson) if options.check else []
+            found = stale(lesson) if options.check else rerun(lesson) if options.rerun else []
             message = "; ".join(found) or "in step"
-            if not options.check:
+            if not (options.check or options.rerun):
                 message = build(lesson, force=options.force)
                 found = stale(lesson)
                 message = "; ".join([message, *found])

@@ -40,24 +40,25 @@ class Lesson:
 
 
 LESSONS: tuple[Lesson, ...] = (
-    Lesson(0, "start", "Start here", 20, 900, (), "abstract and Figure 1", "start"),
+    Lesson(0, "start", "Start here", 30, 900, (), "abstract and Figure 1", "start"),
     Lesson(1, "lesions", "Seeing lesions", 60, 1100, (), "sections 1 and 4.1", "lesions"),
-    Lesson(2, "scores", "Scores and the supervised loss", 70, 900, (), "sections 3.4 and 4.2, eqs. 11-14", "scores"),
-    Lesson(3, "unet", "A U-Net and its weaknesses", 70, 1100, (2,), "sections 1 and 2.1", "unet"),
-    Lesson(4, "state_spaces", "State spaces and the selective scan", 75, 900, (), "sections 2.2 and 3.2", "ssm"),
-    Lesson(5, "ss2d", "SS2D: a scan over an image", 75, 900, (4,), "section 3.2", "ss2d"),
-    Lesson(6, "fast_scan", "Making the scan fast", 75, 1200, (4, 5), "section 2.2", "fast_scan"),
-    Lesson(7, "se", "Squeeze-and-excitation", 50, 900, (5,), "section 3.2, eq. 1", "se"),
-    Lesson(8, "cmn", "The channel-mixing network", 55, 900, (7,), "section 3.2", "cmn"),
+    Lesson(2, "scores", "Scores and the supervised loss", 60, 900, (), "sections 3.4 and 4.2, eqs. 11-14", "scores"),
+    Lesson(3, "unet", "A U-Net and its weaknesses", 60, 1100, (2,), "sections 1 and 2.1", "unet"),
+    Lesson(4, "state_spaces", "State spaces and the selective scan", 105, 900, (), "sections 2.2 and 3.2", "ssm"),
+    Lesson(5, "ss2d", "SS2D: a scan over an image", 85, 900, (4,), "section 3.2", "ss2d"),
+    Lesson(6, "fast_scan", "Making the scan fast", 60, 1200, (4, 5), "section 2.2", "fast_scan"),
+    Lesson(7, "se", "Squeeze-and-excitation", 40, 900, (5,), "section 3.2", "se"),
+    Lesson(8, "cmn", "The channel-mixing network", 45, 900, (7,), "section 3.2", "cmn"),
     Lesson(9, "block", "The CM-SSM block", 75, 1300, (5, 7, 8), "section 3.2, Figure 2", "block"),
-    Lesson(10, "cra", "Cross-region attention", 60, 900, (7,), "section 3.3, eqs. 1-7", "cra"),
-    Lesson(11, "network", "The whole network", 75, 1300, (9, 10), "section 3.1, Figure 1", "network"),
-    Lesson(12, "distillation", "Feature distillation", 85, 1600, (2,), "section 3.4, eqs. 8-10", "distill"),
-    Lesson(13, "training", "Training", 70, 1300, (2, 11, 12), "section 4.3", "training"),
-    Lesson(14, "looking_inside", "Looking inside", 70, 1100, (7, 10, 11), "sections 3.2 and 3.3", "looking"),
+    Lesson(10, "cra", "Cross-region attention", 50, 900, (7,), "section 3.3, eqs. 1-7", "cra"),
+    Lesson(11, "network", "The whole network", 80, 1300, (9, 10), "section 3.1, Figure 1", "network"),
+    Lesson(12, "distillation", "Feature distillation", 80, 1600, (2,), "section 3.4, eqs. 8-10", "distill"),
+    Lesson(13, "training", "Training", 65, 1300, (2, 11, 12), "section 4.3", "training"),
+    Lesson(14, "looking_inside", "Looking inside", 65, 2000, (7, 10, 11), "sections 3.2 and 3.3", "looking"),
     Lesson(
         15, "critique", "Reading a paper critically", 60, 900, (2, 12), "sections 4.3 and 4.4, Tables 1-5", "critique"
     ),
+    Lesson(16, "intervention", "Reaching in", 50, 1300, (7, 10, 11, 14), "sections 3.2 and 3.3", "intervention"),
 )
 
 

@@ -179,7 +179,8 @@ def _array_symptom(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> st
     factor = float((y * e).sum()) / weight if weight else 1.0
     if factor and same(y / factor):
         return _ratio_symptom(factor, 1.0)
-    offset = float((y - e).mean())
+    with np.errstate(invalid="ignore"):  # infinite less infinite
+        offset = float((y - e).mean())
     return f"Everything is off by the same {offset:.4g}." if same(y - offset) else ""
 
 

@@ -61,8 +61,13 @@ class Exercise:
         title: a few words.
         statement: what to do, in Markdown: shapes, formulas, what must not happen.
         solution: the function that is right, the package's own where there is one; or the right value.
+        example: a worked example, shown before coding. For a function: Python statements that call it by its name in
+            the notebook, ending in an expression; what it gives is computed by the solution. For a value: Markdown
+            that works out a neighboring case, not this one.
         difficulty: 0 (a warm-up) to 5.
+        importance: 1 (skip it when time is short) to 5 (the rest of the course builds on it).
         minutes: that a student should expect to spend.
+        bonus: whether it goes beyond the lesson: not part of the lesson's time.
         hints: one at a time, from a nudge to nearly the answer.
         wrong: at least five plausible wrong answers.
         cases: makes the inputs from a seeded generator; None for an exercise whose answer is a value.
@@ -79,7 +84,9 @@ class Exercise:
     title: str
     statement: str
     solution: Any
+    example: str
     difficulty: int
+    importance: int
     minutes: int
     hints: tuple[str, ...]
     wrong: tuple[Wrong, ...]
@@ -87,6 +94,7 @@ class Exercise:
     properties: tuple[Property, ...] = ()
     takes: str | None = None
     after: str = ""
+    bonus: bool = False
     rtol: float = 1e-4
     atol: float = 1e-5
     seconds: float = 10.0

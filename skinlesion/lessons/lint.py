@@ -39,7 +39,7 @@ def problems(lesson: Lesson, cells: list[Cell]) -> list[str]:
             if not low <= number <= high:
                 found.append(f"{number} {name}, needs {low} to {high}")
     found += [f"unknown kind {cell['kind']}" for cell in cells if cell["kind"] not in {"", *KINDS}]
-    found += _order(cells)
+    found += _order(cells) + _predictions(lesson, cells) + _choices(cells)
     named = [cell["exercise"] for cell in cells if cell["exercise"]]
     owned = [exercise.name for exercise in exercises(lesson.number)]
     if sorted(named) != sorted(owned):
@@ -57,4 +57,40 @@ def _order(cells: list[Cell]) -> list[str]:
         found.append("the lesson does not end with limits, quiz, links")
     if kinds[:2] != ["claim", "objectives"]:
         found.append("the lesson does not begin with claim, objectives")
+    return found
+
+
+def _predictions(lesson: Lesson, cells: list[Cell]) -> list[str]:
+    """Each prediction is compared with what happened, in a cell after it; predictions are numbered in order."""
+    found, number = [], 0
+    code = [(i, cell["source"]) for i, cell in enumerate(cells) if cell["type"] == "code"]
+    for i, cell in enumerate(cells):
+        if cell["kind"] == "predict":
+            number += 1
+            if not any(j > i and f'happened("{lesson.number}.{number}"' in re.sub(r"\s", "", text) for j, text in code):
+                found.append(f"prediction {lesson.number}.{number} is never compared with what happened")
+    shown = set(re.findall(r'happened\("([\d.]+)"', re.sub(r"\s", "", "".join(text for _, text in code))))
+    known = {f"{lesson.number}.{k}" for k in range(1, number + 1)}
+    return found + [f"what happened is shown for {name}, which was not predicted" for name in sorted(shown - known)]
+
+
+def choices(quiz: str) -> list[list[tuple[str, bool]]]:
+    """The choices of each question of a quiz's source, and whether each is right."""
+    found: list[list[tuple[str, bool]]] = []
+    for line in re.sub(r"\n {2,}", " ", quiz).splitlines():
+        if re.match(r"\d+\. ", line):
+            found.append([])
+        elif choice := re.match(r"- \[([ x])\] (.+?) ::", line):
+            found[-1].append((choice[2], choice[1] == "x"))
+    return found
+
+
+def _choices(cells: list[Cell]) -> list[str]:
+    """The choices of a question are about equally long, so that length gives nothing away."""
+    found = []
+    for cell in (cell for cell in cells if cell["kind"] == "quiz"):
+        for number, question in enumerate(choices(cell["source"]), start=1):
+            lengths = [len(text) for text, _ in question]
+            if max(lengths) - min(lengths) > 0.35 * max(lengths) + 4:
+                found.append(f"the choices of quiz question {number} have {lengths} characters")
     return found

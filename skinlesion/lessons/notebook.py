@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.lessons.catalog import LESSONS, Lesson, find
+from skinlesion.lessons.example import worked_example
 
 Cell = dict[str, Any]
 Version = Literal["exercises", "solutions"]
@@ -21,7 +22,7 @@ GLOSSARY = "glossary.md"
 
 
 def read_source(path: Path) -> list[Cell]:
-    """The cells of a py:percent file: {"type": "code" or "markdown", "source", "kind", "exercise"}."""
+    """The cells of a py:percent file: {"type": "code" or "markdown", "source", "kind", "exercise", "given"}."""
     import jupytext
 
     notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
@@ -31,6 +32,7 @@ def read_source(path: Path) -> list[Cell]:
             "source": cell.source,
             "kind": cell.metadata.get("kind", ""),
             "exercise": cell.metadata.get("exercise", ""),
+            "given": cell.metadata.get("given", ""),
         }
         for cell in notebook.cells
     ]
@@ -43,7 +45,7 @@ def make_notebook(lesson: Lesson, cells: list[Cell], version: Version) -> dict[s
         SkinlesionError: an exercise cell is not one function or one assignment.
     """
     made: list[tuple[str, str]] = [("markdown", _header(lesson, version))]
-    number = 0
+    number = predictions = 0
     for cell in cells:
         if cell["exercise"]:
             number += 1
@@ -51,9 +53,14 @@ def make_notebook(lesson: Lesson, cells: list[Cell], version: Version) -> dict[s
         elif cell["kind"] == "quiz":
             made.append(("markdown", quiz(cell["source"])))
         else:
-            made.append(
-                (cell["type"], _relink(cell["source"], version) if cell["type"] == "markdown" else cell["source"])
-            )
+            text = cell["source"]
+            made.append((cell["type"], _relink(text, version) if cell["type"] == "markdown" else text))
+        if cell["kind"] == "predict":
+            predictions += 1
+            if version == "exercises":
+                made.append(
+                    ("code", f'lessons.predict("{lesson.number}.{predictions}", ...)  # your answer for the dots')
+                )
     made.append(("markdown", f"---\n{_navigation(lesson, version)}"))
     return {
         "cells": _with_ids(made),
@@ -117,10 +124,11 @@ def _navigation(lesson: Lesson, version: Version) -> str:
 def _exercise(lesson: Lesson, number: int, cell: Cell, version: Version) -> list[tuple[str, str]]:
     exercise = find(cell["exercise"])
     name, stub = make_stub(cell["source"], exercise.name)
-    level = "●" * exercise.difficulty + "○" * (5 - exercise.difficulty)
+    kind = "Bonus exercise" if exercise.bonus else "Exercise"
     statement = (
-        f"### Exercise {lesson.number}.{number}: {exercise.title}\n\n`{exercise.name}` · difficulty {level} · "
-        f"about {exercise.minutes} min\n\n{exercise.statement.strip()}"
+        f"### {kind} {lesson.number}.{number}: {exercise.title}\n\n`{exercise.name}` · "
+        f"difficulty {_dots(exercise.difficulty)} · importance {_dots(exercise.importance)} · "
+        f"about {exercise.minutes} min\n\n{exercise.statement.strip()}\n\n{worked_example(exercise, name)}"
     )
     check = f'lessons.check("{exercise.name}", {name})'
     solved = version == "solutions"
@@ -130,6 +138,10 @@ def _exercise(lesson: Lesson, number: int, cell: Cell, version: Version) -> list
         folds.append(_fold("Solution", f"```python\n{cell['source']}\n```"))
         made.append(("markdown", "\n".join(folds)))
     return made
+
+
+def _dots(level: int) -> str:
+    return "●" * level + "○" * (5 - level)
 
 
 def _fold(title: str, body: str) -> str:
@@ -158,31 +170,34 @@ def make_stub(source: str, exercise: str) -> tuple[str, str]:
 def quiz(source: str) -> str:
     """Questions whose choices unfold. "1. question", "- [ ] choice :: explanation", "- [x] ..." for the right one.
 
-    Indented lines go on with the one before.
+    Indented lines go on with the one before. Choices are shown in an order that depends on the question's text alone,
+    so that the place of the right one gives nothing away.
 
     Raises:
         SkinlesionError: a choice without an explanation, or a question without exactly one right choice.
     """
-    out: list[str] = []
-    right: list[int] = []
-    for line in re.sub(r"\n {2,}", " ", source).splitlines():
-        choice = re.fullmatch(r"- \[([ x])\] (.+)", line)
-        if not choice:
-            if re.match(r"\d+\. ", line):
-                right.append(0)
-                line = f"**{line.strip()}**"
-            out.append(line)
-            continue
-        text, _, explanation = choice[2].partition(" :: ")
-        if not explanation or not right:
-            raise SkinlesionError(f"Quiz: this choice needs ' :: ' and an explanation, below a question: {text}")
-        correct = choice[1] == "x"
-        right[-1] += correct
-        shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-        out.append(_fold(shown, f"{'✓ Yes.' if correct else '✗ No.'} {explanation}"))
-    if any(count != 1 for count in right):
-        raise SkinlesionError(f"Quiz: question {[c == 1 for c in right].index(False) + 1} needs exactly one [x].")
-    return "\n".join(out)
+    head, *questions = re.split(r"^(?=\d+\. )", re.sub(r"\n {2,}", " ", source), flags=re.M)
+    out = [head.rstrip("\n")] if head.strip() else []
+    for number, text in enumerate(questions, start=1):
+        lines = [line for line in text.splitlines() if line.strip()]
+        out += ["", f"**{lines[0].strip()}**"]
+        folds = []
+        for line in lines[1:]:
+            choice = re.fullmatch(r"- \[([ x])\] (.+?) :: (.+)", line)
+            if not choice:
+                raise SkinlesionError(f"Quiz: this choice needs ' :: ' and an explanation: {line}")
+            right = choice[1] == "x"
+            shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", choice[2])
+            folds.append((right, _fold(shown, f"{'✓ Yes.' if right else '✗ No.'} {choice[3]}")))
+        if sum(right for right, _ in folds) != 1:
+            raise SkinlesionError(f"Quiz: question {number} needs exactly one [x].")
+        out += [folds[place][1] for place in quiz_order(lines[0], len(folds))]
+    return "\n".join(out).strip("\n")
+
+
+def quiz_order(question: str, choices: int) -> list[int]:
+    """The order in which a question's choices are shown."""
+    return sorted(range(choices), key=lambda place: hashlib.sha256(f"{place} {question}".encode()).digest())
 
 
 def dump(notebook: dict[str, Any]) -> str:

@@ -251,6 +251,7 @@ class Visit:
     def slide(self, key: str, by: int) -> None:
         """Move a slider by so many steps."""
         live = self.at("live").locator(f".{key} input")
+        self.until(lambda: live.count() or self.at(key).count(), f"the slider {key}")
         thumb = live if live.count() else self.at(key).get_by_role("slider")
         thumb.focus(timeout=PATIENCE)
         for _ in range(abs(by)):

@@ -16,7 +16,7 @@ _BARE = """() => {
     const main = document.querySelector('[data-testid="stMain"]');
     const kinds = ['stPlotlyChart', 'stImage', 'stBidiComponentIsolated', 'stCaptionContainer'];
     const found = [...main.querySelectorAll(kinds.map(kind => `[data-testid="${kind}"]`).join(','))]
-        .filter(element => !element.closest('.st-key-gallery, .st-key-errors-tiles'));
+        .filter(element => !element.closest('.st-key-gallery, .st-key-errors-tiles, .st-key-actions'));
     const captioned = element => element?.dataset.testid === 'stCaptionContainer' && element.textContent.length > 20;
     return found.filter((element, i) => element.dataset.testid !== 'stCaptionContainer' && !captioned(found[i + 1]))
         .map(element => element.closest('[class*="st-key-"]')?.className || element.dataset.testid);

@@ -120,7 +120,7 @@ def test_a_file_is_segmented_and_its_name_is_only_text(visitor, photo, png):
     assert "Your image, 160 x 120 pixels" in visit.said()
     assert "bold" in visit.chosen("sample")
     found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo)
-    assert f"{100 * found.area_fraction:.1f} %" in visit.said()
+    assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f} %"
     assert visit.page.locator("b", has_text="bold").count() == 0
     assert visit.page.locator('img[src="x"]').count() == 0
 
@@ -302,3 +302,79 @@ def test_the_first_view_is_found_by_its_name_too(visitor):
     visit.page.get_by_role("link", name="Segment", exact=True).click()
     visit.at("live").wait_for()
     visit.until_query("threshold", "0.4")
+
+
+def test_painting_with_the_pointer_or_the_keyboard_changes_the_mask(visitor, server):
+    visit = visitor().open("touch")
+    stage = visit.at("painter").locator(".stage")
+    visit.until(lambda: stage.get_attribute("data-drawn") == "nothing", "the image is drawn")
+    box = stage.bounding_box()
+    visit.page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"])
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.55 * box["height"], steps=6)
+    visit.page.mouse.up()
+    visit.until(lambda: "edits" in visit.query(), "the painting in the address")
+    visit.until(lambda: "leaves a Dice of" in visit.said(), "the finding")
+    first = visit.query()["edits"]
+    assert first.startswith("e.")
+    stage.press("ArrowDown")
+    stage.press("Enter")
+    visit.until(lambda: len(visit.query()["edits"]) > len(first), "one more stamp")
+    other = visitor().open("touch", **visit.query())
+    other.until(lambda: "leaves a Dice of" in other.said(), "the same finding from the link")
+    visit.ready()
+    visit.at("painter").locator(".clear").click()
+    visit.until_query("edits", None)
+
+
+def test_uploads_survive_a_reload_and_back_goes_back_one_view(visitor, photo, png):
+    visit = visitor().open()
+    old = visit.source(part=".before")
+    visit.upload(("photo.png", png(photo)))
+    visit.changed(old, part=".before")
+    visit.ready()
+    visit.slide("threshold", 5)
+    visit.until_query("threshold", "0.55")
+    sample = visit.query()["sample"]
+    visit.page.reload()
+    visit.ready()
+    visit.until(lambda: visit.chosen("sample") == "photo.png", "the upload is still there")
+    other = visitor().open("segment", sample=sample)
+    assert "photo" not in other.chosen("sample")  # without the cookie nobody sees it
+    visit.page.get_by_role("link", name="Channels").click()
+    visit.page.wait_for_url("**/channels?**")
+    visit.ready()
+    visit.press("b")  # the next block, which changes the address
+    visit.until(lambda: "block" in visit.query(), "the block in the address")
+    visit.ready()
+    visit.page.go_back()
+    visit.at("live").wait_for()
+    visit.until(lambda: "channels" not in visit.page.url, "one press back is one view back")
+
+
+def test_an_image_is_pasted_from_the_clipboard(visitor, photo, png):
+    visit = visitor().open()
+    old = visit.source(part=".before")
+    visit.page.evaluate(
+        """(bytes) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], 'x.png', { type: 'image/png' }));
+            document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
+        }""",
+        list(png(photo)),
+    )
+    visit.changed(old, part=".before")
+    visit.until(lambda: visit.chosen("sample") == "pasted.png", "the pasted image")
+
+
+def test_present_mode_leaves_only_the_view(visitor):
+    visit = visitor().open("network", tour="2")
+    sidebar = visit.page.locator('[data-testid="stSidebar"]')
+    assert sidebar.is_visible()
+    visit.page.get_by_role("button", name="Present").click()
+    visit.until(lambda: not sidebar.is_visible(), "no sidebar")
+    visit.until_query("present", "1")
+    visit.press("ArrowRight")
+    visit.until_query("tour", "3")
+    visit.page.get_by_role("button", name="End presenting").click()
+    visit.until(sidebar.is_visible, "the sidebar is back")

@@ -52,6 +52,7 @@ def _settings(weights_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SKINLESION_RUNS_DIR", str(empty))
     monkeypatch.delenv("SKINLESION_DATA_DIR", raising=False)
     monkeypatch.setenv("SKINLESION_DEVICE", "cpu")
+    monkeypatch.setattr("dashboard.visits.cookie", lambda: "")  # without a browser there is no cookie
     st.cache_resource.clear()
 
 

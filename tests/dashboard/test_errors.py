@@ -77,7 +77,7 @@ def test_the_numbers_are_those_of_the_command_line(open_app, local, weights_fold
 
 def test_the_worst_comes_first_and_another_order_changes_it(open_app, texts):
     app = evaluate(open_app("errors", weights="random", set="Samples (all)"))
-    (table,) = app.dataframe
+    table = app.dataframe[-1]
     assert len(table.value) == 20
     rows = table.value.set_index("id")
     assert rows["IoU"][app.session_state["case"]] == rows["IoU"].min()
@@ -100,7 +100,7 @@ def test_the_worst_comes_first_and_another_order_changes_it(open_app, texts):
 
 def test_filters_keep_what_they_say(open_app, texts):
     app = evaluate(open_app("errors", weights="random", set="Samples (all)"))
-    rows = app.dataframe[0].value
+    rows = app.dataframe[-1].value
     middle = float(np.round(rows["IoU"].median(), 2))
     app.slider(key="errors-range").set_value((0.0, middle)).run()
     count = int((rows["IoU"] <= middle + 1e-9).sum())
@@ -115,7 +115,7 @@ def test_filters_keep_what_they_say(open_app, texts):
         found[kind] = (
             0
             if app.info
-            else int(next(m.value for m in app.markdown if " of " in m.value).split(" of ")[1].split(",")[0])
+            else int(next(m.value for m in app.markdown if ", by " in m.value).split(" of ")[1].split(",")[0])
         )
     assert sum(found.values()) == 20
 
@@ -169,7 +169,7 @@ def test_one_bad_file_is_left_out_and_said_without_its_folder(open_app, local):
     (warning,) = app.warning
     assert victim.name in warning.value.replace("\\", "")
     assert str(local.parent) not in warning.value.replace("\\", "")
-    assert len(app.dataframe[0].value) == 29
+    assert len(app.dataframe[-1].value) == 29
 
 
 def test_a_set_of_bad_files_alone_is_one_message_and_not_tried_again(open_app, local, runs):
@@ -249,3 +249,29 @@ def test_the_csv_says_what_it_is_of(open_app, monkeypatch):
     assert {row["weights"] for row in rows} == {"unet"}
     assert {row["set"] for row in rows} == {"Samples (real)"}
     assert all(0 <= float(row["IoU"]) <= 1 for row in rows)
+
+
+def test_groups_have_scores_a_finding_and_a_filter(open_app, texts):
+    app = open_app("errors", weights="random")
+    next(button for button in app.button if button.label.startswith("Evaluate")).click().run()
+    table = app.dataframe[0].value
+    assert table["images"].sum() == 8
+    assert "Too few images for a finding" in texts(app)
+    app.segmented_control(key="by").set_value("size").run()
+    group = app.dataframe[0].value["group"][0]
+    count = app.dataframe[0].value["images"][0]
+    app.selectbox(key="group").set_value(group).run()
+    assert f"1 of {count}, by" in texts(app)
+    assert dict(app.query_params)["group"] == group
+
+
+def test_a_finding_needs_groups_that_are_large_enough():
+    from dashboard.groups import _finding
+
+    rows = [
+        {"group": name, "images": n, "IoU, pooled": iou, "from": iou - 0.01, "to": iou + 0.01}
+        for name, n, iou in (("very light", 40, 0.86), ("brown", 12, 0.58), ("dark", 2, 0.1))
+    ]
+    assert "Lowest: brown, IoU 0.580 (12 images); highest: very light, 0.860 (40)" in _finding(rows)
+    assert "do not overlap" in _finding(rows)
+    assert "Too few" in _finding(rows[1:])

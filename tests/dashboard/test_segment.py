@@ -14,6 +14,13 @@ from skinlesion.data.images import read_image
 from skinlesion.segmenter import Segmenter
 
 
+def mine(app: AppTest) -> dict:
+    """This visitor's images."""
+    from dashboard.visits import _visits
+
+    return _visits()[app.session_state["_visit"]].pictures
+
+
 def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files])
     app.run()
@@ -146,7 +153,7 @@ def test_a_bad_upload_is_one_message_and_the_app_goes_on(open_app, photo_file, n
 def test_of_several_files_the_good_ones_are_taken(open_app, png, photo):
     app = upload(open_app(), ("bad.png", b"nothing"), ("good.png", png(photo)), ("flat.png", png(photo * 0 + 9)))
     assert len(app.error) == 1
-    assert sum(id.startswith("mine-") for id in app.session_state["_uploads"]) == 2
+    assert sum(id.startswith("mine-") for id in mine(app)) == 2
 
 
 def test_a_file_name_is_shown_as_text(open_app, photo_file):
@@ -168,11 +175,11 @@ def test_uploads_are_bounded(open_app, png, photo, monkeypatch):
     monkeypatch.setattr("dashboard.image_choice.MAX_FILES", 3)
     files = [(f"{i}.png", png(np.roll(photo, i))) for i in range(5)]
     app = upload(open_app(), *files)
-    assert len(app.session_state["_uploads"]) == 3
+    assert len(mine(app)) == 3
     assert "first 3 of 5" in app.error[0].value
     monkeypatch.setattr("dashboard.image_choice.MAX_TOTAL", 2 * len(files[0][1]) + 10)
     upload(app, ("more.png", png(np.roll(photo, 9))))
-    assert len(app.session_state["_uploads"]) <= 2
+    assert len(mine(app)) <= 2
 
 
 def test_several_images_at_once(open_app, runs):
@@ -210,3 +217,40 @@ def test_downloads_are_those_of_the_command_line(weights_folder, photo, png, tmp
     (written,) = csv.DictReader(io.StringIO((tmp_path / "out" / "predictions.csv").read_text("utf-8")))
     same = ("mask", "overlay", "width", "height", "lesion_pixels", "lesion_fraction", "confidence", "threshold")
     assert [rows[0][key] for key in same] == [written[key] for key in same]
+
+
+def test_an_uploaded_mask_is_the_truth_of_its_image(open_app, png, photo):
+    lesion = (photo.min(2) < 100).astype(np.uint8) * 255
+    app = upload(open_app(), ("a.png", png(photo)), ("a_segmentation.png", png(lesion)), ("b_mask.png", png(lesion)))
+    pictures = {picture.title: picture for picture in mine(app).values()}
+    assert pictures.keys() == {"a.png", "b_mask.png"}  # a mask without its image is an image
+    assert np.array_equal(pictures["a.png"].truth, lesion > 0)
+    upload(app, ("c.png", png(np.roll(photo, 3))), ("c_mask.png", png(lesion[:-1])))
+    assert "don't fit" in app.error[0].value.replace("\\", "")
+
+
+def test_uploads_outlive_a_reload_for_the_browser_that_has_the_cookie(open_app, photo_file, monkeypatch):
+    first = upload(open_app(), ("mine.png", photo_file))
+    id, token = first.session_state["sample"], first.session_state["_visit"]
+    stranger = open_app(sample=id)
+    assert stranger.session_state["sample"] != id
+    monkeypatch.setattr("dashboard.visits.cookie", lambda: token)  # a real one in tests/browser
+    assert open_app(sample=id).session_state["sample"] == id
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("show", ["Fill", "Contour", "Mistakes", "Probability"])
+def test_a_picture_as_seen_says_how_it_was_made(kind, show, weights_folder):
+    from dashboard import exports
+    from dashboard.components.live_mask import Settings
+    from dashboard.image_choice import samples
+    from dashboard.predict import Prediction
+
+    picture = samples()["ISIC_0012434"]
+    probability = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    prediction = Prediction(probability, 1.0, None, None, 0.1)
+    data = exports.as_seen(picture, prediction, Settings(0.4, 50, 0, show, True), "random", kind)
+    assert data.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+    with np.load(io.BytesIO(exports.arrays_npz(picture, prediction, Settings(0.4, 50, 0, show, True)))) as arrays:
+        assert np.array_equal(arrays["mask"], arrays["probability"] >= 0.4)
+        assert arrays["truth"].shape == picture.image.shape[:2]

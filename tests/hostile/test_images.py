@@ -12,11 +12,12 @@ import pytest
 from hostile_images import BROKEN_EXIF, ORIENTATION, hostile_image
 from PIL import Image
 
+from skinlesion.any_image import as_array
 from skinlesion.data.decoding import MAX_PIXELS, readable_formats
 from skinlesion.data.images import read_image, read_mask, read_size
 from skinlesion.data.mask_values import MaskRules
 from skinlesion.errors import SkinlesionError
-from skinlesion.segmenter import Segmenter, as_array
+from skinlesion.segmenter import Segmenter
 
 SEEDS = range(600)
 

@@ -38,7 +38,8 @@ def test_a_notebook_that_is_out_of_step_is_found(tmp_path):
     from skinlesion.lessons import build
 
     lesson = LESSONS[0]
-    for name in (f"src/{lesson.number:02}_{lesson.slug}.py", lesson.file, f"solutions/{lesson.file}"):
+    code = f"{lesson.number:02}_{lesson.slug}.py"
+    for name in (f"src/{code}", f"final/{code}", lesson.file, f"solutions/{lesson.file}"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((build.NOTEBOOKS / name).read_bytes())
     assert stale(lesson, tmp_path) == []

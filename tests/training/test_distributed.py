@@ -69,3 +69,16 @@ def test_two_processes_stay_close_with_batch_normalization_and_ranked_halves(bas
     assert names
     for name in names:
         torch.testing.assert_close(b[name], a[name], rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_processes_too(base, tmp_path):
+    config = dataclasses.replace(base, epochs=1, device="cpu", devices=2, out=tmp_path / "run")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(
+        [*command, json.dumps(config.to_json())], check=True, timeout=240, capture_output=True, text=True
+    )
+    assert done.stdout.count("epoch 1/") == 1
+    assert len(history(config.folder)) == 1

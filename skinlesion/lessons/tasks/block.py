@@ -125,7 +125,12 @@ y = \mathrm{SE}(\mathrm{LN}(\mathrm{scan}(x))), \qquad W_\mathrm{out}\,\big(y \c
 All parts are callable. `convolution` takes channels **first**.
 """,
     solution=ss2d_branch,
+    example="""
+same, local = (nn.Identity(), nn.Conv2d(4, 4, 3, padding=1, groups=4))
+ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn.Linear(4, 2)).shape
+""",
     difficulty=2,
+    importance=5,
     minutes=12,
     hints=(
         "One linear layer makes both x and z: split its result in two along the channels.",
@@ -232,7 +237,12 @@ $$x \leftarrow x + \mathrm{SS2D}(\mathrm{LN}_1(x)), \qquad x \leftarrow x + \mat
 `x` $(B, H, W, C)$ -> $(B, H, W, C)$. The four parts are callable.
 """,
     solution=cm_ssm_block,
+    example="""
+cm_ssm_block(torch.tensor([[[[1.0, 3.0]]]]), nn.Identity(), lambda x: 10 * x,
+    nn.Identity(), lambda x: x + 1)
+""",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=("Two lines, of the same form. The second starts from what the first has made.", "`x = x + ss2d(norm1(x))`"),
     cases=_blocks,
@@ -372,7 +382,9 @@ zero (the residual still carries the image); else it is scaled so that the **exp
 `torch.rand(..., generator=generator)`. Return the branch, without the residual.
 """,
     solution=drop_path,
+    example="drop_path(torch.ones(5, 1, 1, 1), 0.5, torch.Generator().manual_seed(0)).flatten()",
     difficulty=2,
+    importance=3,
     minutes=8,
     hints=(
         "One number an image: (B,). How does it meet (B, H, W, C)?",
@@ -445,10 +457,17 @@ def parameters(dim: int, states: int) -> int:
         dim: channels C of the block.
         states: N of each channel.
     """
-    return _count(dim, states)
+    inner, rank = 2 * dim, math.ceil(dim / 16)
+    norms = 2 * dim + 2 * inner  # before the branch, and after the scan
+    layers = dim * 2 * inner + inner * dim  # in and out, without bias
+    convolution = 9 * inner + inner  # depthwise, with bias
+    projections = ROUTES * (inner * (rank + 2 * states) + rank * inner + inner)  # x_proj, dt_proj and its bias
+    state_space = ROUTES * (inner * states + inner)  # A and D
+    return norms + layers + convolution + projections + state_space
 
 
-def _count(dim: int, states: int, *, mistake: str = "") -> int:
+def _count(dim: int, states: int, *, mistake: str) -> int:
+    """The count with one mistake of a student in it."""
     inner = 2 * dim
     rank = dim // 16 if mistake == "rank" else math.ceil(dim / 16)
     routes = 1 if mistake == "routes" else ROUTES
@@ -487,7 +506,9 @@ $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 
 | out | $D \to C$ | no |
 """,
     solution=parameters,
+    example="parameters(32, 16)",
     difficulty=2,
+    importance=3,
     minutes=10,
     hints=(
         "Go down the table; what says 'each route' counts four times.",
@@ -529,10 +550,15 @@ def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int
         multiply-adds of the three layers that counters see, multiply-adds of the projections that feed the scan, and
         floating-point operations of the scan.
     """
-    return _work(height, width, dim, states)
+    tokens, inner, rank = height * width, 2 * dim, math.ceil(dim / 16)
+    layers = tokens * (dim * 2 * inner + 9 * inner + inner * dim)
+    projections = tokens * ROUTES * (inner * (rank + 2 * states) + rank * inner)
+    scan = tokens * ROUTES * inner * (9 * states + 1)
+    return layers, projections, scan
 
 
-def _work(height: int, width: int, dim: int, states: int, *, mistake: str = "") -> tuple[int, int, int]:
+def _work(height: int, width: int, dim: int, states: int, *, mistake: str) -> tuple[int, int, int]:
+    """The counts with one mistake of a student in them."""
     tokens, inner, rank = height * width, 2 * dim, math.ceil(dim / 16)
     routes = 1 if mistake == "one route" else ROUTES
     kernel = 9 * inner * (inner if mistake == "dense" else 1)
@@ -574,8 +600,11 @@ For **one image** of $L = HW$ tokens, return three whole numbers:
 $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left out, as everybody does.
 """,
     solution=operations,
+    example="operations(8, 8, 32, 16)",
     difficulty=2,
+    importance=3,
     minutes=10,
+    bonus=True,
     hints=(
         "A linear layer from a to b channels costs a x b multiply-adds a token. A depthwise 3 x 3 one costs 9 D.",
         "Layers: L (4 C C + 18 C + 2 C C). Projections: L K D (R + 2 N + R).",
@@ -685,7 +714,13 @@ and the $K$ routes are added as before. Shapes as in `ss2d.cross_selective_scan`
 $(B,H,W,K,D)$, `A` $(K,D,N)$, `B` and `C` $(B,H,W,K,N)$, `D` and `delta_bias` $(K,D)$ -> $(B,H,W,D)$.
 """,
     solution=lonely_scan,
+    example="""
+x = torch.full((1, 1, 2, 1), 3.0)
+zero, one = (torch.zeros(1, 1, 2, 4, 1), torch.ones(1, 1, 2, 4, 1))
+lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zeros(4, 1))[..., 0]
+""",
     difficulty=3,
+    importance=3,
     minutes=12,
     hints=(
         "The decay exp(delta A) multiplies the old state, which is zero. So A does not appear.",

@@ -15,7 +15,7 @@ from skinlesion.model.convolution import depthwise_conv
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Each channel with its own 3 x 3 kernel, zeros around the picture.
+    """Each channel with its own 3 x 3 kernel, zeros around the image.
 
     Args:
         x: (B, H, W, C).
@@ -72,20 +72,27 @@ DEPTHWISE = Exercise(
     lesson=8,
     title="A depthwise convolution, by shifting",
     statement=r"""
-Each channel is convolved with its own 3 x 3 kernel; the channels do not meet. With zeros around the picture:
+Each channel is convolved with its own 3 x 3 kernel; the channels do not meet. With zeros around the image:
 
 $$y_c(i, j) = b_c + \sum_{p=0}^{2} \sum_{q=0}^{2} w_c(p, q)\; x_c(i + p - 1,\ j + q - 1)$$
 
-`x` $(B, H, W, C)$, `weight` $(C, 3, 3)$, `bias` $(C)$ -> $(B, H, W, C)$. Use shifts of the padded picture: nine
+`x` $(B, H, W, C)$, `weight` $(C, 3, 3)$, `bias` $(C)$ -> $(B, H, W, C)$. Use shifts of the padded image: nine
 products, no
 `nn.Conv2d`.
 """,
     solution=depthwise,
+    example="""
+x = torch.tensor([[[[1.0], [2.0], [3.0]]]])
+left = torch.zeros(1, 3, 3)
+left[0, 1, 0] = 1.0
+depthwise(x, left, torch.zeros(1))[0, 0, :, 0]
+""",
     difficulty=2,
+    importance=3,
     minutes=12,
     hints=(
         "`F.pad(x, (0, 0, 1, 1, 1, 1))` puts a frame of zeros around height and width and leaves the channels alone.",
-        "For each (p, q) take the H x W window of the padded picture that begins at (p, q).",
+        "For each (p, q) take the H x W window of the padded image that begins at (p, q).",
         "`y = y + weight[:, p, q] * around[:, p : p + H, q : q + W]`, beginning with the bias.",
     ),
     cases=_kernels,
@@ -97,7 +104,7 @@ products, no
         ),
         _mistaken_depthwise("kernel transposed", "transposed", "Rows and columns of the kernel are swapped."),
         _mistaken_depthwise(
-            "wraps around", "wraps", "`roll` brings the opposite edge back in. Beyond the picture there are zeros."
+            "wraps around", "wraps", "`roll` brings the opposite edge back in. Beyond the image there are zeros."
         ),
         _mistaken_depthwise("one kernel for all", "one kernel", "All channels use the kernel of channel 0."),
         _mistaken_depthwise("no bias", "no bias", "The bias is missing."),
@@ -107,7 +114,7 @@ products, no
         _mistaken_depthwise(
             "channels added", "channels added", "The channels are added up, as in an ordinary convolution."
         ),
-        _mistaken_depthwise("no padding", "no padding", "The picture shrinks: pad it with zeros first."),
+        _mistaken_depthwise("no padding", "no padding", "The image shrinks: pad it with zeros first."),
     ),
 )
 
@@ -165,7 +172,15 @@ function does not.
 """,
     solution=channel_mixing,
     takes="x, fc1, dwconv, fc2",
+    example="""
+fc1, fc2 = (nn.Linear(1, 1), nn.Linear(1, 1))
+dwconv = nn.Conv2d(1, 1, 3, padding=1)
+for layer in (fc1, fc2, dwconv):
+    _ = (nn.init.ones_(layer.weight), nn.init.zeros_(layer.bias))
+channel_mixing(torch.ones(1, 1, 2, 1), fc1, dwconv, fc2)
+""",
     difficulty=2,
+    importance=5,
     minutes=8,
     hints=(
         "Three lines: t; its convolution; the rest.",
@@ -217,7 +232,9 @@ bias. $C$ is `dim`, $r$
 is `ratio`.
 """,
     solution=parameters,
+    example="parameters(10, 2)",
     difficulty=2,
+    importance=3,
     minutes=6,
     hints=(
         "Count the four parts one by one, weights and bias.",
@@ -273,7 +290,11 @@ left aside) would an
 ordinary 3 x 3 convolution from 192 to 192 channels have?
 """,
     solution=192,
+    example=(
+        "With 10 channels an ordinary 3 x 3 convolution has 900 weights and a depthwise one 90: 10 times as many."
+    ),
     difficulty=1,
+    importance=2,
     minutes=2,
     hints=("Count both: 9 x 192 x 192 against what?", "A depthwise convolution has 9 x 192."),
     wrong=(
@@ -288,11 +309,11 @@ ordinary 3 x 3 convolution from 192 to 192 channels have?
     "mixes channels.",
 )
 
-# --- the metric: who hears whom --------------------------------------------------------------------------------------
+# --- the metric: what depends on what ------------------------------------------------------------------------------
 
 
 def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """How strongly each output channel of the middle pixel hears each input channel, anywhere in the picture.
+    """How strongly each output channel of the middle pixel depends on each input channel, anywhere in the image.
 
     Args:
         function: (1, H, W, C) -> (1, H, W, C).
@@ -351,9 +372,9 @@ def _mistaken_influence(name: str, mistake: str, diagnosis: str) -> Wrong:
 INFLUENCE = Exercise(
     name="cmn.influence",
     lesson=8,
-    title="The metric: which channel hears which?",
+    title="The metric: which channel depends on which?",
     statement=r"""
-For a `function` from $(1, H, W, C)$ to $(1, H, W, C)$ and a picture `x`, return the $(C, C)$ matrix
+For a `function` from $(1, H, W, C)$ to $(1, H, W, C)$ and an image `x`, return the $(C, C)$ matrix
 
 $$I_{ck} = \sum_{i,j} \left| \frac{\partial\, y_c(\text{middle})}{\partial\, x_k(i, j)} \right|$$
 
@@ -363,8 +384,14 @@ changed somewhere?
 a copy.
 """,
     solution=influence,
+    example="""
+swap = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+influence(lambda x: x @ swap, torch.zeros(1, 3, 3, 2))
+""",
     difficulty=3,
+    importance=3,
     minutes=12,
+    bonus=True,
     hints=(
         "`x = x.detach().requires_grad_()` is a new tensor with the same values that can have a gradient.",
         "One gradient for each of the C output channels of the middle pixel; each is (1, H, W, C).",

@@ -23,7 +23,7 @@ def _maps(generator: Generator) -> list[Case]:
 MEANS = Exercise(
     name="cra.directional_means",
     lesson=10,
-    title="Two profiles of a picture (eqs. 2 and 3)",
+    title="Two profiles of an image (eqs. 2 and 3)",
     statement=r"""
 The mean of each **row** and the mean of each **column**, channel by channel:
 
@@ -32,7 +32,12 @@ $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j
 `x` $(B, H, W, C)$ -> $z^h$ $(B, H, C)$ and $z^w$ $(B, W, C)$, in this order.
 """,
     solution=directional_means,
+    example="""
+x = torch.tensor([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]).reshape(1, 2, 3, 1)
+directional_means(x)
+""",
     difficulty=1,
+    importance=5,
     minutes=5,
     hints=(
         "The profile along the height has a value for each row: which axis is averaged away?",
@@ -45,7 +50,7 @@ $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j
             lambda x: (x.mean(dim=1), x.mean(dim=2)),
             "The two are swapped: the mean over axis 1 (rows) leaves a value for each column, which is z_w.",
         ),
-        Wrong("sums", lambda x: (x.sum(dim=2), x.sum(dim=1)), "Sums, not means: they grow with the picture."),
+        Wrong("sums", lambda x: (x.sum(dim=2), x.sum(dim=1)), "Sums, not means: they grow with the image."),
         Wrong("maxima", lambda x: (x.amax(dim=2), x.amax(dim=1)), "Maxima, not means."),
         Wrong(
             "channels averaged",
@@ -60,7 +65,7 @@ $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j
         Wrong(
             "divided by the other side",
             lambda x: (x.sum(dim=2) / x.shape[1], x.sum(dim=1) / x.shape[2]),
-            "A row has W pixels, so its mean is divided by W, and a column's by H. On a square grid nobody would "
+            "A row has W pixels, so its mean is divided by W, and a column's by H. On a square grid no check would "
             "notice.",
         ),
     ),
@@ -156,14 +161,21 @@ $$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^
 
 Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `conv1` $= F_1$
 reads both; normalize
-(`norm` is a `BatchNorm1d`: it wants the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
+(`norm` is a `BatchNorm1d`: it expects the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
 and the last $W$
 positions; a layer and a sigmoid for each. Return $g^h$ $(B, H, C)$ and $g^w$ $(B, W, C)$.
 
 The paper writes "$\delta$ is the sigmoid" below eq. 6; that only works as a slip for $\sigma$ (A14).
 """,
     solution=gates,
+    example="""
+layers = (nn.Linear(1, 8), nn.BatchNorm1d(8).eval(), nn.Linear(8, 1), nn.Linear(8, 1))
+for layer in layers[2:]:
+    _ = (nn.init.zeros_(layer.weight), nn.init.constant_(layer.bias, 2.0))
+gates(torch.ones(1, 2, 3, 1), *layers)
+""",
     difficulty=3,
+    importance=5,
     minutes=15,
     hints=(
         "Follow the shapes: (B, H, C) and (B, W, C) -> (B, H + W, C) -> (B, H + W, C / r) -> two parts -> (B, H, "
@@ -192,7 +204,7 @@ The paper writes "$\delta$ is the sigmoid" below eq. 6; that only works as a sli
         _mistaken(
             "global mean",
             "global",
-            "Every row and every column gets the mean of the whole picture: that is SE. Use the two profiles.",
+            "Every row and every column gets the mean of the whole image: that is SE. Use the two profiles.",
         ),
     ),
 )
@@ -222,7 +234,12 @@ $$y_c(i, j) = x_c(i, j)\; g^h_c(i)\; g^w_c(j)$$
 `x` $(B, H, W, C)$, `gate_h` $(B, H, C)$, `gate_w` $(B, W, C)$ -> $(B, H, W, C)$.
 """,
     solution=apply_gates,
+    example="""
+apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
+    [1.0]]]), torch.tensor([[[0.25], [1.0]]]))[..., 0]
+""",
     difficulty=1,
+    importance=4,
     minutes=5,
     hints=(
         "Both gates must become (B, H, W, C) by broadcasting. Which axis is missing in each?",
@@ -264,14 +281,16 @@ $$y_c(i, j) = x_c(i, j)\; g^h_c(i)\; g^w_c(j)$$
 FACTOR = Exercise(
     name="cra.factor_at_start",
     lesson=10,
-    title="Predict: a fresh CRA",
+    title="Predict: an untrained CRA",
     statement=r"""
-All weights of a fresh CRA are tiny. By about what factor does it multiply the skip that passes through it?
+All weights of an untrained CRA are tiny. By about what factor does it multiply the skip that passes through it?
 """,
     solution=0.25,
+    example="If each gate were $\\sigma(2) = 0.88$, a skip would be multiplied by $0.88 \\cdot 0.88 = 0.78$.",
     difficulty=1,
+    importance=2,
     minutes=2,
-    hints=("What is one fresh gate?", "How many gates does each value meet?"),
+    hints=("What is one untrained gate?", "How many gates does each value meet?"),
     wrong=(
         Wrong("one gate", 0.5, "That is one gate. Each value meets two: its row's and its column's."),
         Wrong("open", 1.0, "The sigmoid of 0 is one half, not one."),
@@ -281,11 +300,11 @@ All weights of a fresh CRA are tiny. By about what factor does it multiply the s
     ),
     rtol=0,
     atol=0.02,
-    after="1/2 times 1/2. A fresh CRA makes the skip four times weaker beside the decoder's own map. Training must "
-    "first undo that.",
+    after="1/2 times 1/2. An untrained CRA makes the skip four times weaker beside the decoder's own map. Training "
+    "must first undo that.",
 )
 
-# --- the metric: what two gates can draw -----------------------------------------------------------------------------
+# --- the metric: what two profiles can represent ---------------------------------------------------------------------
 
 
 def rank_one_share(map_: Tensor) -> Tensor:
@@ -326,7 +345,7 @@ def _mistaken_share(name: str, mistake: str, diagnosis: str) -> Wrong:
 SHARE = Exercise(
     name="cra.rank_one_share",
     lesson=10,
-    title="The metric: how much can two gates draw?",
+    title="The metric: how much can two profiles represent?",
     statement=r"""
 The gate map of one channel is a column times a row, $g^h (g^w)^\top$: a matrix of **rank one**. Of all rank-one
 matrices the one that is nearest
@@ -339,8 +358,11 @@ W)$. It is 1 when two
 gates can draw the map exactly.
 """,
     solution=rank_one_share,
+    example="rank_one_share(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))",
     difficulty=2,
+    importance=3,
     minutes=8,
+    bonus=True,
     hints=(
         "`torch.linalg.svdvals(map_)` gives the singular values, largest first.",
         "Square them, then first over sum.",
@@ -355,7 +377,9 @@ gates can draw the map exactly.
         _mistaken_share(
             "the last one", "last", "That is the share of the smallest singular value. The largest comes first."
         ),
-        _mistaken_share("what is left", "the rest", "That is what two gates can *not* draw: one minus it is asked."),
+        _mistaken_share(
+            "what is left", "the rest", "That is what two profiles can *not* represent: one minus it is asked."
+        ),
         _mistaken_share(
             "the rank", "rank", "That counts the singular values which are not zero. How large they are matters."
         ),

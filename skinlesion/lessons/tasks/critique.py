@@ -62,7 +62,9 @@ Given a printed `iou` in percent, return the least and the largest DSC in percen
 `(low, high)`.
 """,
     solution=dsc_range,
+    example="dsc_range(50.0)",
     difficulty=2,
+    importance=4,
     minutes=8,
     hints=(
         "DSC grows with IoU: take the two ends of what the IoU may have been.",
@@ -108,7 +110,9 @@ row?
 | x | x | x | 81.48 | 89.79 |
 """,
     solution=0.44,
+    example="For SE alone the table gives $80.44 - 79.54 = 0.90$ points, as the text says.",
     difficulty=1,
+    importance=2,
     minutes=3,
     hints=("Find the row with CMN and nothing else.", "Its IoU less that of the first row."),
     wrong=(
@@ -176,7 +180,7 @@ def _bootstrap_cases(generator: Generator) -> list[Case]:
 BOOTSTRAP = Exercise(
     name="critique.bootstrap_pooled",
     lesson=15,
-    title="The luck of the test images",
+    title="Chance in the test images",
     statement=r"""
 The test images are a draw from all lesions that might have been photographed. How would the score vary with another
 draw? The bootstrap imitates it: draw as many images **from the test images, with repetitions**, and score them.
@@ -186,7 +190,12 @@ draw? The bootstrap imitates it: draw as many images **from the test images, wit
 An image that is drawn twice counts twice.
 """,
     solution=bootstrap_pooled,
+    example="""
+counts = np.array([[8, 1, 1, 0], [1, 3, 0, 6]])
+bootstrap_pooled(counts, np.array([[0, 1], [0, 0], [1, 1]]))
+""",
     difficulty=2,
+    importance=5,
     minutes=8,
     hints=(
         "`counts[draws]` has the counts of every drawn image: which shape?",
@@ -259,15 +268,20 @@ PERMUTATION = Exercise(
     lesson=15,
     title="Two runs on the same images",
     statement=r"""
-If two runs were equally good, then in each image it would be a coin's throw which of the two got the better score:
-the difference $a_i - b_i$ might as well have the other sign. So throw the coins: each row of `signs`
+If two runs were equally good, then in each image it would be chance which of the two got the better score:
+the difference $a_i - b_i$ might as well have the other sign. So draw the signs at random: each row of `signs`
 $(\text{arrangements}, \text{images})$ has a 1 or -1 for each image. The p-value is the part of all arrangements whose
 mean difference is **at least as far from zero** as the observed one, and what was observed counts as one of them:
 
 $$p = \frac{1 + \#\{\,|\overline{s\,(a - b)}| \ge |\overline{a - b}|\,\}}{1 + \text{arrangements}}$$
 """,
     solution=permutation_p,
+    example="""
+a, b = (np.array([3.0, 2.0]), np.array([1.0, 1.0]))
+permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
+""",
     difficulty=2,
+    importance=4,
     minutes=10,
     hints=(
         "`signs * (a - b)` has a row for each arrangement. Mean over the images.",
@@ -278,9 +292,7 @@ $$p = \frac{1 + \#\{\,|\overline{s\,(a - b)}| \ge |\overline{a - b}|\,\}}{1 + \t
         _wrong_p(
             "without the observed", "never one", "What was observed is an arrangement too: add 1 above and below."
         ),
-        _wrong_p(
-            "one-sided", "one-sided", "One-sided: whoever looks for a difference of either sign takes both tails."
-        ),
+        _wrong_p("one-sided", "one-sided", "One-sided: a test for a difference of either sign takes both tails."),
         _wrong_p("the other tail", "other tail", "You count the arrangements that are *less* extreme."),
         _wrong_p("signs of the sum", "signs of the sum", "The signs belong to the differences a - b, not to a + b."),
         _wrong_p(
@@ -324,8 +336,11 @@ $$d = (1.96 + 0.84)\,\sqrt{\tfrac2n}\,s$$
 Solve for $n$, the runs of **each** system, and round up. Use exactly these constants.
 """,
     solution=runs_needed,
+    example="runs_needed(1.0, 1.0)",
     difficulty=2,
+    importance=4,
     minutes=6,
+    bonus=True,
     hints=("Square both sides.", "n = 2 (2.8 s / d)^2; `math.ceil` rounds up."),
     cases=lambda _: [
         Case((0.5, 0.5), "a difference as large as the deviation"),

@@ -59,7 +59,9 @@ The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, 
 `reshape` and `mean`.
 """,
     solution=average_pool,
+    example="average_pool(torch.arange(4.0).reshape(1, 2, 2, 1), 2)",
     difficulty=2,
+    importance=3,
     minutes=6,
     hints=(
         "Cut each of the two sides into two axes: which cell, and where in the cell.",
@@ -152,7 +154,12 @@ channels, first with
 first, second with second. The **teacher is fixed**: no gradient may reach it (A20, A22).
 """,
     solution=cfd,
+    example="""
+student, teacher = (torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[2.0, 7.0, 0.0]]]]))
+cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
+""",
     difficulty=2,
+    importance=5,
     minutes=8,
     hints=(
         "Indexing the last axis with a tensor of indices picks and orders channels: `student[..., student_channels]`.",
@@ -241,7 +248,12 @@ everything.
 `student` $(B, h, w, C_s)$, `teacher` $(B, h, w, C_t)$ -> a scalar.
 """,
     solution=expected_cfd,
+    example="""
+student, teacher = (torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[2.0, 4.0]]]]))
+expected_cfd(student, teacher)
+""",
     difficulty=3,
+    importance=4,
     minutes=12,
     hints=(
         "Derive it: write s - t_j = (s - mean) + (mean - t_j), square it, and average over j.",
@@ -276,8 +288,7 @@ everything.
             "variance subtracted", "minus", "The variance is subtracted. A random target costs more, not less."
         ),
     ),
-    after="On average every channel is pulled toward ONE map: the teacher's channel mean. Think about what that "
-    "does to diversity.",
+    after="On average every channel has the same target, the teacher's channel mean. What does that do to diversity?",
 )
 
 # --- IFD -------------------------------------------------------------------------------------------------------------
@@ -327,7 +338,12 @@ low**. `x`
 $(B, H, W, C)$ -> integers $(C)$.
 """,
     solution=rank_channels,
+    example="""
+x = torch.tensor([[1.0, 2.0, -1.0], [0.0, 2.0, 3.0]]).reshape(1, 1, 2, 3)
+rank_channels(x)
+""",
     difficulty=2,
+    importance=3,
     minutes=8,
     hints=(
         "The norm is (B, C): one number for each channel of each image.",
@@ -403,7 +419,12 @@ mean squared distance of the halves, rank by rank: the best with the best of the
 is detached (A24).
 """,
     solution=ifd,
+    example="""
+x = torch.tensor([[1.0, 2.0], [0.0, 2.0]]).reshape(1, 1, 2, 2)
+ifd(x)
+""",
     difficulty=2,
+    importance=5,
     minutes=6,
     hints=(
         "`order[: C // 2]` are the channels of the upper half, `order[C // 2 :]` those of the lower.",
@@ -468,15 +489,21 @@ def _mistaken_redundancy(name: str, mistake: str, diagnosis: str) -> Wrong:
 REDUNDANCY = Exercise(
     name="distill.redundancy",
     lesson=12,
-    title="The metric: how much do channels repeat each other?",
+    title="The metric: how redundant are channels?",
     statement=r"""
 The mean **absolute correlation** of all pairs of different channels of `x` $(B, H, W, C)$, over all pixels of all
 images: 0 when no channel
-says anything about another, 1 when they are copies (or negatives) of each other. Leave the diagonal out.
+is correlated with another, 1 when they are copies (or negatives) of each other. Leave the diagonal out.
 """,
     solution=redundancy,
+    example="""
+x = torch.tensor([[1.0, -2.0], [2.0, -4.0], [3.0, -3.0]]).reshape(1, 1, 3, 2)
+redundancy(x)
+""",
     difficulty=2,
+    importance=4,
     minutes=8,
+    bonus=True,
     hints=(
         "Make it a table of B H W rows and C columns. Subtract each column's mean, divide by its norm.",
         "The correlations are then `rows.T @ rows`; take abs, remove the diagonal, divide by C (C - 1).",

@@ -57,7 +57,9 @@ $$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
 `lengths`, `seconds`: $(n)$ -> one number.
 """,
     solution=growth,
+    example="growth(torch.tensor([100.0, 200.0, 400.0]), torch.tensor([1.0, 4.0, 16.0]))",
     difficulty=1,
+    importance=3,
     minutes=6,
     hints=(
         "Take both logarithms first. After that it is the slope of an ordinary line.",
@@ -134,7 +136,12 @@ b_1)$, then the step `second` $= (a_2, b_2)$. Together they are again such a map
 tensors have one shape; everything is elementwise.
 """,
     solution=combine,
+    example="""
+two, three = (torch.tensor(2.0), torch.tensor(3.0))
+combine((two, torch.tensor(1.0)), (three, torch.tensor(5.0)))
+""",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "Put the first result into the second step: a_2 (a_1 h + b_1) + b_2. What stands before h? What is left?",
@@ -178,7 +185,7 @@ tensors have one shape; everything is elementwise.
             "The decay comes first in the pair, then what is written.",
         ),
     ),
-    after="Associative: ((1 2) 3) = (1 (2 3)). So the brackets may be set where the machine likes them.",
+    after="Associative: ((1 2) 3) = (1 (2 3)). So the grouping can be chosen to fit the machine.",
 )
 
 # --- prefix ----------------------------------------------------------------------------------------------------------
@@ -260,18 +267,23 @@ def _mistaken_prefix(name: str, mistake: str, diagnosis: str) -> Wrong:
 PREFIX = Exercise(
     name="fast_scan.prefix",
     lesson=6,
-    title="The parallel prefix",
+    title="The associative scan (Hillis and Steele)",
     statement=r"""
-Find all states $h_t = a_t h_{t-1} + b_t$ (from $h = 0$) in about $\log_2 L$ rounds. Let the pair at place $t$ stand
+Find all states $h_t = a_t h_{t-1} + b_t$ (from $h = 0$) in about $\log_2 L$ rounds. Let the pair at position $t$ stand
 for the last `reach` steps up to $t$. One round doubles that: **every** place $t \ge$ `reach` combines the pair at $t
--$ `reach` (first) with its own (second). The places before already know everything and stay. Begin with `reach = 1`;
+-$ `reach` (first) with its own (second). The earlier positions are complete and stay. Begin with `reach = 1`;
 when `reach` is $L$ or more, `b` holds the states.
 
 `combine` is yours from the last exercise; `a`, `b`: $(B, L, \dots)$, any $L$ -> $h$ of the same shape. Do not write
 into `a` or `b`: make new tensors with `torch.cat`.
 """,
     solution=prefix,
+    example="""
+both = lambda one, two: (one[0] * two[0], two[0] * one[1] + two[1])
+prefix(both, torch.full((1, 4), 0.5), torch.ones(1, 4))
+""",
     difficulty=3,
+    importance=4,
     minutes=15,
     hints=(
         "For L = 4: after the first round place 3 stands for steps 2 and 3. Which place stands for steps 0 and 1?",
@@ -459,8 +471,16 @@ throws away what happens inside. The backward pass runs the chunk a second time 
 `u`, `delta` $(B, L, D)$, `A` $(D, N)$, `B`, `C` $(B, L, N)$ -> `y` $(B, L, D)$.
 """,
     solution=chunked,
+    example="""
+def part(h, u, delta, A, B, C):
+    return (h[:, None, :, 0] + u.cumsum(1), h + u.sum(1)[..., None])
+u = torch.ones(1, 4, 1)
+chunked(part, u, u, -torch.ones(1, 1), u, u, 2)[0, :, 0]
+""",
     difficulty=2,
+    importance=4,
     minutes=12,
+    bonus=True,
     hints=(
         "`t.split(size, dim=1)` cuts a tensor and leaves a shorter rest. A has no tokens and is not cut.",
         "A loop over the pieces of u, delta, B and C side by side (zip). Collect y, carry h.",
@@ -471,7 +491,7 @@ throws away what happens inside. The backward pass runs the chunk a second time 
     properties=(Property("recomputation", _recomputes), Property("chunks of the size asked", _uses_size)),
     wrong=(
         _mistaken_chunks(
-            "state forgotten", "forgets", "Every chunk begins with zeros: no token hears of an earlier chunk."
+            "state forgotten", "forgets", "Every chunk begins with zeros: no token depends on an earlier chunk."
         ),
         _mistaken_chunks(
             "state detached",

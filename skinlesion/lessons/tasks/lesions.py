@@ -20,8 +20,8 @@ def _images(generator: Generator) -> list[Case]:
     tinted[..., 0] += 100
     return [
         Case((draw(30, 226, 4, 5, 3),)),
-        Case((tinted,), "a red picture"),
-        Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "a picture of one value"),
+        Case((tinted,), "a red image"),
+        Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "an image of one value"),
     ]
 
 
@@ -60,7 +60,9 @@ colors together. An image of one single value becomes all zeros.
 """,
     solution=normalize,
     takes="image",
+    example="normalize(np.array([[[50, 100, 150]]], dtype=np.uint8))",
     difficulty=1,
+    importance=4,
     minutes=6,
     hints=(
         "Change to float32 before you subtract: uint8 has no negative numbers, and no fractions.",
@@ -72,13 +74,13 @@ colors together. An image of one single value becomes all zeros.
         Wrong(
             "each color by itself",
             _per_channel,
-            "Each color is stretched by itself, which changes the hue: a red picture turns gray. One minimum and one "
+            "Each color is stretched by itself, which changes the hue: a red image turns gray. One minimum and one "
             "maximum for all three.",
         ),
         Wrong(
             "divided by 255",
             lambda image: image.astype(np.float32) / 255,
-            "Division by 255 does not look at the image: a dark picture stays dark.",
+            "Division by 255 does not look at the image: a dark image stays dark.",
         ),
         Wrong(
             "minimum forgotten", _only_divided, "The brightest is 1, but the darkest is not 0: subtract the minimum."
@@ -91,7 +93,7 @@ colors together. An image of one single value becomes all zeros.
         Wrong(
             "no guard",
             _unguarded,
-            "A picture of one value gives 0 / 0. Somewhere in a data set there is a black frame.",
+            "A image of one value gives 0 / 0. Somewhere in a data set there is a black frame.",
         ),
         Wrong(
             "to 255",
@@ -99,14 +101,14 @@ colors together. An image of one single value becomes all zeros.
             "That is the harness's scale, [0, 255]. Ours is [0, 1].",
         ),
     ),
-    after="Any affine map before it (a mean subtracted, a deviation divided by) cancels.",
+    after="Any affine map before it (subtracting a mean, dividing by a standard deviation) cancels.",
 )
 
 # --- agreement -------------------------------------------------------------------------------------------------------
 
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of two readings of each image, 1 where both are empty.
+    """IoU of two annotations of each image, 1 where both are empty.
 
     Args:
         first: bool (B, H, W).
@@ -140,18 +142,23 @@ def _no_guard(first: Tensor, second: Tensor) -> Tensor:
 AGREEMENT = Exercise(
     name="lesions.agreement",
     lesson=1,
-    title="Two readings of one lesion",
+    title="Two annotations of one lesion",
     statement=r"""
-How much do two readers agree? Take the pixels that both marked and divide by those that at least one marked
+How much do two annotators agree? Take the pixels that both marked and divide by those that at least one marked
 (intersection over union, **IoU**):
 
 $$\mathrm{IoU} = \frac{|A \cap B|}{|A \cup B|}$$
 
-`first` and `second` are bool $(B, H, W)$; return one number for each image, $(B)$. Where both readers found nothing
+`first` and `second` are bool $(B, H, W)$; return one number for each image, $(B)$. Where both annotators found nothing
 they agree: 1.
 """,
     solution=agreement,
+    example="""
+first = torch.tensor([[[True, True, False]]])
+agreement(first, torch.tensor([[[False, True, True]]]))
+""",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "`&` is the intersection of two masks and `|` the union. Sum over which axes?",
@@ -162,7 +169,7 @@ they agree: 1.
         Wrong(
             "accuracy",
             lambda first, second: (first == second).float().mean((1, 2)),
-            "That counts skin that both left alone: two readers of a small lesion always agree then.",
+            "That counts skin that both left alone: two annotators of a small lesion always agree then.",
         ),
         Wrong(
             "Dice",
@@ -173,18 +180,18 @@ they agree: 1.
             ),
             "That is the Dice coefficient (lesson 2): the union is asked for, not the sum of both areas.",
         ),
-        Wrong("no guard", _no_guard, "Two empty readings give 0 / 0. They agree: 1."),
+        Wrong("no guard", _no_guard, "Two empty annotations give 0 / 0. They agree: 1."),
         Wrong(
             "empty counts as 0",
             lambda first, second: (first & second).sum((1, 2)) / (first | second).sum((1, 2)).clamp(min=1),
-            "Two empty readings get 0, as if they disagreed altogether. They agree: 1.",
+            "Two empty annotations get 0, as if they disagreed altogether. They agree: 1.",
         ),
         Wrong(
             "first as truth",
             lambda first, second: torch.where(
                 (first | second).sum((1, 2)) > 0, (first & second).sum((1, 2)) / first.sum((1, 2)).clamp(min=1), 1.0
             ),
-            "Divided by the first reading only: a reader who marks the whole picture would agree with everybody.",
+            "Divided by the first annotation only: an annotator who marks the whole image would agree with everybody.",
         ),
         Wrong(
             "batch pooled",
@@ -272,13 +279,19 @@ TURN = Exercise(
     lesson=1,
     title="Turn image and mask together",
     statement="""
-A lesion has no up. Turn an image $(3, H, W)$ and its mask $(H, W)$ by 0, 1, 2 or 3 quarter turns (`torch.rot90`), each
-as likely. Draw the number **in every call**, with `generator` (`torch.randint(4, (), generator=generator)`), and use it
-for both. Return (image, mask).
+A lesion has no up or down. Rotate an image $(3, H, W)$ and its mask $(H, W)$ by 0, 1, 2 or 3 quarter turns
+(`torch.rot90`), each equally likely. Draw the number **in every call**, with `generator`
+(`torch.randint(4, (), generator=generator)`), and use it for both. Return (image, mask).
 """,
     solution=turn,
+    example="""
+image = torch.arange(4.0).reshape(1, 2, 2)
+turn(image, image[0] > 2, torch.Generator().manual_seed(1))
+""",
     difficulty=1,
+    importance=4,
     minutes=7,
+    bonus=True,
     hints=(
         "One number, two uses. In which axes does the image lie, and in which the mask?",
         "`torch.rot90(image, k, (1, 2))` and `torch.rot90(mask, k, (0, 1))`.",
@@ -353,7 +366,7 @@ def _memory(generator: Generator) -> list[Case]:
 REMEMBER = Exercise(
     name="lesions.remember",
     lesson=1,
-    title="A program that only remembers",
+    title="A program that only memorizes",
     statement=r"""
 Write the worst segmentation program that can still get a good score. It has learned nothing: it looks for the training
 image with the smallest squared difference to `image`, summed over all colors and pixels, and hands back *that image's*
@@ -362,7 +375,13 @@ mask.
 `image` $(3, H, W)$, `images` $(n, 3, H, W)$, `masks` bool $(n, H, W)$ -> bool $(H, W)$.
 """,
     solution=remember,
+    example="""
+images = torch.stack([torch.zeros(3, 1, 2), torch.ones(3, 1, 2)])
+masks = torch.tensor([[[False, True]], [[True, False]]])
+remember(torch.full((3, 1, 2), 0.8), images, masks)
+""",
     difficulty=2,
+    importance=3,
     minutes=8,
     hints=(
         "images - image broadcasts over the first axis. Square, and sum over everything but the first.",
@@ -485,10 +504,12 @@ SPLIT = Exercise(
     statement="""
 Several images may show one lesion. Write a split that puts all of them on the same side. `lesion` lists, for each
 image, the number of its lesion. Draw `round(fraction * n)` of the n different **lesions** for the test part,
-with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of places: training images, test images.
+with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of indices: training images, test images.
 """,
     solution=whole_lesions,
+    example="whole_lesions([7, 7, 8, 9, 9, 9], 0.34, torch.Generator().manual_seed(0))",
     difficulty=2,
+    importance=4,
     minutes=10,
     hints=(
         "Draw from `sorted(set(lesion))`, not from the images.",

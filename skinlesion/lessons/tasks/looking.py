@@ -48,7 +48,7 @@ def _shared(name: str, mistake: str, diagnosis: str) -> Wrong:
 IMAGE_SHARE = Exercise(
     name="looking.image_share",
     lesson=14,
-    title="A metric: do the gates look at the image?",
+    title="A metric: do the gates depend on the image?",
     statement=r"""
 SE computes its gates anew for every image. That does not mean that they *differ* from image to image. For the gates
 $g_{ic}$ of images $i$ and channels $c$, take the variance **over the images** in each channel, average it over the
@@ -60,7 +60,9 @@ $$\frac{\frac1C\sum_c \mathrm{var}_i(g_{ic})}{\mathrm{var}_{ic}(g_{ic})}$$
 $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
 """,
     solution=image_share,
+    example="image_share(torch.tensor([[0.2, 0.8], [0.4, 0.8]]))",
     difficulty=2,
+    importance=4,
     minutes=6,
     hints=(
         "Images are axis 0. Which axis does the variance run over, and which the mean?",
@@ -85,7 +87,7 @@ $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
         ),
         _shared("not divided", "whole", "Divide by the variance of all values: without it, weak gates look constant."),
     ),
-    after="A gate can be computed from the image and still be a constant. Lesson 7 could not see that; data can.",
+    after="A gate can be computed from the image and still be nearly constant.",
 )
 
 # --- one number out of a map -----------------------------------------------------------------------------------------
@@ -127,7 +129,9 @@ with the **logits** $z$: a sigmoid is flat where the network is sure, and there 
 `logits` $(B, 1, H, W)$ and `region` bool $(H, W)$ -> $(B)$, each image by itself.
 """,
     solution=region_score,
+    example="region_score(torch.tensor([[[[4.0, 1.0, 7.0]]]]), torch.tensor([[True, False, True]]))",
     difficulty=1,
+    importance=4,
     minutes=5,
     hints=(
         "A boolean map as an index picks its pixels: `logits[:, 0, region]` has which shape?",
@@ -252,7 +256,12 @@ score depends on its own image only), and add the channels up: -> $(H, W)$.
 Why this product? For many steps $\sum a = s(x) - s(x')$: the map tells where the difference comes from.
 """,
     solution=integrated_gradients,
+    example="""
+image = torch.tensor([2.0, 1.0]).reshape(1, 1, 1, 2)
+integrated_gradients(lambda x: x.square().sum((1, 2, 3)), image, torch.zeros_like(image), 64)
+""",
     difficulty=3,
+    importance=5,
     minutes=15,
     hints=(
         "First the places along the way: `(torch.arange(steps) + 0.5) / steps`, shaped (steps, 1, 1, 1).",
@@ -337,7 +346,7 @@ def _deletion_cases(generator: Generator) -> list[Case]:
 DELETION = Exercise(
     name="looking.deletion_curve",
     lesson=14,
-    title="A test: take it away",
+    title="A test: deletion",
     statement=r"""
 A map that says what matters can be tested: replace the pixels by those of `base`, **the most important first**, and
 watch the score. Point $k$ of the curve ($k = 0 \dots P - 1$, $P$ = `points`) has $k/(P - 1)$ of all pixels replaced:
@@ -347,7 +356,12 @@ the first is the image, the last is the base.
 (negative speaks against, so it goes last). -> $(P)$, without a gradient. $P - 1$ divides $HW$.
 """,
     solution=deletion_curve,
+    example="""
+image = torch.tensor([3.0, 1.0, 2.0]).reshape(1, 1, 1, 3)
+deletion_curve(lambda x: x.sum((1, 2, 3)), image, torch.zeros_like(image), torch.tensor([[9.0, 0.0, 5.0]]), 4)
+""",
     difficulty=3,
+    importance=4,
     minutes=12,
     hints=(
         "You need each pixel's place in the order. argsort gives the pixel at each place; argsort of that gives the "
@@ -389,8 +403,8 @@ def rank_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Spearman's rank correlation of the absolute values of two maps.
 
     Args:
-        a: (H, W), without ties.
-        b: (H, W), without ties.
+        a: (H, W); equal values share the mean of their ranks.
+        b: (H, W).
 
     Returns:
         In [-1, 1].
@@ -403,6 +417,8 @@ def _similarity(a: NDArray[np.float64], b: NDArray[np.float64], *, mistake: str)
     if mistake == "signed":
         return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
     a, b = np.abs(a).ravel(), np.abs(b).ravel()
+    if mistake == "ties":
+        return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1])
     if mistake == "pearson":
         return float(np.corrcoef(a, b)[0, 1])
     if mistake == "one argsort":
@@ -425,26 +441,32 @@ def _map_pairs(generator: Generator) -> list[Case]:
         a = normal(generator, height, width)
         b = normal(generator, height, width) + common * a
         cases.append(Case((a.double().numpy().copy(), (b**3).double().numpy().copy()), f"maps of {height} x {width}"))
+    one, other = (normal(generator, 6, 5).double().numpy() for _ in range(2))
+    cases.append(Case((np.maximum(one, 0), np.maximum(one + other, 0).round(1)), "maps with many zeros"))
     return cases
 
 
 SIMILARITY = Exercise(
     name="looking.rank_similarity",
     lesson=14,
-    title="The control: would a network that knows nothing get the same map?",
+    title="The control: does a network with shuffled weights give the same map?",
     statement=r"""
 Take the trained network and **shuffle each weight tensor**. Nothing learned is left. If an explanation still draws
-the same map, it draws the picture, not the network. To compare two maps whatever their scale, use Spearman's
+the same map, it shows the image, not the network. To compare two maps whatever their scale, use Spearman's
 correlation of their absolute values: replace each $|a_p|$ by its rank, and correlate the ranks (Pearson).
 
-`a` and `b` are NumPy arrays $(H, W)$ -> a float in $[-1, 1]$. There are no ties.
+`a` and `b` are NumPy arrays $(H, W)$ -> a float in $[-1, 1]$. **Equal values share the mean of their ranks** (a
+Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rankdata` does that.
 """,
     solution=rank_similarity,
+    example="rank_similarity(np.array([[1.0, -4.0, 2.0]]), np.array([[0.1, 0.3, 0.2]]))",
     difficulty=2,
+    importance=3,
     minutes=6,
+    bonus=True,
     hints=(
-        "Ranks: argsort twice, of the flattened absolute values.",
-        "`np.corrcoef(ranks_a, ranks_b)[0, 1]`, as a float.",
+        "Ranks of the flattened absolute values: argsort twice would order equal values by position.",
+        "`scipy.stats.rankdata` for both, then `np.corrcoef(ranks_a, ranks_b)[0, 1]`, as a float.",
     ),
     cases=_map_pairs,
     wrong=(
@@ -453,11 +475,16 @@ correlation of their absolute values: replace each $|a_p|$ by its rank, and corr
         _wrong_similarity(
             "one argsort", "one argsort", "One argsort gives the pixel at each rank, not the rank of each pixel."
         ),
+        _wrong_similarity(
+            "ties by position",
+            "ties",
+            "Equal values get different ranks, by their position. Let them share the mean rank.",
+        ),
         _wrong_similarity("cosine", "cosine", "Ranks are all positive: subtract their mean first (Pearson does)."),
         _wrong_similarity("distance", "distance", "That is one minus the correlation: a distance."),
         _wrong_similarity("squared", "squared", "The correlation is squared: a reversed map would look alike."),
     ),
-    after="`skinlesion.explain.similarity` is this, with ties and constant maps handled.",
+    after="`skinlesion.explain.similarity` is this, and it handles constant maps as well.",
 )
 
 EXERCISES = (IMAGE_SHARE, REGION_SCORE, INTEGRATED, DELETION, SIMILARITY)

@@ -50,7 +50,9 @@ $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
 """,
     solution=space_to_depth,
     takes="x",
+    example="space_to_depth(torch.arange(4.0).reshape(1, 2, 2, 1))",
     difficulty=1,
+    importance=4,
     minutes=8,
     hints=(
         "`x[:, 0::2, 0::2]` is the upper left token of every cell.",
@@ -70,14 +72,14 @@ $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
             "The channels of the four tokens alternate. Keep each token's channels together.",
         ),
         Wrong(
-            "quarters of the picture",
+            "quarters of the image",
             _halves,
-            "You joined the four quarters of the whole picture. Joined are the four neighbors in each 2 x 2 cell.",
+            "You joined the four quarters of the whole image. Joined are the four neighbors in each 2 x 2 cell.",
         ),
         Wrong(
             "only one token kept",
             lambda x: x[:, ::2, ::2].repeat(1, 1, 1, 4),
-            "The same token four times: three quarters of the picture are thrown away.",
+            "The same token four times: three quarters of the image are thrown away.",
         ),
         Wrong(
             "mean of the cell",
@@ -127,7 +129,9 @@ left token, the next $C$ the one to its *right*.
 """,
     solution=depth_to_space,
     takes="x, factor",
+    example="depth_to_space(torch.arange(4.0).reshape(1, 1, 1, 4), 2)[..., 0]",
     difficulty=2,
+    importance=4,
     minutes=10,
     hints=(
         "Split the last axis in three: (B, H, W, row, column, C). Which axis must the row stand beside?",
@@ -144,7 +148,7 @@ left token, the next $C$ the one to its *right*.
         Wrong(
             "no permutation",
             lambda x, factor: x.reshape(x.shape[0], factor * x.shape[1], factor * x.shape[2], x.shape[3] // factor**2),
-            "A plain reshape puts all the cell's tokens into one row of the picture. The row of the cell must move "
+            "A plain reshape puts all the cell's tokens into one row of the image. The row of the cell must move "
             "beside the row of the grid.",
         ),
         Wrong(
@@ -315,7 +319,13 @@ Wire the network, from the embedded tokens `x` to D1's output:
 order**), `expanding` the layers before D3 .. D1, `decoder` D4 .. D1.
 """,
     solution=run_u,
+    example="""
+plus = lambda n: lambda x: x + n
+same = lambda x: x
+run_u(torch.zeros(1), [plus(1), plus(10), plus(100), plus(1000)], [same] * 3, [same] * 3, [same] * 3, [same] * 4)
+""",
     difficulty=3,
+    importance=5,
     minutes=15,
     hints=(
         "D4 works on the grid of E4. So the first skip that the decoder meets is the one that was kept last.",
@@ -354,7 +364,7 @@ order**), `expanding` the layers before D3 .. D1, `decoder` D4 .. D1.
         ),
         _mistaken_u("multiplied", "product", "The skip multiplies the decoder's map. It is added (A11)."),
     ),
-    after="D1 meets no skip of its own grid: the finest map that is passed across is the input of E2.",
+    after="D1 has no skip of its own grid: the finest skip is the input of E2.",
 )
 
 # --- any size --------------------------------------------------------------------------------------------------------
@@ -452,12 +462,17 @@ ANY_SIZE = Exercise(
     lesson=11,
     title="Any size",
     statement=r"""
-The grid is divided by 4 and then three times by 2, so both sides must be multiples of 32. Make that nobody's problem:
+The grid is divided by 4 and then three times by 2, so both sides must be multiples of 32. Remove this restriction:
 pad `image` $(B, 3, H, W)$ **below and at the right**, as little as needed, by repeating its last row and column
 (`F.pad(..., mode="replicate")`), run `network`, and crop the logits back to $(B, 1, H, W)$.
 """,
     solution=at_any_size,
+    example="""
+image = torch.arange(3.0).reshape(1, 1, 1, 3)
+at_any_size(lambda x: x.cumsum(-1), image, 4)
+""",
     difficulty=2,
+    importance=3,
     minutes=8,
     hints=(
         "`-height % multiple` is what is missing to the next multiple, and 0 if nothing is.",
@@ -469,7 +484,7 @@ pad `image` $(B, 3, H, W)$ **below and at the right**, as little as needed, by r
         Wrong(
             "zeros",
             _zeros,
-            "You pad with zeros: a black edge, which no picture has there. Repeat the last row and column.",
+            "You pad with zeros: a black edge, which no image has there. Repeat the last row and column.",
         ),
         Wrong(
             "padded even where it fits",
@@ -506,10 +521,16 @@ def skeleton(dim: int) -> int:
     Args:
         dim: channels C of the first stage, a multiple of 4; four stages, patches of 4 x 4 pixels of 3 channels.
     """
-    return _skeleton(dim)
+    embedding = 4 * 4 * 3 * dim + dim + 2 * dim  # convolution with bias, LayerNorm
+    merging = sum(2 * 4 * c + 4 * c * 2 * c for c in (dim, 2 * dim, 4 * dim))  # LayerNorm, linear without bias
+    expanding = sum(c * 2 * c + 2 * (c // 2) for c in (8 * dim, 4 * dim, 2 * dim))  # linear without bias, LayerNorm
+    final = dim * 16 * (dim // 4) + 2 * (dim // 4)
+    head = dim // 4 + 1
+    return embedding + merging + expanding + final + head
 
 
-def _skeleton(dim: int, *, mistake: str = "") -> int:
+def _skeleton(dim: int, *, mistake: str) -> int:
+    """The count with one mistake of a student in it."""
     norm = 1 if mistake == "half a norm" else 2
     embedding = 3 * 16 * dim + (0 if mistake == "no bias" else dim) + norm * dim
     merging = sum(norm * 4 * width + 4 * width * 2 * width for width in (dim, 2 * dim, 4 * dim))
@@ -546,8 +567,11 @@ How many numbers does the network learn **outside** its blocks and CRAs? A Layer
 | classifier | $1 \times 1$ convolution $C/4 \to 1$, with bias |
 """,
     solution=skeleton,
+    example="skeleton(32)",
     difficulty=2,
+    importance=3,
     minutes=10,
+    bonus=True,
     hints=(
         "Five lines, one for each row of the table; the second and third are sums over three widths.",
         "With C = 96 the lines are 4,896, 1,553,664, 1,549,632, 36,912 and 25.",
@@ -606,14 +630,16 @@ def _all_given_away(function: Callable[[Tensor], Tensor], generator: Generator) 
 TRANSPLANT = Exercise(
     name="network.transplant",
     lesson=11,
-    title="The intervention: somebody else's map",
+    title="The intervention: the map of another image",
     statement=r"""
-What does a part of the network tell the rest *about this image*? Replace its map by that of another image: everything
-typical stays, everything particular is wrong. From `maps` $(B, H, W, C)$, $B \ge 2$, make a batch in which **each**
-image has the map of another one, whole, **none** its own, and each map is used once.
+What does a part of the network contribute that is specific to this image? Replace its map by that of another image:
+what is typical of all images stays, what is specific is wrong. From `maps` $(B, H, W, C)$, $B \ge 2$, make a batch in
+which **each** image has the map of another one, whole, **none** its own, and each map is used once.
 """,
     solution=transplant,
+    example="transplant(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1)).flatten()",
     difficulty=1,
+    importance=4,
     minutes=5,
     hints=(
         "A random order may leave an image in its place. Which order never does?",
@@ -637,7 +663,7 @@ image has the map of another one, whole, **none** its own, and each map is used 
             "What an image gets is no other image's map, whole and in place.",
         ),
         Wrong(
-            "shifted in the picture",
+            "shifted in the image",
             lambda maps: maps.roll(1, dims=1),
             "What an image gets is no other image's map, whole and in place.",
         ),
@@ -650,7 +676,7 @@ image has the map of another one, whole, **none** its own, and each map is used 
             "channels first", lambda maps: maps.roll(1, dims=0).permute(0, 3, 1, 2), "The shape must stay (2, 3, 2, 4)."
         ),
     ),
-    after="A transplant is milder than setting a map to zero, which no later layer has ever seen.",
+    after="A transplant is milder than setting a map to zero, an input that later layers were never trained on.",
 )
 
 # --- prediction ------------------------------------------------------------------------------------------------------
@@ -664,7 +690,9 @@ An image of $100 \times 130$ pixels (height x width) is padded, embedded and mer
 of E4? Answer as a tuple (height, width).
 """,
     solution=(4, 5),
+    example="At E2 the grid of a 96 x 160 image is 12 x 20: a quarter by the embedding, half by one merging.",
     difficulty=1,
+    importance=2,
     minutes=2,
     hints=(
         "To which multiples of 32 are the sides padded?",
@@ -678,7 +706,7 @@ of E4? Answer as a tuple (height, width).
         Wrong("padded to a square", (5, 5), "The sides are padded separately; the grid need not be square."),
         Wrong("the embedded grid", (32, 40), "That is the grid of E1, after the embedding."),
     ),
-    after="20 tokens for the whole picture. Each of them has 8 C channels.",
+    after="20 tokens for the whole image. Each of them has 8 C channels.",
 )
 
 EXERCISES = (BOTTOM, MERGE, EXPAND, U, ANY_SIZE, SKELETON, TRANSPLANT)

@@ -47,7 +47,12 @@ For each image count the true positives (lesion, found), false positives (skin, 
 negatives. `prediction` and `truth` are boolean $(B, H, W)$ -> integers $(B, 4)$ in the order **TP, FP, FN, TN**.
 """,
     solution=confusion_counts,
+    example="""
+prediction = torch.tensor([[[True, True, False, False]]])
+confusion(prediction, torch.tensor([[[True, False, True, False]]]))
+""",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "`prediction & truth` is true where both are. `~truth` is the skin.",
@@ -127,7 +132,9 @@ none was predicted
 ($0/0$), nothing could go wrong and nothing did: **1**.
 """,
     solution=iou,
+    example="iou(torch.tensor([[30, 10, 20, 40], [0, 0, 0, 100]]))",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "`tp, fp, fn, tn = counts.double().unbind(-1)`",
@@ -144,9 +151,7 @@ none was predicted
         _mistaken_iou(
             "smoothed", "smooth", "A one is added above and below. That is for losses; a score should be exact."
         ),
-        _mistaken_iou(
-            "sensitivity", "sensitivity", "False positives are missing: whoever calls everything lesion would get 1."
-        ),
+        _mistaken_iou("sensitivity", "sensitivity", "False positives are missing: a mask of everything would get 1."),
         _mistaken_iou("TP counted twice", "half", "TP is twice in the denominator."),
     ),
     after="The paper calls this mIoU. No mean over classes is in it (A37): it is the IoU of the lesion.",
@@ -163,7 +168,7 @@ def dsc_from_iou(value: float) -> float:
 IDENTITY = Exercise(
     name="scores.dsc_from_iou",
     lesson=2,
-    title="Dice and IoU are one number",
+    title="Dice and IoU carry the same information",
     statement=r"""
 $\mathrm{DSC} = \frac{2 TP}{2 TP + FP + FN}$ (eq. 13). Find the formula that gives DSC from IoU alone, when both
 come from the same
@@ -171,7 +176,9 @@ counts, and write it: a number -> a number.
 """,
     solution=dsc_from_iou,
     takes="iou",
+    example="dsc_from_iou(0.5)",
     difficulty=2,
+    importance=4,
     minutes=6,
     hints=(
         "Divide numerator and denominator of both by TP and call (FP + FN) / TP = e. Then IoU = 1 / (1 + e).",
@@ -192,8 +199,7 @@ counts, and write it: a number -> a number.
         ),
         Wrong("equal", lambda value: value, "Dice counts the overlap twice, so it is the larger of the two."),
     ),
-    after="So a table with both shows one number twice. And where the two do NOT fit, they were averaged in "
-    "different ways.",
+    after="A table with both shows the same information twice. Where they don't fit, they were averaged differently.",
 )
 
 # --- pooled and per image --------------------------------------------------------------------------------------------
@@ -223,7 +229,9 @@ matrix) and the **mean** of
 the images' IoU, each 1 where an image has $0/0$.
 """,
     solution=pooled_and_mean,
+    example="pooled_and_mean(torch.tensor([[90, 10, 0, 0], [1, 1, 2, 96]]))",
     difficulty=1,
+    importance=4,
     minutes=6,
     hints=(
         "Pooled: add the counts first, then one IoU. Mean: an IoU each, then the mean.",
@@ -309,7 +317,9 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
 `F.binary_cross_entropy...`: write it.)
 """,
     solution=bce_loss,
+    example="bce(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))",
     difficulty=2,
+    importance=5,
     minutes=8,
     hints=(
         "sigmoid(100) is exactly 1 in float32, and log(1 - 1) is minus infinity. So never take the sigmoid.",
@@ -381,7 +391,9 @@ VM-UNet's form: A27.)
 """,
     solution=dice_loss,
     takes="logits, target",
+    example="dice(torch.zeros(1, 1, 1, 4), torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]]))",
     difficulty=2,
+    importance=5,
     minutes=8,
     hints=(
         "`logits.sigmoid().flatten(1)` is (B, pixels). Sums over axis 1 are per image.",
@@ -460,8 +472,11 @@ $L = 1 - \frac{2 I + 1}{S + 1}$. Derive $\partial L / \partial p_i$ and return i
 vector. No autograd.
 """,
     solution=dice_gradient,
+    example="dice_gradient(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1.0, 0.0, 0.0]))",
     difficulty=3,
+    importance=3,
     minutes=15,
+    bonus=True,
     hints=(
         "dI/dp_i = y_i and dS/dp_i = 1. Quotient rule.",
         "(f / g)' = (f' g - f g') / g^2 with f = 2 I + 1 and g = S + 1; then the minus sign of L.",
@@ -486,19 +501,23 @@ vector. No autograd.
         ),
     ),
     rtol=1e-3,
-    after="Only two values occur: one for every lesion pixel and one for every skin pixel. Dice does not know which "
-    "pixel is hard.",
+    after="Only two values occur, one for lesion pixels and one for skin: it doesn't depend on how hard a pixel is.",
 )
 
 ALL_SKIN = Exercise(
     name="scores.all_skin",
     lesson=2,
-    title="Predict: the laziest answer",
+    title="Predict: the accuracy of a trivial answer",
     statement="""
-A lesion covers 2 % of a picture. A program calls every pixel skin. What is its accuracy (eq. 14), as a fraction?
+A lesion covers 2 % of an image. A program calls every pixel skin. What is its accuracy (eq. 14), as a fraction?
 """,
     solution=0.98,
+    example=(
+        "On an image in which the lesion covers a quarter of the pixels, calling everything skin is right for"
+        " 0.75 of them."
+    ),
     difficulty=0,
+    importance=2,
     minutes=1,
     hints=("Which pixels does it get right?", "All the skin: 98 of 100."),
     wrong=(
@@ -510,7 +529,7 @@ A lesion covers 2 % of a picture. A program calls every pixel skin. What is its 
     ),
     rtol=0,
     atol=1e-3,
-    after="98 % right and of no use to anybody. That is why segmentation is scored by overlap.",
+    after="98 % right and useless. That is why segmentation is scored by overlap.",
 )
 
 EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT)

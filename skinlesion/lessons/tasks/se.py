@@ -27,17 +27,19 @@ SQUEEZE = Exercise(
     lesson=7,
     title="Squeeze",
     statement=r"""
-One number for each channel: its mean over the whole picture (the paper's eq. 1). $(B, H, W, C) \to (B, C)$. Tensors are
+One number for each channel: its mean over the whole image. $(B, H, W, C) \to (B, C)$. Tensors are
 channels last in this network.
 """,
     solution=squeeze,
+    example="squeeze(torch.tensor([[[[1.0, 0.0], [3.0, 10.0]]]]))",
     difficulty=0,
+    importance=4,
     minutes=3,
     hints=("Over which axes is the mean taken? Those that disappear.", "`x.mean(dim=(1, 2))`"),
     cases=_maps,
     wrong=(
         Wrong(
-            "sum", lambda x: x.sum(dim=(1, 2)), "A sum grows with the picture; the weights would have to know its size."
+            "sum", lambda x: x.sum(dim=(1, 2)), "A sum grows with the image; the weights would have to know its size."
         ),
         Wrong(
             "mean over the channels",
@@ -106,7 +108,9 @@ $$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
 `mean` $(B, C)$, `fc1` $= W_1\ (C/r,\ C)$, `fc2` $= W_2\ (C,\ C/r)$ -> $(B, C)$. No bias.
 """,
     solution=gate,
+    example="gate(torch.tensor([[2.0, -1.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "A weight matrix is stored (out, in), so a batch of rows is multiplied by its transpose.",
@@ -156,7 +160,7 @@ def _full(generator: Generator) -> list[Case]:
     for shape, narrow, label in (
         ((1, 2, 3, 4), 2, ""),
         ((2, 3, 3, 3), 1, "as many channels as rows and columns"),
-        ((2, 4, 4, 4), 2, "a square picture"),
+        ((2, 4, 4, 4), 2, "a square image"),
     ):
         weights = normal(generator, narrow, shape[-1]), normal(generator, shape[-1], narrow)
         cases.append(Case((normal(generator, *shape), *weights), label, (0, 1, 2)))
@@ -174,12 +178,17 @@ FORWARD = Exercise(
     lesson=7,
     title="Squeeze-and-excitation, whole",
     statement=r"""
-Scale each channel of the picture by its gate: $y_{b,i,j,c} = x_{b,i,j,c}\; s_{b,c}$. Return **both** $y$ $(B, H, W,
+Scale each channel of the image by its gate: $y_{b,i,j,c} = x_{b,i,j,c}\; s_{b,c}$. Return **both** $y$ $(B, H, W,
 C)$ and the gate
 $s$ $(B, C)$. This is what the network calls, so you can plug it in.
 """,
     solution=squeeze_excitation,
+    example="""
+x = torch.tensor([[[[2.0, -1.0]]]])
+squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
+""",
     difficulty=1,
+    importance=5,
     minutes=6,
     hints=(
         "You have the two halves already. What is left is to make (B, C) meet (B, H, W, C).",
@@ -193,7 +202,7 @@ $s$ $(B, C)$. This is what the network calls, so you can plug it in.
                 x * gate(x.mean((1, 2)), fc1, fc2)[:, None, :, None],
                 gate(x.mean((1, 2)), fc1, fc2),
             ),
-            "The gate scales the columns of the picture: it stands in the place of W. With square shapes nothing "
+            "The gate scales the columns of the image: it stands in the place of W. With square shapes nothing "
             "complains.",
         ),
         Wrong(
@@ -223,12 +232,12 @@ $s$ $(B, C)$. This is what the network calls, so you can plug it in.
         Wrong(
             "order of the results",
             lambda x, fc1, fc2: squeeze_excitation(x, fc1, fc2)[::-1],
-            "The picture comes first, the gate second.",
+            "The image comes first, the gate second.",
         ),
         Wrong(
             "a gate for each row",
             _wrong_gate,
-            "Every row has its own gate. Squeeze the whole picture into one number a channel.",
+            "Every row has its own gate. Squeeze the whole image into one number a channel.",
         ),
     ),
     after="Two matrices and a mean, and yet every pixel now depends on every other.",
@@ -252,7 +261,9 @@ channels, but to at least
 one.
 """,
     solution=parameters,
+    example="parameters(64, 8)",
     difficulty=1,
+    importance=3,
     minutes=4,
     hints=("W_1 has (dim // ratio) x dim entries. And W_2?", "`2 * dim * max(1, dim // ratio)`"),
     cases=lambda generator: [
@@ -353,8 +364,11 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
 (`torch.randperm(n, generator=generator)`).
 """,
     solution=shuffle_pixels,
+    example="shuffle_pixels(torch.arange(8.0).reshape(1, 2, 2, 2), torch.Generator().manual_seed(0))",
     difficulty=2,
+    importance=3,
     minutes=8,
+    bonus=True,
     hints=(
         "Put the grid into one line, shuffle the line, and cut it into a grid again.",
         "`order = torch.randperm(H * W, generator=generator)`; index axis 1 of `x.flatten(1, 2)` with it.",
@@ -398,12 +412,14 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
 AT_START = Exercise(
     name="se.gate_at_start",
     lesson=7,
-    title="Predict: a fresh gate",
+    title="Predict: an untrained gate",
     statement=r"""
-The weights of a new network are tiny ($\sigma = 0.02$). By about how much does a fresh SE multiply each channel?
+The weights of a new network are tiny ($\sigma = 0.02$). By about how much does an untrained SE multiply each channel?
 """,
     solution=0.5,
+    example="If the hidden layer gave 2 and the second matrix $-1$, the gate would be $\\sigma(-2) = 0.12$.",
     difficulty=1,
+    importance=2,
     minutes=2,
     hints=("What comes out of two tiny matrices?", "And what is the sigmoid of that?"),
     wrong=(
@@ -415,7 +431,7 @@ The weights of a new network are tiny ($\sigma = 0.02$). By about how much does 
     ),
     rtol=0,
     atol=0.02,
-    after="sigmoid(0) = 1/2: a fresh SE halves everything and prefers nothing.",
+    after="sigmoid(0) = 1/2: an untrained SE halves every channel.",
 )
 
 EXERCISES = (SQUEEZE, EXCITE, FORWARD, AT_START, PARAMETERS, SHUFFLE)

@@ -71,7 +71,9 @@ Grids need not be square.
 """,
     solution=four_routes,
     takes="height, width",
+    example="four_routes(2, 3)",
     difficulty=1,
+    importance=5,
     minutes=8,
     hints=(
         "Write the row-major indices of a 2 x 3 grid on paper as a grid, and read that grid column by column.",
@@ -141,7 +143,12 @@ D)$. Token $t$
 of sequence $k$ is the token of `x` whose row-major index is `routes[k, t]`.
 """,
     solution=cross_scan,
+    example="""
+x = torch.tensor([[[[1.0], [2.0]], [[3.0], [4.0]]]])
+cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
+""",
     difficulty=2,
+    importance=4,
     minutes=8,
     hints=(
         "First put the grid into one line: (B, H, W, D) -> (B, HW, D). Row-major is how it is stored.",
@@ -208,7 +215,12 @@ from, and
 **add** the $K$ results of each token: $(B, H, W, D)$.
 """,
     solution=cross_merge,
+    example="""
+y = torch.tensor([[[[1.0], [2.0], [3.0], [4.0]], [[10.0], [20.0], [30.0], [40.0]]]])
+cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
+""",
     difficulty=3,
+    importance=5,
     minutes=12,
     hints=(
         "Two tokens in the same place t of two routes are different tokens. Which step of route k read token p?",
@@ -325,7 +337,13 @@ Use `selective_scan(u, delta, A, B, C, D)` of the last lesson for one route.
 """,
     solution=cross_selective_scan,
     takes="x, delta, A, B, C, D, delta_bias",
+    example="""
+x = torch.arange(4.0).reshape(1, 2, 2, 1)
+zero = torch.zeros(1, 2, 2, 4, 1)
+cross_selective_scan(x, zero, -torch.ones(4, 1, 1), zero, zero, torch.ones(4, 1), torch.zeros(4, 1))[..., 0]
+""",
     difficulty=3,
+    importance=5,
     minutes=20,
     hints=(
         "Whatever belongs to a token travels with it: x, delta, B and C are all read along the route.",
@@ -369,8 +387,7 @@ Use `selective_scan(u, delta, A, B, C, D)` of the last lesson for one route.
         ),
     ),
     rtol=2e-4,
-    after="This is the heart of the network. The package's fast engines must give these numbers, and you can now "
-    "plug yours in.",
+    after="The package's fast engines must give these numbers, and you can now plug yours into the network.",
 )
 
 # --- implicit attention ----------------------------------------------------------------------------------------------
@@ -441,8 +458,14 @@ M_{ts} = 0 \quad (s > t).$$
 Return $M$ $(L, L)$ from `delta` $(L)$, `a` $(N)$, `B` and `C` $(L, N)$. The direct path $D$ is left out.
 """,
     solution=implicit_attention,
+    example="""
+one = torch.ones(3, 1)
+implicit_attention(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([-1.0]), one, one)
+""",
     difficulty=4,
+    importance=3,
     minutes=20,
+    bonus=True,
     hints=(
         "The sum of step sizes between s and t is a difference of two running sums.",
         "`time = delta.cumsum(0)`; `time[t] - time[s]` is what the exponent needs: s itself is left out, t is in.",
@@ -484,14 +507,19 @@ Return $M$ $(L, L)$ from `delta` $(L)$, `a` $(N)$, `B` and `C` $(L, N)$. The dir
 SEEN = Exercise(
     name="ss2d.seen_by_one_route",
     lesson=5,
-    title="Predict: how much does one route see?",
+    title="Predict: the receptive field of one scan direction",
     statement=r"""
 A grid of $8 \times 8$ tokens and **one** scan, along the rows from the top left. On how many of the 64 tokens
 (itself included) can the
 output at row 3, column 4 depend? (Rows and columns count from 0.)
 """,
     solution=29,
+    example=(
+        "The pixel in row 1, column 1 of the same 6 x 6 grid (counted from 0) has index 7. It and the 7 "
+        "before it can influence it; a change of it reaches it and the 28 after it."
+    ),
     difficulty=1,
+    importance=2,
     minutes=2,
     hints=(
         "At which step of the route is that token read?",

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks import s6
 from skinlesion.lessons.tasks.inputs import normal, uniform
 from skinlesion.scan import reference
 
@@ -45,7 +46,9 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
 `A` and `B` have shape $(N)$, `delta` is a scalar tensor. Everything is elementwise, since $A$ is diagonal.
 """,
     solution=discretize,
+    example="discretize(torch.tensor([-1.0]), torch.tensor([2.0]), torch.tensor(0.5))",
     difficulty=1,
+    importance=4,
     minutes=6,
     hints=(
         "Two lines, one for each formula. The bar over A is only exp of a product.",
@@ -153,7 +156,12 @@ $$h_t = a\, h_{t-1} + b\, u_t, \qquad y_t = \sum_n c_n h_{t,n}$$
 `a`, `b`, `c` $(N)$, `u` $(L)$ -> `y` $(L)$. (`a` and `b` are what the last exercise called $\bar A$ and $\bar B$.)
 """,
     solution=recurrence,
+    example="""
+recurrence(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]),
+    torch.tensor([1.0, 0.0, 0.0]))
+""",
     difficulty=1,
+    importance=5,
     minutes=8,
     hints=(
         "A loop over u. Keep h between the rounds, and collect one number a round.",
@@ -222,7 +230,9 @@ first `length`
 taps $K_0, K_1, \dots$
 """,
     solution=kernel,
+    example="kernel(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]), 4)",
     difficulty=2,
+    importance=3,
     minutes=8,
     hints=(
         "How much is left of a token after j steps? It has been multiplied by a, j times.",
@@ -300,7 +310,9 @@ as zero. A
 loop over $t$ will do.
 """,
     solution=causal_convolution,
+    example="causal_convolution(torch.tensor([1.0, 10.0, 100.0]), torch.tensor([2.0, 1.0, 0.0]))",
     difficulty=2,
+    importance=3,
     minutes=10,
     hints=(
         "Write down y_0, y_1 and y_2. K_0 always meets the newest token.",
@@ -408,7 +420,14 @@ $$h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t u_t, \qquad y_t = \sum_n C_{t,n} h
 """,
     solution=reference.selective_scan,
     takes="u, delta, A, B, C",
+    example="""
+u = torch.tensor([[[1.0], [5.0], [7.0]]])
+delta = torch.tensor([[[1.0], [0.0], [0.0]]])
+one = torch.ones(1, 3, 1)
+selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
+""",
     difficulty=3,
+    importance=5,
     minutes=20,
     hints=(
         "It is the recurrence again, with one more axis for the batch, one for the channels and one for the states. "
@@ -459,7 +478,12 @@ state. After how
 many further tokens is **less than half** of it left?
 """,
     solution=7,
+    example=(
+        "With $\\Delta = 0.5$ instead, $e^{-0.5} = 0.61$ is left after one token and $e^{-1} = 0.37$ after "
+        "two: less than half after 2."
+    ),
     difficulty=1,
+    importance=3,
     minutes=3,
     hints=(
         "What is left after n steps is exp(-0.1 n).",
@@ -473,8 +497,7 @@ many further tokens is **less than half** of it left?
         Wrong("ten times too long", 70, "exp(-0.1 n), not exp(-0.01 n)."),
         Wrong("log base 2", 4, "exp, not powers of two, and a rate of 0.1."),
     ),
-    after="ln 2 / 0.1 = 6.93. Halve the step size and the memory is twice as long: that is the knob that S6 gives "
-    "to each token.",
+    after="ln 2 / 0.1 = 6.93. Half the step size, twice the memory: S6 makes this step a function of the token.",
 )
 
-EXERCISES = (DISCRETIZE, RECURRENCE, KERNEL, CONVOLUTION, HALF, SELECTIVE)
+EXERCISES = (DISCRETIZE, RECURRENCE, KERNEL, CONVOLUTION, HALF, SELECTIVE, *s6.EXERCISES)

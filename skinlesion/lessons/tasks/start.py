@@ -32,7 +32,9 @@ The network gives each pixel a probability of belonging to the lesion. Make the 
 **at least** the threshold. $(H, W) \to$ bool $(H, W)$.
 """,
     solution=to_mask,
+    example="to_mask(torch.tensor([[0.2, 0.5], [0.7, 0.49]]), 0.5)",
     difficulty=0,
+    importance=4,
     minutes=2,
     hints=("A comparison of a tensor with a number gives a tensor of bools.", "`probability >= threshold`"),
     cases=_probabilities,
@@ -50,7 +52,7 @@ The network gives each pixel a probability of belonging to the lesion. Make the 
             "The threshold is a probability, not a share of the maximum.",
         ),
     ),
-    after="A figure of this course will always say which threshold it was made with.",
+    after="Every figure of this course states its threshold.",
 )
 
 # --- area ------------------------------------------------------------------------------------------------------------
@@ -74,7 +76,9 @@ AREA = Exercise(
 The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each in $[0, 1]$.
 """,
     solution=area_fraction,
+    example="area_fraction(torch.tensor([[[True, False], [False, False]], [[True, True], [True, False]]]))",
     difficulty=0,
+    importance=3,
     minutes=3,
     hints=("The mean of zeros and ones is the share of ones.", "`mask.float().mean(dim=(1, 2))`"),
     cases=_masks,
@@ -123,14 +127,20 @@ def _quarter_turn(network: nn.Module, x: Tensor) -> Tensor:
 MIRROR = Exercise(
     name="start.seen_in_mirror",
     lesson=0,
-    title="Ask the network again, through a mirror",
+    title="A second prediction, from the mirror image",
     statement=r"""
-Mirror the images left to right, let the network answer, and mirror the answer back, so that it can be laid over the
-network's first answer. `network` takes $(B, 3, H, W)$ and gives $(B, 1, H, W)$.
+Mirror the images left to right, run the network, and mirror its output back, so that it can be compared with the first
+output. `network` takes $(B, 3, H, W)$ and gives $(B, 1, H, W)$.
 """,
     solution=seen_in_mirror,
+    example="""
+x = torch.arange(6.0).reshape(1, 1, 2, 3)
+seen_in_mirror(lambda image: image.cumsum(-1), x)
+""",
     difficulty=1,
+    importance=3,
     minutes=4,
+    bonus=True,
     hints=("The columns are the last axis. `x.flip(-1)` reverses them.", "`network(x.flip(-1)).flip(-1)`"),
     cases=_mirror_cases,
     wrong=(
@@ -176,13 +186,18 @@ def _paint(image: Tensor, mask: Tensor, color: Tensor | float) -> Tensor:
 COVER = Exercise(
     name="start.cover",
     lesson=0,
-    title="The control: take the lesion away",
+    title="The control: remove the lesion",
     statement=r"""
 Paint the lesion over. Every pixel of the mask gets the **mean color of the pixels outside it**; the others stay as they
 are. `image` $(H, W, 3)$ of floats, `mask` bool $(H, W)$ -> $(H, W, 3)$. Do not change the image that was handed in.
 """,
     solution=cover,
+    example="""
+image = torch.tensor([[[9.0, 0.0, 0.0], [1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]])
+cover(image, torch.tensor([[True, False, False]]))
+""",
     difficulty=2,
+    importance=3,
     minutes=6,
     hints=(
         "`image[~mask]` is a table of the pixels outside, one row of three colors each.",
@@ -213,7 +228,7 @@ are. `image` $(H, W, 3)$ of floats, `mask` bool $(H, W)$ -> $(H, W, 3)$. Do not 
         ),
         Wrong("unchanged", lambda image, mask: image.clone(), "Nothing was painted."),
     ),
-    after="A control asks: does the effect go away when its cause does? Every lesson has one.",
+    after="A control asks: does the effect disappear with its cause? Every lesson has one.",
 )
 
 EXERCISES = (TO_MASK, AREA, MIRROR, COVER)

@@ -27,7 +27,9 @@ Return $\eta = \eta_{low} + \frac{1}{2}(\eta_{high} - \eta_{low})\,(1 + \cos(\pi
 epochs with `period` $= T$. Do not stop at $T$: let the formula go on.
 """,
     solution=cosine,
+    example="[cosine(t, 100.0, 0.01, 0.001) for t in (0.0, 50.0, 100.0)]",
     difficulty=1,
+    importance=4,
     minutes=5,
     hints=("At e = 0 it must be high, at e = T low.", "`math.cos(math.pi * progress / period)` goes from 1 to -1."),
     cases=lambda generator: [
@@ -52,7 +54,9 @@ AT_END = Exercise(
     title="Predict: where does the paper's schedule end?",
     statement="A rate from 1e-3 down to 1e-5, T = 50, and 300 epochs. Which rate does epoch 300 reach? Give a number.",
     solution=1e-3,
+    example="After 75 epochs with $T = 50$ the rate is in the middle of its way up, at 5.05e-4.",
     difficulty=2,
+    importance=3,
     minutes=3,
     hints=("What is 300 / 50: odd or even?", "cos(6 pi) is 1."),
     wrong=(
@@ -64,7 +68,7 @@ AT_END = Exercise(
     ),
     rtol=0.02,
     atol=0,
-    after="It ends at its highest rate: the weights are shaken most just before they are saved.",
+    after="It ends at its highest rate: the weights change most just before they are saved.",
 )
 
 
@@ -79,8 +83,11 @@ EMA = Exercise(
     title="An average of the weights",
     statement="One step of an exponential average: `decay` of `mean` and the rest of `weight`. Return a new tensor.",
     solution=average,
+    example="average(torch.tensor(1.0), torch.tensor(3.0), 0.9)",
     difficulty=1,
+    importance=3,
     minutes=3,
+    bonus=True,
     hints=("The two shares add up to one.", "`decay * mean + (1 - decay) * weight`"),
     cases=lambda g: _weights(g),
     wrong=(
@@ -196,7 +203,15 @@ mode. Use `torch.optim.AdamW` with `decay`, set each step's rate from `rates` (`
 `optimizer.param_groups`), the loss `bce_dice_loss(logits, masks)`, and clip the gradient's norm to 1 before the step.
 """,
     solution=bare_loop,
+    example="""
+def new():
+    torch.manual_seed(0)
+    return nn.Conv2d(1, 1, 1)
+pair = (torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
+bare_loop(new, [pair, pair], [0.1, 0.1], 0.01)
+""",
     difficulty=3,
+    importance=5,
     minutes=12,
     hints=(
         "Six lines for a batch: rate, loss, zero_grad, backward, clip, step. And one line before them all.",
@@ -218,7 +233,7 @@ mode. Use `torch.optim.AdamW` with `decay`, set each step's rate from `rates` (`
         Wrong("one rate", _varied(constant=True), "The rate stays what it was at the first step."),
         Wrong("sigmoid twice", _varied(sigmoid=True), "The loss takes logits and applies the sigmoid itself."),
     ),
-    after="All the rest of a trainer is comfort: progress, logs, checkpoints, several devices.",
+    after="The rest of a trainer is convenience: progress, logs, checkpoints, several devices.",
 )
 
 # --- the score -------------------------------------------------------------------------------------------------------
@@ -273,13 +288,19 @@ def _held_out(generator: Generator) -> list[Case]:
 SCORE = Exercise(
     name="training.held_out_iou",
     lesson=13,
-    title="The metric: IoU on what it never saw",
+    title="The metric: IoU on held-out images",
     statement=r"""
 The IoU of the network's masks with the true ones, **pooled** over all pixels of all images, as a number. The network
 gives logits and may be in training mode when you get it. No gradient is needed.
 """,
     solution=held_out_iou,
+    example="""
+logits = torch.tensor([[[[2.0, -1.0], [3.0, -4.0]]]])
+truth = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+held_out_iou(nn.Identity(), logits, truth)
+""",
     difficulty=2,
+    importance=4,
     minutes=6,
     hints=(
         "Mode first. Then, where is a logit's probability above one half?",
@@ -374,7 +395,12 @@ Return `{"network": ..., "optimizer": ..., "random": ...}`: all that a run on on
 never stopped. It must stay what it is while the run goes on.
 """,
     solution=snapshot,
+    example="""
+network = nn.Linear(1, 1)
+sorted(snapshot(network, torch.optim.AdamW(network.parameters())))
+""",
     difficulty=2,
+    importance=4,
     minutes=6,
     hints=(
         "Both have a `state_dict()`. The random numbers (dropout, the order of images) have `torch.get_rng_state()`.",

@@ -58,7 +58,7 @@ def _additive_step(layers: Sequence[tuple[int, int]]) -> int:
 FIELD = Exercise(
     name="unet.field",
     lesson=3,
-    title="How far can it see?",
+    title="The theoretical receptive field",
     statement=r"""
 Each layer has a kernel of side $k$ and a stride $s$. An output of one layer sees $k$ neighboring inputs; these lie one
 *step* apart in the image, and every stride multiplies the step for all layers **after** it. So, beginning with a
@@ -69,7 +69,12 @@ $$\text{side} \leftarrow \text{side} + (k - 1)\cdot\text{step}, \qquad \text{ste
 `layers` is a list of $(k, s)$, from the image on. Return the side in pixels.
 """,
     solution=field,
+    example="""
+field([(3, 1), (3, 1)])
+field([(3, 1), (2, 2), (3, 1)])
+""",
     difficulty=1,
+    importance=4,
     minutes=6,
     hints=(
         "Two numbers go through the loop: the side and the step.",
@@ -189,7 +194,15 @@ front of it along the channels (`torch.cat([skip, doubled], dim=1)`), and run th
 """,
     solution=forward,
     takes="x, encoder, up, decoder",
+    example="""
+same = nn.Identity()
+up = nn.Upsample(scale_factor=2)
+half = nn.Conv2d(2, 1, 1, bias=False)
+_ = half.weight.data.fill_(0.5)
+forward(torch.arange(4.0).reshape(1, 1, 2, 2), nn.ModuleList([same, same]), nn.ModuleList([up]), nn.ModuleList([half]))
+""",
     difficulty=2,
+    importance=5,
     minutes=12,
     hints=(
         "A list that is filled on the way down and emptied from its end on the way up.",
@@ -281,7 +294,7 @@ def _plain_sum(gradient: Tensor) -> Tensor:
 SIDE = Exercise(
     name="unet.side_holding",
     lesson=3,
-    title="The metric: how far does it really look?",
+    title="The metric: the effective receptive field",
     statement=r"""
 `gradient` $(3, H, W)$ says how much the output at the middle pixel $(H // 2, W // 2)$ changes with each number of the
 image. Take absolute values, sum over the three colors, divide by the total: each pixel's *share*. Return the side
@@ -289,7 +302,13 @@ $2 r + 1$ of the smallest square, $r$ pixels to each side of the middle, that ho
 (Allow for rounding: compare with `fraction - 1e-6`.)
 """,
     solution=side_holding,
+    example="""
+gradient = torch.zeros(3, 5, 5)
+gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
+(side_holding(gradient, 0.5), side_holding(gradient, 0.95))
+""",
     difficulty=2,
+    importance=3,
     minutes=10,
     hints=(
         "A pixel lies in the square of radius r if neither its row nor its column is more than r away.",
@@ -332,9 +351,9 @@ $2 r + 1$ of the smallest square, $r$ pixels to each side of the middle, that ho
             "the middle only", lambda gradient, fraction: 1, "One pixel holds everything only if nothing else counts."
         ),
         Wrong(
-            "the whole picture",
+            "the whole image",
             lambda gradient, fraction: gradient.shape[-1],
-            "That is the whole picture. Find the smallest square.",
+            "That is the whole image. Find the smallest square.",
         ),
     ),
 )
@@ -396,18 +415,24 @@ def _of_pixels(features: Tensor) -> Tensor:
 LIKENESS = Exercise(
     name="unet.likeness",
     lesson=3,
-    title="How much do channels repeat each other?",
+    title="How correlated are channels?",
     statement=r"""
 `features` $(B, H, W, C)$. Take each channel as one long list of $B H W$ numbers. Return the mean of $|r|$ over all
 pairs of **different** channels, where $r$ is Pearson's correlation:
 
 $$r_{cd} = \frac{\tilde x_c \cdot \tilde x_d}{\|\tilde x_c\|\,\|\tilde x_d\|}, \qquad \tilde x = x - \bar x$$
 
-0: no two channels have anything in common. 1: all say the same, or the opposite. Return a tensor with one number.
+0: all channels are uncorrelated. 1: all are equal up to scale and sign. Return a tensor with one number.
 """,
     solution=likeness,
+    example="""
+features = torch.tensor([[1.0, 2.0], [2.0, 4.0], [3.0, 3.0]]).reshape(1, 1, 3, 2)
+likeness(features)
+""",
     difficulty=2,
+    importance=3,
     minutes=8,
+    bonus=True,
     hints=(
         "Subtract each channel's mean, divide by its length; then all correlations are one matrix product.",
         "`x.T @ x` is (C, C) with ones on the diagonal: take the diagonal away, and count C (C - 1) pairs.",
@@ -465,7 +490,7 @@ def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
 def _pictures(generator: Generator) -> list[Case]:
     return [
         Case((normal(generator, 2, 9, 9) + 3, (4, 4), 2)),
-        Case((normal(generator, 3, 7, 11) + 3, (3, 8), 1), "a picture that is not square"),
+        Case((normal(generator, 3, 7, 11) + 3, (3, 8), 1), "an image that is not square"),
         Case((normal(generator, 1, 8, 8) + 3, (1, 6), 3), "near the edge"),
     ]
 
@@ -494,10 +519,12 @@ HIDE = Exercise(
     statement="""
 If a pixel's answer does not change when everything further than `radius` is gone, the network does not use it. Write
 that control: return a copy of `image` (C, H, W) in which all pixels are 0, except those at most `radius` rows **and**
-at most `radius` columns away from `at` = (row, column). At the picture's edge the square is cut off.
+at most `radius` columns away from `at` = (row, column). At the image's edge the square is cut off.
 """,
     solution=hide_far,
+    example="hide_far(torch.ones(1, 4, 4), (0, 1), 1)",
     difficulty=1,
+    importance=3,
     minutes=6,
     hints=(
         "Begin with zeros and copy the square into them.",
@@ -531,9 +558,7 @@ at most `radius` columns away from `at` = (row, column). At the picture's edge t
             lambda image, at, radius: hide_far(image, (at[1], at[0]), radius),
             "Row and column are swapped: the row counts along H, axis 1 of (C, H, W).",
         ),
-        Wrong(
-            "in place", _hide_in_place, "Your function changes its argument `image`: whoever calls it still needs it."
-        ),
+        Wrong("in place", _hide_in_place, "Your function changes its argument `image`: the caller still needs it."),
     ),
 )
 

@@ -1,0 +1,56 @@
+"""Lesson 2, Scores and the supervised loss: the finished code of its exercises.
+
+Written from the lesson's source by `python -m skinlesion.lessons.build`, and checked like a student's answer.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+# scores.confusion
+def confusion(prediction: Tensor, truth: Tensor) -> Tensor:
+    """TP, FP, FN, TN of each image: bool (B, H, W) twice -> int (B, 4)."""
+    pairs = (prediction & truth, prediction & ~truth, ~prediction & truth, ~prediction & ~truth)
+    return torch.stack([pair.sum((1, 2)) for pair in pairs], dim=1)
+
+
+# scores.iou
+def iou(counts: Tensor) -> Tensor:
+    """TP / (TP + FP + FN), and 1 for 0 / 0: (..., 4) -> float64 (...)."""
+    tp, fp, fn, _ = counts.double().unbind(-1)
+    union = tp + fp + fn
+    return torch.where(union > 0, tp / union.clamp(min=1), 1.0)
+
+
+# scores.dsc_from_iou
+def dsc_from_iou(iou: float) -> float:
+    """The Dice coefficient that belongs to an IoU of the same counts."""
+    return 2 * iou / (1 + iou)
+
+
+# scores.pooled_and_mean
+def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
+    """IoU of all pixels together, and the mean of the images' IoU: (images, 4) -> two numbers."""
+    return float(iou(counts.sum(0))), float(iou(counts).mean())
+
+
+# loss.bce
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy from logits, mean over all pixels: (B, 1, H, W) twice -> a scalar."""
+    return (target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()
+
+
+# loss.dice
+def dice(logits: Tensor, target: Tensor) -> Tensor:
+    """One minus the soft Dice of each image, mean over the images: (B, 1, H, W) twice -> a scalar."""
+    p, y = logits.sigmoid().flatten(1), target.flatten(1)  # (B, pixels)
+    overlap, area = (p * y).sum(1), p.sum(1) + y.sum(1)  # (B,)
+    return 1 - ((2 * overlap + 1) / (area + 1)).mean()
+
+
+# loss.dice_gradient
+def dice_gradient(probability: Tensor, truth: Tensor) -> Tensor:
+    """d(1 - (2 I + 1) / (S + 1)) / dp_i of one image: (pixels,) twice -> (pixels,)."""
+    overlap, area = (probability * truth).sum(), probability.sum() + truth.sum()
+    return ((2 * overlap + 1) - 2 * truth * (area + 1)) / (area + 1) ** 2

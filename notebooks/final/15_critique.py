@@ -1,0 +1,34 @@
+"""Lesson 15, Reading a paper critically: the finished code of its exercises.
+
+Written from the lesson's source by `python -m skinlesion.lessons.build`, and checked like a student's answer.
+"""
+
+import numpy as np
+
+
+# critique.dsc_range
+def dsc_range(iou: float) -> tuple[float, float]:
+    """Least and largest DSC in percent that may be printed beside a printed IoU in percent."""
+    low, high = (200 * value / (100 + value) for value in (iou - 0.005, iou + 0.005))
+    return low - 0.005, high + 0.005
+
+
+# critique.bootstrap_pooled
+def bootstrap_pooled(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Pooled IoU of resamples: counts (images, 4), draws (resamples, images) -> (resamples,)."""
+    tp, fp, fn, _ = np.moveaxis(counts[draws].sum(axis=1), -1, 0)
+    return tp / (tp + fp + fn)
+
+
+# critique.permutation_p
+def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
+    """Two-sided p of a paired permutation test: a, b (images,), signs (arrangements, images) of 1 and -1."""
+    difference = a - b
+    arranged = np.abs((signs * difference).mean(axis=1))
+    return float(((arranged >= abs(difference.mean())).sum() + 1) / (len(signs) + 1))
+
+
+# critique.runs_needed
+def runs_needed(difference: float, deviation: float) -> int:
+    """Runs of each system that show a difference with probability 80 % in a two-sided test at 5 %."""
+    return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
