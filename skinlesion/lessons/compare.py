@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,8 @@ def _scalars(yours: Any, expected: Any, rtol: float, atol: float, what: str) -> 
         return None if yours == expected else _values(repr(yours), repr(expected), None, what, "")
     if isinstance(yours, bool) or not isinstance(yours, int | float):
         return _kinds(yours, expected, what)
+    if isinstance(yours, int) and abs(yours) > sys.float_info.max:
+        return Difference("value", f"{_start(what)} is too large.", "more than 1e308", f"{expected:.6g}")
     if math.isnan(yours) and math.isnan(expected):
         return None
     if math.isnan(yours):
@@ -109,6 +112,9 @@ def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float,
         yours = yours.data
     if not isinstance(yours, Tensor if isinstance(expected, Tensor) else np.ndarray):
         return _kinds(yours, expected, what)
+    if isinstance(yours, Tensor) and (yours.layout != torch.strided or yours.is_quantized):
+        message = f"{_start(what)} is a sparse or quantized tensor; expected an ordinary one."
+        return Difference("type", message, type(yours).__name__, describe(expected), likely="Call .to_dense().")
     if tuple(yours.shape) != tuple(expected.shape):
         message = f"{_start(what)} has shape {_shape(yours)}; expected {_shape(expected)}."
         return Difference("shape", message, describe(yours), describe(expected), likely=_shape_symptom(yours, expected))
@@ -123,6 +129,8 @@ def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float,
             likely = "A comparison such as `x >= 0.5` gives booleans; a sum or a product of them does not."
         elif {mine, wanted} <= {"float16", "bfloat16", "float32", "float64"}:
             likely = "Keep the input's dtype: make new tensors like the input (x.new_zeros, torch.zeros_like)."
+        if (mine, wanted) == ("float32", "float64"):
+            likely = "It was computed in float32; float64 is asked: convert the input (x.double()) before you compute."
         return Difference("dtype", message, describe(yours), describe(expected), likely=likely)
     y, e = _numbers(yours), _numbers(expected)
     if e.size == 0:
@@ -255,5 +263,8 @@ def describe(value: Any) -> str:
     if isinstance(value, list | tuple):
         inner = ", ".join(describe(each) for each in value[:4]) + (", ..." if len(value) > 4 else "")
         return f"({inner})"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # a class of the student's own
+        text = f"{type(value).__name__} (its repr raises {type(error).__name__})"
     return text if len(text) <= 80 else text[:77] + "..."

@@ -364,6 +364,14 @@ def _coins(generator: Generator, *shape: int, rate: float) -> Tensor:
     return (torch.rand(shape, generator=generator) >= rate).float()
 
 
+def _is_repeatable(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    branch = torch.ones(32, 1, 1, 1)
+    one, two = (function(branch, 0.5, Generator().manual_seed(5)) for _ in range(2))
+    if not torch.equal(one, two):
+        return "The coins do not come from `generator`: the same seed drops other images."
+    return None
+
+
 DROP_PATH = Exercise(
     name="block.drop_path",
     lesson=9,
@@ -388,6 +396,7 @@ zero (the residual still carries the image); else it is scaled so that the **exp
         Property("the expectation stays", _keeps_expectation),
         Property("rate 0", _zero_rate),
         Property("a new draw every time", _draws_anew),
+        Property("repeatable", _is_repeatable),
     ),
     wrong=(
         Wrong(

@@ -383,6 +383,20 @@ def _sequence(generator: Generator, batch: int, length: int, channels: int, stat
     )
 
 
+def _uses_size(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    """The scan must be cut as asked, which its result doesn't show."""
+    lengths: list[int] = []
+
+    def part(h: Tensor, u: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+        lengths.append(u.shape[1])
+        return loop_part(h, u, *others)
+
+    function(part, *_sequence(generator, 2, 7, 3, 2), 3)
+    if lengths != [3, 3, 1]:
+        return f"7 tokens in chunks of 3 are parts of 3, 3 and 1; yours calls `part` with {lengths or 'nothing'}."
+    return None
+
+
 def _chunks(generator: Generator) -> list[Case]:
     return [
         Case((loop_part, *_sequence(generator, *sizes), size), label, (1, 2, 3, 4, 5))
@@ -474,7 +488,7 @@ chunked(part, u, u, -torch.ones(1, 1), u, u, 2)[0, :, 0]
         "dim=1)`.",
     ),
     cases=_chunks,
-    properties=(Property("recomputation", _recomputes),),
+    properties=(Property("recomputation", _recomputes), Property("chunks of the size asked", _uses_size)),
     wrong=(
         _mistaken_chunks(
             "state forgotten", "forgets", "Every chunk begins with zeros: no token depends on an earlier chunk."

@@ -233,7 +233,7 @@ def _turned(image: Tensor) -> int | None:
 def _is_right_pair(function: Callable[..., tuple[Tensor, Tensor]], generator: Generator) -> str | None:
     for _ in range(16):
         result = function(*_pair(), generator)
-        if not isinstance(result, tuple) or len(result) != 2:
+        if not isinstance(result, tuple | list) or len(result) != 2:
             return "Return two things, the image and its mask."
         image, mask = result
         quarters = _turned(image)

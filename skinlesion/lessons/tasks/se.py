@@ -271,6 +271,7 @@ one.
         Case((96, 16)),
         Case((5, 8), "fewer channels than the ratio"),
         Case((20, 8)),
+        Case((23, 8), "nearly the next whole number"),
     ],
     wrong=(
         Wrong(
@@ -336,6 +337,9 @@ def _moves_pixels(function: Callable[..., Tensor], generator: Generator) -> str 
         return "Pixels move only along one axis: put height and width into one line before shuffling."
     if torch.equal(first, function(x, generator)):
         return "The order is the same at every call: draw it with `generator`, and do not seed it yourself."
+    one, two = (function(x, torch.Generator().manual_seed(5)) for _ in range(2))
+    if not torch.equal(one, two):
+        return "The order does not come from `generator`: the same seed gives another order."
     return None
 
 

@@ -414,7 +414,7 @@ def implicit_attention(delta: Tensor, a: Tensor, B: Tensor, C: Tensor) -> Tensor
 
 def _attention_inputs(generator: Generator) -> list[Case]:
     cases = []
-    for length, states in ((4, 1), (5, 3), (1, 2)):
+    for length, states in ((4, 1), (5, 3), (1, 2), (400, 2)):
         delta = uniform(generator, 0.1, 1, length)
         a = -uniform(generator, 0.2, 2, states)
         cases.append(Case((delta, a, normal(generator, length, states), normal(generator, length, states))))

@@ -210,9 +210,9 @@ def kernel(a: Tensor, b: Tensor, c: Tensor, length: int) -> Tensor:
 
 def _taps(generator: Generator) -> list[Case]:
     cases = []
-    for states, length, label in ((2, 5, ""), (1, 4, "one state"), (3, 1, "a single tap")):
+    for states, length, label in ((2, 5, ""), (1, 4, "one state"), (3, 1, "a single tap"), (3, 70, "long")):
         a = uniform(generator, 0.2, 0.9, states)
-        cases.append(Case((a, normal(generator, states), normal(generator, states), length), label, (0, 1, 2)))
+        cases.append(Case((a, normal(generator, states), normal(generator, states), length), label))
     return cases
 
 

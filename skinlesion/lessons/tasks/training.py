@@ -36,6 +36,7 @@ epochs with `period` $= T$. Do not stop at $T$: let the formula go on.
         Case((0.0, 50.0, 1.0, 0.1), "the start"),
         Case((20.0, 50.0, 1.0, 0.1)),
         Case((80.0, 50.0, 1.0, 0.1), "later than the period"),
+        Case((12.5, 80.0, 3e-1, 1e-2), "another period, in the middle of an epoch"),
     ],
     wrong=(
         Wrong("full turn", lambda e, t, h, lo: cosine(2 * e, t, h, lo), "2 pi is a whole turn: at T you are up again."),

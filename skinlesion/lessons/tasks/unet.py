@@ -265,6 +265,8 @@ def _gradients(generator: Generator) -> list[Case]:
         cases.append(Case((bell * normal(generator, 3, size, size), 0.5 if width > 4 else 0.9), label))
     dot = torch.zeros(3, 15, 15)
     dot[:, 7, 12] = 1.0
+    wide = normal(generator, 3, 17, 40) * torch.linspace(0.1, 1, 40)
+    cases.append(Case((wide, 0.8), "an image that is not square"))
     return [*cases, Case((dot, 0.9), "everything five pixels to the right")]
 
 
