@@ -54,7 +54,7 @@ def test_one_visitors_memory_is_bounded() -> None:
         from hostile_images import hostile_image
         from hostile_names import hostile_name
 
-        from dashboard.image_choice import add_uploads
+        from dashboard.image_choice import add_uploads, uploads
 
         counts = []
         for batch in range(20):
@@ -62,10 +62,11 @@ def test_one_visitors_memory_is_bounded() -> None:
             added, problems = add_uploads([(f"{hostile_name(each)}.png", hostile_image(each)) for each in sources])
             counts.append(len(added) + len(problems))
         st.session_state["counts"] = counts
+        st.session_state["sizes"] = [len(picture.data) for picture in uploads().values()]
 
     app = AppTest.from_function(script, default_timeout=120).run()
     assert not app.exception, app.exception[0].message
     assert app.session_state["counts"] == [15] * 20
-    mine = app.session_state["_uploads"]
-    assert len(mine) <= MAX_FILES
-    assert sum(len(picture.data) for picture in mine.values()) <= MAX_TOTAL
+    sizes = app.session_state["sizes"]
+    assert 0 < len(sizes) <= MAX_FILES
+    assert sum(sizes) <= MAX_TOTAL

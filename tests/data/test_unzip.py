@@ -128,5 +128,5 @@ def test_a_disk_that_fills_up_leaves_nothing_half_unpacked(tmp_path):
     arguments = [sys.executable, "-c", code, str(archive), str(tmp_path / "data")]
     run = subprocess.run(arguments, capture_output=True, text=True)
     assert run.returncode == 1
-    assert "SkinlesionError: The disk is full" in run.stderr
+    assert "MachineError: The disk is full" in run.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["data.zip"]
