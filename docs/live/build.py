@@ -95,7 +95,8 @@ def _card(segmenter: Segmenter, model: Path) -> dict[str, Any]:
     properties = onnx.load(model, load_external_data=False).metadata_props
     card = json.loads(next(entry.value for entry in properties if entry.key == "skinlesion"))
     parameters = sum(parameter.numel() for parameter in segmenter.model.parameters())
-    return {key: card[key] for key in ("preprocessing", "threshold", "onnx")} | {"parameters": parameters}
+    kept = {key: card[key] for key in ("preprocessing", "threshold", "onnx")}
+    return kept | {"temperature": segmenter.temperature, "parameters": parameters}
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ function ready(card) {
   $("progress").hidden = true;
   $("parameters").textContent = `${(card.parameters / 1e6).toFixed(1)} million`;
   $("threshold").value = card.threshold;
-  state.temperature = card.temperature ?? 1;
+  state.temperature = card.temperature;
   say("Ready: choose an image or a sample.");
   fill($("skip"), "cra.gate_h", card.onnx.points.slice().sort()); // the finest skip first
   fill($("block"), "se.gate", card.onnx.points);
