@@ -130,8 +130,8 @@ def find_weights(name_or_path: str | Path) -> Path:
     """The file behind a name.
 
     Args:
-        name_or_path: a name of `available_weights`, a .safetensors file, or a run folder, whose best.safetensors
-            is taken.
+        name_or_path: a name of `available_weights`, a .safetensors file, a run folder, whose best.safetensors is
+            taken, or "user/repo" on the Hugging Face hub.
 
     Raises:
         SkinlesionError: there is no such thing; the message lists the names.
@@ -146,6 +146,10 @@ def find_weights(name_or_path: str | Path) -> Path:
         raise SkinlesionError(f"{path} is a folder without best.safetensors; give a run folder or a .safetensors file.")
     if path.is_file():
         return path
+    from skinlesion import hub
+
+    if isinstance(name_or_path, str) and hub.is_repository(name_or_path):
+        return hub.download(name_or_path)
     names = ", ".join(available_weights()) or "none; train one with `skinlesion train`"
     raise SkinlesionError(
         f"There are no weights {str(name_or_path)!r}: it is neither a file nor a run folder, and the names that come "

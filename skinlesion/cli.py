@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "course grade": ("skinlesion.commands.course_grade:grade", "check the notebooks of a class"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
+    "push": ("skinlesion.commands.push:push", "upload weights to the Hugging Face hub"),
     "calibrate": (
         "skinlesion.commands.calibrate:calibrate",
         "calibrate confidence; know out-of-distribution images",
