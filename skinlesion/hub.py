@@ -1,7 +1,7 @@
 """Weights on the Hugging Face hub (https://huggingface.co/docs/hub): `Segmenter.from_pretrained("user/repo")`.
 
-A repository holds one checkpoint, `skinlesion.safetensors`, beside its model card. What comes from there is checked like
-any other checkpoint: no pickle, and no code that the file names.
+A repository holds one checkpoint, `skinlesion.safetensors`, beside its model card. What comes from there is checked
+like any other checkpoint: no pickle, and no code that the file names.
 """
 
 import re

@@ -231,7 +231,7 @@ def test_only_what_an_answer_refers_to_is_run():
     [
         None, True, 3, "text", 0.1, float("inf"), [1, (2.0, "a")], {"a": torch.ones(2, 3), 2: None}, torch.zeros(0, 3),
         torch.tensor(3.5, dtype=torch.bfloat16), torch.tensor([[True], [False]]), np.arange(6.0).reshape(2, 3).T,
-        torch.randn(3, 2).T,
+        torch.linspace(-1, 1, 6).reshape(3, 2).T,
     ],
     ids=repr,
 )  # fmt: skip
