@@ -11,7 +11,8 @@ def self_contained(function: Callable[..., Any]) -> str:
     """The imports, private helpers and constants that a function uses, and then the function itself.
 
     A name that another file defines is imported from there, and so is a public name of the function's own file. Private
-    names of that file are written out, because their formulas would otherwise stay hidden.
+    names of that file are written out, because their formulas would otherwise stay hidden; unless they are decorated:
+    registering an operator twice would break the first one.
 
     Args:
         function: a function or class written in a file.
@@ -35,7 +36,7 @@ def self_contained(function: Callable[..., Any]) -> str:
                 continue
             if line := _import_of(tree, used):
                 imports[line] = None
-            elif used in definitions and used.startswith("_"):
+            elif used in definitions and used.startswith("_") and not getattr(definitions[used], "decorator_list", []):
                 write(used)
             elif used in definitions:
                 imports[f"from {module.__name__} import {used}"] = None

@@ -67,6 +67,7 @@ def test_the_value_under_the_pointer_and_zoom_by_keys(visitor, photo, png):
     visit.upload(("photo.png", png(photo)))
     visit.changed(old, part=".before")
     visit.ready()
+    visit.page.keyboard.press("Escape")  # the upload's menu lies over the image
     found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo)
     stage, probe = visit.at("live").locator(".stage"), visit.at("live").locator(".probe")
     box = stage.bounding_box()
