@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _EXERCISES = re.compile(r"\[exercises\]\(\.\./(\d\d_\w+\.ipynb)\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([\w./-]+)\)")
 MATHJAX = "mathjax@3.2.2"
 # Pages and what they link to, by pattern.
 SOURCES = (
@@ -89,12 +90,23 @@ def _assemble(source: Path) -> None:
     for path in (source / "notebooks" / "solutions").glob("*.ipynb"):  # the exercises are files, not pages
         text = path.read_text(encoding="utf-8")
         path.write_text(_EXERCISES.sub(r"{download}`exercises <../\1>`", text), encoding="utf-8")
+    for path in source.rglob("*.md"):
+        path.write_text(_without_folders(path.read_text(encoding="utf-8"), path.relative_to(source)), encoding="utf-8")
     for path in Path(__file__).parent.iterdir():
         if path.suffix in (".md", ".py") and path.name != "build.py":
             shutil.copy(path, source / path.name)
     (source / "_static").mkdir()
     for module, title in API.items():
         _write_api(source / "api" / f"{module}.md", module, title)
+
+
+def _without_folders(text: str, page: Path) -> str:
+    """A page whose links to the repository's folders, which aren't pages, are plain text."""
+
+    def link(found: re.Match[str]) -> str:
+        return found[1] if (ROOT / page.parent / found[2]).is_dir() else found[0]
+
+    return _LINK.sub(link, text)
 
 
 def _write_api(path: Path, module: str, title: str) -> None:
