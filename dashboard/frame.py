@@ -96,7 +96,7 @@ def main() -> None:
         for group, views in PAGES.items()
         if views
     }
-    # The first view's address is empty; whoever writes its name finds it as well.
+    # The first view's address is empty, but its name works too.
     pages["Demo"].append(st.Page("views/segment.py", url_path="segment", title="Segment", visibility="hidden"))
     if state.get("present"):
         st.html(_PRESENT)

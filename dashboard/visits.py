@@ -37,7 +37,7 @@ def cookie() -> str:
 
 
 def token() -> str:
-    """This visitor's, from the cookie or new; only whoever has it sees the uploads."""
+    """This visitor's token, from the cookie or new; the uploads are shown only to the browser that has it."""
     if _TOKEN not in st.session_state:
         given = cookie()
         st.session_state[_TOKEN] = given if re.fullmatch(r"[\w-]{43}", given) else secrets.token_urlsafe(32)

@@ -31,7 +31,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, *, opacity: float = 0.25) -> np
 
 
 def error_overlay(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
-    """The image with what was missed and what was wrongly found tinted, and the true border as a line.
+    """The image with false negatives and false positives tinted, and the true border as a line.
 
     Args:
         image: uint8 (H, W, 3).

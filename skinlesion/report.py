@@ -142,7 +142,7 @@ def _cells(scores: Mapping[str, float], names: Sequence[str]) -> str:
 
 
 def _legend() -> str:
-    keys = (("predicted", PREDICTED), ("true border", TRUE), ("missed", MISSED), ("wrongly found", WRONG))
+    keys = (("predicted", PREDICTED), ("true border", TRUE), ("missed", MISSED), ("false positive", WRONG))
     return (
         "<p>"
         + "".join(f'<span class="key" style="background: rgb{color}"></span>{name}' for name, color in keys)

@@ -20,7 +20,7 @@ from skinlesion.plots.colors import BLUE, GREEN, ORANGE, PURPLE
 LEGENDS = {
     "Fill": "Blue: predicted lesion.",
     "Contour": "Blue line: the border of the predicted lesion.",
-    "Mistakes": "Blue: found rightly. Purple: wrongly found. Orange: missed. Green line: the true border.",
+    "Mistakes": "Blue: true positives. Purple: false positives. Orange: false negatives. Green line: the true border.",
     "Probability": "Probability of lesion: dark blue 0, yellow 1.",
     "Uncertainty": "Standard deviation over the flipped views: dark blue 0, yellow the largest of this image.",
 }

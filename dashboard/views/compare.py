@@ -290,7 +290,7 @@ def _image_by_image(a: Weights, b: Weights, found_a: Examination, found_b: Exami
             },
         )
         st.caption(
-            "The images on which they differ most come first. Blue: found rightly; purple: wrongly found; orange: "
+            "The images on which they differ most come first. Blue: true positives; purple: false positives; orange: "
             "missed."
         )
 

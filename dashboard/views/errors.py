@@ -161,7 +161,7 @@ def _gallery(found: Examination) -> Examined | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Worst first by", list(ORDERS), key="sort")
         st.segmented_control(
-            "Mistake", list(KINDS), key="mistake", help="More pixels wrongly found than missed, or less."
+            "Mistake", list(KINDS), key="mistake", help="More false-positive than false-negative pixels, or fewer."
         )
         low, high = sorted((state.get("low"), state.get("high")))
         st.session_state["errors-range"] = (low, high)
@@ -194,7 +194,8 @@ def _gallery(found: Examination) -> Examined | None:
         wrap=True,
     )
     st.caption(
-        f"Images {start + 1} to {start + len(page)}. Blue: found rightly; purple: wrongly found; orange: missed; green "
+        f"Images {start + 1} to {start + len(page)}. Blue: true positives; purple: false positives; orange: missed; "
+        "green "
         f"line: the true border. On each the value it is sorted by. Next goes on where the page ends."
     )
     return kept[at]
@@ -260,15 +261,16 @@ def _numbers(case: Case) -> None:
             ("Confidence", f"{case.confidence:.3f}"),
         ):
             st.metric(label, value, width="content")
-    kind = "nothing wrongly" if not fp else "more wrongly than was missed" if fp > fn else "less than there is"
+    kind = "doesn't overshoot" if not fp else "is too large" if fp > fn else "is too small"
     surprise = (
-        "It was surer than it may be: the confidence is far above the DSC."
+        "It was overconfident: the confidence is far above the DSC."
         if case.overconfidence > 0.1
         else "Its confidence is about right."
         if case.overconfidence > -0.1
-        else "It was better than it believed."
+        else "It was better than its confidence says."
     )
-    st.caption(f"At 256 x 256: {tp:,} pixels found rightly, {fp:,} wrongly, {fn:,} missed. It found {kind}. {surprise}")
+    counts = f"{tp:,} true positives, {fp:,} false positives, {fn:,} false negatives"
+    st.caption(f"At 256 x 256, in pixels: {counts}. The mask {kind}. {surprise}")
 
 
 show()

@@ -50,12 +50,12 @@ class Case:
 
     @property
     def overconfidence(self) -> float:
-        """Confidence minus DSC, in [-1, 1]: above 0 where the network is surer than it may be."""
+        """Confidence minus DSC, in [-1, 1]: above 0 where the network is overconfident."""
         return self.confidence - float(ratios(self.counts)["dsc"])
 
     @property
     def too_much(self) -> bool:
-        """Whether more pixels were wrongly found than missed."""
+        """Whether there are more false positives than false negatives."""
         return bool(self.counts[1] > self.counts[2])
 
 

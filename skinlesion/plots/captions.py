@@ -32,7 +32,7 @@ def overlay(mask: np.ndarray, truth: np.ndarray | None) -> str:
 def errors(mask: np.ndarray, truth: np.ndarray) -> str:
     """Of TP, FP and FN."""
     return (
-        f"Blue: found rightly, {_share(mask & truth)} of the image. Purple: wrongly found, {_share(mask & ~truth)}. "
+        f"Blue: true positives, {_share(mask & truth)} of the image. Purple: false positives, {_share(mask & ~truth)}. "
         f"Orange: missed, {_share(truth & ~mask)}. Green line: the true border."
     )
 

@@ -219,8 +219,8 @@ function say(state) {
       if (maps.truth) put(name, found[name].toFixed(3));
     }
     find(".counts").textContent = maps.truth
-      ? `${found.right.toLocaleString("en")} pixels found rightly, ${found.wrong.toLocaleString("en")} wrongly, ` +
-        `${found.missed.toLocaleString("en")} missed.`
+      ? `${found.right.toLocaleString("en")} true positives, ${found.wrong.toLocaleString("en")} false positives, ` +
+        `${found.missed.toLocaleString("en")} false negatives, in pixels.`
       : "The true border of this image isn't known here, so there is no score.";
   }
   find(".threshold output").textContent = settings.threshold.toFixed(2);
