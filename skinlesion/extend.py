@@ -7,32 +7,24 @@ files may come from anyone.
 """
 
 import dataclasses
-import functools
 import inspect
-import os
-import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from skinlesion.data.layouts import DATASETS, EXTRA_DATASETS
+from skinlesion.data.layouts import DATASETS
 from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.model.config import Config
+from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, import_plugin, load_plugins
 from skinlesion.scan import ENGINES
-from skinlesion.scan.engines import EXTRA_ENGINES
 from skinlesion.text import printable
 from skinlesion.zoo import REGISTRY
 
-PLUGINS = "SKINLESION_PLUGINS"
-GROUP = "skinlesion"
 _BUILT_IN = frozenset(REGISTRY)
 _DEFAULT_LOSS = "bce_dice"
-_losses: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
 
 
 def register_model(name: str, network: Callable[..., nn.Module]) -> None:
@@ -83,7 +75,7 @@ def register_loss(name: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         SkinlesionError: the name is taken.
     """
     _check_name(name, (_DEFAULT_LOSS,), "loss")
-    _losses[name] = loss
+    EXTRA_LOSSES[name] = loss
 
 
 def find_loss(name: str) -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -94,11 +86,11 @@ def find_loss(name: str) -> Callable[[Tensor, Tensor], Tensor] | None:
     """
     if name == _DEFAULT_LOSS:
         return None
-    if name not in _losses:
+    if name not in EXTRA_LOSSES:
         load_plugins()
-    if name not in _losses:
-        raise SkinlesionError(f"Unknown loss {name!r}; choose one of: {', '.join((_DEFAULT_LOSS, *_losses))}.")
-    return _losses[name]
+    if name not in EXTRA_LOSSES:
+        raise SkinlesionError(f"Unknown loss {name!r}; choose one of: {', '.join((_DEFAULT_LOSS, *EXTRA_LOSSES))}.")
+    return EXTRA_LOSSES[name]
 
 
 def register_engine(name: str, scan: Callable[..., Tensor], devices: tuple[str, ...] = ("cpu", "cuda", "mps")) -> None:
@@ -125,39 +117,10 @@ def import_model(name: str) -> None:
         SkinlesionError: the module cannot be imported or has no such network, or `register_model` refuses it.
     """
     module, _, attribute = name.partition(":")
-    network = getattr(_import(module), attribute, None)
+    network = getattr(import_plugin(module), attribute, None)
     if not callable(network):
         raise SkinlesionError(f"The module {printable(module)} has no network {printable(attribute)!r}.")
     register_model(name, network)
-
-
-@functools.cache
-def load_plugins() -> None:
-    """Import the modules in `SKINLESION_PLUGINS` and the entry points of installed packages, once per process.
-
-    Raises:
-        SkinlesionError: one of them cannot be imported.
-    """
-    for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
-        _import(module)
-    for each in entry_points(group=GROUP):
-        try:
-            each.load()
-        except Exception as error:  # whatever an installed package raises
-            raise SkinlesionError(
-                f"The plugin {printable(each.value)} cannot be loaded: {printable(error)}."
-            ) from error
-
-
-def _import(module: str) -> Any:
-    here = os.getcwd()
-    if here not in sys.path:  # `skinlesion` is a script in another folder
-        sys.path.insert(0, here)
-    try:
-        return import_module(module)
-    except Exception as error:  # whatever somebody's module raises
-        why = f"{type(error).__name__}: {printable(error)}"
-        raise SkinlesionError(f"The module {printable(module)} cannot be imported ({why}).") from error
 
 
 def _check_name(name: str, taken: Any, kind: str) -> None:

@@ -15,8 +15,7 @@ from torch import nn
 import skinlesion
 from skinlesion import Segmenter, SkinlesionError, extend
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
-from skinlesion.data.layouts import EXTRA_DATASETS
-from skinlesion.scan.engines import EXTRA_ENGINES
+from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, PLUGINS
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.config_file import read_toml
 from skinlesion.zoo import REGISTRY, create_model
@@ -43,7 +42,7 @@ class Wrong(Plain):
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    registries = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES)
+    registries = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES)
     before = [dict(registry) for registry in registries]
     yield
     for registry, names in zip(registries, before, strict=True):
@@ -86,7 +85,7 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
         "logs",
     ):
         assert (tmp_path / made).exists(), made
-    bare = {name: value for name, value in environment.items() if name != extend.PLUGINS}
+    bare = {name: value for name, value in environment.items() if name != PLUGINS}
     found = subprocess.run(
         [sys.executable, "-m", "skinlesion", "predict", "lesions/images", "--weights", "another", "--out", "x"],
         cwd=tmp_path,

@@ -10,7 +10,6 @@ Beside the images lie superpixel maps, metadata and licenses, which are left out
 are matched by name, see :mod:`skinlesion.data.pairing`.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from skinlesion.data.pairing import listing, pair_dataset, pair_folders
 from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
+from skinlesion.plugins import EXTRA_DATASETS, load_plugins
 from skinlesion.text import printable
 
 __all__ = [
@@ -60,8 +60,6 @@ OFFICIAL: dict[str, tuple[OfficialPart, ...]] = {
     ),
 }
 DATASETS = (*OFFICIAL, "vmunet", "folder", "synthetic")
-# Those of `skinlesion.extend.register_dataset`.
-EXTRA_DATASETS: dict[str, Callable[[Path], Sequence[Sample]]] = {}
 
 
 def find_samples(root: str | Path, dataset: str, *, rules: MaskRules = DEFAULT_RULES) -> list[Sample]:
@@ -89,8 +87,6 @@ def find_dataset(
             one image in two parts, or nothing at all.
     """
     if dataset not in (*DATASETS, *EXTRA_DATASETS):
-        from skinlesion.extend import load_plugins
-
         load_plugins()
     if dataset not in (*DATASETS, *EXTRA_DATASETS):
         names = ", ".join((*DATASETS, *EXTRA_DATASETS))

@@ -7,17 +7,14 @@ All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166),
     y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.plugins import EXTRA_ENGINES, load_plugins
 
 ENGINES = ("reference", "cpu", "triton", "mamba")
-# Those of `skinlesion.extend.register_engine`: the function, and the device types that it runs on.
-EXTRA_ENGINES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {}
 
 # What `auto` tries, in order; the slow loop is never chosen unasked. On a GPU Triton comes before mamba-ssm: it is
 # there with every CUDA build of PyTorch for Linux, so two machines run the same engine whatever else is installed; it
@@ -117,8 +114,6 @@ def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> s
             'use device="cpu", or ask for the slow loop with engine="reference".'
         )
     if engine not in ENGINES and engine not in EXTRA_ENGINES and not torch.compiler.is_compiling():
-        from skinlesion.extend import load_plugins
-
         load_plugins()
     if engine in EXTRA_ENGINES:
         devices = EXTRA_ENGINES[engine][1]

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.scan import reference
-from skinlesion.scan.engines import EXTRA_ENGINES, choose_engine
+from skinlesion.scan.engines import choose_engine
 from skinlesion.scan.registration import check_tangents, under_transform
 
 

@@ -16,6 +16,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.hooks import name_outputs
 from skinlesion.model import PRESETS, CMSSMUNet
 from skinlesion.model.config import Config
+from skinlesion.plugins import load_plugins
 from skinlesion.zoo.attention_unet import AttentionUNet, AttentionUNetConfig
 from skinlesion.zoo.hcmamba import HCMamba, HCMambaConfig
 from skinlesion.zoo.lvunet import LVUNet, LVUNetConfig
@@ -57,8 +58,6 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
             be too narrow to learn.
     """
     if name not in REGISTRY:
-        from skinlesion.extend import load_plugins
-
         load_plugins()
     if name not in REGISTRY:
         raise SkinlesionError(_unknown(name))

@@ -1,0 +1,56 @@
+"""Finding the modules that extend the package, and the names that they have registered; see `skinlesion.extend`.
+
+It imports nothing of the package but errors, so that the scan, the data layouts and the zoo can ask it for a name that
+they don't know.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
+
+PLUGINS = "SKINLESION_PLUGINS"
+GROUP = "skinlesion"
+EXTRA_DATASETS: dict[str, Callable[[Path], Sequence[Any]]] = {}  # gives the samples of a folder
+EXTRA_ENGINES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}  # the scan, and the device types it runs on
+EXTRA_LOSSES: dict[str, Callable[..., Any]] = {}
+
+
+@functools.cache
+def load_plugins() -> None:
+    """Import what `SKINLESION_PLUGINS` lists and what installed packages register; once a process.
+
+    Raises:
+        SkinlesionError: one cannot be imported.
+    """
+    for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
+        import_plugin(module)
+    for each in entry_points(group=GROUP):
+        try:
+            each.load()
+        except Exception as error:  # whatever an installed package raises
+            why = f"{type(error).__name__}: {printable(error)}"
+            raise SkinlesionError(f"The plugin {printable(each.value)} cannot be loaded ({why}).") from error
+
+
+def import_plugin(module: str) -> Any:
+    """Import a module by name, also from the current folder.
+
+    Raises:
+        SkinlesionError: it cannot be imported.
+    """
+    here = os.getcwd()
+    if here not in sys.path:  # `skinlesion` is a script in another folder
+        sys.path.insert(0, here)
+    try:
+        return import_module(module)
+    except Exception as error:  # whatever somebody's module raises
+        why = f"{type(error).__name__}: {printable(error)}"
+        raise SkinlesionError(f"The module {printable(module)} cannot be imported ({why}).") from error
