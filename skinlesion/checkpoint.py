@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from skinlesion import hub
 from skinlesion.card import check_card
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
@@ -146,8 +147,6 @@ def find_weights(name_or_path: str | Path) -> Path:
         raise SkinlesionError(f"{path} is a folder without best.safetensors; give a run folder or a .safetensors file.")
     if path.is_file():
         return path
-    from skinlesion import hub
-
     if isinstance(name_or_path, str) and hub.is_repository(name_or_path):
         return hub.download(name_or_path)
     names = ", ".join(available_weights()) or "none; train one with `skinlesion train`"

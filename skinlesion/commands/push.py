@@ -2,7 +2,7 @@
 
 import tyro
 
-from skinlesion.hub import push as upload
+from skinlesion.hub_upload import push as upload
 
 
 def push(weights: tyro.conf.Positional[str], repository: tyro.conf.Positional[str], *, private: bool = False) -> None:
