@@ -48,7 +48,7 @@ def reserved(folder: str | Path) -> Iterator[Path]:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         number = _lock(folder)
-    except (BlockingIOError, PermissionError) as error:
+    except _BUSY as error:
         raise SkinlesionError(
             f"Another process is working in {printable(folder)}: wait until it ends, or choose another folder."
         ) from error
@@ -64,6 +64,8 @@ def _locked(folder: Path) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
+    _BUSY = PermissionError
+
     def _lock(folder: Path) -> int:
         """Windows has no locks on folders; the file goes with the process."""
         number = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_TEMPORARY)
@@ -72,6 +74,8 @@ if sys.platform == "win32":
 
 else:
     import fcntl
+
+    _BUSY = BlockingIOError
 
     def _lock(folder: Path) -> int:
         number = os.open(folder, os.O_RDONLY)

@@ -1,11 +1,11 @@
 """The finished code of a lesson as one plain file: `notebooks/final/NN_name.py`, for reading and for use elsewhere."""
 
 import ast
-import builtins
 import sys
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.lessons.catalog import Lesson, find
+from skinlesion.lessons.names import free_names
 from skinlesion.lessons.notebook import Cell
 
 _HEAD = """\"\"\"Lesson {number}, {title}: the finished code of its exercises.
@@ -25,7 +25,8 @@ def final_code(lesson: Lesson, cells: list[Cell]) -> str:
         (cell["exercise"], cell["source"]) for cell in cells if cell["exercise"] and find(cell["exercise"]).is_function
     ]
     body = "\n\n\n".join(f"# {name}\n{source.strip()}" for name, source in functions)
-    needed = _free_names(ast.parse(body))
+    tree = ast.parse(body)
+    needed = free_names(tree) - {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     imports: list[ast.Import | ast.ImportFrom] = []
     for cell in cells:
         if cell["type"] == "code" and not cell["exercise"]:
@@ -35,18 +36,6 @@ def final_code(lesson: Lesson, cells: list[Cell]) -> str:
     lines = _imports(imports, needed)
     head = _HEAD.format(number=lesson.number, title=lesson.title.replace(":", ","))
     return f"{head}\n{lines}\n\n\n{body}\n"
-
-
-def _free_names(tree: ast.Module) -> set[str]:
-    loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    bound = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    bound |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            bound.add(node.name)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-    return loaded - bound - set(dir(builtins))
 
 
 def _imports(found: list[ast.Import | ast.ImportFrom], needed: set[str]) -> str:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from skinlesion.lessons.names import free_names
+
 
 def self_contained(function: Callable[..., Any]) -> str:
     """The imports, private helpers and constants that a function uses, and then the function itself.
@@ -31,7 +33,7 @@ def self_contained(function: Callable[..., Any]) -> str:
     def write(name: str) -> None:
         node = definitions[name]
         written[name] = ""  # a placeholder: functions may call each other
-        for used in _names(node):
+        for used in sorted(free_names(node)):
             if used in written or used == name:
                 continue
             if line := _import_of(tree, used):
@@ -57,14 +59,6 @@ def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found[node.target.id] = node
     return found
-
-
-def _names(node: ast.stmt) -> list[str]:
-    """Names that a definition reads and doesn't bind itself, in the order in which they appear."""
-    names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
-    bound = {n.id for n in names if isinstance(n.ctx, ast.Store)}
-    bound |= {a.arg for a in ast.walk(node) if isinstance(a, ast.arg)}
-    return list(dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Load) and n.id not in bound))
 
 
 def _import_of(tree: ast.Module, name: str) -> str | None:

@@ -7,16 +7,15 @@ verdict or writes the progress file never runs.
 """
 
 import ast
-import builtins
 import json
 import re
-import symtable
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.lessons.names import free_names
 
 _MAGIC = re.compile(r"^\s*[%!?].*$|^.*\?\s*$", re.MULTILINE)
 LARGEST = 64 * 2**20  # bytes of a notebook; the course's own, solved and with their figures, have 3 MB
@@ -94,7 +93,7 @@ def answers(cells: Sequence[str], exercises: dict[str, str]) -> dict[str, Answer
     found = {}
     for name, variable in exercises.items():
         end, argument = checks.get(name, (len(statements), ast.Name(variable, ast.Load())))
-        needed = _slice(statements[:end], _names(argument))
+        needed = _slice(statements[:end], free_names(argument))
         is_bound = any(variable in each.binds for each in statements)
         if any(re.search(rf"^\s*(def\s+)?{re.escape(variable)}\b", cell, re.MULTILINE) for cell in broken):
             found[name] = Answer(problem="The cell of this exercise isn't Python: a syntax error.")
@@ -122,22 +121,7 @@ def _read(node: ast.stmt) -> _Statement:
     else:
         binds = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         binds |= {n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    return _Statement(node, frozenset(binds), frozenset(_names(node) - set(dir(builtins))))
-
-
-def _names(node: ast.AST) -> set[str]:
-    """The module's names that a piece of code refers to; not the local ones of its functions."""
-    text = ast.unparse(node)
-    found: set[str] = set()
-    tables = [symtable.symtable(text, "answer", "exec")]
-    while tables:
-        table = tables.pop()
-        is_module = table.get_type() == "module"
-        found |= {
-            each.get_name() for each in table.get_symbols() if each.is_referenced() and (is_module or each.is_global())
-        }
-        tables += table.get_children()
-    return found
+    return _Statement(node, frozenset(binds), frozenset(free_names(node)))
 
 
 def _slice(statements: list[_Statement], names: set[str]) -> list[_Statement]:
