@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "push": ("skinlesion.commands.push:push", "upload weights to the Hugging Face hub"),
     "calibrate": (
         "skinlesion.commands.calibrate:calibrate",
-        "calibrate confidence; know out-of-distribution images",
+        "calibrate confidence; detect out-of-distribution images",
     ),
     "average": ("skinlesion.commands.average:average", "average the weights of several checkpoints of one run"),
     "import-weights": (
@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data download": ("skinlesion.commands.data:download", "fetch an ISIC dataset from its official address"),
     "data verify": ("skinlesion.commands.data:verify", "check every image and mask of a dataset"),
     "data duplicates": ("skinlesion.commands.data:duplicates", "search a dataset for the same photo under two names"),
-    "data synthesize": ("skinlesion.commands.data:synthesize", "draw a dataset of synthetic lesions"),
+    "data synthesize": ("skinlesion.commands.data:synthesize", "generate a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
 # Modules that the core installation lacks -> the extra that has them.

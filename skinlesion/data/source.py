@@ -28,7 +28,7 @@ class DataSource:
     """Table of images that belong together (columns image and lesion_id, say): they stay on one side of a split.
     Default: groups.csv in --root."""
     mask_threshold: int | None = None
-    """Least gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
+    """Lowest gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
     resize_masks: bool = False
     """Resize masks whose size differs from their image's."""
     invert_masks: bool = False
