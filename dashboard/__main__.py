@@ -7,21 +7,21 @@ would wait ten seconds. Here the libraries and the scan's kernels are loaded bef
 import sys
 from pathlib import Path
 
-HELP = """usage: python -m dashboard [OPTION OF STREAMLIT ...]
+HELP = """usage: python -m dashboard [STREAMLIT OPTION ...]
 
 Start the app: see what the network sees. Only this machine can open it.
 
 options:
-  --server.port N           another port than 8501
+  --server.port N           use a port other than 8501
   --server.address 0.0.0.0  let other machines open it, for a class
   --server.headless true    don't open a browser
-`streamlit run --help` lists them all.
+`streamlit run --help` lists all options.
 
 environment variables:
-  SKINLESION_WEIGHTS_DIR    folder of further checkpoints (.safetensors files and run folders)
-  SKINLESION_RUNS_DIR       folder of run folders, for Training runs; ./runs by default
-  SKINLESION_DATA_DIR       folder of datasets with masks (or of one), for Errors and Compare
-  SKINLESION_RESULTS_DIR    folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
+  SKINLESION_WEIGHTS_DIR    folder with more checkpoints (.safetensors files and run folders)
+  SKINLESION_RUNS_DIR       folder with run folders, for Training runs; ./runs by default
+  SKINLESION_DATA_DIR       folder with one or more datasets with masks, for Errors and Compare
+  SKINLESION_RESULTS_DIR    output folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
   SKINLESION_DEVICE         cpu or cuda; by default a GPU if there is one
 """
 

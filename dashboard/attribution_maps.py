@@ -15,8 +15,8 @@ from skinlesion.data.images import resize_mask
 from skinlesion.plots import captions, interactive
 
 SCORE = (
-    "How much faster the probability falls when the parts that the map names are taken away first, and rises when "
-    "they are given back first, than for parts in random order. 0 is chance, below 0 is worse than chance."
+    "How much faster the probability falls when the parts that the map ranks highest are deleted first, and rises "
+    "when they are inserted first, compared with a random order. 0 is the chance level; below 0 is worse than chance."
 )
 
 
@@ -46,7 +46,7 @@ class Canvas:
         """Fill a method's place."""
         with self.slots[method].container():
             if answer is None:
-                st.caption(f"{METHODS[method]}: not asked yet.")
+                st.caption(f"{METHODS[method]}: not computed yet.")
                 return
             found = answer.attribution
             score = None if answer.faithfulness is None or not answer.converged else answer.faithfulness.score
@@ -65,7 +65,7 @@ class Canvas:
             drawn.update_layout(height=370)
             frame.figure(drawn, f"map-{method}" if answer.faithfulness else f"draft-{method}")
             if not found.map.any():
-                st.caption("The map is empty: nothing at this layer speaks for lesion there.")
+                st.caption("The map is empty: this layer has no evidence for lesion there.")
             if (gap := found.completeness_gap) is not None:
                 st.caption(_completeness(gap))
 
@@ -75,6 +75,6 @@ def _completeness(gap: float) -> str:
     if gap <= TOLERANCE:
         return f"{rule}; this map is {100 * gap:.0f} % off."
     return (
-        f"**{rule}; this map is {100 * gap:.0f} % off, even with the most steps that are tried.** So it isn't the "
-        "attribution that the method defines, and its score isn't shown. Try another baseline."
+        f"**{rule}; this map is {100 * gap:.0f} % off, even with the largest number of steps.** The integral hasn't "
+        "converged, so its score isn't shown. Try another baseline."
     )

@@ -83,7 +83,7 @@ def explain_all(
     control = steps.run(
         (asked._replace(layer=None), "control"),
         ORDERS * CURVES,
-        "Random orders, to compare with",
+        "Random orders, for comparison",
         lambda report: explain.random_control(model, image, region, baseline=baseline, report=report),
     )
     for method in methods:

@@ -25,8 +25,8 @@ def gate_changes(changes: Mapping[str, float], control: Mapping[str, float] | No
     figure.update_yaxes(title_text="mean change of the gates")
     most = max(changes, key=lambda name: changes[name])
     caption = (
-        "How far the gates of each block (SE) and skip (CRA: S2, S3, …) move, mean absolute change, gates are 0 to 1. "
-        f"Most in {most}, by {changes[most]:.3f}."
+        "Mean absolute change of the gates in each block (SE) and skip (CRA: S2, S3, …); gates run from 0 to 1. "
+        f"Largest in {most}: {changes[most]:.3f}."
     )
     return finish(figure, caption, height=290, legend={"orientation": "h", "y": 1.12, "x": 0})
 
@@ -49,9 +49,9 @@ def effects(rows: Sequence[str], columns: Sequence[str], values: np.ndarray) -> 
     figure = go.Figure(heat)
     figure.update_yaxes(autorange="reversed", type="category")
     caption = (
-        "How much of image B's mask comes along when this one activation is taken from B: 0, the mask stays A's; 1, it "
-        "becomes B's. From top to bottom in the order in which they run. Patched one at a time, which says nothing "
-        "about several together."
+        "Effect of replacing one activation of A by B's: at 0, the mask stays A's; at 1, it becomes B's. Blocks and "
+        "skips from top to bottom, in the order in which they run. Activations are patched one at a time, which says "
+        "nothing about combinations."
     )
     return finish(figure, caption, height=60 + 24 * len(rows))
 
@@ -61,7 +61,7 @@ def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
     names = [f"{each.name} {each.kind}" for each in found]
     share = np.linspace(0, 1, _QUANTILES)
     strips = np.stack([np.quantile(each.gates, 1 - share) for each in found])
-    titles = ["gates of this image, sorted", "reaction", "r with lesion", "effect on mask"]
+    titles = ["gates of this image, sorted", "variation", "r with lesion", "effect on mask"]
     figure = make_subplots(
         1, 4, shared_yaxes=True, column_widths=[0.46, 0.18, 0.18, 0.18], horizontal_spacing=0.02, subplot_titles=titles
     )
@@ -89,7 +89,7 @@ def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
     figure.update_annotations(font_size=12)
     caption = (
         "Strips: all gates of a module for this image, from the largest to the smallest, on one scale from 0 (dark) to "
-        f"1 (light). Reaction: how far a gate goes over {images} images, mean. r: correlation with the lesion, its "
-        "area (SE) or its place (CRA). Effect: how far Dice falls when the gates become their mean."
+        f"1 (light). Variation: range of a gate over {images} images, averaged over gates. r: correlation with the "
+        "lesion's area (SE) or position (CRA). Effect: drop in Dice when the gates are replaced by their mean."
     )
     return finish(figure, caption, height=130 + 24 * len(found), showlegend=False)

@@ -16,7 +16,7 @@ _SHIPPED = Path(__file__).parents[1] / "benchmarks" / "results" / "reproduce" / 
 
 def show_measured() -> None:
     """Draw it, or say that there is nothing yet."""
-    frame.section("What was measured")
+    frame.section("Measured results")
     try:
         summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
         claims = [_claim(claim) for claim in summary["claims"]] if summary else []
@@ -27,26 +27,27 @@ def show_measured() -> None:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         st.error(
-            "The measured results cannot be read. Write them anew: `skinlesion reproduce report --out` their folder."
+            "The measured results can't be read. To write them again, run `skinlesion reproduce report --out` with "
+            "their folder."
         )
         return
     if summary is None:
         st.info(
-            "The paper's comparison has not been run here yet: there is no `benchmarks/results/reproduce/cpu`. "
-            "`skinlesion reproduce` runs it, table by table, and writes down which claims are reproduced.",
+            "The paper's comparison hasn't been run here yet: there is no `benchmarks/results/reproduce/cpu`. "
+            "`skinlesion reproduce` runs it, table by table, and records which claims are reproduced.",
             icon=":material/hourglass_empty:",
         )
         return
     st.markdown(
-        "The paper's comparison, run again at a small scale with the same recipe for every network (`skinlesion "
+        "The paper's comparison, repeated at a small scale with the same recipe for every network (`skinlesion "
         "reproduce`). A claim is reproduced if two 95 % intervals of its difference are above 0, and reversed at this "
-        "scale if both are below: one resamples seeds and test images, the wider one takes the scatter of seeds from "
-        "all networks together. The corrected p (Holm) accounts for the number of claims."
+        "scale if both are below: one resamples seeds and test images; the wider one uses a variance between seeds "
+        "that is pooled over all networks. The corrected p (Holm) accounts for the number of claims."
     )
     points = ("paper", "here", "from", "to", "wider from", "wider to")
     formats = {**dict.fromkeys(points, "%+.2f"), "corrected p": "%.3f"}
     st.dataframe(claims, hide_index=True, column_config=_columns(formats))
-    st.caption("Differences of pooled lesion IoU, in points; the paper's own beside them.")
+    st.caption("Differences of pooled lesion IoU, in points, next to the paper's own.")
     formats = {
         **dict.fromkeys(("paper IoU", "IoU", "std over seeds", "DSC"), "%.2f"),
         **dict.fromkeys(("step ms", "image ms"), "%.1f"),
@@ -57,10 +58,11 @@ def show_measured() -> None:
         with st.expander(plain(title), icon=":material/table_chart:"):
             st.dataframe(rows, hide_index=True, column_config=_columns(formats))
             st.caption(
-                "Pooled scores of the test part, in percent; the mean over the runs that are done. Of an image, on one "
-                "thread: its share of a training step, and inference. MB: what a training step of a batch adds."
+                "Pooled scores on the test set, in percent, averaged over the finished runs. Times are for one image "
+                "on one thread: its share of a training step, and inference. MB: the memory that one training step on "
+                "a batch adds."
             )
-    with st.expander("Under which protocol", icon=":material/gavel:"):
+    with st.expander("Protocol", icon=":material/gavel:"):
         st.markdown(plain(summary["protocol"], 4000))
 
 

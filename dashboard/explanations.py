@@ -45,7 +45,7 @@ def gates(weights: Weights, picture: Picture) -> dict[str, explain.SkipGates]:
     return _gates(weights.digest, picture.key, weights, picture)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the gates …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Computing the gates …")
 def _gates(digest: str, key: str, _weights: Weights, _picture: Picture) -> dict[str, explain.SkipGates]:
     return explain.cra_gates(load(_weights).model, image_of(_weights, _picture))
 
@@ -82,7 +82,7 @@ def response(weights: Weights, picture: Picture, change: explain.Shift | explain
     return _response(weights.digest, picture.key, change, weights, picture)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the changed image …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Running the changed image …")
 def _response(
     digest: str, key: str, change: explain.Shift | explain.Rotate, _weights: Weights, _picture: Picture
 ) -> explain.GateResponse:
@@ -97,7 +97,7 @@ def covered(weights: Weights, picture: Picture, cover: explain.Cover, *, control
     return _covered(weights.digest, picture.key, control, weights, picture, cover)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the covered image …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Running the covered image …")
 def _covered(
     digest: str, key: str, control: bool, _weights: Weights, _picture: Picture, _cover: explain.Cover
 ) -> explain.GateResponse:
@@ -109,7 +109,7 @@ def channel_gates(weights: Weights, picture: Picture) -> dict:
     return _channel_gates(weights.digest, picture.key, weights, picture)
 
 
-@st.cache_resource(max_entries=SMALL, show_spinner="Looking at the channels …")
+@st.cache_resource(max_entries=SMALL, show_spinner="Computing the channel gates …")
 def _channel_gates(digest: str, key: str, _weights: Weights, _picture: Picture) -> dict:
     return explain.se_gates(load(_weights).model, image_of(_weights, _picture))
 
@@ -119,7 +119,7 @@ def excitation(weights: Weights, picture: Picture, block: str) -> explain.Excita
     return _excitation(weights.digest, picture.key, block, weights, picture)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the maps …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Computing the feature maps …")
 def _excitation(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> explain.Excitation:
     return explain.excitation(load(_weights).model, image_of(_weights, _picture), block)
 
@@ -129,7 +129,7 @@ def scan(weights: Weights, picture: Picture, block: str) -> explain.ScanInputs:
     return _scan(weights.digest, picture.key, block, weights, picture)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Looking at the scan …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Computing the scan …")
 def _scan(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> explain.ScanInputs:
     return explain.scan_inputs(load(_weights).model, image_of(_weights, _picture), block)
 
@@ -185,7 +185,7 @@ def mixing(weights: Weights, picture: Picture, block: str) -> tuple[np.ndarray, 
     return _mixing(weights.digest, picture.key, block, weights, picture)
 
 
-@st.cache_resource(max_entries=SMALL, show_spinner="Looking at CMN …")
+@st.cache_resource(max_entries=SMALL, show_spinner="Computing CMN …")
 def _mixing(digest: str, key: str, block: str, _weights: Weights, _picture: Picture) -> tuple[np.ndarray, np.ndarray]:
     seen = explain.read(load(_weights).model, image_of(_weights, _picture), f"{block}.cmn.*")
     before, added = (seen[f"{block}.cmn.{part}"][0].mean(-1).float().cpu().numpy() for part in ("input", "output"))
@@ -201,7 +201,7 @@ def field(weights: Weights, picture: Picture, place: tuple[float, float]) -> exp
     return _field(weights.digest, picture.key, place, weights, picture)
 
 
-@st.cache_resource(max_entries=LARGE, show_spinner="Measuring how far the output sees …")
+@st.cache_resource(max_entries=LARGE, show_spinner="Measuring the receptive field …")
 def _field(
     digest: str, key: str, place: tuple[float, float], _weights: Weights, _picture: Picture
 ) -> explain.ReceptiveField:

@@ -29,7 +29,7 @@ PAGES = {
     ],
     "Inspect": [
         ("overview", "Gates at a glance", ":material/view_list:"),
-        ("touch", "Touch it", ":material/touch_app:"),
+        ("touch", "Intervene", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),
         ("scan", "The scan", ":material/route:"),
@@ -166,7 +166,7 @@ def _facts(chosen: weights.Weights | None, seconds: float) -> None:
         facts.append(f"weights **{plain(chosen.name)}** ({plain(chosen.model)}, {_parameters(segmenter)}, {size})")
     if (latency := predict.latency()) is not None:
         found, saved = latency
-        facts.append(f"network **{1000 * found:.0f} ms**" + (" (remembered, not run again)" if saved else ""))
+        facts.append(f"network **{1000 * found:.0f} ms**" + (" (cached)" if saved else ""))
     facts.append(f"page {1000 * seconds:.0f} ms")
     facts.append(f"skinlesion {skinlesion.__version__}, torch {torch.__version__}")
     st.caption(" · ".join(facts))

@@ -33,9 +33,10 @@ def by_group(images: Sequence[Examined]) -> None:
         column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in numbers},
     )
     st.caption(
-        "From, to: 95 % bootstrap over the group's images. Overconfidence: confidence minus Dice, mean. Tone is the "
-        "individual typology angle of the image's own background, which light and white balance affect as much as skin "
-        "does: it isn't a person's."
+        "From, to: 95 % bootstrap interval over the group's images. Overconfidence: confidence minus Dice, averaged "
+        "over images. Tone is the "
+        "individual typology angle of the image's own background, which depends on lighting and white balance as much "
+        "as on skin: it isn't a measurement of the person."
     )
 
 
@@ -71,4 +72,4 @@ def _finding(rows: Sequence[dict[str, object]]) -> str:
         f"**Lowest: {worst['group']}, IoU {worst['IoU, pooled']:.3f} ({worst['images']} images); highest: "
         f"{best['group']}, {best['IoU, pooled']:.3f} ({best['images']}).**"
     )
-    return f"{said} {'Their intervals do not overlap.' if apart else 'Their intervals overlap, so chance may do that.'}"
+    return f"{said} {'Their intervals do not overlap.' if apart else 'Their intervals overlap, so this may be chance.'}"

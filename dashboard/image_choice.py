@@ -27,8 +27,8 @@ KINDS = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 LIMITS = (
     f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif', 'avif', 'heic'))}; at most "
     f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. "
-    "They stay in memory, are shown to you alone, and are gone an hour after you last used them. A true mask goes with "
-    "its image if it is uploaded too, as IMAGE_mask.png or IMAGE_segmentation.png."
+    "They stay in memory, are shown only to you, and are deleted an hour after you last used them. To add an image's "
+    "true mask, upload it together with the image, as IMAGE_mask.png or IMAGE_segmentation.png."
 )
 
 
@@ -121,7 +121,7 @@ def read_upload(name: str, data: bytes) -> Picture:
     title = file_name(name)
     if len(data) > MAX_BYTES:
         raise SkinlesionError(
-            f"{title} has {len(data) / 1e6:.0f} MB; here an image may have {MAX_BYTES // 1_000_000} MB. Reduce it."
+            f"{title} is {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. Make it smaller."
         )
     height, width = read_size(data, name=title, most=MAX_PIXELS)
     digest = hashlib.sha256(data).hexdigest()
@@ -182,7 +182,7 @@ def _add_truth(mine: dict[str, Picture], added: list[Picture], name: str, data: 
     """
     title = file_name(name)
     if len(data) > MAX_BYTES:
-        raise SkinlesionError(f"{title} has more than {MAX_BYTES // 1_000_000} MB.")
+        raise SkinlesionError(f"{title} is larger than {MAX_BYTES // 1_000_000} MB.")
     height, width = read_size(data, name=title)
     if height * width > MAX_PIXELS:
         raise SkinlesionError(f"{title} is too large ({width} x {height} pixels).")
@@ -191,7 +191,7 @@ def _add_truth(mine: dict[str, Picture], added: list[Picture], name: str, data: 
         if PurePath(picture.title).stem.casefold() != _of_image(name):
             continue
         if truth.shape != picture.size:
-            raise SkinlesionError(f"{title} has {truth.shape}, and its image {picture.size}: they don't fit.")
+            raise SkinlesionError(f"{title} is {truth.shape}, but its image is {picture.size}: the sizes must match.")
         added[i] = mine[picture.id] = _with_truth(picture, resize_mask(truth, picture.image.shape[:2]))
 
 

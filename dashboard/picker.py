@@ -65,7 +65,7 @@ def _uploader() -> None:
     if st.toggle("Take a photo with the camera", key="use-camera"):
         st.camera_input("Camera", key="camera", on_change=_take_photo, label_visibility="collapsed")
     if uploads():
-        st.button("Forget my images", icon=":material/delete:", on_click=_forget)
+        st.button("Delete my images", icon=":material/delete:", on_click=_forget)
 
 
 def _local_sets() -> None:
@@ -73,9 +73,9 @@ def _local_sets() -> None:
     local = {name: images for name, images in image_sets()[0].items() if images.local}
     if not local:
         return
-    name = st.selectbox("A set on this machine", list(local), key="local-set")
+    name = st.selectbox("A dataset on this machine", list(local), key="local-set")
     ids = [sample.id for sample in local[name].samples]
-    id = st.selectbox("Its image", ids, key="local-image", help="Type to search.")
+    id = st.selectbox("Image in it", ids, key="local-image", help="Type to search.")
     st.button("Open", icon=":material/folder_open:", on_click=_choose, args=(f"{name}/{id}",), key="local-open")
 
 
@@ -96,7 +96,7 @@ def open_in(address: str, *, but: str = "") -> None:
 _VIEWS = {
     "segment": "Segment",
     "network": "The network",
-    "touch": "Touch it",
+    "touch": "Intervene",
     "attention": "Attention",
     "channels": "Channels",
     "scan": "The scan",

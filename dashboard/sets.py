@@ -69,11 +69,12 @@ class ImageSet:
         if not self.manifest or not trained:
             return ""
         if trained != self.manifest:
-            return f"{weights.name} was trained on another split: it may have seen some of these images."
+            return f"{weights.name} was trained on another split: some of these images may have been in its training "
+                "set."
         return {
             "test": f"{weights.name} was not trained on these images.",
-            "val": f"{weights.name} was not trained on these images, but its epoch was chosen by them.",
-        }.get(self.part, f"{weights.name} was trained on most of these images: the scores flatter it.")
+            "val": f"{weights.name} was not trained on these images, but its epoch was chosen on them.",
+        }.get(self.part, f"{weights.name} was trained on most of these images: the scores are too optimistic.")
 
 
 def image_sets() -> tuple[dict[str, ImageSet], list[str]]:
@@ -83,7 +84,7 @@ def image_sets() -> tuple[dict[str, ImageSet], list[str]]:
     if not folder:
         return found, []
     if not Path(folder).is_dir():
-        return found, [f"{FOLDER} names no folder."]
+        return found, [f"{FOLDER} doesn't name a folder."]
     local, problems = _local(folder)
     return found | local, problems
 
@@ -91,7 +92,7 @@ def image_sets() -> tuple[dict[str, ImageSet], list[str]]:
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _bundled() -> dict[str, ImageSet]:
     bundled = bundled_samples()
-    kinds = {"Samples (real)": ("real",), "Samples (drawn)": ("synthetic",), "Samples (all)": ("real", "synthetic")}
+    kinds = {"Samples (real)": ("real",), "Samples (synthetic)": ("synthetic",), "Samples (all)": ("real", "synthetic")}
     found = {}
     for name, kept in kinds.items():
         chosen = tuple(Sample(s.id, s.image_path, s.mask_path) for s in bundled if s.kind in kept)
@@ -179,11 +180,11 @@ def choose_set(weights: Sequence[Weights]) -> ImageSet:
             width=280,
             format_func=lambda name: f"{name}: {len(sets[name].samples)} images",
             help="With true masks. For images of your own, start the app with the environment variable "
-            f"{FOLDER} naming a folder with ISIC data, or with folders images and masks.",
+            f"{FOLDER} set to a folder with ISIC data, or with the folders images and masks.",
         )
         chosen = sets[state.get("set")]
         if len(chosen.samples) > int(LIMITS[0]):
-            st.segmented_control("How many", LIMITS, key="images", help="The first of a fixed random order.")
+            st.segmented_control("How many", LIMITS, key="images", help="The first ones in a fixed random order.")
             chosen = chosen.first(state.get("images"))
     if said := " ".join(filter(None, dict.fromkeys(chosen.seen_by(each) for each in weights))):
         st.caption(plain(said))
@@ -239,7 +240,7 @@ def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], No
             problems.append(_said(error))
         report(number / len(images.samples))
     if not found:
-        raise SkinlesionError(f"Not one image of this set can be used. {problems[0]}")
+        raise SkinlesionError(f"None of the images of this set can be used. {problems[0]}")
     return Examination(tuple(found), tuple(problems))
 
 

@@ -143,7 +143,7 @@ def _adopt() -> None:
         try:
             st.session_state[key] = CHOICES[key].read(text)
         except ValueError:
-            ignore(f"{key} (not a value that it can have)")
+            ignore(f"{key} (invalid value)")
         else:
             st.session_state[_ADOPTED].add(key)
     if unknown:
@@ -173,7 +173,7 @@ def settle(key: str, options: Sequence[Any], default: Any) -> Any:
     """
     if st.session_state[key] not in options:
         if key in st.session_state[_ADOPTED]:
-            ignore(f"{key} (there is no such thing here)")
+            ignore(f"{key} (not available here)")
         st.session_state[key] = default
     return st.session_state[key]
 

@@ -71,7 +71,7 @@ def catalogue() -> tuple[dict[str, Weights], list[str]]:
     problems: list[str] = []
     folder = os.environ.get(FOLDER)
     if folder and not Path(folder).is_dir():
-        problems.append(f"{FOLDER} names no folder.")
+        problems.append(f"{FOLDER} doesn't name a folder.")
     elif folder:
         places += [(path, False) for path in _files(Path(folder))]
     found: dict[str, Weights] = {}
@@ -147,8 +147,8 @@ def choose(label: str = "Weights", key: str = "weights") -> Weights | None:
 def no_weights() -> None:
     """Say that there is nothing to segment with, and what to do."""
     st.error(
-        "**No trained weights are here**, so nothing can be segmented yet. Train some "
+        "**There are no trained weights here**, so nothing can be segmented yet. Train some "
         "(`skinlesion train --recipe cpu --preset small …`), put the run folder or its `best.safetensors` into a "
-        f"folder, and start the app with `{FOLDER}` naming that folder.",
+        f"folder, and start the app with `{FOLDER}` set to that folder.",
         icon=":material/error:",
     )

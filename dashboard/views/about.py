@@ -27,35 +27,35 @@ class Stop(NamedTuple):
 
 TOUR = {
     "embedding": Stop(
-        "The image is cut into patches of 4 x 4 pixels, and each becomes a token: a vector of as many numbers as the "
-        "network has channels. From here on the network works on a grid of tokens.",
+        "The image is cut into patches of 4 x 4 pixels, and each becomes a token: a vector with one number per "
+        "channel. From here on, the network works on a grid of tokens.",
         "section 3.1",
         (11,),
     ),
     "encoder": Stop(
-        "Blocks of the state-space kind. In each, **SS2D** walks the grid along four routes with a memory, so that "
-        "every token can be told about every other at a cost that grows with their number, not its square. "
-        "**SE** then weighs the channels by what the whole picture is like, and **CMN** mixes neighbors and channels. "
-        "Before all stages but the first the grid is halved and the channels are doubled.",
+        "State-space blocks. In each, **SS2D** scans the grid in four directions with a running state, so that every "
+        "token can depend on every other at a cost that is linear in the number of tokens, not quadratic. **SE** "
+        "then scales the channels with gates computed from the whole image, and **CMN** mixes neighbors and "
+        "channels. Before every stage but the first, the grid is halved and the number of channels is doubled.",
         "section 3.2, equation 1",
         (4, 5, 6, 7, 8, 9),
     ),
     "skip": Stop(
-        "**Cross-region attention** weighs what the encoder hands over to the decoder: one gate for each row and one "
-        "for each column of every channel, made from means along the other side.",
+        "**Cross-region attention** gates what the encoder passes to the decoder: one gate for each row and one for "
+        "each column of every channel, computed from means along the other axis.",
         "section 3.3, equations 2 to 7",
         (10,),
     ),
     "decoder": Stop(
-        "The same blocks on the way back up. The grid is doubled, the channels are halved, and what the skip lets "
-        "through is added: where something is comes from the skip, what it is from below.",
+        "The same blocks on the way back up. The grid is doubled, the number of channels is halved, and the gated "
+        "skip is added: the skip supplies where things are, the deeper levels what they are.",
         "section 3.1",
         (9, 11),
     ),
     "head": Stop(
-        "The grid is expanded four times to the image's own, and one number a pixel is left, the logit. Above 0 the "
-        "probability is above one half. In training the losses start here, and distillation makes early blocks "
-        "follow deep ones.",
+        "The grid is upsampled four times, to the size of the image, and one number per pixel is left: the logit. A "
+        "logit above 0 is a probability above one half. In training, the losses are computed here, and distillation "
+        "makes early blocks imitate deep ones.",
         "sections 3.1 and 3.4, equations 8 to 14",
         (2, 11, 12, 13),
     ),
@@ -65,8 +65,8 @@ TOUR = {
 def show() -> None:
     frame.heading(
         "How it works",
-        "how the grid gets smaller and the channels more on the way down, and how few of the parameters sit in the "
-        "skips that attention steers.",
+        "how the grid shrinks and the number of channels grows on the way down, and how few of the parameters are in "
+        "the skips, where cross-region attention acts.",
     )
     weights = frame.chosen()
     if weights is None:
@@ -77,18 +77,19 @@ def show() -> None:
 
 def _tour(weights: Weights) -> None:
     model = load(weights).model
-    side = st.slider("Side of the image (pixels)", 64, 512, step=32, key="side")
+    side = st.slider("Image size (pixels per side)", 64, 512, step=32, key="side")
     cost = _cost(weights.digest, side, weights)
     facts = [
         f"**{cost.parameters:,} parameters**",
         f"**{cost.flops / 1e9:.2f} GFLOPs** for {side} x {side} pixels",
-        f"{cost.scan_flops / cost.flops:.0%} of them in the scan",
+        f"{cost.scan_flops / cost.flops:.0%} of that in the scan",
     ]
     st.markdown(" · ".join(facts))
     if not isinstance(model, CMSSMUNet):
         st.info(
-            f"The tour shows the paper's network, and these weights are of another, {plain(weights.model)}. Its own "
-            "layers are listed here, without a section of the paper. Choose other weights in the sidebar for the tour.",
+            "The tour covers the paper's network, and these weights belong to a different one, "
+            f"{plain(weights.model)}. Its layers are listed below instead. For the tour, choose other weights in the "
+            "sidebar.",
             icon=":material/info:",
         )
         _list(_sizes(weights.digest, side, weights))
@@ -114,7 +115,7 @@ def _list(sizes: Sequence[LayerSize]) -> None:
         grid = f"{height} x {width}"
         rows.append({"layer": size.name, "grid": grid, "channels": channels, "parameters": size.parameters})
     st.dataframe(rows, hide_index=True)
-    st.caption("What leaves each layer, in the order in which they run, and the parameters in it.")
+    st.caption("Output shape and number of parameters of each layer, in the order in which they run.")
 
 
 def _take(key: str, names: Sequence[str]) -> None:
@@ -131,11 +132,12 @@ def _stop(part: Part, parts: Sequence[Part]) -> None:
     total = sum(each.parameters for each in parts)
     blocks = f"{part.blocks} blocks, " if part.blocks else ""
     st.markdown(
-        f"Here: {blocks}**{height} x {width} tokens of {channels} channels** leave it; {part.parameters:,} parameters, "
-        f"{part.parameters / total:{'.1%' if part.parameters > 0.01 * total else '.2%'}} of all."
+        f"Here: {blocks}**{height} x {width} tokens with {channels} channels** at the output; {part.parameters:,} "
+        "parameters, "
+        f"{part.parameters / total:{'.1%' if part.parameters > 0.01 * total else '.2%'}} of the total."
     )
     built = ", ".join(f"{n} *{LESSONS[n].title}* (`notebooks/{LESSONS[n].file}`)" for n in stop.lessons)
-    st.caption(f"In the paper: {stop.paper}. Built from nothing in lesson {built}; `make lab` opens the course.")
+    st.caption(f"In the paper: {stop.paper}. Built from scratch in lesson {built}; `make lab` opens the course.")
 
 
 def _card(weights: Weights) -> None:
@@ -143,14 +145,15 @@ def _card(weights: Weights) -> None:
     st.markdown(
         ":material/medical_information: **Intended use:** teaching and research. It is **not a medical device**, it "
         "gives no diagnosis, and it must not decide about anyone's health.\n\n"
-        ":material/warning: **Limits:** it knows dermoscopy images of single lesions, mostly on pale skin and from a "
-        "few clinics. It outlines whatever looks like one, a drawn letter too, and cannot say that it does not know. "
-        "Scores are of one run and one split; two people's outlines of one lesion agree to an IoU of about 0.88."
+        ":material/warning: **Limits:** it was trained on dermoscopy images of single lesions, mostly on pale skin "
+        "and from a few clinics. It outlines anything that looks like a lesion, even a drawn letter, and can't say "
+        "that it doesn't know. Scores come from one run on one split; two annotators' outlines of the same lesion "
+        "agree with an IoU of about 0.88."
     )
     try:
         text = model_card(weights.card, name=weights.name, digest=weights.digest)
     except (KeyError, TypeError, ValueError, AttributeError):  # anyone can write a header
-        st.error("The card in these weights' header is damaged: `skinlesion export` writes it anew.")
+        st.error("The model card in the header of these weights is damaged. `skinlesion export` writes a new one.")
         return
     first, *sections = text.partition("\n")[2].split("\n## ")
     st.markdown(first)
@@ -158,7 +161,7 @@ def _card(weights: Weights) -> None:
         title, _, body = section.partition("\n")
         with st.expander(plain(title)):
             st.markdown(body)
-    st.caption("Written by the program from the checkpoint's own header. Results it does not name were not measured.")
+    st.caption("Generated from the checkpoint's header. Results that it doesn't list were not measured.")
 
 
 @st.cache_resource(max_entries=64, show_spinner="Measuring the network …")

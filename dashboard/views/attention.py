@@ -16,15 +16,15 @@ from skinlesion.plots import interactive
 from skinlesion.plots.rasters import masked
 
 VIEW = "attention"
-PICK = {"mean": "Mean", "strongest": "Sharpest", "channel": "One channel"}
-CHANGES = {"shift": "Shift it", "turn": "Turn it", "cover": "Cover the lesion"}
+PICK = {"mean": "Mean", "strongest": "Largest variance", "channel": "One channel"}
+CHANGES = {"shift": "Shift it", "turn": "Rotate it", "cover": "Cover the lesion"}
 
 
 def show() -> None:
     frame.heading(
         "Cross-region attention",
-        "do the strips along the sides brighten or darken where the lesion is? Then cover the lesion: gates that do "
-        "not change were not looking at it.",
+        "do the strips along the sides brighten or darken where the lesion is? Then cover the lesion: gates that "
+        "don't change don't depend on it.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -33,8 +33,8 @@ def show() -> None:
         return
     if not explanations.has(weights, "cra"):
         st.info(
-            f"**{plain(weights.name)} has no cross-region attention**: its skips arrive as they left the encoder. "
-            "Choose weights of the paper's network in the sidebar.",
+            f"**{plain(weights.name)} has no cross-region attention**: its skips pass the encoder's features on "
+            "unchanged. Choose weights of the paper's network in the sidebar.",
             icon=":material/info:",
         )
         return
@@ -86,9 +86,9 @@ def _tenths(values: np.ndarray) -> tuple[float, float]:
 def _scale(limits: Limits, channel: int | None) -> str:
     (low, high), (dark, light) = limits
     if channel is not None:
-        return "Colors run from 0 to 1, for any channel of any skip."
+        return "The color scale runs from 0 to 1 for every channel of every skip."
     return (
-        f"One scale for all skips and for the changed image below: strips from {low:.1f} to {high:.1f}, the product "
+        f"All skips and the changed image below share one color scale: strips from {low:.1f} to {high:.1f}, product "
         f"from {dark:.1f} to {light:.1f}."
     )
 
@@ -99,14 +99,15 @@ def _controls(found: dict[str, explain.SkipGates]) -> tuple[explain.SkipGates, i
     state.settle("skip", names, names[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
-            "Skip", names, key="skip", help="By the encoder stage whose input it is; S2 is the finest."
+            "Skip", names, key="skip", help="Named after the encoder stage whose input it is; S2 is the finest."
         )
         st.segmented_control(
             "Gates of",
             list(PICK),
             key="pick",
             format_func=lambda key: PICK[key],
-            help="The mean over channels; the channel whose product varies most over the image; or any.",
+            help="The mean over channels, the channel whose gate product has the largest spatial variance, or any "
+            "channel.",
         )
         skip = found[state.get("skip")]
         channels = skip.gate_h.shape[1]
@@ -157,12 +158,12 @@ def _meaning(skip: explain.SkipGates, channel: int | None) -> None:
     rows, columns = product.shape
     st.markdown(
         f"Each cell of this {rows} × {columns} grid is {skip.cell} × {skip.cell} pixels. It is multiplied by its "
-        f"**row's gate times its column's gate**: here by {product.min():.2f} to {product.max():.2f}. One channel's "
-        "product of rows and columns makes crosses and bands: it cannot outline a lesion, nor light up two places in "
-        "different rows and columns without lighting up the other two corners between them."
+        f"**row's gate times its column's gate**: here by {product.min():.2f} to {product.max():.2f}. Within one "
+        "channel, these products form crosses and bands: they can't outline a lesion, and they can't highlight two "
+        "positions in different rows and columns without also highlighting the other two corners of the rectangle."
     )
     if channel is not None:
-        st.caption(f"The channel that attends most sharply in {skip.name} is {skip.strongest}.")
+        st.caption(f"The channel of {skip.name} with the largest spatial variance is {skip.strongest}.")
 
 
 def _change(weights: Weights, picture: Picture, name: str, channel: int | None, limits: Limits) -> None:
@@ -200,7 +201,7 @@ def _changed_image(weights: Weights, picture: Picture, found: explain.GateRespon
     before = predict(weights, picture).probability >= weights.threshold
     after = explanations.masked_after(weights, found.image) >= weights.threshold
     caption = (
-        f"The changed image and its predicted mask, {100 * after.mean():.1f} % of the image; before the change it was "
+        f"The changed image and its predicted mask, {100 * after.mean():.1f} % of the image; before the change, "
         f"{100 * before.mean():.1f} %."
     )
     frame.picture(masked(enlarge(_visible(found.image)), _enlarged(after), None, 0.35, "fill"), caption)
@@ -222,7 +223,13 @@ def _asked(size: tuple[int, int]) -> explain.Shift | explain.Rotate | None:
         if change == "shift":
             for key, label in (("down", "Down, pixels"), ("right", "Right, pixels")):
                 st.slider(
-                    label, -96, 96, step=16, key=key, width=200, help="Of the network's image. Up or left if negative."
+                    label,
+                    -96,
+                    96,
+                    step=16,
+                    key=key,
+                    width=200,
+                    help="In pixels of the network's input. Negative values shift up or left.",
                 )
             return explain.Shift(state.get("down"), state.get("right"))
         if change == "turn":
@@ -260,14 +267,14 @@ def _verdict(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> 
     if change == "turn":
         asked = explain.Rotate(state.get("quarters"))
     elif asked == explain.Shift():
-        return "The image isn't shifted yet, so there is nothing to follow: move a slider."
+        return "The image isn't shifted yet, so there is nothing to measure: move a slider."
     found = explain.following(skip, [each[name] for each in explanations.other_responses(weights, picture, asked)])
     low, high = found.interval
     evidence = (
         f"The gates of the changed image are {abs(found.gain):.4f} {'closer to' if found.gain > 0 else 'farther from'} "
-        f"gates that move with the image than {'to' if found.gain > 0 else 'from'} gates that stay. The gates of "
-        f"{len(found.null)} other images, changed in the same way, give {low:+.4f} to {high:+.4f} (95 %; mean absolute "
-        "difference over all channels, gates are 0 to 1)."
+        f"gates that move with the image than {'to' if found.gain > 0 else 'from'} gates that stay put. With the gates "
+        f"of {len(found.null)} other images, changed in the same way, the gain is {low:+.4f} to {high:+.4f} (95 %; "
+        "mean absolute difference over all channels; gates run from 0 to 1)."
     )
     if found.gain > 0 and found.p_value <= 0.05:
         return f"**The gates of {name} follow this image** (p = {found.p_value:.2f}). {evidence}"
@@ -277,7 +284,7 @@ def _verdict(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> 
 def _covering(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> str:
     """Covering the lesion beside covering as much skin elsewhere."""
     name, changed = skip.before.name, skip.to_before
-    lead = f"Covering the lesion changes the gates of {name} by {changed:.4f} on average (gates are 0 to 1)."
+    lead = f"Covering the lesion changes the gates of {name} by {changed:.4f} on average (gates run from 0 to 1)."
     aside = explain.moved_aside(predict(weights, picture).probability >= weights.threshold)
     if aside is None:
         return f"**{lead}** The lesion is too large for a control: the same shape doesn't fit elsewhere."

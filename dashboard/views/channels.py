@@ -23,8 +23,8 @@ OPEN, SHUT = 0.75, 0.25
 def show() -> None:
     frame.heading(
         "Channels",
-        "does a block let some channels pass and hold others back, or treat all alike? And do the same channels pass "
-        "in every image? Gates that never change are only a constant.",
+        "does a block keep some channels and suppress others, or treat them all alike? And does it keep the same "
+        "channels in every image? Gates that never change are just constants.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -37,8 +37,8 @@ def show() -> None:
         _habits(weights)
     else:
         st.info(
-            f"**{plain(weights.name)} has no squeeze-and-excitation**: every channel passes as it is. Choose weights "
-            "of the paper's network in the sidebar. Redundancy, below, is measured in any network.",
+            f"**{plain(weights.name)} has no squeeze-and-excitation**: every channel passes unchanged. Choose weights "
+            "of the paper's network in the sidebar. Redundancy, below, can be measured in any network.",
             icon=":material/info:",
         )
     st.divider()
@@ -68,7 +68,7 @@ def _excitation(weights: Weights, picture: Picture) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         compared = _aligned(here, None if other_gates is None else other_gates.get(block), against)
-        ranked = f"{other_name}, sorted by itself" if against == "model" else other_name
+        ranked = f"{other_name}, sorted separately" if against == "model" else other_name
         _bars(here, block, channel, compared, ranked, by_rank=against == "model" and compared is not None)
         _table(here, block, compared if against == "image" else None)
     with right:
@@ -101,7 +101,7 @@ def _controls(gates: dict[str, np.ndarray]) -> tuple[str, str]:
             key="next-se",
             on_click=_next_open,
             args=(gates[block],),
-            help="The next in the order of the gates.",
+            help="The channel with the next smaller gate.",
         )
     return block, state.get("against")
 
@@ -159,7 +159,7 @@ def _bars(
     key = f"bars-{block}-{channel}"  # a new one forgets what was selected: another channel may be chosen elsewhere
     order = np.argsort(-gates, kind="stable")
     frame.figure(drawn, key, on_select=lambda: _take(key, order), selection_mode="points")
-    said = " Two networks' channels do not correspond: their gates are paired by rank." if by_rank else ""
+    said = " The channels of two networks don't correspond, so their gates are paired by rank." if by_rank else ""
     st.caption(f"**Click a bar** to see that channel's map.{said}")
 
 
@@ -200,33 +200,33 @@ def _maps(weights: Weights, picture: Picture, block: str, channel: int) -> None:
     drawn.update_layout(height=360)
     frame.figure(drawn, "maps")
     st.caption(
-        "The same map twice, on one scale: squeeze-and-excitation scales a channel as a whole, and never looks at one "
-        "place more than at another. Where, is the work of cross-region attention."
+        "The same map before and after, on one scale: squeeze-and-excitation multiplies the whole channel by one "
+        "number, the same at every position. Weighting positions is the job of cross-region attention."
     )
 
 
 @st.fragment
 def _habits(weights: Weights) -> None:
-    frame.section("Which channels always or never pass")
+    frame.section("Which channels are always kept or always suppressed")
     pictures = list(samples().values())
     found = job(
         "habits",
         (weights.digest, tuple(picture.key for picture in pictures)),
         lambda tell: _look_at_all(weights, pictures, tell),
-        label=f"Look at {len(pictures)} images",
+        label=f"Run on {len(pictures)} images",
     )
     if found is None:
         return
     st.dataframe([_habit_row(each) for each in found.values()], hide_index=True, column_config=_HABITS)
     st.caption(
-        f"Over the {len(pictures)} images that come with the package. Always: the gate is at least {OPEN} in each; "
-        f"never: at most {SHUT} in each. Moves: how far a channel's gate goes from one image to another at most, mean "
-        "over channels; near 0 the gates are a constant that has little to do with the image."
+        f"Over the {len(pictures)} images that come with the package. Always kept: the gate is at least {OPEN} in "
+        f"every image; always suppressed: at most {SHUT}. Range: a channel's largest gate over these images minus its "
+        "smallest, averaged over channels; near 0, the gates are constants that hardly depend on the image."
     )
 
 
 _HABITS = {
-    name: st.column_config.NumberColumn(name, format="%.3f") for name in ("mean gate", "moves", "lowest", "highest")
+    name: st.column_config.NumberColumn(name, format="%.3f") for name in ("mean gate", "range", "lowest", "highest")
 }
 
 
@@ -249,20 +249,20 @@ def _habit_row(habits: explain.GateRange) -> dict[str, Any]:
     return {
         "block": habits.name,
         "channels": len(habits.mean),
-        "always": len(habits.always(OPEN)),
-        "never": len(habits.never(SHUT)),
+        "always kept": len(habits.always(OPEN)),
+        "always suppressed": len(habits.never(SHUT)),
         "mean gate": float(habits.mean.mean()),
-        "moves": float((habits.highest - habits.lowest).mean()),
+        "range": float((habits.highest - habits.lowest).mean()),
         "lowest": float(habits.lowest.min()),
         "highest": float(habits.highest.max()),
-        "which always": _numbers(habits.always(OPEN)),
-        "which never": _numbers(habits.never(SHUT)),
+        "which kept": _numbers(habits.always(OPEN)),
+        "which suppressed": _numbers(habits.never(SHUT)),
     }
 
 
 @st.fragment
 def _redundancy(weights: Weights, picture: Picture) -> None:
-    frame.section("How channels repeat each other, by depth")
+    frame.section("Channel redundancy by depth")
     found = job(
         "redundancy",
         (weights.digest, picture.key),
@@ -280,8 +280,8 @@ def _redundancy(weights: Weights, picture: Picture) -> None:
         drawn.update_layout(height=380, legend={"y": 1.02, "yanchor": "bottom"})  # clear of the upright names
         frame.figure(drawn, "by-depth")
         st.caption(
-            "Deep layers have few positions in one image, so that chance alone makes their channels look alike: "
-            "compare like with like."
+            "Deep layers have few positions in one image, so their channels look correlated by chance alone: compare "
+            "layers of the same grid size."
         )
     with right:
         state.settle("layer", names, names[0])

@@ -49,8 +49,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 def show() -> None:
     frame.heading(
         "Compare",
-        "where do the two differ, and does it matter: at the border by a pixel or two, or in what they take for "
-        "lesion? One image shows how; only the set below shows whether.",
+        "where do the two masks differ: by a pixel or two at the border, or in what counts as lesion? One image shows "
+        "how they differ; only the set below shows which is better.",
     )
     picture = choose_picture()
     chosen = frame.chosen()
@@ -81,8 +81,8 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     if a.ablated or b.ablated:
         said = [f"{PARTS[part][0]}: {PARTS[part][1]}" for part in PARTS if part in {*a.ablated, *b.ablated}]
         st.caption(
-            f"{'; '.join(said)}. This is not a network trained without the module, as in the paper's ablation: the "
-            "rest has learned to expect it. It shows what the trained network does with it."
+            f"{'; '.join(said)}. Unlike in the paper's ablation, the network wasn't trained without the module, and "
+            "its other layers are adapted to it. This shows how much the trained network depends on the module."
         )
     if a.digest == b.digest:
         st.info("A and B are the same: choose other weights for B, or ablate a module.")
@@ -127,23 +127,23 @@ def _masks(picture: Picture, a: Weights, b: Weights, table: DeltaGenerator, agre
     enlarged = enlarge(picture.image)
     size = enlarged.shape[:2]
     truth = None if picture.truth is None else resize_mask(picture.truth, size)
-    threshold = st.slider("Threshold", 0.01, 0.99, step=0.01, key="threshold", help="For both.")
+    threshold = st.slider("Threshold", 0.01, 0.99, step=0.01, key="threshold", help="The same for A and B.")
     masks = [predict(weights, picture).at(size) >= threshold for weights in (a, b)]
     drawn = [masked(enlarged, mask, truth, 0.35, "fill") for mask in masks]
     wipe(*drawn, labels=_names(a, b), key="compare-wipe")
     known = "" if truth is None else " Green line: the true border."
     st.caption(
         f"The masks of A (left of the handle, {100 * masks[0].mean():.1f} % of the image) and B (right, "
-        f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag to wipe. {plain(picture.note)}"
+        f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag the handle to compare. {plain(picture.note)}"
     )
     both = int((masks[0] & masks[1]).sum())
     total = int(masks[0].sum() + masks[1].sum())
     rows = [_row(name, weights, picture, threshold) for name, weights in zip(_names(a, b), (a, b), strict=True)]
     table.dataframe(rows, hide_index=True, column_config=_FORMATS)
     agreement.caption(
-        f"The two masks agree with each other by DSC {2 * both / total if total else 1:.3f}. IoU, DSC and the distance "
-        "between the outlines, in the image's own pixels, where the truth is known; ms is one run of the network on "
-        "this machine."
+        f"The DSC between the two masks is {2 * both / total if total else 1:.3f}. IoU, DSC and the mean surface "
+        "distance, in pixels of the image, need a ground-truth mask; ms is the time of one forward pass on this "
+        "machine."
     )
     state.publish(VIEW)
 
@@ -151,7 +151,7 @@ def _masks(picture: Picture, a: Weights, b: Weights, table: DeltaGenerator, agre
 _FORMATS = {
     "lesion": st.column_config.NumberColumn("lesion", format="%.1f %%"),
     **{key: st.column_config.NumberColumn(key, format="%.3f") for key in ("confidence", "IoU", "DSC")},
-    "outline off by": st.column_config.NumberColumn("outline off by", format="%.1f px"),
+    "surface distance": st.column_config.NumberColumn("surface distance", format="%.1f px"),
     "ms": st.column_config.NumberColumn("ms", format="%.0f"),
     "parameters": st.column_config.NumberColumn("parameters", format="localized"),
 }
@@ -166,7 +166,7 @@ def _row(name: str, weights: Weights, picture: Picture, threshold: float) -> dic
         counts = confusion_counts(torch.from_numpy(mask)[None], torch.from_numpy(truth)[None])[0].numpy()
         distance = average_surface_distance(mask, truth)
         row |= {name: float(ratios(counts)[key]) for name, key in (("IoU", "iou"), ("DSC", "dsc"))}
-        row["outline off by"] = distance if math.isfinite(distance) else None
+        row["surface distance"] = distance if math.isfinite(distance) else None
     row["ms"] = 1000 * prediction.seconds
     row["parameters"] = sum(weight.numel() for weight in load(weights).model.parameters())
     return row
@@ -184,11 +184,13 @@ def _over_a_set(a: Weights, b: Weights) -> None:
             (a.digest, b.digest, images.key),
             lambda tell: _examine(a, b, images, tell),
             label=f"Compare on {len(images.samples)} images",
-            help="You can stop it; a network that is done stays so.",
+            help="You can stop at any time; a network that is done won't be run again.",
         )
     )
     if found is None:
-        st.caption("Each network at its own threshold, masks compared at 256 x 256, as `skinlesion evaluate` does.")
+        st.caption(
+            "Each network uses its own threshold, and masks are compared at 256 x 256, as in `skinlesion evaluate`."
+        )
         return
     _table(a, b, *found)
     _image_by_image(a, b, *found)
@@ -229,7 +231,7 @@ def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -
                 "DSC, pooled": float(pooled["dsc"]),
                 "IoU, mean": float(ratios(counts[-1])["iou"].mean()),
                 "boundary F1": float(np.mean([case.boundary_f1 for case in cases])),
-                "outline off by": median if math.isfinite(median) else None,
+                "surface distance": median if math.isfinite(median) else None,
             }
         )
     columns = ("IoU, pooled", "DSC, pooled", "IoU, mean", "boundary F1")
@@ -237,7 +239,7 @@ def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -
         rows,
         hide_index=True,
         column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in columns}
-        | {"outline off by": _FORMATS["outline off by"]},
+        | {"surface distance": _FORMATS["surface distance"]},
     )
     difference = paired_bootstrap(*counts, "iou", n=1000)
     test = paired_permutation(*(ratios(each)["iou"] for each in counts), n=5000)
@@ -246,16 +248,16 @@ def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -
         if difference.low > 0
         else "B is better on these images"
         if difference.high < 0
-        else "These images cannot tell the two apart"
+        else "No clear difference on these images"
     )
     st.markdown(
-        f"**{verdict}.** Pooled IoU, A less B: {100 * difference.value:+.2f} points (95 % interval "
+        f"**{verdict}.** Pooled IoU, A minus B: {100 * difference.value:+.2f} points (95 % interval "
         f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}, over {len(pairs)} images); paired permutation "
         f"test of the mean IoU: p = {test.p_value:.3f}."
     )
     st.caption(
-        "The interval is over images. Another training run would move both networks as well: only several seeds show "
-        "that."
+        "The interval is over images. Training again would change both networks, too; only several seeds show by how "
+        "much."
     )
 
 
@@ -291,7 +293,7 @@ def _image_by_image(a: Weights, b: Weights, found_a: Examination, found_b: Exami
         )
         st.caption(
             "The images on which they differ most come first. Blue: true positives; purple: false positives; orange: "
-            "missed."
+            "false negatives."
         )
 
 

@@ -30,7 +30,7 @@ from skinlesion.plots.rasters import confusion
 # Worst first: what each order calls bad is large.
 ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
     "IoU": ("lowest IoU", lambda case: -case.scores()["iou"]),
-    "Outline": ("outlines farthest apart, in pixels at 256 x 256", lambda case: case.surface_distance),
+    "Outline": ("largest surface distance (pixels at 256 x 256)", lambda case: case.surface_distance),
     "Boundary F1": ("lowest boundary F1", lambda case: -case.boundary_f1),
     "Overconfident": ("confidence farthest above the DSC", lambda case: case.overconfidence),
 }
@@ -39,14 +39,15 @@ KINDS: dict[str, Callable[[Case], bool]] = {
     "Too much": lambda case: case.too_much,
     "Too little": lambda case: not case.too_much and bool(case.counts[2]),
 }
+KIND_NAMES = {"All": "All", "Too much": "Over-segmented", "Too little": "Under-segmented"}
 SHOWN = 18  # pictures at once
 
 
 def show() -> None:
     frame.heading(
         "Errors",
-        "what do the worst images have in common, hair, faint borders, the frame's edge? Does the network find too "
-        "much or too little there, and was it at least unsure?",
+        "what do the worst images have in common: hair, faint borders, the edge of the frame? Does the network "
+        "over-segment or under-segment them, and was its confidence at least low?",
     )
     weights = frame.chosen()
     if weights is None:
@@ -57,18 +58,18 @@ def show() -> None:
         (weights.digest, images.key),
         lambda tell: _examine(weights, images, tell),
         label=f"Evaluate {len(images.samples)} images",
-        help="You can stop it at any time.",
+        help="You can stop at any time.",
     )
     if found is None:
         st.caption(
-            f"Runs {plain(weights.name)} over the set and compares each mask with the true one at 256 x 256, at the "
-            f"weights' own threshold, {weights.threshold:.2f}: as `skinlesion evaluate` does."
+            f"Runs {plain(weights.name)} on the set and compares each mask with the ground truth at 256 x 256, at the "
+            f"weights' own threshold of {weights.threshold:.2f}, as `skinlesion evaluate` does."
         )
         return
     for problem in found.problems[:5]:
         st.warning(f"Left out: {plain(problem)}", icon=":material/broken_image:")
     if len(found.problems) > 5:
-        st.warning(f"{len(found.problems)} images in all could not be used.", icon=":material/broken_image:")
+        st.warning(f"In total, {len(found.problems)} images couldn't be used.", icon=":material/broken_image:")
     _summary(found)
     by_group(found.images)
     charts = st.container()  # above the pictures, drawn after them: they say which image is marked
@@ -97,16 +98,20 @@ def _summary(found: Examination) -> None:
     low, high = bootstrap_intervals(counts, n=1000)["pooled"]["iou"]
     distances = [case.surface_distance for case in cases]
     numbers = [
-        ("IoU, pooled", f"{pooled['iou']:.3f}", "Of all pixels of all images together, as the paper reports it."),
-        ("DSC, pooled", f"{pooled['dsc']:.3f}", "Of all pixels of all images together."),
-        ("IoU, mean", f"{ratios(counts)['iou'].mean():.3f}", "Of the images: each counts the same, large or small."),
+        ("IoU, pooled", f"{pooled['iou']:.3f}", "Over all pixels of all images together, as in the paper."),
+        ("DSC, pooled", f"{pooled['dsc']:.3f}", "Over all pixels of all images together."),
+        (
+            "IoU, mean",
+            f"{ratios(counts)['iou'].mean():.3f}",
+            "Averaged over images: each counts the same, whatever the size of its lesion.",
+        ),
         (
             "Boundary F1, mean",
             f"{np.mean([case.boundary_f1 for case in cases]):.3f}",
             "Mean over images: the share of both outlines within 2 pixels of the other, at 256 x 256.",
         ),
         (
-            "Outline off by, median",
+            "Surface distance, median",
             _pixels(float(np.median(distances))),
             "Median over images of the mean distance between both outlines, at 256 x 256.",
         ),
@@ -116,8 +121,8 @@ def _summary(found: Examination) -> None:
         for label, value, help in numbers:
             st.metric(label, value, help=help, width="content")
     st.caption(
-        f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap over images, which says nothing "
-        "about the luck of the training run)."
+        f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap interval over images; it doesn't "
+        "cover variation between training runs)."
     )
 
 
@@ -133,7 +138,7 @@ def _charts(found: Examination, weights: Weights) -> None:
             on_select=_pick_bar,
             selection_mode="points",
         )
-        st.caption("Click a bar to see its images only.")
+        st.caption("Click a bar to see only its images.")
     curve = pooled_calibration(cases)
     with right:
         st.markdown(calibration_finding(curve))
@@ -144,9 +149,7 @@ def _charts(found: Examination, weights: Weights) -> None:
         total = sum((case.all_counts for case in cases[1:]), start=cases[0].all_counts).scores()
         named = {"IoU": total["iou"], "DSC": total["dsc"], "sensitivity": total["sensitivity"]}
         frame.figure(interactive.threshold_curve(THRESHOLDS, named, weights.threshold), "errors-threshold")
-        st.caption(
-            "A threshold that is chosen on the images it is measured on flatters itself; it must not be reported."
-        )
+        st.caption("A score at a threshold that was chosen on the same images is too optimistic: don't report it.")
 
 
 def _pick_bar() -> None:
@@ -159,13 +162,17 @@ def _gallery(found: Examination) -> Examined | None:
     """The widgets that sort and filter, the pictures, and the one that is chosen."""
     frame.section("Image by image")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.segmented_control("Worst first by", list(ORDERS), key="sort")
+        st.segmented_control("Sort by, worst first", list(ORDERS), key="sort")
         st.segmented_control(
-            "Mistake", list(KINDS), key="mistake", help="More false-positive than false-negative pixels, or fewer."
+            "Error type",
+            list(KINDS),
+            key="mistake",
+            format_func=lambda key: KIND_NAMES[key],
+            help="Over-segmented: more false-positive than false-negative pixels. Under-segmented: fewer.",
         )
         low, high = sorted((state.get("low"), state.get("high")))
         st.session_state["errors-range"] = (low, high)
-        st.slider("IoU from, to", 0.0, 1.0, step=0.01, key="errors-range", on_change=_range, width=260)
+        st.slider("IoU range", 0.0, 1.0, step=0.01, key="errors-range", on_change=_range, width=260)
     meaning, badness = ORDERS[state.get("sort")]
     matches, group = KINDS[state.get("mistake")], chosen_group()
     kept = [
@@ -174,7 +181,7 @@ def _gallery(found: Examination) -> Examined | None:
         if matches(image.case) and group(image) and low - 1e-9 <= image.case.scores()["iou"] <= high + 1e-9
     ]
     if not kept:
-        st.info("No image of this set is like that. Widen the range, or choose another kind of mistake.")
+        st.info("No image of this set matches. Widen the range, or choose another type of error.")
         return None
     kept.sort(key=lambda image: (badness(image.case), image.case.id), reverse=True)
     ids = [image.case.id for image in kept]
@@ -184,7 +191,7 @@ def _gallery(found: Examination) -> Examined | None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("Previous", icon=":material/chevron_left:", shortcut="P", on_click=state.step, args=("case", ids, -1))
         st.button("Next", icon=":material/chevron_right:", shortcut="N", on_click=state.step, args=("case", ids, 1))
-        st.markdown(f"{at + 1} of {len(kept)}, by {meaning}")
+        st.markdown(f"{at + 1} of {len(kept)}, {meaning} first")
     page = kept[start : start + SHOWN]
     tiles(
         [Tile(image.case.id, _title(image.case), image.tile, _tag(image.case)) for image in page],
@@ -194,9 +201,9 @@ def _gallery(found: Examination) -> Examined | None:
         wrap=True,
     )
     st.caption(
-        f"Images {start + 1} to {start + len(page)}. Blue: true positives; purple: false positives; orange: missed; "
-        "green "
-        f"line: the true border. On each the value it is sorted by. Next goes on where the page ends."
+        f"Images {start + 1} to {start + len(page)}. Blue: true positives; purple: false positives; orange: false "
+        "negatives; green line: the true border. The number on each image is the value that they are sorted by. Next "
+        "continues onto the following page."
     )
     return kept[at]
 
@@ -238,8 +245,8 @@ def _closely(weights: Weights, images: ImageSet, chosen: Examined) -> None:
     with left:
         assert picture.truth is not None  # every set has masks
         truth = resize_mask(picture.truth, size)
-        wipe(enlarged, confusion(enlarged, mask, truth, 0.6), labels=("image", "mistakes"), key="errors-wipe", start=20)
-        st.caption(f"{captions.errors(mask, truth)} Drag to wipe. {plain(picture.note)}")
+        wipe(enlarged, confusion(enlarged, mask, truth, 0.6), labels=("image", "errors"), key="errors-wipe", start=20)
+        st.caption(f"{captions.errors(mask, truth)} Drag the handle to compare. {plain(picture.note)}")
     with right:
         drawn = interactive.probability(
             picture.image, prediction.at(picture.image.shape[:2]), threshold=weights.threshold
@@ -257,17 +264,17 @@ def _numbers(case: Case) -> None:
             ("IoU", f"{scores['iou']:.3f}"),
             ("DSC", f"{scores['dsc']:.3f}"),
             ("Boundary F1", f"{case.boundary_f1:.3f}"),
-            ("Outline off by", _pixels(case.surface_distance)),
+            ("Surface distance", _pixels(case.surface_distance)),
             ("Confidence", f"{case.confidence:.3f}"),
         ):
             st.metric(label, value, width="content")
-    kind = "doesn't overshoot" if not fp else "is too large" if fp > fn else "is too small"
+    kind = "has no false positives" if not fp else "is too large" if fp > fn else "is too small"
     surprise = (
         "It was overconfident: the confidence is far above the DSC."
         if case.overconfidence > 0.1
         else "Its confidence is about right."
         if case.overconfidence > -0.1
-        else "It was better than its confidence says."
+        else "It was underconfident: the DSC is far above the confidence."
     )
     counts = f"{tp:,} true positives, {fp:,} false positives, {fn:,} false negatives"
     st.caption(f"At 256 x 256, in pixels: {counts}. The mask {kind}. {surprise}")

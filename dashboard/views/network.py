@@ -39,28 +39,29 @@ TOUR = (
         ("image",),
     ),
     Step(
-        "The encoder describes ever larger parts",
+        "The encoder describes larger and larger regions",
         "Each block scans the grid along four directions with a running state, so that a token can depend on any other "
-        "one. SE then scales the channels, and CMN mixes them. From stage to stage the grid is halved and the channels "
-        "are doubled. Each tile is the mean over channels of what leaves that block, for this image.",
+        "one. SE then scales the channels, and CMN mixes them. From stage to stage, the grid is halved and the number "
+        "of channels is doubled. Each tile shows that block's output for this image, averaged over channels.",
         ("encoder",),
     ),
     Step(
         "Each skip is gated by rows and columns",
-        "The encoder's features reach the decoder over a skip. Cross-region attention (CRA) multiplies them by a gate "
+        "The encoder's features reach the decoder through a skip connection. Cross-region attention (CRA) multiplies "
+        "them by a gate "
         "for each row and one for each column: here {skip} keeps {low:.0%} to {high:.0%} of the features.",
         ("skip",),
     ),
     Step(
-        "The decoder puts the detail back",
-        "The same blocks, on grids that double again. Where the lesion ends comes from the skips, and what is lesion "
-        "from below.",
+        "The decoder restores the detail",
+        "The same blocks, on grids that double from stage to stage. The skips supply where the border is; the deeper "
+        "levels supply what counts as lesion.",
         ("decoder",),
     ),
     Step(
-        "One number a pixel, and a threshold",
-        "At the end a probability is left for each pixel. Those of at least {threshold:.2f} are the mask: "
-        "{area:.1f} % of this image. In Segment you can move that threshold.",
+        "One probability per pixel, and a threshold",
+        "The network's output is a probability for each pixel. Pixels of at least {threshold:.2f} form the mask: "
+        "{area:.1f} % of this image. You can move that threshold in Segment.",
         ("mask",),
     ),
 )
@@ -78,7 +79,7 @@ def show() -> None:
         frame.picture(picture.image, picture.note)
         return
     if not isinstance(load(weights).model, CMSSMUNet):
-        st.info("The picture shows the paper's network: choose its weights in the sidebar.", icon=":material/info:")
+        st.info("This view shows the paper's network only: choose its weights in the sidebar.", icon=":material/info:")
         return
     _picture(weights, picture)
 
@@ -100,8 +101,8 @@ def _picture(weights: Weights, picture: Picture) -> None:
         on_choice=lambda id: st.session_state.update(tile=id),
     )
     st.caption(
-        "Left: encoder, downwards. Middle: skips. Right: decoder, upwards. Each tile is the mean over channels of what "
-        "leaves it, from dark (smallest) to light (largest), each tile on its own scale."
+        "Left: encoder, downwards. Middle: skips. Right: decoder, upwards. Each tile shows the output at that point, "
+        "averaged over channels, from dark (smallest) to light (largest), each on its own scale."
     )
     _inside(weights, picture, state.get("tile"))
     state.publish(VIEW)
@@ -164,7 +165,7 @@ def _nodes(digest: str, key: str, _segmenter: Segmenter, _weights: Weights, _pic
         h, w, channels = features.shape[1:]  # (1, h, w, C)
         if channels > 1:
             shape = f"{h} × {w} × {channels}"
-            nodes[name] = Node(name, name, shape, f"What leaves {name}: {shape}", _tile(features[0].mean(-1).numpy()))
+            nodes[name] = Node(name, name, shape, f"Output of {name}: {shape}", _tile(features[0].mean(-1).numpy()))
     nodes["mask"] = Node("mask", "mask", f"{100 * found.area_fraction:.1f} %", "The predicted mask", mask)
     return nodes
 
@@ -200,7 +201,7 @@ def _inside(weights: Weights, picture: Picture, id: str) -> None:
     frame.section(f"Inside {id}")
     if id.startswith("S"):
         if not explanations.has(weights, "cra"):
-            st.info("The skips of these weights have no CRA: they reach the decoder as they are.")
+            st.info("The skips of these weights have no CRA: they reach the decoder unchanged.")
             return
         skip = explanations.gates(weights, picture)[id]
         left, right = st.columns(2, gap="large")
@@ -227,7 +228,7 @@ def _inside(weights: Weights, picture: Picture, id: str) -> None:
             frame.figure(drawn, "inside-se")
             st.page_link("views/channels.py", label="Open in Channels", icon=":material/equalizer:")
         else:
-            st.info("These weights have no SE: every channel passes as it is.")
+            st.info("These weights have no SE: every channel passes unchanged.")
     with cmn:
         if explanations.has(weights, "cmn"):
             maps = np.stack(explanations.mixing(weights, picture, id), axis=-1)

@@ -13,7 +13,7 @@ from skinlesion.explain import ModuleSummary
 VIEW = "overview"
 ORDERS = {
     "run": "The order they run in",
-    "reaction": "Reaction to images",
+    "reaction": "Variation across images",
     "correlation": "Correlation with the lesion",
     "effect": "Effect on the mask",
 }
@@ -53,7 +53,7 @@ def _all(weights: Weights, picture: Picture) -> None:
     if shown:
         frame.figure(charts.gate_overview(shown, images), "gates-overview")
     else:
-        st.info("No module's name is like that: E and D are blocks, S are skips.")
+        st.info("No module matches. Names start with E or D (blocks) or S (skips).")
     with st.expander("As a table", icon=":material/table:"):
         st.dataframe([_row(each) for each in shown], hide_index=True)
     state.publish(VIEW)
@@ -68,8 +68,8 @@ def _row(each: ModuleSummary) -> dict[str, object]:
         "module": each.name,
         "kind": each.kind,
         "gates": len(each.gates),
-        "reaction": round(each.reaction, 4),
-        "largest change": round(each.largest, 4),
+        "mean range": round(each.reaction, 4),
+        "largest range": round(each.largest, 4),
         "correlation with the lesion": round(each.correlation, 3),
         "effect on the mask": round(each.effect, 3),
         "constant at": each.where if each.constant else "",

@@ -28,8 +28,8 @@ _STATUS = {
 def show() -> None:
     frame.heading(
         "Training runs",
-        "does the validation loss still fall when the training loss does? Do both losses of the distillation fall, or "
-        "does one grow as the features do? Where was the epoch that was kept?",
+        "does the validation loss still fall while the training loss does? Do both distillation losses fall, or does "
+        "one grow along with the features? Which epoch was kept?",
     )
     root = Path(os.environ.get(RUNS) or "runs")
     folders = _folders(root)
@@ -42,8 +42,8 @@ def show() -> None:
     state.settle("run", names, names[0])
     state.settle("beside", [ALONE, *names], ALONE)
     left, right = st.columns(2)
-    left.selectbox("Run", names, key="run", help="The one that was written to last is the first.")
-    right.selectbox("Beside it", [ALONE, *names], key="beside")
+    left.selectbox("Run", names, key="run", help="The most recently updated run comes first.")
+    right.selectbox("Compare with", [ALONE, *names], key="beside")
     chosen = [name for name in dict.fromkeys((state.get("run"), state.get("beside"))) if name != ALONE]
     paths = {name: folders[name] for name in chosen}
     going_on = any(run.status == "running" for run in _read(paths, say=False).values())
@@ -68,15 +68,17 @@ def _folders(root: Path) -> dict[str, Path]:
 def _left_out(names: list[str]) -> None:
     if names:
         shown = ", ".join(plain(name, 40) for name in names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-        st.caption(f":material/folder_off: Left out, without a config.json and so no training runs: {shown}.")
+        st.caption(
+            f":material/folder_off: Skipped, because they have no config.json and so aren't training runs: {shown}."
+        )
 
 
 def _how_to_make_one(root: Path) -> None:
     named = os.environ.get(RUNS)
     watched = f"`{root.name}`, the folder named by `{RUNS}`" if named else "`runs`, in the folder where the app started"
     st.markdown(
-        f"**No training run is in {watched}.** To make one in about two minutes, without a download, run this "
-        + (f"in the folder that holds `{root.name}`:" if named else "in the folder where the app started:")
+        f"**There is no training run in {watched}.** To make one in about two minutes, without downloading anything, "
+        "run this " + (f"in the folder that holds `{root.name}`:" if named else "in the folder where the app started:")
     )
     st.code(
         "skinlesion data synthesize --out lesions --n 200 --size 128\n"
@@ -94,7 +96,7 @@ def _wait(root: Path) -> None:
     with contextlib.suppress(SkinlesionError):  # no folder yet, so nothing in it to name
         _left_out(other_folders(root))
     with st.container(key="waiting"):
-        st.caption(f"This page looks every {REFRESH:.0f} seconds and draws a run as soon as its first epoch is done.")
+        st.caption(f"This page checks every {REFRESH:.0f} seconds and shows a run as soon as its first epoch is done.")
 
 
 def _read(paths: dict[str, Path], *, say: bool) -> dict[str, Run]:
@@ -139,22 +141,25 @@ def _facts(name: str, run: Run) -> None:
     said += [f"`{file}` {size / 1e6:.1f} MB" for file, size in run.files.items()]
     st.markdown(" · ".join(said))
     if not run.history:
-        st.caption("Its first epoch is not over: there is no curve yet.")
+        st.caption("Its first epoch isn't finished, so there is no curve yet.")
     if run.status == "stopped":
-        st.caption("Nothing was written for a while. `skinlesion train --resume --out` and its folder go on with it.")
+        st.caption(
+            "Nothing has been written for a while. To continue the run, give its folder to `skinlesion train "
+            "--resume --out`."
+        )
 
 
 def _what_differs(runs: dict[str, Run]) -> None:
     rows = differences(list(runs.values()))
-    frame.section("What was different")
+    frame.section("What differs")
     if rows:
         st.dataframe(
             [{"option": option} | dict(zip(runs, map(str, values), strict=True)) for option, values in rows.items()],
             hide_index=True,
         )
     st.caption(
-        "Options that differ. Two runs of the same options differ too, by the order of the images and the starting "
-        "weights: a gap of a point or two of IoU may be that."
+        "Options that differ. Two runs with the same options differ, too, in the order of the images and the initial "
+        "weights: a gap of a point or two of IoU may be just that."
         if rows
         else "All options are the same."
     )

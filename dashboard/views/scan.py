@@ -15,15 +15,15 @@ from skinlesion.plots import interactive
 
 VIEW = "scan"
 SHOWN = 8  # rows and columns of the grid whose routes are animated
-DIRECTIONS = {"reads": "It reads from", "writes": "It writes to"}
-REDUCTIONS = {"norm": "Strength", "contribution": "What is passed on", "sum": "With signs"}
+DIRECTIONS = {"reads": "depends on", "writes": "influences"}
+REDUCTIONS = {"norm": "Norm", "contribution": "Contribution", "sum": "Signed sum"}
 
 
 def show() -> None:
     frame.heading(
         "The scan",
-        "click inside the lesion, then on skin: does a token read along its own row and column only, or from the whole "
-        "lesion? And where is Delta, the amount that is written, large?",
+        "click inside the lesion, then on skin: does a token depend only on its own row and column, or on the whole "
+        "lesion? And where is the step size Delta large?",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -35,7 +35,7 @@ def show() -> None:
     else:
         st.info(
             f"**{plain(weights.name)} has no scan**: it mixes neighbors by convolution. Choose weights of the paper's "
-            "network or of VM-UNet in the sidebar. How far it sees, below, is measured in any network.",
+            "network or of VM-UNet in the sidebar. The receptive field, below, can be measured in any network.",
             icon=":material/info:",
         )
         _field_alone(weights, picture)
@@ -63,11 +63,11 @@ def _tokens(weights: Weights, picture: Picture) -> None:
     with left:
         spot(enlarge(picture.image), place, label="The image", key="scan-spot", on_place=_ask, step=1 / rows)
         st.caption(
-            f"**Click anywhere**, or move with the arrow keys, to ask about that token: row {token[0]}, column "
-            f"{token[1]} of {rows} × {columns}, each {inputs.cell} pixels of the network's image. {plain(picture.note)}"
+            f"**Click anywhere**, or move with the arrow keys, to choose a token. This one: row {token[0]}, column "
+            f"{token[1]} of {rows} × {columns}, {inputs.cell} pixels wide in the network's input. {plain(picture.note)}"
         )
     with right:
-        reads, written, seen = st.tabs(["What it attends to", "Delta: how much is written", "What the output sees"])
+        reads, written, seen = st.tabs(["Implicit attention", "Step size Delta", "Receptive field"])
         with reads:
             found = explain.implicit_attention(
                 inputs, token, direction=state.get("direction"), reduction=state.get("reduction")
@@ -82,13 +82,15 @@ def _tokens(weights: Weights, picture: Picture) -> None:
             )
             frame.figure(drawn, "implicit")
             st.caption(
-                "Unrolled, the recurrence is a weighted sum over the tokens that a route has passed before. These "
-                "weights have signs and do not add up to 1, unlike softmax's; the convolution before the scan and the "
-                "gates after it are not told here."
+                "Unrolled, the recurrence is a weighted sum over the tokens that come earlier in each scan direction. "
+                "Unlike softmax weights, these can be negative and don't add up to 1. The convolution before the scan "
+                "and the gates after it aren't included."
             )
         with written:
             frame.figure(interactive.step_maps(picture.image, explain.step_maps(inputs)), "delta")
-            st.caption("A large Delta writes the token strongly and forgets the past; a small one passes it by.")
+            st.caption(
+                "With a large Delta, the token replaces much of the state; with a small one, the state barely changes."
+            )
         with seen:
             _field(weights, picture, place)
     state.publish(VIEW)
@@ -98,14 +100,14 @@ def _controls(blocks: list[str]) -> None:
     state.settle("block", blocks, blocks[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Block", blocks, key="block", width=110, help="E: encoder, D: decoder, in the order they run.")
-        st.segmented_control("The token", list(DIRECTIONS), key="direction", format_func=lambda key: DIRECTIONS[key])
+        st.segmented_control("The token …", list(DIRECTIONS), key="direction", format_func=lambda key: DIRECTIONS[key])
         st.segmented_control(
-            "Channels as",
+            "Combine channels by",
             list(REDUCTIONS),
             key="reduction",
             format_func=lambda key: REDUCTIONS[key],
-            help="Strength: the length of the weights over channels. What is passed on: of weights times input. With "
-            "signs: their sum.",
+            help="Norm: of the weights over channels. Contribution: the norm of weights times input. Signed sum: the "
+            "sum of the weights over channels.",
         )
         st.button(
             "Next block",
@@ -118,7 +120,7 @@ def _controls(blocks: list[str]) -> None:
 
 
 def _routes(picture: Picture) -> None:
-    frame.section("The four routes")
+    frame.section("The four scan directions")
     drawn = interactive.routes(explain.route_coordinates(SHOWN, SHOWN), image=picture.image)
     # Plotly paints the button under the pointer nearly white in any theme: dark letters on light are always read.
     drawn.layout.updatemenus[0].update(
@@ -127,8 +129,9 @@ def _routes(picture: Picture) -> None:
     drawn.layout.sliders[0].update(x=0.4, len=0.6)
     frame.figure(drawn, "routes")
     st.caption(
-        f"Press Play. A grid of {SHOWN} × {SHOWN} is walked, so that it can be watched; a block walks all its tokens. "
-        "Each route knows only what lies behind it; together the four reach every token from every other."
+        f"Press Play. The animation uses a grid of {SHOWN} × {SHOWN} to stay readable; a block scans all of its "
+        "tokens. In each direction, a token depends only on those before it; together, the four directions connect "
+        "every token to every other."
     )
 
 
@@ -161,7 +164,7 @@ def _field(weights: Weights, picture: Picture, place: tuple[float, float]) -> No
     row, column = next(iter(found.values())).center
     st.caption(
         f"The gradient of the logit at the marked pixel, row {row}, column {column}, with respect to every pixel of "
-        "the image. To compare with a U-Net, put a trained one among the weights."
+        "the image. To compare with a U-Net, put a trained one into the folder of weights."
     )
 
 

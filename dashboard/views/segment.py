@@ -25,7 +25,7 @@ VIEW = "segment"
 def show() -> None:
     frame.heading(
         "Segment",
-        "drag the threshold: does the border follow the lesion? Where it moves far, the network is unsure.",
+        "drag the threshold: does the border follow the lesion? Where it moves a lot, the network is unsure.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -77,13 +77,13 @@ def _about(weights: Weights, picture: Picture, prediction: Prediction, threshold
     else:
         said.append("These weights aren't calibrated, so confidence may be too high.")
     if prediction.ood_score is None:
-        said.append("They have no check of whether this is a dermoscopy image.")
+        said.append("They can't check whether this is a dermoscopy image.")
     st.caption(" ".join(said))
     st.toggle(
         "Average over four flipped views",
         key="tta",
-        help="Test-time augmentation: the mean is a little better, and the spread between the views shows where the "
-        "network contradicts itself. Takes four times as long.",
+        help="Test-time augmentation: the mean is a little better, and the standard deviation over the views shows "
+        "where they disagree. Takes four times as long.",
     )
 
 
@@ -98,8 +98,8 @@ def _downloads(weights: Weights, picture: Picture, prediction: Prediction, setti
             st.download_button(
                 label, make, f"{stem}{suffix}", kind, icon=":material/download:", on_click="ignore", key=f"get-{label}"
             )
-        with st.popover("As seen", icon=":material/image:"):
-            st.caption("With the overlay, opacity and threshold of the screen, and a caption that says so.")
+        with st.popover("As shown", icon=":material/image:"):
+            st.caption("With the overlay, opacity and threshold as on screen, and a caption that lists them.")
             for kind, mime in exports.KINDS.items():
                 st.download_button(
                     kind.upper(),
@@ -158,7 +158,7 @@ def _batch(weights: Weights) -> None:
             on_click="ignore",
             key="get-zip",
         )
-        st.button("Refresh for the threshold above", icon=":material/refresh:")
+        st.button("Update to the threshold above", icon=":material/refresh:")
 
 
 def _segment_all(weights: Weights, pictures: list[Picture], tta: bool, tell) -> list[Prediction]:

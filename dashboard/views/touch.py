@@ -22,9 +22,9 @@ KINDS = {"module": "A whole module", "channel": "One SE channel", "row": "A CRA 
 
 def show() -> None:
     frame.heading(
-        "Touch it",
+        "Intervene",
         "change one thing and see what the mask does. The control is the same change where it shouldn't matter: an "
-        "effect counts if it is larger than the control's.",
+        "effect counts only if it is larger than the control's.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -62,14 +62,14 @@ def _paint(weights: Weights, picture: Picture) -> None:
             edits,
             dark=dark,
             skin=skin,
-            label="The image with the border of the predicted mask",
+            label="Image with the border of the predicted mask",
             key="painter",
             on_edits=lambda text: st.session_state.update(edits=text),
         )
-        st.caption("Drag on the image, or use the arrow keys and Enter. Blue line: the mask before.")
+        st.caption("Drag on the image, or use the arrow keys and Enter. Blue line: the border of the original mask.")
     if not edits:
         with right:
-            st.info("Erase a part of the lesion, paint one on skin, or drag a patch to another place.")
+            st.info("Erase part of the lesion, paint a new one on skin, or drag a patch elsewhere.")
             if lesion.any():
                 st.button(
                     "Try it: erase half of the lesion", icon=":material/ink_eraser:", on_click=_try, args=(lesion,)
@@ -77,9 +77,7 @@ def _paint(weights: Weights, picture: Picture) -> None:
         return
     found = experiments.painted(weights, picture, edits)
     with right:
-        st.markdown(
-            _finding(weights, before, found.outcome, found.control, "The painting", "the same painted elsewhere")
-        )
+        st.markdown(_finding(weights, before, found.outcome, found.control, "painting", "the same edit elsewhere"))
         one, two = st.columns(2)
         with one:
             image = experiments.visible(weights, picture, found.image)
@@ -87,7 +85,7 @@ def _paint(weights: Weights, picture: Picture) -> None:
         if found.control is not None and found.control_image is not None:
             with two:
                 image = experiments.visible(weights, picture, found.control_image)
-                _masked(weights, image, found.control, "Control: the same elsewhere.")
+                _masked(weights, image, found.control, "Control: the same edit elsewhere.")
     _gates(before, found.outcome, found.control)
 
 
@@ -117,7 +115,7 @@ def _gate(weights: Weights, picture: Picture) -> None:
     if edit.kind == "module":
         controlled = "the same gates in random order"
     else:
-        controlled = f"{edit.kind} {experiments.random_index(edit, before, state.get('draw'))}, drawn at random"
+        controlled = f"{edit.kind} {experiments.random_index(edit, before, state.get('draw'))}, chosen at random"
     st.markdown(_finding(weights, before, after, control, _name(edit, other), controlled))
     enlarged = enlarge(picture.image)
     for column, outcome, caption in zip(
@@ -154,7 +152,7 @@ def _edit(weights: Weights, picture: Picture, before: explain.Outcome) -> tuple[
             st.number_input(kind.capitalize(), 0, len(gate) - 1, key=index, width=130)
             st.slider("Gate", 0.0, 1.0, step=0.05, key="value", width=200)
             edit, other = GateEdit(kind, module, state.get(index), state.get("value"), ""), None
-        st.button("Another control", icon=":material/casino:", on_click=_redraw, help="Draws another random control.")
+        st.button("Another control", icon=":material/casino:", on_click=_redraw, help="Draws a new random control.")
     return edit, other
 
 
@@ -184,8 +182,8 @@ def _redraw() -> None:
 def _name(edit: GateEdit, other: Picture | None) -> str:
     if edit.kind == "module":
         what = "their mean" if other is None else f"those of {plain(other.title)}"
-        return f"Setting the gates of {edit.module} to {what}"
-    return f"Setting the gate of {edit.kind} {edit.index} in {edit.module} to {edit.value:.2f}"
+        return f"setting the gates of {edit.module} to {what}"
+    return f"setting the gate of {edit.kind} {edit.index} in {edit.module} to {edit.value:.2f}"
 
 
 # ------------------------------------------------------------------ patching
@@ -210,7 +208,7 @@ def _patch(weights: Weights, picture: Picture) -> None:
             icon=":material/swap_horiz:",
         )
         if found is None:
-            st.caption("Runs the network on A once for each activation, with that one taken from B.")
+            st.caption("Runs the network on A once for each activation, with that activation replaced by B's.")
             return
         rows, columns, values = found
         st.markdown(_patching_finding(rows, columns, values))
@@ -224,8 +222,8 @@ def _patching_finding(rows: list[str], columns: list[str], values: np.ndarray) -
     )
     outputs = values[:, -1]
     idle = [row for row, value in zip(rows, outputs, strict=True) if value < 0.05]
-    alone = f" The outputs of {', '.join(idle)} alone bring less than 0.05 of it." if idle else ""
-    return f"**B's mask comes along most with {best}.**{alone}"
+    alone = f" Patching only the output of {' or '.join(idle)} has an effect below 0.05." if idle else ""
+    return f"**These activations carry over most of B's mask: {best}.**{alone}"
 
 
 # ------------------------------------------------------------------ what all have in common
@@ -242,18 +240,19 @@ def _finding(
     """The change of the mask in words, the control beside it."""
     dice, first, second = _change(weights, before, after)
     text = (
-        f"**{what} leaves a Dice of {dice:.3f} with the mask before**; the lesion's area goes from {100 * first:.1f} % "
+        f"**After {what}, the mask has a Dice of {dice:.3f} with the original mask**; the lesion's area goes from "
+        f"{100 * first:.1f} % "
         f"to {100 * second:.1f} % of the image."
     )
     if control is None:
-        return f"{text} It is too large for a control: there is no other place for it."
+        return f"{text} There is no control: the edit is too large to fit anywhere else."
     same, _, third = _change(weights, before, control)
     verdict = (
-        "So the change is the experiment's own."
+        "So the effect is specific to this edit."
         if 1 - dice > 2 * (1 - same) and dice < 0.99
         else "So the mask hardly depends on it."
         if dice >= 0.99
-        else "So it isn't clearly more than a change of that size anywhere."
+        else "So the effect isn't clearly larger than the control's."
     )
     return f"{text} Control ({controlled}): Dice {same:.3f}, area {100 * third:.1f} %. {verdict}"
 

@@ -33,19 +33,21 @@ from skinlesion.segmenter import Segmenter
 from skinlesion.training.duration import duration
 
 IDEAS = {
-    "grad_cam": "a layer's channels, weighted by how much the answer rises with each. Coarse; only what speaks for.",
-    "integrated_gradients": "the gradient, summed while the image is faded in from nothing. Fine, often noisy.",
-    "occlusion": "windows painted over, and how much the answer falls. Measured, not derived; slow.",
+    "grad_cam": "a layer's channels, weighted by how much the output rises with each. Coarse; shows only evidence for "
+    "lesion.",
+    "integrated_gradients": "the gradient, integrated while the image fades in from the baseline. Fine, but often "
+    "noisy.",
+    "occlusion": "windows of the image are covered, and the map shows how much the output drops. Direct, but slow.",
 }
-BASELINES = {"skin": "Even skin", "blur": "Blurred image", "black": "Black"}
+BASELINES = {"skin": "Skin color", "blur": "Blurred image", "black": "Black"}
 ABOUT = {"mask": "The whole mask", "pixel": "One pixel"}
 
 
 def show() -> None:
     frame.heading(
         "Why this mask",
-        "where does each method say that the answer comes from, do they agree, and does the score beside each stay "
-        "above 0, which is chance? A convincing map with a poor score explains nothing.",
+        "which parts of the image does each method highlight, do the methods agree, and is each map's faithfulness "
+        "above 0, the chance level? A convincing map with a poor score explains nothing.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -90,8 +92,8 @@ def _click(picture: Picture, prediction: Prediction, weights: Weights, place: tu
         on_place=_ask_pixel,
     )
     st.caption(
-        f"Blue: the border of the predicted mask, at threshold {weights.threshold:.2f}. **Click anywhere** to ask "
-        f"about that pixel. {plain(picture.note)}"
+        f"Blue: the border of the predicted mask, at threshold {weights.threshold:.2f}. **Click anywhere** to explain "
+        f"that pixel. {plain(picture.note)}"
     )
 
 
@@ -104,16 +106,18 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
     names = _layers(weights.digest, segmenter)
     state.settle("cam", names, "D2.2" if "D2.2" in names else names[-2])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Ask about", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
-        st.selectbox("Grad-CAM looks at", names, key="cam", width=150, help="A layer, in the order in which they run.")
+        st.segmented_control("Explain what", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
         st.selectbox(
-            "What stands for nothing",
+            "Grad-CAM layer", names, key="cam", width=150, help="Layers are listed in the order in which they run."
+        )
+        st.selectbox(
+            "Baseline",
             list(BASELINES),
             key="baseline",
             format_func=lambda key: BASELINES[key],
             width=165,
-            help="Integrated gradients, occlusion and the score all need an image with nothing on it. Black is no such "
-            "image: a lesion is dark. Even skin is the median color outside the region.",
+            help="Integrated gradients, occlusion and the score all need a baseline, an image without information. "
+            "Black isn't one: a lesion is dark. Skin color is the median color outside the region.",
         )
     return state.get("cam")
 
@@ -142,19 +146,20 @@ def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None
     if pixel is None:
         share = 100 * float((prediction.probability >= weights.threshold).mean())
         st.markdown(
-            f"Asked about: the **mean logit over the predicted mask**, {share:.1f} % of the image. What in the image "
+            f"Explained here: the **mean logit over the predicted mask**, {share:.1f} % of the image. What in the "
+            "image "
             "makes the network call this region lesion?"
         )
         return
     value = float(prediction.probability[pixel])
     lesion = value >= weights.threshold
     skin = (
-        " Orange is what keeps it from being lesion. The scores follow its probability, which is low already: here "
-        "they say little."
+        " Orange is evidence against lesion. The scores are based on its probability, which is low already, so they "
+        "mean little here."
     )
     st.markdown(
-        f"Asked about: the **logit of the pixel** in row {pixel[0]}, column {pixel[1]} of the network's image; its "
-        f"probability is {value:.2f}, so it is **{'lesion' if lesion else 'no lesion'}**. What in the image, near or "
+        f"Explained here: the **logit of the pixel** in row {pixel[0]}, column {pixel[1]} of the network's input; its "
+        f"probability is {value:.2f}, so it is **{'lesion' if lesion else 'not lesion'}**. What in the image, near or "
         f"far, decides that?{'' if lesion else skin}"
     )
 
@@ -186,8 +191,8 @@ def _answers(
     runs = passes([method for method in methods if method not in done])
     with work:
         st.caption(
-            f"Takes about {duration(runs * seconds)} here: {runs} runs of the network at {1000 * seconds:.0f} ms. "
-            "Maps come first, then their scores; you can stop it, and what is done stays."
+            f"Takes about {duration(runs * seconds)} here: {runs} forward passes at {1000 * seconds:.0f} ms. Maps come "
+            "first, then their scores; you can stop at any time and keep what is done."
         )
         return job(
             "why",
@@ -206,8 +211,8 @@ def _agreement(answers: Mapping[str, Answer]) -> None:
         for a, b in pairs
     ]
     st.caption(
-        f"Agreement of the maps, rank correlation of their absolute values (1: alike, 0: unrelated): "
-        f"{'; '.join(said)}. Methods that disagree cannot all be right."
+        "Agreement of the maps, rank correlation of their absolute values (1: identical, 0: unrelated): "
+        f"{'; '.join(said)}. Methods that disagree can't all be right."
     )
 
 
@@ -233,15 +238,15 @@ def _sanity(
 ) -> None:
     with st.expander("Do the maps show the network, or only the image?", icon=":material/shuffle:"):
         st.markdown(
-            "The same question to a network whose weights are **shuffled**: the same numbers, nothing learned. A map "
-            "that stays alike shows edges and colors of the image, not what the network has learned."
+            "The same attribution for a network whose weights are **shuffled**: the same values, nothing learned. A "
+            "map that hardly changes shows edges and colors of the image, not what the network has learned."
         )
         image = segmenter.prepare([picture.full()])
         found = job(
             "why-sanity",
             (asked, tuple(answers)),
             lambda tell: compare_with_shuffled(segmenter.model, image, region, asked, answers, tell),
-            label="Ask the shuffled network",
+            label="Run the shuffled network",
             icon=":material/shuffle:",
         )
         if found is not None:
@@ -249,8 +254,8 @@ def _sanity(
                 for method, value in found.items():
                     st.metric(METHODS[method], captions.signed(value), width="content")
             st.caption(
-                "Rank correlation of each map with the shuffled network's, -1 to 1; near 0 is good, near 1 means that "
-                "the map would look the same without any training."
+                "Rank correlation between each map and the shuffled network's map, -1 to 1. Near 0 is good; near 1 "
+                "means that the map would look the same without any training."
             )
 
 

@@ -1,8 +1,8 @@
 # %% [markdown] kind="claim"
-# **Claim.** A state space is a memory of fixed size. *Selectivity*, a step size that each token computes for itself,
-# lets that memory keep or forget depending on the content. We show it by building the scan by hand, from a differential
-# equation to S6's parameterization, and by training networks on one task: hold the last marked value. The controls: the
-# same network with every parameter held constant, or all but one of them, and a mark that carries no information.
+# **Claim.** A state space is a memory of fixed size. *Selectivity*, a step size computed from each token, lets that
+# memory keep or forget depending on the content. We show it by building the scan by hand, from a differential equation
+# to S6's parameterization, and by training networks on one task: hold the last marked value. The controls: the same
+# network with every parameter held constant, or all but one of them, and a mark that carries no information.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -11,7 +11,7 @@
 # - compute the same system as a recurrence and as a convolution;
 # - read off how long a state remembers;
 # - write the selective scan (S6) as a loop, with all its shapes;
-# - build S6's parameters from a token: `x_proj`, the low-rank step size, its bias and its log-uniform start;
+# - build S6's parameters from a token: `x_proj`, the low-rank step size, its bias and its log-uniform initialization;
 # - find out by ablation which of $\Delta$, $B$ and $C$ makes the difference.
 
 # %%
@@ -31,7 +31,7 @@ lessons.setup()
 # ## A cup of tea
 #
 # Tea cools toward room temperature: the warmer it is, the faster. With $h$ its excess temperature and $u$ a candle
-# beneath it that is lit and put out,
+# beneath it that is lit and blown out,
 #
 # $$h'(t) = A\,h(t) + B\,u(t), \qquad A < 0.$$
 #
@@ -65,7 +65,7 @@ def recurrence(a: Tensor, b: Tensor, c: Tensor, u: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Euler's rule replaces $\bar A$ by $1 + \Delta A$: it follows the slope for a while. With $A = -16$ (the
+# **Predict.** Euler's method replaces $\bar A$ by $1 + \Delta A$: it follows the slope for a while. With $A = -16$ (the
 # fastest of the network's 16 rates) and a step of $\Delta = 0.14$, what will the tea do: cool too slowly, cool too
 # fast, or something that tea never does?
 
@@ -136,20 +136,21 @@ looped, convolved = recurrence(a, b, c, u), causal_convolution(u, kernel(a, b, c
 print(f"recurrence - convolution, largest difference: {float((looped - convolved).abs().max()):.0e}")
 
 # %% [markdown]
-# One system, two programs. S4, Mamba's ancestor, trains with the convolution (parallel) and generates with the
-# recurrence (constant memory). Both need the *same* $a$ and $b$ at every step, and that is the limitation we look at
+# One system, two algorithms. S4, Mamba's ancestor, trains with the convolution (parallel) and generates with the
+# recurrence (constant memory). Both need the *same* $a$ and $b$ at every step, and that is the limitation we turn to
 # now.
 #
 # ## What fixed parameters cannot do
 #
-# Look at the kernel: a token's weight depends on its *age* and on nothing else. A hair across the image fades exactly
+# Look at the kernel: a token's weight depends on its *age* and on nothing else. A hair across the image decays exactly
 # as slowly as the lesion's border. **S6** (Mamba) makes $\Delta$, $B$ and $C$ functions of the token:
 #
 # $$h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t u_t, \qquad y_t = C_t\, h_t .$$
 #
 # $\Delta_t$ does two things at once. If it is large, the past is erased ($e^{\Delta_t A} \to 0$) and the token is
 # written into the state. If it is near zero, the past is kept ($e^{\Delta_t A} \to 1$) and the token is ignored. (For
-# $B$, S6 uses Euler's $\Delta_t B_t$. For small steps it is close to $\bar B$, and stability does not depend on it.)
+# $B$, S6 uses the Euler approximation $\Delta_t B_t$. For small steps it is close to $\bar B$, and stability does not
+# depend on it.)
 
 
 # %% exercise="ssm.selective_scan"
@@ -167,12 +168,12 @@ def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 # %% [markdown]
 # ## Hold the last marked value
 #
-# A sequence of random numbers; now and then one of them carries a mark. At *every* step the target is **the number that
-# was marked last**. One slot of memory and one rule solve it: at a mark, overwrite.
+# The input is a sequence of random numbers, and now and then one of them carries a mark. At *every* step the target is
+# **the number that was marked last**. One slot of memory and one rule solve the task: at a mark, overwrite.
 #
 # All networks below have the same layers. Each embeds a token with a small MLP, runs *your* scan over 8 channels of 4
-# states, and reads the output with another MLP. They differ in which of $\Delta$, $B$ and $C$ come from the token; the
-# others are learned constants. With none of them from the token, the scan is a convolution.
+# states, and maps the scan's output to a prediction with another MLP. They differ in which of $\Delta$, $B$ and $C$ are
+# computed from the token; the others are learned constants. If none of them is, the scan is a convolution.
 
 # %%
 selective_scan = lessons.use("ssm.selective_scan", selective_scan)
@@ -233,9 +234,9 @@ def train(model: nn.Module, change=lambda tokens: tokens) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** The values have variance 1, so always answering 0 has a squared error of 1. What will the network with
-# constant parameters reach? Its MLP can see the marks, so it can write zeros for unmarked values. What can it *not* do?
-# And how will the selective network's $\Delta_t$ look along a sequence?
+# **Predict.** The values have variance 1, so always predicting 0 has a mean squared error of 1. What error will the
+# network with constant parameters reach? Its MLP can see the marks, so it can write zeros for unmarked values. What can
+# it *not* do? And what will the selective network's $\Delta_t$ look like along a sequence?
 
 # %% kind="signature"
 torch.manual_seed(0)
@@ -269,15 +270,15 @@ lessons.happened("4.2", {f"error, {name}": error for name, error in errors.items
 # %% [markdown]
 # The network with constant parameters (error 0.137) can avoid *writing* unmarked values, but it cannot choose when to
 # *forget*: its outputs are blends of the last few marked values. In the selective network one channel works like a
-# switch: at each mark it takes a step of about 3, which erases the past and writes the value, and between marks its
-# step is close to 0, which holds it. The other channels react less. The meaning of the mark was never given; it was
-# learned from the target.
+# switch: at each mark its step size is about 3, which erases the past and writes the value, and between marks it is
+# close to 0, which holds the value. The other channels react less. The network was never given the meaning of the mark;
+# it learned it from the target.
 
 # %% [markdown]
 # ### Control: which of the three is it?
 #
-# The two networks differ in three things at once. So make them differ in one: let only $\Delta$ depend on the token, or
-# only $B$ and $C$.
+# The two networks differ in three ways at once. So separate them: let only $\Delta$ depend on the token, or only $B$
+# and $C$.
 
 # %% kind="control"
 for parts in ((), ("delta",), ("B", "C"), ALL):
@@ -286,16 +287,16 @@ for parts in ((), ("delta",), ("B", "C"), ALL):
     print(f"from the token: {', '.join(parts) or 'nothing':12} error {error:.4f}")
 
 # %% [markdown] given="0.155 0.144 0.088 0.079"
-# $\Delta$ alone is enough: its error is at least as small as with all three (0.0001 and 0.0005). $B$ and $C$ alone
-# bring only part of the gain: the error falls from 0.137 to 0.083. They choose what is written and what is read, but
-# the decay stays the same at every step. Two further seeds gave the same order: 0.155 and 0.144 with nothing, 0.088 and
-# 0.079 with $B$ and $C$, 0.0001 twice with $\Delta$. This is the evidence for "selectivity lies in the step size", at
-# least for this task.
+# $\Delta$ alone is enough: its error is at least as small as with all three (0.0001 and 0.0005). $B$ and $C$ alone give
+# only part of the gain: the error falls from 0.137 to 0.083. They choose what is written and what is read, but the
+# decay stays the same at every step. Two more seeds gave the same order: 0.155 and 0.144 with constant parameters,
+# 0.088 and 0.079 with $B$ and $C$, and 0.0001 both times with $\Delta$. This is the evidence for "selectivity lies in
+# the step size", at least for this task.
 #
 # ### Control: a mark without information
 #
 # If the selective network were simply better (more useful parameters, an easier optimization), it should still win when
-# the marks are random and say nothing about the target. It must not.
+# the marks are random and say nothing about the target. If our explanation is right, it won't.
 
 
 # %% kind="control"
@@ -309,14 +310,14 @@ for name, model in (("constant", Memory(selective=())), ("selective", Memory(sel
     print(f"{name:10} marks of another sequence: error {train(model, scrambled):.2f}")
 
 # %% [markdown]
-# Without information both are at 0.87 to 0.88, near the error of guessing (a little below 1, since a recent value is
-# more likely to be the marked one than an old one). What the selective network gained, it gained by using the marks.
+# With uninformative marks both errors are 0.87 to 0.88, close to guessing (a little below 1, since a recent value is
+# more likely to be the marked one than an old one). So the selective network's advantage came from using the marks.
 #
 # ## How S6 is parameterized
 #
-# In the network above a full linear layer made $\Delta$, $B$ and $C$. The paper's scan uses S6's own parameterization,
-# which is what published weights contain: `x_proj_weight`, `dt_projs_weight`, `dt_projs_bias`. You write it in four
-# steps.
+# In the network above, a full linear layer produced $\Delta$, $B$ and $C$. The paper's scan uses S6's own
+# parameterization, which is what published weights contain: `x_proj_weight`, `dt_projs_weight`, `dt_projs_bias`. You
+# write it in four steps.
 
 
 # %% exercise="ssm.project"
@@ -347,7 +348,8 @@ def initial_steps(channels: int, smallest: float, largest: float, generator: tor
 
 
 # %% [markdown]
-# Together they are the whole of S6. Check yours against the package's layer: the same weights, the same step sizes.
+# Together these steps are all of S6. Check yours against the package's layer: with the same weights it must give the
+# same step sizes.
 
 # %%
 project, step_size = lessons.use("ssm.project", project), lessons.use("ssm.step_size", step_size)
@@ -366,9 +368,9 @@ print(f"largest difference of a step size: {float((mine - theirs).abs().max()):.
 print(f"weights for the step: low rank {2 * low.shape[-1] * 96:,}, a full matrix {96 * 96:,}")
 
 # %% [markdown] kind="predict"
-# **Predict.** 1000 channels start with step sizes between 0.001 and 0.1 and the decay rate $A = -1$. In which share of
-# them is more than half of a token left 100 tokens later: with a uniform logarithm, with a uniform step, and with a
-# bias of zero (a step of 0.69 everywhere)?
+# **Predict.** 1000 channels are initialized with step sizes between 0.001 and 0.1 and the decay rate $A = -1$. In what
+# share of them is more than half of a token left 100 tokens later: with log-uniform step sizes, with uniform ones, and
+# with a bias of zero (a step size of 0.69 everywhere)?
 
 # %% kind="control"
 generator = torch.Generator().manual_seed(0)
@@ -399,10 +401,10 @@ shares = {name: f"{float((torch.exp(-100 * start) > 0.5).float().mean()):.0%}" f
 lessons.happened("4.3", shares)
 
 # %% [markdown]
-# With a uniform logarithm 43 % of the channels still hold a token after 100 steps. With a uniform step it is 6 %, since
-# most of a uniform draw lies in the upper part of the range; with a bias of zero it is none. What is forgotten sends no
-# gradient back either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse softplus is what
-# turns a chosen step into a bias.
+# With log-uniform step sizes, 43 % of the channels still hold a token after 100 steps. With uniform ones it is 6 %,
+# since most uniform samples lie in the upper part of the range; with a bias of zero it is none. What is forgotten
+# receives no gradient either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse softplus
+# converts a chosen step size into a bias.
 
 
 # %% exercise="ssm.remembers"
@@ -414,8 +416,8 @@ def remembers(steps: Tensor, rate: float, tokens: int) -> Tensor:
 # %% [markdown]
 # ### Play
 #
-# One state. Move its rate and the step size and watch the response to an impulse. Which pairs give the same curve? By
-# how much must $\Delta$ change to remember four times as long?
+# Here is a single state. Change its decay rate and its step size, and watch the impulse response. Which pairs give the
+# same curve? By how much must $\Delta$ change to remember four times as long?
 
 # %% kind="play"
 import ipywidgets
@@ -435,14 +437,16 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The task is made for selectivity. On other tasks (a moving average, say) constant parameters are as good, and
-#   cheaper.
-# - One run of each network, one seed. The gap is large here; in general, repeat before you believe (lesson 15).
+# - The task was designed to need selectivity. On other tasks (a moving average, say) constant parameters are just as
+#   good, and cheaper.
+# - Each network is run once here, with one seed. The gap is large; in general, repeat a run before you trust it (lesson
+#   15).
 # - The loop is slow: one Python step per token. The convolution cannot help, since the kernel now depends on the
 #   tokens. Lesson 6 makes the scan fast.
-# - The start of the step sizes is shown before training. Training can move the biases, and a long run may repair a poor
-#   start; how long it takes is not measured here.
-# - A state of fixed size must lose information. Attention keeps every token and pays with a matrix of $L \times L$.
+# - The step sizes are shown at initialization only. Training can move the biases, and a long run may make up for a poor
+#   initialization; how long that takes is not measured here.
+# - A state of fixed size must lose information. Attention keeps every token and pays for it with an $L \times L$
+#   matrix.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -468,18 +472,18 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 # - [x] 192 x 16 numbers, whatever the length :: The state.
 # - [ ] 16 numbers, shared by all the channels :: Each channel has its own 16.
 #
-# 5. Step sizes start between 0.001 and 0.1. Why is the logarithm drawn uniformly?
-# - [ ] because the logarithm of a step is always negative :: That would be no reason to draw it so.
-# - [x] because a uniform draw leaves few long memories :: Only 9 % of uniform draws lie below 0.01; with a uniform
-#   logarithm it is half.
+# 5. Step sizes are initialized between 0.001 and 0.1. Why is their logarithm drawn uniformly?
+# - [ ] because the logarithm of a step is always negative :: That would not be a reason.
+# - [x] because a uniform draw leaves few long memories :: Only 9 % of uniform draws lie below 0.01; of log-uniform
+#   draws it is half.
 # - [ ] because softplus can only produce small numbers :: Softplus gives any positive number.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [Mamba](https://arxiv.org/abs/2312.00752): S6, and the selective copying task that this one is a cousin of.
-# - [S4](https://arxiv.org/abs/2111.00396): recurrence and convolution, and which A to begin with.
+# - [Mamba](https://arxiv.org/abs/2312.00752): S6, and the selective copying task, a close relative of the task here.
+# - [S4](https://arxiv.org/abs/2111.00396): recurrence and convolution, and how to initialize A.
 # - [On the parameterization of diagonal state spaces (S4D)](https://arxiv.org/abs/2206.11893): why A = -1, -2, ..,
 #   -16.
-# - [Simplified state space layers (S5)](https://arxiv.org/abs/2208.04933): the scan in parallel.
+# - [Simplified state space layers (S5)](https://arxiv.org/abs/2208.04933): a parallel scan.
 # - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): how close the scan is to attention.

@@ -1,5 +1,5 @@
 # %% [markdown] kind="claim"
-# **Claim.** Four scans that walk over an image in four orders let every pixel depend on every other pixel, at a cost
+# **Claim.** Four scans that traverse an image in four orders let every pixel depend on every other pixel, at a cost
 # that grows linearly with their number. You write SS2D from scratch, check it against the package's engine in value and
 # gradient, and then measure on small tasks which pixels can influence which. The controls: one scan direction alone,
 # rows without columns, and a convolution, which depends on its neighbors only.
@@ -8,10 +8,11 @@
 # After this lesson you can
 #
 # - write the four routes over a grid as one table of indices, for any height and width;
-# - expand an image into sequences (scan expansion) and merge them again (scan merging), and say what inverts what;
+# - expand an image into sequences (scan expansion) and merge them again (scan merging), and say which operation inverts
+#   which;
 # - assemble SS2D's selective scan and plug it into the network;
 # - say, before running anything, which pixels can influence which, and what row and column directions each add;
-# - derive the attention matrix that a scan is equal to, and read it;
+# - derive the attention matrix that a scan is equivalent to, and interpret it;
 # - measure an effective receptive field, and test by intervention what carries information.
 
 # %%
@@ -103,7 +104,7 @@ for k, (ax, route) in enumerate(zip(axes, four_routes(4, 6), strict=True)):
 plt.show()
 
 # %% [markdown]
-# Move through the steps yourself (this figure needs a running notebook):
+# Step through the routes yourself (this figure needs a running notebook):
 
 # %%
 import plotly.graph_objects as go
@@ -187,7 +188,7 @@ plt.show()
 lessons.happened("5.1", f"4 x input; largest difference {float((there_and_back - 4 * photo).abs().max()):.0e}")
 
 # %% [markdown]
-# Four times the input, exactly. The image at the right is what the most common mistake looks like: the shapes fit, the
+# Four times the input, exactly. The image on the right is what the most common mistake produces: the shapes fit, the
 # network would even train a little, and no error is raised.
 #
 # Now S6 in between. The step size $\Delta$, and what a token writes ($B$) and reads ($C$), are computed from the token;
@@ -233,8 +234,8 @@ print(f"largest difference of the logits: {float((theirs - yours).abs().max()):.
 # **The echo task.** A 10 x 10 grid of noise. At one random position a flag is raised: +1 or -1. *Every* pixel must
 # output the flag's sign. A pixel whose receptive field does not contain the flag can only guess: 50 %.
 #
-# Three networks, the same but for the part that mixes pixels: three 3 x 3 convolutions; SS2D with direction 0 only (its
-# four parameter sets all use route 0, so that the number of parameters is the same); SS2D.
+# We compare three networks that differ only in the part that mixes pixels: three 3 x 3 convolutions; SS2D with
+# direction 0 only (its four parameter sets all use route 0, so that the number of parameters is the same); SS2D.
 
 # %%
 SIDE, STEPS = 10, 40 if lessons.FAST else 300
@@ -330,20 +331,21 @@ for name, values in corners.items():
     lessons.happened("5.2", f"{name}: {', '.join(values)} at top left, middle, bottom right")
 
 # %% [markdown] given="75 58"
-# One direction: from guessing at the top to certain at the bottom. Four directions: every pixel depends on every
-# position, in **one** layer. The convolutions reach three pixels far and guess the rest: (49 + 51 / 2) % = 75 % in the
-# middle, (16 + 84 / 2) % = 58 % in a corner. Each further 3 x 3 convolution extends the reach by one pixel.
+# With one direction, pixels at the top guess and pixels at the bottom are always right. With four directions, every
+# pixel depends on every position, in **one** layer. The convolutions reach three pixels in each direction and guess the
+# rest: (49 + 51 / 2) % = 75 % in the middle, (16 + 84 / 2) % = 58 % in a corner. Each further 3 x 3 convolution extends
+# the reach by one pixel.
 #
 # ### Why columns?
 #
-# A forward and a backward scan along the rows reach every pixel too. Then why does SS2D also walk down the columns?
-# Because reaching is not enough: between a pixel and the one above it lie all the pixels of a row, each of which may
-# overwrite the state. **The line task**: each row has a flag of its own at its left end (five are +1, five -1), and
-# every pixel must output the flag of *its* row. And the same task, transposed: each column has a flag at its top.
+# A forward and a backward scan along the rows reach every pixel too. Then why does SS2D also scan down the columns?
+# Because being in reach is not enough: between a pixel and the one above it lie all the pixels of a row, each of which
+# may overwrite the state. **The line task**: each row has a flag of its own at its left end (five are +1, five -1), and
+# every pixel must output the flag of *its* row. We also use the transposed task: each column has a flag at its top.
 
 # %% [markdown] kind="predict"
-# **Predict** six accuracies: row flags and column flags, with the directions of the rows only (0 and 2, each twice),
-# of the columns only (1 and 3), and all four.
+# **Predict** six accuracies: row flags and column flags, with the row directions only (0 and 2, each twice), the column
+# directions only (1 and 3), and all four.
 
 
 # %% kind="control"
@@ -379,17 +381,17 @@ for name, directions in rows.items():
     lessons.happened("5.3", f"{name:13} row flags {by_row:.0f} %, column flags {by_column:.0f} %")
 
 # %% [markdown]
-# With rows only, the row flags are found without a mistake and the column flags are guessed, but for the first two rows
-# (the convolution before the scan reaches those). Columns only: the other way round. All four directions solve both.
-# Along its own line the last flag that was passed is the right one; across it, the ten flags of the other lines come in
-# between. And in the echo task, where only one flag exists, rows in both directions are enough: it cannot tell why
-# VMamba has four.
+# With rows only, the row flags are found without a mistake and the column flags are guessed, except in the first two
+# rows (the convolution before the scan reaches those). With columns only, it is the other way around. All four
+# directions solve both. Along its own line the last flag that was passed is the right one; across it, the ten flags of
+# the other lines come in between. In the echo task, where only one flag exists, rows in both directions are enough, so
+# that task cannot show why VMamba has four.
 #
 # ### Control: does the information really travel along the routes?
 #
 # If the trained SS2D solved the echo task in some other way, breaking the routes would not matter. So we break them:
-# the same trained weights, but the backward routes walk forward. And a second time with one random order for all four,
-# in which neighbors are no longer neighbors.
+# the same trained weights, but the backward routes run forward. Then we do it a second time with one random order for
+# all four, in which neighbors are no longer neighbors.
 
 
 # %% kind="control"
@@ -413,11 +415,11 @@ for name, routes in (
     print(f"{name:32} {100 * accuracy_with(routes):.0f} %")
 
 # %% [markdown] given="95"
-# With backward routes that walk forward, accuracy falls to 77 %: pixels at the beginning have not seen the flag yet.
-# With one common random order it is 84 %: a pixel depends on the flag only if the flag comes earlier in the order, or
-# one of its eight neighbors, to which the convolution before the scan copies it. So the information does travel along
-# the routes. That the order is random costs nothing more, since neighborhood means nothing in *this* task. In an image,
-# nearby pixels would be far apart on the route, and the state decays with every step.
+# With backward routes that run forward, accuracy falls to 77 %: pixels at the beginning come before the flag. With one
+# common random order it is 84 %: a pixel depends on the flag only if the flag comes earlier in the order, or one of its
+# eight neighbors, to which the convolution before the scan copies it. So the information does travel along the routes.
+# The randomness of the order costs nothing more, since adjacency doesn't matter in *this* task. In an image, nearby
+# pixels would be far apart on the route, and the state decays with every step.
 #
 # ## The effective receptive field
 #
@@ -475,12 +477,12 @@ fig.suptitle("log of the gradient of the middle output: training decides how far
 plt.show()
 
 # %% [markdown]
-# An untrained SS2D has 95 % of its gradient in 3 x 3 pixels of 65 x 65, less than an untrained stack of convolutions (5
-# x 5), although the whole image is inside its theoretical field: the convolution before the scan and the direct path
-# dominate, and what comes through the scan is a faint cross along rows and columns. Trained on the echo task, the same
-# kind of layer depends on the whole 10 x 10 grid; the trained convolutions stay inside their 7 x 7. So "global
-# receptive field" means that a dependence is possible. Whether it is used, and how strongly, training decides: the same
-# finding as in lesson 3.
+# An untrained SS2D has 95 % of its gradient in 3 x 3 of the 65 x 65 pixels, less than an untrained stack of
+# convolutions (5 x 5), although the whole image is inside its theoretical field: the convolution before the scan and
+# the direct path dominate, and what comes through the scan is a faint cross along rows and columns. Trained on the echo
+# task, the same kind of layer depends on the whole 10 x 10 grid; the trained convolutions stay inside their 7 x 7. So
+# "global receptive field" means that a dependence is possible. Training decides whether it is used, and how strongly:
+# the same finding as in lesson 3.
 #
 # ## The scan as attention
 #
@@ -537,11 +539,11 @@ axes[0].plot(2, 7, "o", color="white")
 plt.show()
 
 # %% [markdown] given="16.8"
-# The pixel reads from a token right beside the flag (red square), four rows away, a little from itself, and from hardly
-# anything else. Beside it, not on it, because the 3 x 3 convolution before the scan spreads the flag, and training made
-# use of the copy. The same token has the largest step size of the grid: a large $\Delta$ writes a token into the state
-# (and makes the past decay), a small one leaves the state as it is. Here the step size was not trained toward any
-# target of its own; this is selectivity at work.
+# The pixel's output depends on a token right beside the flag (red square), four rows away, a little on the pixel
+# itself, and on hardly anything else. The token is beside the flag and not on it because the 3 x 3 convolution before
+# the scan spreads the flag, and the trained weights use the copy. The same token has the largest step size of the grid:
+# a large $\Delta$ writes a token into the state (and makes the past decay), a small one leaves the state as it is. No
+# loss was applied to the step size itself; this is selectivity at work.
 #
 # An attention layer would compute the L x L matrix: for the 64 x 64 grid of this network's first stage, 16.8 million
 # entries per channel. The scan never does; it carries N = 16 numbers.
@@ -549,8 +551,8 @@ plt.show()
 # %% [markdown]
 # ### Play
 #
-# Move the pixel whose row of the matrix is shown. What changes when it stands on the flag? Beside it? In the corner?
-# Then change the flag's strength: from which strength on does it show up in the map?
+# Move the pixel whose row of the matrix is shown. What changes when it is on the flag? Beside it? In the corner? Then
+# change the flag's strength: how strong must the flag be to show up in the map?
 
 # %% kind="play"
 import ipywidgets
@@ -573,11 +575,11 @@ _ = ipywidgets.interact(show, row=(0, SIDE - 1), column=(0, SIDE - 1), flag=(0.0
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The echo and line tasks are made for the scan. They show what *can* travel, not what travels in a network trained on
-#   lesions; lesson 14 looks there.
-# - "Every pixel reaches every pixel" is a statement about possibility. The state decays: over 4096 tokens little is
-#   left of what was written with a fast decay rate.
-# - Two pixels above each other are `width` steps apart on the row routes; the column routes bring them together.
+# - The echo and line tasks are designed for the scan. They show what information *can* travel, not what does travel in
+#   a network trained on lesions; lesson 14 looks into that.
+# - "Every pixel reaches every pixel" is a statement about possibility. The state decays: over 4096 tokens, little is
+#   left of anything written to a state with a fast decay rate.
+# - Two vertically adjacent pixels are `width` steps apart on the row routes; the column routes bring them together.
 #   Diagonal neighbors are far apart on all four.
 # - SE was switched off here. With it (the network's default) even one direction solves the echo task: SE takes the mean
 #   over the whole image, and that carries the flag's sign everywhere. Try it: `se=True` in `one_route`. Lesson 7
@@ -605,7 +607,7 @@ _ = ipywidgets.interact(show, row=(0, SIDE - 1), column=(0, SIDE - 1), flag=(0.0
 # - [ ] on no grid at all :: Try 2 x 2: 0, 2, 1, 3.
 #
 # 4. In the matrix M of the scan, what is M[t, s] for s > t?
-# - [x] zero :: A scan cannot read what has not come yet. The backward routes fill the other triangle.
+# - [x] zero :: A scan has no access to later inputs. The backward routes fill the other triangle.
 # - [ ] M[s, t] :: The matrix is not symmetric: queries and keys differ, and so does the direction.
 # - [ ] nearly zero :: It is exactly zero.
 #

@@ -10,7 +10,7 @@
 # - write squeeze-and-excitation for channels-last tensors and plug it into the network;
 # - say where it sits in the paper's block, and which part of that is stated in the paper and which is our choice;
 # - count its parameters;
-# - show by an intervention what a gate carries, and by another what it cannot carry;
+# - show by one intervention what a gate carries, and by another what it cannot carry;
 # - explain why "channel attention" moves information across the whole image.
 
 # %%
@@ -29,7 +29,7 @@ lessons.setup()
 # ## The same brown, twice
 #
 # A pixel of a certain brown is lesion on pale skin, and healthy skin on brown skin. The pixel's color alone does not
-# decide it. Look at one color in two synthetic images:
+# tell which. Look at one color in two synthetic images:
 
 # %%
 pictures = {tone: synthesize(12, 96, skin_tone=tone, hair="none").image for tone in (1, 6)}
@@ -67,7 +67,7 @@ def squeeze(x: Tensor) -> Tensor:
 #
 # $$s = \sigma\big(W_2\, \mathrm{ReLU}(W_1 z)\big), \qquad y_c(i, j) = s_c\, x_c(i, j) .$$
 #
-# The paper gives no reduction ratio. Its ancestors use 8, and so do we (A5).
+# The paper gives no reduction ratio. The networks it builds on use 8, and so do we (A5).
 
 
 # %% exercise="se.gate"
@@ -100,8 +100,8 @@ def parameters(dim: int, ratio: int) -> int:
 #
 # "According to the relevant literature, this paper integrates a Squeeze-Excitation (SE) after a 2D scanning block"
 # (section 3.2). We read this as: after the scan is merged and normalized, before the multiplication with
-# $\mathrm{SiLU}(z)$, on the inner width $2C$ (A4). MSVMamba, the ancestor, does it so; the paper's figure does not
-# settle it.
+# $\mathrm{SiLU}(z)$, on the inner width $2C$ (A4). MSVMamba, which it builds on, does it this way; the paper's figure
+# does not settle the question.
 #
 # $$x \to \text{scan} \to \text{LN} \to \textbf{SE} \to \text{times } \mathrm{SiLU}(z) \to \text{Linear}$$
 #
@@ -230,14 +230,14 @@ for name, logits in zip(scores, (plain, gated), strict=True):
     lessons.happened("7.1", f"{name}: Dice {scores[name]:.2f}, marks {marked(logits)}")
 
 # %% [markdown]
-# Without SE the network does not ignore the tone: it marks 45 % of the pixels that belong to the right disk alone and
-# 30 % of those that belong to the wrong disk alone. A single noisy pixel does carry a little of the tone, and this is
-# what one pixel is worth. Marking both disks completely would score higher (0.77 against 0.72), but BCE rewards
-# probabilities, not overlap (lesson 2). With SE it marks 90 % of the right disk and 6 % of the wrong one. No weight in
-# this network connects two pixels except through the gate: 16 numbers for the whole image are enough.
+# Without SE the network does not ignore the tone: it marks 45 % of the pixels that belong only to the correct disk and
+# 30 % of those that belong only to the wrong one. A single noisy pixel does carry a little information about the tone,
+# and this is how far it gets you. Marking both disks completely would score higher (0.77 against 0.72), but BCE rewards
+# probabilities, not overlap (lesson 2). With SE it marks 90 % of the correct disk and 6 % of the wrong one. No weight
+# in this network connects two pixels except through the gate: 16 numbers for the whole image are enough.
 #
-# In the plot at the right, where several gates stay at one half, the ReLU in the middle gives 0, and $\sigma(0) = 1/2$
-# since there is no bias. One half is the neutral value of this SE.
+# In the plot on the right, where several gates stay at one half, the ReLU outputs 0, and $\sigma(0) = 1/2$ since there
+# is no bias. One half is the neutral value of this SE.
 #
 # This also explains lesson 5, where SE with one scan direction solved the echo task: the flag moved the mean.
 
@@ -260,9 +260,9 @@ for name, answer in (("own gates", gated), ("swapped gates", swapped), ("mean ga
     print(f"{name:14} Dice with the lesion {right:.2f}, with the other disk {wrong:.2f}")
 
 # %% [markdown]
-# With swapped gates the network finds the wrong disk as well as it found the right one. With the mean gate it knows
-# nothing of the tone but what single pixels carry. So the gate is what carries it. (This kind of experiment, an
-# intervention, is the subject of lesson 16.)
+# With swapped gates the network finds the wrong disk as reliably as it found the correct one. With the mean gate all it
+# has left of the tone is what single pixels carry. So it is the gate that carries the tone. (This kind of experiment,
+# an intervention, is the subject of lesson 16.)
 #
 # ### Control 2: what it cannot carry
 #
@@ -287,8 +287,8 @@ with torch.no_grad():
 lessons.happened("7.2", f"{float((moved - gates).abs().max()):.0e}")
 
 # %% [markdown]
-# No change but rounding. SE depends on *how much* of something there is and not on *where*: a mean does not depend on
-# positions. Cross-region attention (lesson 10) adds them.
+# The gates change by no more than rounding. SE depends on *how much* of something there is and not on *where*: a mean
+# does not depend on positions. Cross-region attention (lesson 10) adds that dependence.
 
 # %% [markdown]
 # ### Play
@@ -317,11 +317,11 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 # %% [markdown] kind="limits" given="0.90"
 # ## What this does not show
 #
-# - The tone task is made so that the answer lies in a mean. Whether skin tone works like that in a network trained on
-#   lesions is a question for lesson 16.
+# - The tone task is designed so that the answer lies in a mean. Whether skin tone works like that in a network trained
+#   on lesions is a question for lesson 16.
 # - A small gate does not prove that its channel is useless: the weights after it can compensate.
-# - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). That is about as much as two runs of one
-#   network differ; lesson 15 comes back to it.
+# - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). Two runs of the same network differ by
+#   about as much; lesson 15 comes back to it.
 # - Here SE follows a LayerNorm, which sets each *token's* mean over channels to zero. SE averages over pixels, so its
 #   means are not zero.
 
@@ -340,21 +340,21 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 #
 # 3. An image is mirrored left to right. How does SE's gate change?
 # - [ ] it is mirrored in the same way :: It has no positions that could be mirrored.
-# - [x] it does not change in any way :: The means are the same. Any rearrangement of the pixels leaves them.
+# - [x] it does not change in any way :: The means are the same. Rearranging the pixels never changes them.
 # - [ ] it depends on SE's two matrices :: They receive the means only.
 #
 # 4. Without SE, why does the network mark some of both disks?
 # - [x] a pixel says little about the tone :: So its probability of being lesion is near 1/2 on either disk.
 # - [ ] it needs a longer training run :: The information is not in the pixel. Train it longer and see.
-# - [ ] the two disks overlap most times :: They do in few pixels only.
+# - [ ] the two disks overlap too much :: They share only a few pixels.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [Squeeze-and-excitation networks](https://arxiv.org/abs/1709.01507): the original, with ratios and positions
-#   compared.
+# - [Squeeze-and-excitation networks](https://arxiv.org/abs/1709.01507): the original, with a comparison of ratios and
+#   positions.
 # - [MSVMamba](https://arxiv.org/abs/2405.14174): SE and a convolutional feed-forward network in a VMamba block, the
 #   block that the paper uses.
-# - [EfficientVMamba](https://arxiv.org/abs/2403.09977) and [LocalMamba](https://arxiv.org/abs/2403.09338): what the
-#   paper cites for it.
+# - [EfficientVMamba](https://arxiv.org/abs/2403.09977) and [LocalMamba](https://arxiv.org/abs/2403.09338): the papers
+#   it cites for SE.
 # - [ECA-Net](https://arxiv.org/abs/1910.03151): channel attention without the two matrices.

@@ -11,8 +11,8 @@
 # - plug your CRA into the network's three skips;
 # - say why an untrained CRA scales a skip by a quarter, and check it;
 # - construct a task that needs positions, and one that no rank-one map can solve;
-# - compute how much of a shape is of rank one, and name shapes that are exactly so;
-# - name the places where the paper's text leaves a choice.
+# - compute how much of a shape a rank-one map can represent, and name shapes that have rank one exactly;
+# - name the places where the paper's text leaves a choice open.
 
 # %%
 import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ lessons.setup()
 # %% [markdown]
 # ## Four lesions, one marked
 #
-# There is a tick at the left edge, beside the rows of the lesion that is meant, and one at the top, above its columns.
+# One tick at the left edge marks the rows of the target lesion, and one at the top edge marks its columns.
 
 # %%
 SIDE = 20
@@ -72,9 +72,10 @@ for ax, map_, title in zip(
 plt.show()
 
 # %% [markdown]
-# A single pixel does not depend on the ticks. SE (lesson 7) would register *that* there are ticks, but its mean has no
-# positions. What is needed is one number per row and one per column. The paper's section 3.3 takes that from coordinate
-# attention. Equation 1, the mean over the whole image, is SE's squeeze and is not used again (A15). Equations 2 and 3:
+# A single pixel contains no information about the ticks. SE (lesson 7) would register *that* there are ticks, but a
+# mean contains no positions. What is needed is one number per row and one per column. Section 3.3 of the paper takes
+# this idea from coordinate attention. Equation 1, the mean over the whole image, is SE's squeeze and is not used again
+# (A15). Equations 2 and 3:
 
 
 # %% exercise="cra.directional_means"
@@ -84,7 +85,7 @@ def directional_means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # %% [markdown]
-# By hand, on one channel of 2 x 3:
+# By hand, for one channel of 2 x 3 pixels:
 #
 # | | | | mean of the row |
 # |---|---|---|---|
@@ -94,7 +95,7 @@ def directional_means(x: Tensor) -> tuple[Tensor, Tensor]:
 #
 # Equations 4 to 6 turn the five numbers of each channel into five gates. Both profiles pass through *one* narrow layer
 # $F_1$ (the paper's $C/r$ channels; $r = 32$, but at least 8 channels: A13), so rows and columns share its weights.
-# Then each has a layer of its own.
+# After that, rows and columns have separate layers.
 
 
 # %% exercise="cra.gates"
@@ -156,8 +157,8 @@ for skip in ("S2", "S3", "S4"):
 # %% [markdown]
 # ## Does it find the marked lesion?
 #
-# Three networks that treat each pixel by itself, except for the module in the middle: nothing, SE, CRA. The same width,
-# the same training.
+# We compare three networks that process each pixel independently, except for the module in the middle: nothing, SE or
+# CRA. They have the same width and the same training.
 
 # %%
 STEPS = 30 if lessons.FAST else 500
@@ -204,8 +205,8 @@ def train(model: nn.Module, second: str = "none") -> nn.Module:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Of four equal blobs one is meant. What will "nothing" and SE output, and with which Dice score? Sketch
-# the row gate and the column gate that CRA needs.
+# **Predict.** One of four equal blobs is the target. What will the networks with "nothing" and with SE output, and with
+# what Dice score? Sketch the row gate and the column gate that CRA needs.
 
 # %% kind="signature"
 networks = {}
@@ -246,19 +247,21 @@ plt.show()
 lessons.happened("10.1", {f"Dice, {n}": dice(a, lesion) for n, a in answers.items()})
 
 # %% [markdown]
-# Without CRA the networks can only mark all four blobs or none: a Dice of about 0.4, one blob in four. CRA's gates are
-# large in the rows beside one tick and in the columns below the other. Where both are large, the lesion is. A row gate
-# is a whole row long: this is how one module moves information across the whole image with $H + W$ numbers per channel.
+# Without CRA the networks can only mark all four blobs or none: a Dice score of about 0.4, for one blob in four. CRA's
+# gates are large in the rows beside one tick and in the columns below the other. The lesion is where both are large. A
+# row gate acts on a whole row: this is how one module moves information across the whole image with $H + W$ numbers per
+# channel.
 #
 # ### Control: two lesions on a diagonal
 #
-# Now two of the four blobs are meant, always the upper left and the lower right one, and there are ticks beside both
-# rows and above both columns, all of one color. From the positions alone the task can be solved. But CRA's gates do not
-# know which row is the upper one: they are large in both rows and both columns, and then all four crossings are large.
+# Now two of the four blobs are targets, always the upper left and the lower right one, and there are ticks beside both
+# rows and above both columns, all of one color. The task can be solved from the positions alone. But CRA's gates do not
+# depend on which row is the upper one: they are large in both rows and both columns, and so all four intersections are
+# large.
 
 # %% [markdown] kind="predict"
-# **Predict** the Dice score of CRA, trained anew for this task. And if the second lesion's ticks have another color:
-# can *several* channels with gates of their own solve it?
+# **Predict** the Dice score of CRA, retrained for this task. And if the second lesion's ticks have another color: can
+# *several* channels with gates of their own solve it?
 
 # %% kind="control"
 pictures, lesions, answered = {}, {}, {}
@@ -290,13 +293,13 @@ plt.show()
 lessons.happened("10.2", {f"Dice, {n}": dice(a, outline) for n, a in answered.items()})
 
 # %% [markdown]
-# One color: a Dice of two thirds, both lesions and two false ones. The profiles do not distinguish the upper row from
-# the lower one, so both get the same gate; no training can change that.
+# One color: a Dice score of two thirds, with both lesions and two false positives. The profiles do not distinguish the
+# upper row from the lower one, so both get the same gate; no training can change that.
 #
-# Two colors: the answer *can* be represented, by two gate maps joined by a maximum (right). Yet training did not find
-# it (middle). In this task neither a row gate nor a column gate reduces the loss by itself, only both together, so
-# there is little gradient toward it at the start. "The network can represent it" and "the network learns it" are two
-# statements.
+# Two colors: the answer *can* be represented, by the maximum of two gate maps (right). Yet training did not find it
+# (middle). In this task neither a row gate nor a column gate reduces the loss by itself, only both together, so there
+# is little gradient toward it at initialization. "The network can represent it" and "the network learns it" are two
+# different statements.
 #
 # ## Which maps are a row times a column?
 #
@@ -352,15 +355,15 @@ for name, shape in shapes.items():
 
 # %% [markdown]
 # A box is represented exactly, and so is a Gaussian whose axes are those of the image, since $e^{-(x^2 + y^2)} =
-# e^{-x^2} e^{-y^2}$: "rank one" does not mean angular. A binary cross is *not* of rank one (a row and a column are
-# joined, not multiplied): its best product keeps 72.1 % of the energy. A disk keeps 89.9 %, this lesion 81.1 %, a
-# slanting ellipse 57.9 %. Each channel has gates of its own, and the layers after them can combine channels, so the
-# *network* is not limited to rank one; a single gate map is.
+# e^{-x^2} e^{-y^2}$: "rank one" does not mean "box-shaped". A binary cross does *not* have rank one (it is the union of
+# a row and a column, not their product): its best product keeps 72.1 % of the energy. A disk keeps 89.9 %, this lesion
+# 81.1 %, a tilted ellipse 57.9 %. Each channel has gates of its own, and the layers after them can combine channels, so
+# the *network* is not limited to rank one; a single gate map is.
 
 # %% [markdown]
 # ### Play
 #
-# Turn the ellipse and stretch it. At which angle do the two gates do worst? Does the ratio matter more or the angle?
+# Rotate the ellipse and stretch it. At what angle do the two gates do worst? Does the ratio matter more or the angle?
 
 # %% kind="play"
 import ipywidgets
@@ -381,12 +384,12 @@ _ = ipywidgets.interact(turn, angle=(0, 90), ratio=(1.0, 6.0, 0.5))
 # %% [markdown] kind="limits" given="1.43 0.59"
 # ## What this does not show
 #
-# - The ticks are made for CRA. What its gates do in a network trained on lesions is measured in lesson 14.
+# - The ticks are designed for CRA. What its gates do in a network trained on lesions is measured in lesson 14.
 # - The ticks are as long as the blobs, on purpose. A row's gate is computed from that row's mean and from nothing else:
 #   with a tick one pixel thick only one row of the lesion gets a large gate, and CRA fails (try it: `< 3` to `< 1` in
 #   `marked_batch`, for the ticks).
-# - CRA normalizes with batch statistics while training. With one image per batch they differ much from the running
-#   ones, and results differ between training and evaluation mode.
+# - CRA normalizes with batch statistics while training. With one image per batch they differ a lot from the running
+#   statistics, and results differ between training and evaluation mode.
 # - The paper calls this "modeling long-range dependencies". A row gate does reach across the whole image, but it
 #   depends on the mean of a row only: two rows with the same mean get the same gate.
 # - In the paper's Table 4, CRA alone gains 1.43 points of IoU, SE and CRA together only 0.59. One run each; lesson 15.
@@ -410,14 +413,14 @@ _ = ipywidgets.interact(turn, angle=(0, 90), ratio=(1.0, 6.0, 0.5))
 # - [ ] it needs less memory that way :: Two separate calls would need the same.
 #
 # 4. Two lesions lie in opposite corners. Which gate map can mark both and nothing else?
-# - [ ] one with two rows and two columns :: Then all four crossings are large.
-# - [ ] one with one row and one column :: That marks one crossing.
-# - [x] none that has a rank of one :: It takes two channels, each with one crossing, and a layer that adds them.
+# - [ ] one with two rows and two columns :: Then all four intersections are large.
+# - [ ] one with one row and one column :: That marks one intersection.
+# - [x] none that has a rank of one :: It takes two channels, each marking one intersection, and a layer that adds them.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
 # - [Coordinate attention](https://arxiv.org/abs/2103.02907): the original, for mobile networks.
 # - [CBAM](https://arxiv.org/abs/1807.06521): channel and spatial attention with a full map.
-# - [Attention U-Net](https://arxiv.org/abs/1804.03999): gates on skips that come from the decoder.
-# - [Squeeze-and-excitation](https://arxiv.org/abs/1709.01507): lesson 7's paper, to compare.
+# - [Attention U-Net](https://arxiv.org/abs/1804.03999): skip gates that are computed from the decoder.
+# - [Squeeze-and-excitation](https://arxiv.org/abs/1709.01507): lesson 7's paper, for comparison.

@@ -8,7 +8,7 @@
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - write CFD (eq. 8) and IFD (eq. 9), and say where the paper leaves a choice (A16 to A25);
+# - write CFD (eq. 8) and IFD (eq. 9), and say where the paper leaves a choice open (A16 to A25);
 # - measure the gradient norm of each term of the loss at each block of a trained and of an untrained network;
 # - derive what random channel selection does on average;
 # - measure how redundant channels are, against the right controls;
@@ -54,9 +54,9 @@ lessons.setup()
 #
 # To first order it bounds how much the loss changes when $x$ changes by its own size, and it does not depend on the
 # scale of the features. We measure it in `small`, which *was* trained with distillation; in `accurate`, which was
-# trained without (the control: same architecture, other optimizer, longer, at 160 x 160); and in two untrained
-# networks. In a further control, no gradient passes through the skips: the output is the same, but the encoder receives
-# gradient through the bottom only.
+# trained without it (the control: same architecture, different optimizer, longer training, 160 x 160 pixels); and in
+# two untrained networks. In a further control, no gradient passes through the skips: the output is the same, but the
+# encoder receives gradient only through the bottom of the U (the bottleneck).
 
 # %% [markdown] kind="predict"
 # **Predict.** From E1.1 through the bottom to D1.1: does $s$ rise toward the loss, in an untrained network? And in the
@@ -119,23 +119,23 @@ for label, values in strengths.items():
         lessons.happened("12.1", f"{label}: s at the bottom is 1 / {mean['D1'] / mean['D4']:.0f} of that at D1")
 
 # %% [markdown]
-# All curves are a U. $s$ depends on *how far a block is from the mask, counted along the skips*: E1's output is merged
-# and added to D1's input, so it is close, however early it is computed. The dotted control shows that the skips are the
-# reason: without their gradient, E1 receives less than a fifth of the gradient (D1 / E1 is 7.60 in place of 1.37).
-# Training deepens the U: D1 / D4 is about 3.5 in untrained networks, 6.2 in `accurate`, and 44.6 in `small`. So the
-# network that was trained with distillation, whose purpose is to balance the supervision, is the least balanced one.
-# (They differ in more than distillation; a single pair does not show the cause.)
+# All curves are U-shaped. $s$ depends on *how far a block is from the mask, counted along the skips*: E1's output is
+# merged and added to D1's input, so it is close, however early it is computed. The dotted control shows that the skips
+# are the reason: without their gradient, E1 receives less than a fifth of the gradient (D1 / E1 is 7.60 instead of
+# 1.37). Training deepens the U: D1 / D4 is about 3.5 in untrained networks, 6.2 in `accurate`, and 44.6 in `small`. So
+# the network that was trained with distillation, whose purpose is to balance the supervision, is the least balanced
+# one. (They differ in more than distillation; a single pair does not show the cause.)
 #
 # Does the measurement show the paper's asymmetry of encoder and decoder? In `small`, on the same grid, $s$ is larger in
 # the decoder for the two upper stages (1.37 and 1.49) and *smaller* for the two lower ones (0.84 and 0.74). In
 # `accurate` it is the other way round at E1 (0.36) and E3 (3.25), and in untrained networks the ratio is 0.86 to 1.51.
 # So there is a difference, and its sign changes from stage to stage and from network to network. "The bottom is
 # supervised less" is what we see; "the encoder is supervised less" is not. Two limits: a gradient norm is not what is
-# learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of another kind,
+# learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of another kind:
 # visualizations of what a block responds to.
 #
-# The other finding of SelfReg-UNet is that channels are *redundant*, and the paper says so of the *deeper* ones. Here
-# is the metric for it:
+# The other finding of SelfReg-UNet is that channels are *redundant*, and the paper claims this for the *deeper* ones.
+# Here is a metric for it:
 
 
 # %% exercise="distill.redundancy"
@@ -149,9 +149,9 @@ def redundancy(x: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# Three controls. The first moves the pixels of each channel to random positions, each channel by itself: what is left
-# is the chance level. The second is an untrained network, which has not been trained to repeat anything. The third is
-# `accurate`, trained without distillation.
+# There are three controls. The first shuffles the pixels of each channel independently: what is left is the chance
+# level. The second is an untrained network, which has had no reason to become redundant. The third is `accurate`,
+# trained without distillation.
 
 # %% kind="control"
 redundancy = lessons.use("distill.redundancy", redundancy)
@@ -197,13 +197,13 @@ for label, values in correlated.items():
 # block is CFD's teacher.
 #
 # Is that due to distillation? In `accurate`, trained without it, D1.1 is at 0.54 and the other blocks look like those
-# of `small`. So most of the rise, from 0.12 to 0.54, comes with training for one mask; what is above that could be due
-# to distillation or to the other differences between the two.
+# of `small`. So most of the rise, from 0.12 to 0.54, comes with training for one mask; the rest could be due to
+# distillation or to the other differences between the two.
 #
 # ## CFD: every map learns from the last
 #
 # The teacher is the output of D1, the students are the 14 maps before it (A16, A17). They differ in size, so the larger
-# one, here always the teacher, is averaged down (A19).
+# one, here always the teacher, is downsampled by average pooling (A19).
 
 
 # %% exercise="distill.average_pool"
@@ -214,7 +214,7 @@ def average_pool(x: Tensor, factor: int) -> Tensor:
 
 
 # %% [markdown]
-# They differ in channels too. **Random channel selection** (RCS) draws $k = \min(C_s, C_t)$ channels of each at every
+# They differ in channels too. **Random channel selection** (RCS) draws $k = \min(C_s, C_t)$ channels from each at every
 # step (A18).
 #
 # $$\text{CFD} = \frac{1}{M-1} \sum_m \big\| \mathrm{RCS}(\text{student}_m) - \mathrm{RCS}(\text{teacher}) \big\|^2$$
@@ -276,7 +276,7 @@ def ifd(x: Tensor) -> Tensor:
 
 # %% [markdown] given="0.015"
 # The paper's network uses 14 maps (A25), and both halves receive gradient (A24). A squared distance can fall in two
-# ways: the halves become alike, or *everything becomes small*.
+# ways: the halves become similar, or *everything becomes small*.
 #
 # ## Is 0.015 small?
 #
@@ -304,19 +304,19 @@ print(f"small, BCE + Dice on ISIC's validation part: {segmenter.card['metrics'][
 # than BCE + Dice on these images (0.067) and on real ones (0.121). The term with the small weight has the larger
 # *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.9 before training.
 #
-# That alone looks as if CFD had failed. The control says otherwise: in `accurate`, which was trained without it, CFD is
-# 695, and IFD is 2,229 instead of 0.36. Feature maps grow in training; with the two losses they grow much less. (The
-# networks also differ in optimizer, length and image size, so the factor of almost 50 is not due to CFD alone.) Why CFD
-# can grow at all while it is being minimized is the subject of the experiment below.
+# On its own, that looks as if CFD had failed. The control says otherwise: in `accurate`, which was trained without it,
+# CFD is 695, and IFD is 2,229 instead of 0.36. Feature maps grow during training; with the two losses they grow much
+# less. (The networks also differ in optimizer, length and image size, so the factor of almost 50 is not due to CFD
+# alone.) Why CFD can grow at all while it is being minimized is the subject of the experiment below.
 #
 # ## Does it balance, and what does detach cut?
 #
-# A value says little: the variance in the closed form is part of it and has no gradient with respect to the student. So
-# we look at $s$ again, for each term times its weight. *Average draw* is the closed form that you derived; *one draw*
-# is what a training step uses; the last line is one draw whose teacher is not detached.
+# The value of a loss says little: the variance in the closed form is part of it and has no gradient with respect to the
+# student. So we look at $s$ again, for each term times its weight. *Average draw* is the closed form that you derived;
+# *one draw* is what a training step uses; the last line is one draw whose teacher is not detached.
 
 # %% [markdown] kind="predict"
-# **Predict.** Where is CFD's $s$ the largest share of the mask loss's: at E1, at the bottom, at D2? And is it similar
+# **Predict.** Where is CFD's $s$ largest relative to the mask loss's: at E1, at the bottom or at D2? And is it similar
 # for one draw and for the average draw?
 
 # %%
@@ -349,22 +349,23 @@ lessons.happened("12.3", {"one draw": one, "average": average})
 
 # %% [markdown]
 # CFD does act where the mask loss is weakest: one draw adds 6 % to $s$ at E1.1, 25 % and 31 % at the bottom, 1 % at
-# D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise, which has another
-# direction at the next step. The average draw, the part that persists, adds 1 to 3 %, less than IFD does.
+# D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise, whose direction
+# changes at the next step. The average draw, the part that persists, adds 1 to 3 %, less than IFD does.
 #
 # `detach` sets the gradient at D1.1 to zero: *through this loss* the teacher does not move toward its students. It cuts
 # more than that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142 % at E1.1, 121 %
-# at D2.2), because each block is on the way to the teacher, and moving the teacher is the fastest way to a small
+# at D2.2), because each block lies on the path to the teacher, and moving the teacher is the fastest way to a small
 # distance.
 #
 # ## The choices, and what each is worth
 #
 # The paper's text leaves these open (A16 to A25). For each we change one thing, with `small` and four images, and
-# compare the term's value and the *direction* of its gradient with respect to all weights: its cosine with that of our
-# choice. 1 means that the choice is a matter of scale, which the weight can absorb; 0 that it is a different loss. Two
-# rules make the comparison fair. Each choice is compared with its *own* term, CFD or IFD: in the sum the larger one
-# would hide the smaller. And CFD is compared as the *average* draw, since one draw is mostly noise. The control is an
-# untrained network: `small` was trained with our choices, and has probably settled where *their* gradient is small.
+# compare the term's value and the *direction* of its gradient with respect to all weights: its cosine similarity to
+# that of our choice. A cosine of 1 means that the choice is a matter of scale, which the weight can absorb; 0 means
+# that it is a different loss. Two rules make the comparison fair. Each choice is compared with its *own* term, CFD or
+# IFD: in the sum the larger one would hide the smaller. And CFD is compared as the *average* draw, since one draw is
+# mostly noise. The control is an untrained network: `small` was trained with our choices, and has probably settled
+# where *their* gradient is small.
 
 # %%
 MANY = 4 if lessons.FAST else 64
@@ -466,8 +467,8 @@ compare(
 # - **15 maps or 14** (A25) sounds harmless, and is (0.98) before training. After it, D1.1 alone outweighs the 14
 #   others: ten times the value, 26 times the gradient.
 #
-# So a choice that a paper leaves open in half a sentence can be a different loss, and a test with untrained weights
-# does not reveal it. What each costs or gains in Dice is another question, which needs training runs.
+# So a choice that a paper leaves open in half a sentence can amount to a different loss, and a test with untrained
+# weights does not reveal it. What each costs or gains in Dice is another question, which needs training runs.
 #
 # ## An experiment: four networks
 #
@@ -572,7 +573,7 @@ plt.show()
 # segmentation collapses. IFD changes Dice and mean |r| by no more than a few hundredths here.
 #
 # Without `detach` the gradient includes the teacher's movement, and the distance does become small. The price: the
-# teacher's features are shrunk as well (A22). Here that is the smaller harm. The usual reason for `detach`, that a
+# teacher's features are shrunk as well (A22). Here that is the lesser harm. The usual reason for `detach`, that a
 # teacher should not learn from its students, applies to a teacher that is *another* network.
 #
 # The paper's network normalizes inside its branches, and `small` did not diverge. But the same loop is there, and
@@ -582,7 +583,7 @@ plt.show()
 # ## And on real images?
 #
 # The paper's Table 5 has one run of each of four networks. The repository repeats it at a small scale: a sixth of the
-# width, 8 epochs of ISIC 2017 (lesson 15 has the protocol). What follows reads the results that are in your clone. One
+# width, 8 epochs of ISIC 2017 (lesson 15 has the protocol). The next cell reads the results in your clone. One
 # comparison is added: VM-UNet, which is the network *without* the paper's modules, with and without distillation.
 
 # %%
@@ -613,8 +614,8 @@ else:
     print("No results in this clone; lesson 15 says how they are made.")
 
 # %% [markdown]
-# Two observations. In the full network all three runs with both terms are above all three without, as in the paper; how
-# certain that is, and what each term does alone, the verdicts say. In VM-UNet the same two terms *reduce* the IoU by
+# Two observations. In the full network all three runs with both terms are above all three without, as in the paper; the
+# verdicts say how certain that is, and what each term does alone. In VM-UNet the same two terms *reduce* the IoU by
 # about two points: all three runs with them are below all three without. Whether distillation helps depends on the
 # network (lesson 15 tests this interaction). The paper has no such row: it does not say whether its Table 4 was trained
 # with distillation (A39).
@@ -644,8 +645,8 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # - The chain has no normalization, and one seed was run. It shows that the loop *can* diverge, not that it must.
 # - `accurate` differs from `small` in optimizer, length and image size as well as in distillation. A strict control
 #   would be the same run with both weights at zero.
-# - Gradient norms and cosines are of one moment, the end of a training run. They say which losses differ, not which is
-#   better.
+# - Gradient norms and cosines are measured at one moment, the end of a training run. They say which losses differ, not
+#   which is better.
 # - A correlation measures linear redundancy only, and copies can be useful: they average noise away.
 # - Whether distillation helps on lesions needs several seeds with and without, at full width. The paper has one run
 #   each (Table 5); lesson 15 weighs that and our small runs.
@@ -675,8 +676,8 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # - [ ] no, it is always too large a weight :: With untrained weights, when CFD is small, it hardly counts.
 #
 # 5. Two variants of a loss give nearly the same value on a batch. Are they the same loss?
-# - [ ] yes, up to that small difference of the value :: One draw has the average's value and a gradient almost
-#   orthogonal to its.
+# - [ ] yes, up to that small difference of the value :: One draw has the same value as the average draw, and a gradient
+#   almost orthogonal to that of the average.
 # - [x] compare their gradients in a trained network :: Halves by index: the same value, cosine 0.55.
 # - [ ] yes, if an untrained network shows the same :: The 15th map is harmless there and not later.
 
@@ -685,5 +686,5 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 #
 # - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): where both losses come from.
 # - [Distilling the knowledge in a neural network](https://arxiv.org/abs/1503.02531): a teacher that is another network.
-# - [Be your own teacher](https://arxiv.org/abs/1905.08094): a network's last layers teach its first.
-# - [BYOL](https://arxiv.org/abs/2006.07733): what else a moving target needs so as not to collapse.
+# - [Be your own teacher](https://arxiv.org/abs/1905.08094): a network's last layers teach its first ones.
+# - [BYOL](https://arxiv.org/abs/2006.07733): what else it takes to keep a moving target from collapsing.

@@ -1,7 +1,7 @@
 # %% [markdown] kind="claim"
 # **Claim.** An explanation of a network is a measurement, and a measurement can be wrong. We show it on the weights
-# that come with the package: gates that are computed from the image and hardly depend on it, and explanations of one
-# mask that look equally convincing until they are tested. The controls are an "explanation" that does not use the
+# that come with the package, with gates that are computed from the image and hardly depend on it, and explanations of
+# one mask that look equally convincing until they are tested. The controls are an "explanation" that does not use the
 # network at all, and a network with a planted cause, for which the right explanation is known.
 
 # %% [markdown] kind="objectives"
@@ -11,7 +11,7 @@
 # - define an attribution for a segmentation: one number per map, a region and a baseline;
 # - write integrated gradients, and check that they add up;
 # - test an explanation by deletion, against random order and against a map that does not use the network;
-# - run the test with shuffled weights, and the test with a planted cause;
+# - run the sanity check with shuffled weights, and the test with a planted cause;
 # - say what each test cannot detect.
 
 # %%
@@ -33,10 +33,10 @@ from skinlesion.plots import static
 lessons.setup()
 
 # %% [markdown]
-# ## One mask, and the question why
+# ## One mask, and the question of why
 #
 # The network is `small` (trained on ISIC 2017); the images are the twenty bundled ones: eight real ones that it was not
-# trained on, twelve synthetic ones. `PHOTO` is the one that we explain; take another, or a file of your own.
+# trained on, twelve synthetic ones. `PHOTO` is the one that we explain; choose another, or a file of your own.
 
 # %%
 PHOTO = "ISIC_0010587"  # the name of a bundled image, or the path of a photo
@@ -63,12 +63,12 @@ static.cra_gates(photo, *gates["S2"].profiles(), gates["S2"].product(), what="S2
 
 # %% [markdown]
 # The gates show the lesion's position, and they are *smaller* on it. The word "attention" suggests the opposite. Is
-# that so in general? Measure it: for each image, the mean gate product inside the lesion divided by that outside. And
-# the control: the same gates with the lesions of the *other* nineteen images.
+# that so in general? Measure it: for each image, divide the mean gate product inside the lesion by the one outside. The
+# control uses the same gates with the lesions of the *other* nineteen images.
 
 # %% [markdown] kind="predict"
-# **Predict**, for the skips S2 (fine), S3 and S4 (coarse): is the ratio above or below 1? And how far from the control?
-# If the gates depend on the lesion, own and others' must differ.
+# **Predict**, for the skips S2 (fine), S3 and S4 (coarse): is the ratio above or below 1? And how far is it from the
+# control? If the gates depend on the lesion, the ratio for an image's own lesion must differ from that for the others.
 
 # %%
 every = [explain.cra_gates(network, segmenter.prepare([picture])) for picture in pictures]
@@ -86,9 +86,9 @@ for skip in ("S2", "S3", "S4"):
 
 # %% [markdown]
 # At S2 the ratio is below 1 (0.92), and in 17 of 20 images below the control: the gates do depend on the lesion, a
-# little, by passing *less* of the fine skip there. At S4 it is above 1 (1.16), but nearly as much for other images'
-# lesions (1.14): lesions are in the middle, and so are the large gates, a location prior. Without the control we would
-# have called that attention to the lesion. Single channels show more (see `gates["S2"].strongest`).
+# little: they let *less* of the fine skip through there. At S4 it is above 1 (1.16), but nearly as much for other
+# images' lesions (1.14): lesions are in the middle, and so are the large gates: a location prior. Without the control
+# we would have called it attention to the lesion. Single channels show more (see `gates["S2"].strongest`).
 #
 # ### And SE?
 
@@ -120,9 +120,9 @@ static.se_overview(explain.se_gates(network, image))
 # constant factor per channel, which the next layer could have absorbed. In the 5 blocks where they do depend on the
 # image, E1.2 to E2.2, D2.2 and D1.1, the block is near the input or near the output.
 #
-# Does it matter? Looking at gates cannot tell; *intervene*. Replace SE's gates by their mean over the twenty images, or
-# make CRA's gates equal in every row and column, and see what happens to the masks. The first is a function of yours,
-# plugged into the network.
+# Does it matter? Looking at gates cannot tell you; an *intervention* can. Replace SE's gates by their mean over the
+# twenty images, or make CRA's gates the same in every row and column, and see what happens to the masks. The first is a
+# function that you plug into the network.
 
 # %%
 batch = segmenter.prepare(pictures)  # (20, 3, H, W)
@@ -161,9 +161,9 @@ for name, model in changed.items():
 
 # %% [markdown]
 # The last column says how much the *trained* network relies on each module, which no plot of gates can show. With SE
-# replaced by its mean gate the masks change by about 3 %, and they are no worse on these twenty images. CRA's row and
-# column gates, which looked so informative above, change less than 1 %. This does not say what a network trained
-# without the module would reach: that is another experiment (lesson 15).
+# replaced by its mean gate the masks change by about 3 %, and they are no worse on these twenty images. Replacing CRA's
+# row and column gates, which looked so informative above, changes the masks by less than 1 %. This does not say how
+# good a network trained without the module would be: that is another experiment (lesson 15).
 #
 # ## Explaining a mask
 #
@@ -178,7 +178,7 @@ def region_score(logits: Tensor, region: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# And compared with what? An attribution needs a **baseline**, an image in which the feature is absent. Black, the usual
+# And compared to what? An attribution needs a **baseline**, an image in which the feature is absent. Black, the usual
 # choice, would be wrong here: lesions are dark. The package takes one uniform color, the median of the skin.
 
 
@@ -212,16 +212,16 @@ for steps in (1, 2, 4, 8) if lessons.FAST else (1, 2, 4, 8, 32):
 
 # %% [markdown] given="11"
 # With enough steps the map must add up to the difference that it explains, 15.35. Eight steps are far from enough, and
-# four are absurd (91.58): somewhere on the path the gradient is huge for a short stretch, and a few points hit it or
-# miss it. So never look at such a map without its sum. The package's rule places its points better: with 32 of them 11
-# % of the difference is missing, with 128 half a percent.
+# four give an absurd result (91.58): somewhere on the path the gradient is huge for a short stretch, which a few points
+# either hit or miss. So never look at such a map without checking its sum. The package's quadrature rule places its
+# points better: with 32 of them 11 % of the difference is missing, with 128 half a percent.
 #
 # ### Three methods
 #
 # - **Integrated gradients**, as above, with 128 steps.
 # - **Grad-CAM** uses one layer: its channels, weighted by their mean gradient, summed, negative values set to zero. It
 #   depends only on what passes through that layer.
-# - **Occlusion** covers window after window with the baseline, and records by how much the score drops.
+# - **Occlusion** covers one window after another with the baseline, and records how much the score drops.
 
 # %%
 ASK = {"integrated gradients": {"method": "integrated_gradients", "steps": 8 if lessons.FAST else 128}}
@@ -258,7 +258,7 @@ def deletion_curve(score, image: Tensor, base: Tensor, importance: Tensor, point
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Two orders have nothing to do with the network: random, and "the darkest pixel first". How will their
+# **Predict.** Two orders have nothing to do with the network: random order, and "darkest pixel first". How will their
 # curves compare with that of integrated gradients, on eight images?
 
 # %%
@@ -305,13 +305,13 @@ lessons.happened("14.3", f"both below random in {int((areas[:, :2].amax(1) < are
                          f"darkness below integrated gradients in {best}")  # fmt: skip
 
 # %% [markdown]
-# Random order is much worse in all 8 images, as it should be. But on our image darkness has the smallest area of all,
-# 0.16 against 0.23, and it explains nothing: the lesion *is* dark. On eight images darkness is below integrated
-# gradients in 4, above in the others. "Better than random" is a low bar, and a good many papers stop there. (Deleting
-# single pixels also produces images unlike any that the network was trained on. The package deletes patches, and adds
-# the reverse, insertion; its score, *faithfulness*, is the gain of both over random order.)
+# Random order is much worse in all 8 images, as it should be. But on our image darkness has the smallest area under the
+# curve of all, 0.16 against 0.23, and it explains nothing: the lesion *is* dark. On eight images darkness is below
+# integrated gradients in 4, above in the others. "Better than random" is a low bar, and many papers stop there.
+# (Deleting single pixels also produces images unlike any that the network was trained on. The package deletes patches,
+# and adds the reverse, insertion; its score, *faithfulness*, is the gain of both over random order.)
 #
-# ## Test 2: a network without knowledge
+# ## Test 2: a network with shuffled weights
 
 
 # %% exercise="looking.rank_similarity"
@@ -325,8 +325,9 @@ def rank_similarity(a: np.ndarray, b: np.ndarray) -> float:
 # ## Test 3: a network with a planted cause
 #
 # In the first two tests the right explanation is unknown. So we build a network for which it is known. We put a green
-# label on the image, and give a copy of the network a secret: **the greener the upper left corner, the higher every
-# logit.** It is the kind of shortcut that real networks learn ("a ruler means cancer"), with a known size.
+# label on the image, and add a secret rule to a copy of the network: **the greener the upper left corner, the higher
+# every logit.** It is the kind of shortcut that real networks learn ("a ruler means cancer"), but its effect has a
+# known size.
 
 # %%
 labeled = photo.copy()
@@ -391,21 +392,21 @@ for row, name in zip(axes, columns["trained"], strict=True):
 plt.show()
 
 # %% [markdown]
-# Read it row by row.
+# Read the figure row by row.
 #
 # - **Darkness** is as faithful by deletion and insertion (0.79) as Grad-CAM and occlusion. It even marks the label,
-#   which happens to be dark. The second test exposes it: with shuffled weights it stays what it was, similarity 1.00.
-# - **Grad-CAM** changes completely with the weights (-0.08): it does depend on the network. But the secret does not
-#   pass through D2.2, so Grad-CAM cannot show it, and its map of the secretive network is that of the honest one. Its
-#   faithfulness does not drop: most of the probability still depends on the lesion.
+#   which happens to be dark. The second test exposes it: with shuffled weights the map stays the same, similarity 1.00.
+# - **Grad-CAM** changes completely with the weights (-0.08): it does depend on the network. But the secret rule does
+#   not pass through D2.2, so Grad-CAM cannot show it, and its map is the same for the network with the secret as for
+#   the honest one. Its faithfulness does not drop: most of the probability still depends on the lesion.
 # - **Integrated gradients** show the label (9 % of the map). A good part of their ranking survives the shuffle (0.60):
 #   both maps are multiplied by the same $x - x'$, which is small on the skin. And their faithfulness is the lowest,
 #   0.57: single pixels are noisy.
 # - **Occlusion** shows it too (11 %), blurred by its windows. With shuffled weights its *sign* changes, but the
-#   positions of large values stay (0.72): covering skin with the color of skin changes nothing in any network.
+#   positions of large values stay (0.72): covering skin with skin color changes nothing in any network.
 #
-# Each test alone would have missed something. And one caution: occlusion and deletion fill with the same color. A
-# method that measures what covering with this color does is favored by a test that covers with this color.
+# Each test alone would have missed something. One caution: occlusion and deletion fill with the same color. A method
+# that measures the effect of covering with this color is favored by a test that covers with this color.
 
 # %% kind="control"
 with torch.no_grad():
@@ -423,13 +424,13 @@ print(
 )
 
 # %% [markdown]
-# Darkness marks the label in both networks: for the wrong reason. Integrated gradients even get the size right: the
-# difference of the two sums is what was planted. That is the least one can ask, since the secret is linear: this is the
-# one case where we know the right answer, so a method must get it right.
+# Darkness marks the label in both networks, for the wrong reason. Integrated gradients even get the size right: the
+# difference between the two sums is what was planted. That is the least we can ask, since the secret rule is linear and
+# this is the one case where we know the right answer.
 #
 # ### Play
 #
-# Other images, layers and baselines. Look for a layer where Grad-CAM shows something implausible, then look at its
+# Try other images, layers and baselines. Look for a layer where Grad-CAM shows something implausible, then look at its
 # faithfulness.
 
 # %% kind="play"
@@ -459,10 +460,10 @@ _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)
 # - Twelve of the twenty images are synthetic. The gates' averages mix both kinds, and twenty are few.
 # - Deletion and occlusion fill with the *same* color, the baseline. A method that covers pixels with it has an
 #   advantage in a test that does the same; a fairer test would use another fill.
-# - Deletion shows the network images that no camera takes. Its output may react to the holes rather than to what is
+# - Deletion feeds the network images that no camera produces. Its output may react to the holes rather than to what is
 #   missing.
 # - Setting gates to their mean says what this trained network relies on. It is not the paper's ablation, where each
-#   variant is trained anew.
+#   variant is retrained.
 # - None of this is about medicine. That a network's output depends on the lesion does not make it right about the
 #   lesion.
 
@@ -496,5 +497,5 @@ _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)
 # - [Grad-CAM](https://arxiv.org/abs/1610.02391): the original, for classification.
 # - [Sanity checks for saliency maps](https://arxiv.org/abs/1810.03292): the test with random weights.
 # - [RISE](https://arxiv.org/abs/1806.07421): deletion and insertion.
-# - [Captum](https://captum.ai/tutorials/Segmentation_Interpret): its own tutorial about segmentation.
-# - [Attention is not explanation](https://arxiv.org/abs/1902.10186): the same question about language.
+# - [Captum](https://captum.ai/tutorials/Segmentation_Interpret): its tutorial on segmentation.
+# - [Attention is not explanation](https://arxiv.org/abs/1902.10186): the same question for language models.

@@ -11,7 +11,7 @@
 # - swap gates, transplant maps and patch activations, and say how the three differ;
 # - normalize an effect between "nothing" and "everything";
 # - build a control of the same size, and say what it rules out;
-# - tell an effect that the wiring forces from one that training made.
+# - distinguish an effect that the architecture forces from one that training produced.
 
 # %%
 import matplotlib.pyplot as plt
@@ -29,9 +29,10 @@ lessons.setup()
 # %% [markdown]
 # ## Looking is not enough
 #
-# Lesson 14 measured gates and found correlations: a gate is smaller on the lesion. Does that *do* anything? Lessons 7, 9
-# and 11 intervened, with ready-made tools. Here you write them. Two context managers of the package do the work:
-# `observe` reads named activations in a forward pass, `intervene` replaces them. Nothing is changed in the network itself.
+# Lesson 14 measured gates and found correlations: a gate is smaller on the lesion. Does that *do* anything? Lessons 7,
+# 9 and 11 intervened, with ready-made tools. Here you write them. Two of the package's context managers do the work:
+# `observe` reads named activations in a forward pass, `intervene` replaces them. Nothing is changed in the network
+# itself.
 
 
 # %% exercise="intervention.record"
@@ -105,9 +106,9 @@ for name, (logits, right) in rows.items():
 
 # %% [markdown]
 # The hypothesis fails. With the gates of their dark version the pale images keep their IoU (0.922 against 0.923), and
-# the dark images with pale gates do not lose either (0.842 against 0.836). The network is worse on dark skin (0.836
-# against 0.923), but not because of SE. The gates are not without effect, though: those of *another* pale image, with
-# another lesion, cost almost four points (0.885).
+# the dark images don't lose anything with pale gates either (0.842 against 0.836). The network is worse on dark skin
+# (0.836 against 0.923), but not because of SE. The gates are not without effect, though: those of *another* pale image,
+# with another lesion, cost almost four points (0.885).
 #
 # Is "no loss" a finding, or was the change merely too small to matter? And are four points due to what the gates carry,
 # or would any change of that size cost as much? Write the control.
@@ -146,14 +147,14 @@ for name, (images, donors, right) in pairs.items():
 # %% [markdown] given="2.6"
 # Two answers. From pale to dark the gates change so little that a random change of the same size costs nothing either
 # (0.923): "no loss" was to be expected, and the gates do not adapt to the tone in any way that matters. Had we only
-# looked at the gates, E2.2 with its mean change of 0.128 would have looked like an adaptation. From one lesson to
-# another it is different: a random change of that size costs less than half a point on average (0.919), and at most 2.6
+# looked at the gates, E2.2 with its mean change of 0.128 would have looked like an adaptation. A swap between two
+# lesions is different: a random change of that size costs less than half a point on average (0.919), and at most 2.6
 # points in ten draws (0.897), while the swap costs almost four (0.885). So these gates carry something about the
 # *lesion*; what it is, this experiment does not say.
 #
 # ## Experiment 2: activation patching
 #
-# Take a real image and remove its lesion: fill the region, with a margin, with the color of the skin. Now run the image
+# Take a real image and remove its lesion: fill the region, plus a margin, with the skin color. Now run the image
 # *without* the lesion, and patch in the activations of the original at **one** point. If the lesion comes back in the
 # output, the information about it passes through that point.
 
@@ -195,8 +196,8 @@ plt.show()
 print(f"mean score with the lesion {with_lesion.mean():.1f}, without {without.mean():.1f}")
 
 # %% [markdown] kind="predict"
-# **Predict** for each of the eleven parts, E1 .. E4, S2 .. S4, D4 .. D1, which share of the score a patch restores. Two are
-# forced by the wiring. What do you expect of the deep parts, after lesson 11?
+# **Predict** for each of the eleven parts, E1 .. E4, S2 .. S4, D4 .. D1, what share of the score a patch restores. Two
+# of the answers are forced by the architecture. After lesson 11, what do you expect of the deep parts?
 
 # %% kind="signature"
 POINTS = {f"E{i}": f"E{i}.2.output" for i in range(1, 5)}
@@ -232,25 +233,25 @@ with torch.no_grad():
 print(f"the other lesion's own output, scored over this region: {other:.2f}")
 
 # %% [markdown]
-# E1 and D1 restore everything (1.00): forced by the wiring. The finding is in between. S2 alone restores 0.90 of the
-# score and S3 0.52, while E3, E4, S4, D4 and D3 restore nothing (at most 0.01): as in lesson 11, the deep part carries
-# nothing specific to the image. S2 and S3 together exceed 1: they carry partly the same information, and shares of
-# redundant parts need not add up. E2 and D2 equal S3, for the reason of lesson 11.
+# E1 and D1 restore everything (1.00), as the architecture forces them to. The finding lies in between. S2 alone
+# restores 0.90 of the score and S3 0.52, while E3, E4, S4, D4 and D3 restore nothing (at most 0.01): as in lesson 11,
+# the deep part carries nothing specific to the image. S2 and S3 together exceed 1: they carry partly the same
+# information, and shares of redundant parts need not add up. E2 and D2 equal S3, for the reason of lesson 11.
 #
-# The gray bars are the control. Patches from *another* image's lesion also restore something, 0.58 at S2. That is what
-# lesions have in common with this region, being in the middle (the other lesion's own output scores 0.63 there). Only
-# the difference between blue and gray is specific to the lesion.
+# The gray bars are the control. Patches from *another* image's lesion also restore something, 0.58 at S2. That part is
+# common to both lesions, which lie in the middle of the image (the other lesion's own output scores 0.63 in this
+# region). Only the difference between the blue and the gray bars is specific to the lesion.
 #
 # ## Experiment 3: a claim from lesson 14
 #
-# Lesson 14 found that S2's gates are a little *smaller* on the lesion. A plausible story: "CRA holds back fine detail
-# inside the lesion, so that the mask has no holes". If that is what the gates do, then the mask must get worse when they no
-# longer depend on the position: set each gate to its mean over the rows (or columns). The control: a random change of the
-# same norm.
+# Lesson 14 found that S2's gates are a little *smaller* on the lesion. A plausible story: "CRA suppresses fine detail
+# inside the lesion, so that the mask has no holes". If that is what the gates do, then the mask must get worse when
+# they no longer depend on the position: set each gate to its mean over the rows (or columns). The control: a random
+# change of the same norm.
 
 # %% [markdown] kind="predict"
-# **Predict**: how much of the mask changes (one minus the IoU with the mask before) when S2's gates are set to their mean?
-# And by a random change of the same size? Does the IoU with the expert's mask fall?
+# **Predict**: how much of the mask changes (one minus the IoU with the original mask) when S2's gates are set to their
+# mean? And with a random change of the same size? Does the IoU with the expert's mask fall?
 
 # %% kind="control"
 from skinlesion.data.images import read_mask, resize_mask
@@ -280,8 +281,8 @@ for name, logits in results.items():
 # With mean gates the mask changes by 1.35 %, more than twice as much as by a random change of the same size (0.51 % to
 # 0.64 %). So the gates' dependence on the position does have a specific effect. It is also small: the IoU with the
 # expert falls from 0.847 to 0.842, half a point, and random changes alone move it between 0.845 and 0.848. A fair
-# summary: *S2's gates contribute a little to the mask, more than chance, and far less than a plot of them
-# suggests*. The part about holes is not tested by this: for that, count them.
+# summary: *S2's gates contribute a little to the mask, more than chance, and far less than a plot of them suggests*.
+# This doesn't test the part about holes: for that, count them.
 
 
 # %% exercise="intervention.dose"
@@ -330,13 +331,14 @@ _ = ipywidgets.interact(reach_in, part=list(POINTS), change=list(CHANGES), numbe
 # ## What this does not show
 #
 # - One trained network and eight real images. The tools are general; the findings are about these weights.
-# - An activation from another run, or with random numbers added, may never occur in reality. A change of the output then
-#   says that the network *would* use it, not that it does so on real images.
-# - A random change of the same norm is one control. It is not equally likely under the network's own activations, so it
-#   may do more harm than a plausible change of that size.
+# - An activation from another run, or with random numbers added, may never occur in reality. A change in the output
+#   then says that the network *would* use it, not that it does so on real images.
+# - A random change of the same norm is one control. It need not be as likely under the distribution of the network's
+#   own activations, so it may do more harm than a realistic change of that size.
 # - Patching one point at a time cannot find information that two points carry redundantly (lesson 9): each alone seems
 #   unnecessary. Patch both.
-# - "The mask does not change" is about these images. A part that is used once in a thousand images passes unnoticed.
+# - "The mask does not change" holds for these images only. A part that matters in one image out of a thousand goes
+#   unnoticed.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -348,24 +350,25 @@ _ = ipywidgets.interact(reach_in, part=list(POINTS), change=list(CHANGES), numbe
 # - [ ] to make the average over the images less noisy than before :: A control does not reduce noise.
 #
 # 2. Patching E1 from the clean run restores the whole score. What does that show?
-# - [ ] that E1 is the most important part of the trained network :: It would be so in an untrained one, too.
-# - [x] nothing: all that reaches the output passes through E1 :: The wiring forces it.
+# - [ ] that E1 is the most important part of the trained network :: The same holds in an untrained one.
+# - [x] nothing: all that reaches the output passes through E1 :: The architecture forces it.
 # - [ ] that the lesion is detected within the first two blocks :: Later blocks still compute everything else.
 #
 # 3. Two parts carry the same information. What does patching them one at a time show?
 # - [x] each may seem unnecessary, or else sufficient :: Removing one leaves the other; restoring one is enough.
-# - [ ] exactly half of the effect, for each of the two :: Nothing divides it so.
+# - [ ] exactly half of the effect, for each of the two :: Nothing forces an even split.
 # - [ ] an effect of both parts, which then adds up to 1 :: Shares of redundant parts need not add up.
 #
 # 4. A gate is smaller on the lesion in every image. Which experiment tests that this matters?
 # - [ ] the same measurement, on a thousand further images :: More of the same correlation.
-# - [x] set the gate to its mean, and compare the two masks :: An intervention, best beside a control of the same size.
+# - [x] set the gate to its mean, and compare the two masks :: An intervention, ideally with a control of the same size.
 # - [ ] a plot of the gate, next to the outline of the expert :: A plot shows where it is small, not what that does.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [Locating and editing factual associations in GPT](https://arxiv.org/abs/2202.05262): activation patching, made known.
+# - [Locating and editing factual associations in GPT](https://arxiv.org/abs/2202.05262): the paper that popularized
+#   activation patching.
 # - [Towards best practices of activation patching](https://arxiv.org/abs/2309.16042): how to corrupt, and what to measure.
 # - [Causal scrubbing](https://www.alignmentforum.org/posts/JvZhhzycHu2Yd57RN): testing a whole hypothesis by
 #   interventions.

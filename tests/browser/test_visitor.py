@@ -266,7 +266,7 @@ def test_a_click_on_a_bar_shows_that_channel(visitor):
 
 def test_the_threshold_of_compare_moves_masks_and_table_and_leaves_the_map(visitor, server):
     visit = visitor().open("compare", other=DEFAULT_WEIGHTS, off_other="SE at its mean gate")
-    agreement = visit.page.get_by_text("The two masks agree with each other by DSC")
+    agreement = visit.page.get_by_text("The DSC between the two masks is")
     old, said, runs = visit.source("compare-wipe", ".before"), agreement.inner_text(), len(server.noted("run"))
     chart, tables = visit.at("compare-difference").locator(".js-plotly-plot"), visit.page.locator(".stDataFrame")
     there = tables.count()

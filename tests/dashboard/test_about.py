@@ -16,7 +16,7 @@ def test_the_shapes_are_those_of_the_loaded_network(open_app, weights_folder, te
     with torch.no_grad():
         _, features = model.forward_features(torch.zeros(1, 3, 128, 128))
     _, height, width, channels = features.blocks["E2.1"].shape
-    assert f"{height} x {width} tokens of {channels} channels" in said
+    assert f"{height} x {width} tokens with {channels} channels" in said
     assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in said
     assert len(app.get("plotly_chart")) == 1
 
@@ -49,7 +49,7 @@ def test_next_walks_through_every_part_and_names_its_lesson(open_app, texts):
 def test_another_network_has_a_card_and_its_own_layers(open_app, texts):
     app = open_app("about", weights="unet")
     said = texts(app)
-    assert "these weights are of another, unet" in said
+    assert "these weights belong to a different one, unet" in said
     assert "not a medical device" in said
     assert "| network | unet |" in said
     table = app.dataframe[0].value

@@ -83,18 +83,18 @@ def test_channels_of_two_networks_are_paired_by_rank(open_app, texts, weights_fo
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path))
     app = open_app("channels", weights="random", against="model", sample="ISIC_0012434")
     assert app.selectbox(key="other").value == "second"
-    assert "Dots: second, sorted by itself." in texts(app)
+    assert "Dots: second, sorted separately." in texts(app)
     # Channel by channel they do not correspond: no difference of theirs is shown.
     assert all("difference" not in frame.value for frame in app.dataframe)
 
 
 def test_which_channels_always_pass(view, texts):
     app = view()
-    button(app, "Look at").click().run()
-    habits = table(app, "always")
+    button(app, "Run on").click().run()
+    habits = table(app, "always kept")
     assert list(habits["block"]) == ["E1.1", "E2.1", "E3.1", "D3.1", "D2.1", "D1.1"]
     assert (habits["lowest"] <= habits["highest"]).all()
-    assert "Always: the gate is at least 0.75" in texts(app)
+    assert "Always kept: the gate is at least 0.75" in texts(app)
 
 
 @pytest.mark.parametrize("weights", ["random", "unet"])

@@ -89,7 +89,7 @@ def test_the_worst_comes_first_and_another_order_changes_it(open_app, texts):
         return rows["overconfidence"][app.session_state["case"]]
 
     assert at() == surest[0]
-    assert "1 of 20, by confidence farthest above the DSC" in texts(app)
+    assert "1 of 20, confidence farthest above the DSC first" in texts(app)
     button(app, "Next").click().run()
     assert at() == surest[1]
     assert "2 of 20" in texts(app)
@@ -104,10 +104,10 @@ def test_filters_keep_what_they_say(open_app, texts):
     middle = float(np.round(rows["IoU"].median(), 2))
     app.slider(key="errors-range").set_value((0.0, middle)).run()
     count = int((rows["IoU"] <= middle + 1e-9).sum())
-    assert f"1 of {count}, by lowest IoU" in texts(app)
+    assert f"1 of {count}, lowest IoU first" in texts(app)
     assert app.query_params["high"] == f"{middle:.2f}".rstrip("0").rstrip(".")
     app.slider(key="errors-range").set_value((0.99, 1.0)).run()
-    assert "No image of this set is like that" in app.info[0].value
+    assert "No image of this set matches" in app.info[0].value
     app.slider(key="errors-range").set_value((0.0, 1.0)).run()
     found = {}
     for kind in ("Too much", "Too little"):
@@ -115,7 +115,7 @@ def test_filters_keep_what_they_say(open_app, texts):
         found[kind] = (
             0
             if app.info
-            else int(next(m.value for m in app.markdown if ", by " in m.value).split(" of ")[1].split(",")[0])
+            else int(next(m.value for m in app.markdown if " first" in m.value).split(" of ")[1].split(",")[0])
         )
     assert sum(found.values()) == 20
 

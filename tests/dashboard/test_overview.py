@@ -13,7 +13,7 @@ def test_a_finding_stands_first_and_the_page_can_be_sorted_and_searched(open_app
     everything = rows(app)
     assert {"E1.1", "D1.1", "S2", "S3"} <= set(everything)
     app.segmented_control(key="order").set_value("reaction").run()
-    reaction = app.dataframe[0].value["reaction"].tolist()
+    reaction = app.dataframe[0].value["mean range"].tolist()
     assert reaction == sorted(reaction, reverse=True)
     app.segmented_control(key="kind").set_value("CRA").run()
     assert set(rows(app)) == {name for name in everything if name.startswith("S")}
@@ -23,7 +23,7 @@ def test_a_finding_stands_first_and_the_page_can_be_sorted_and_searched(open_app
 
 
 def test_a_search_without_a_hit_says_so(open_app):
-    assert "No module's name" in open_app("overview", weights="random", search="x9").info[0].value
+    assert "No module matches" in open_app("overview", weights="random", search="x9").info[0].value
 
 
 @pytest.mark.parametrize("weights", ["plain", "unet"])

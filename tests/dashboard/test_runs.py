@@ -44,14 +44,14 @@ def plots(app: AppTest) -> int:
 
 def test_without_a_run_it_says_how_to_make_one(open_app, root, texts):
     app = open_app("runs")
-    assert "No training run is in `runs`" in texts(app)
+    assert "There is no training run in `runs`" in texts(app)
     assert "skinlesion train" in app.code[0].value
 
 
 def test_a_folder_that_is_not_there_is_said(open_app, monkeypatch, tmp_path, texts):
     monkeypatch.setenv("SKINLESION_RUNS_DIR", str(tmp_path / "nowhere"))
     app = open_app("runs")
-    assert "No training run is in `nowhere`" in texts(app)
+    assert "There is no training run in `nowhere`" in texts(app)
     assert str(tmp_path) not in texts(app)
 
 
@@ -132,7 +132,7 @@ def test_folders_that_are_no_runs_are_named(open_app, root, texts):
     (root / "<i>empty").mkdir()
     app = open_app("runs")
     said = texts(app)
-    assert "Left out, without a config.json" in said
+    assert "Skipped, because they have no config.json" in said
     assert "empty" in said
     assert "<i>" not in "".join(str(element.value) for element in (*app.markdown, *app.caption))
 
