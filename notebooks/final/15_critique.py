@@ -8,7 +8,7 @@ import numpy as np
 
 # critique.dsc_range
 def dsc_range(iou: float) -> tuple[float, float]:
-    """Least and largest DSC in percent that may be printed beside a printed IoU in percent."""
+    """Smallest and largest DSC in percent that are compatible with a printed IoU in percent."""
     low, high = (200 * value / (100 + value) for value in (iou - 0.005, iou + 0.005))
     return low - 0.005, high + 0.005
 
