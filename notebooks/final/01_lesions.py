@@ -44,3 +44,14 @@ def whole_lesions(lesion: list[int], fraction: float, generator: torch.Generator
     chosen = {names[i] for i in order[: round(fraction * len(names))]}
     train = [i for i, name in enumerate(lesion) if name not in chosen]
     return train, [i for i, name in enumerate(lesion) if name in chosen]
+
+
+# lesions.groups
+def groups(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    """The group of each of `count` images, 0, 1, 2, ..: connected images share one; pairs: indices of two images."""
+    group = list(range(count))
+    for a, b in pairs:
+        old, new = group[b], group[a]
+        group = [new if each == old else each for each in group]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(group))}
+    return [numbers[each] for each in group]

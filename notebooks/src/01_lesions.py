@@ -456,6 +456,35 @@ print(f"{pairs} pairs: {expected:.1f} of 650 test images; 30 points on each are 
 # - **Patients.** Two lesions of one patient share skin, camera and annotator. The public ids alone don't say which
 #   images belong to one patient.
 #
+# ### Bonus: from pairs to lesions
+#
+# `whole_lesions` needs to know which lesion each image shows, but a search for duplicates returns pairs. Are eleven
+# pairs eleven lesions?
+
+
+# %% exercise="lesions.groups"
+def groups(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    """The group of each of `count` images, 0, 1, 2, ..: connected images share one; pairs: indices of two images."""
+    group = list(range(count))
+    for a, b in pairs:
+        old, new = group[b], group[a]
+        group = [new if each == old else each for each in group]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(group))}
+    return [numbers[each] for each in group]
+
+
+# %%
+groups = lessons.use("lesions.groups", groups)
+
+names = sorted({name for pair in near_duplicates("isic2017") for name in pair})
+found = groups([(names.index(a), names.index(b)) for a, b in near_duplicates("isic2017")], len(names))
+sizes = [found.count(number) for number in range(max(found) + 1)]
+print(f"{len(names)} images, {len(sizes)} lesions; the largest group has {max(sizes)} images")
+
+# %% [markdown]
+# They are ten lesions: two pairs share an image, so three images show the same lesion. If you drew *pairs* for the
+# split instead of groups, that image could end up on both sides.
+#
 # ### Play
 #
 # How similar does a duplicate have to be? Change the noise and the shift, and see when memorizing stops paying off.

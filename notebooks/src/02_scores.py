@@ -312,6 +312,63 @@ for name, loss in LOSSES.items():
 # image, the full one overlaps most. That is a bias of the loss and a reason not to use it alone; the mixture stays
 # below 20 %.
 #
+# ### Bonus: score the outline
+#
+# IoU counts area. So an outline that is displaced by one pixel costs a small lesion a lot, and a ragged outline costs a
+# large lesion little. A *boundary score* behaves differently.
+
+
+# %% exercise="scores.boundary_f1"
+def boundary_f1(prediction: Tensor, truth: Tensor, tolerance: int) -> float:
+    """Harmonic mean of the shares of each boundary that are near the other one: bool (H, W) twice -> a number."""
+    edges, near = [], []
+    for mask in (prediction, truth):
+        around = F.pad(mask, (1, 1, 1, 1))  # with False
+        inside = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+        edge = mask & ~inside
+        edges.append(edge)
+        near.append(F.max_pool2d(edge[None, None].float(), 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0)
+    if not edges[0].any() or not edges[1].any():
+        return float(edges[0].any() == edges[1].any())
+    precision = float((edges[0] & near[1]).sum() / edges[0].sum())
+    recall = float((edges[1] & near[0]).sum() / edges[1].sum())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+# %%
+boundary_f1 = lessons.use("scores.boundary_f1", boundary_f1)
+
+
+def shrunk(mask: Tensor, pixels: int) -> Tensor:
+    """The mask with its outline further in."""
+    return F.max_pool2d((~mask)[None, None].float(), 2 * pixels + 1, stride=1, padding=pixels)[0, 0] == 0
+
+
+def ragged(mask: Tensor) -> Tensor:
+    """The mask with random pixels within two pixels of its outline."""
+    random = torch.rand(mask.shape, generator=torch.Generator().manual_seed(0))
+    smooth = F.avg_pool2d(random[None, None], 3, stride=1, padding=1)[0, 0]
+    return torch.where(~shrunk(~mask, 2) & ~shrunk(mask, 2), smooth > 0.5, mask)
+
+
+print(f"{'':16} {'':20}   IoU   boundary F1: tolerance 1, tolerance 2")
+for size, seed in (("large lesion", 3), ("small lesion", 17)):
+    lesion = torch.from_numpy(synthesize(seed, 128).mask)
+    for name, answer in {
+        "one pixel too small": shrunk(lesion, 1),
+        "two pixels too small": shrunk(lesion, 2),
+        "ragged": ragged(lesion),
+    }.items():
+        overlapping = float(iou(confusion(answer[None], lesion[None])[0]))
+        outline = [boundary_f1(answer, lesion, tolerance) for tolerance in (1, 2)]
+        print(f"{size:16} {name:20}  {overlapping:.2f}   {outline[0]:24.2f} {outline[1]:12.2f}")
+
+# %% [markdown]
+# With the outline one pixel off, the IoU is 0.92 for the large lesion and only 0.69 for the small one; the boundary
+# score is 0.97 and 0.98. IoU hardly distinguishes a ragged outline (0.87) from a smooth one that is two pixels off
+# (0.85). The boundary score does, but which of the two it prefers depends on the tolerance: with one pixel the smooth
+# outline scores 0.00, with two pixels 0.95 and the ragged one 1.00. So always report the tolerance with the score.
+#
 # ### Play
 #
 # Weight the two losses yourself, and make the task harder (a smaller gap).
