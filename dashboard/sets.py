@@ -69,8 +69,9 @@ class ImageSet:
         if not self.manifest or not trained:
             return ""
         if trained != self.manifest:
-            return f"{weights.name} was trained on another split: some of these images may have been in its training "
-                "set."
+            return (
+                f"{weights.name} was trained on another split: some of these images may have been in its training set."
+            )
         return {
             "test": f"{weights.name} was not trained on these images.",
             "val": f"{weights.name} was not trained on these images, but its epoch was chosen on them.",
