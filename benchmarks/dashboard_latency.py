@@ -149,7 +149,7 @@ def drag(page: Any, url: str) -> dict[str, float]:
 
 def intervene(page: Any, url: str, repeats: int) -> list[float]:
     """A stamp painted on the image: milliseconds from the key to the finding, each at another place."""
-    page.goto(f"{url}/touch", timeout=PATIENCE)
+    page.goto(f"{url}/intervene", timeout=PATIENCE)
     page.locator(".st-key-painter .stage[data-drawn]").wait_for(timeout=PATIENCE)
     page.wait_for_function(_READY, timeout=PATIENCE)
     stage, times, said = page.locator(".st-key-painter .stage"), [], ""
@@ -247,7 +247,7 @@ def table(found: dict[str, Any]) -> str:
         f"(slowest {found['live']['worst_ms']:.1f}; aim: {FRAME}), and the picture is on the screen "
         f"{found['live']['input_to_frame_ms']:.0f} ms after the input, two frames of the display among them.",
         "",
-        "A stamp painted in Touch it, with its control: the finding is there "
+        "A stamp painted in Intervene, with its control: the finding is there "
         f"{found['intervention_ms']:.0f} ms after the key (aim: 500).",
         "",
         "Repaint: from the key to the frame after the picture has changed. No network runs.",

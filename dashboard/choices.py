@@ -70,7 +70,7 @@ declare(
     px=whole(500, 0, 999),
 )
 declare(
-    "touch",
+    "intervene",
     experiment=one_of("image", "gate", "patch"),
     edits=Choice("", read_edits),
     gate=one_of("module", "channel", "row", "column"),

@@ -34,9 +34,8 @@ def by_group(images: Sequence[Examined]) -> None:
     )
     st.caption(
         "From, to: 95 % bootstrap interval over the group's images. Overconfidence: confidence minus Dice, averaged "
-        "over images. Tone is the "
-        "individual typology angle of the image's own background, which depends on lighting and white balance as much "
-        "as on skin: it isn't a measurement of the person."
+        "over images. Tone is the individual typology angle of the image's own background, which depends on lighting "
+        "and white balance as much as on skin: it isn't a measurement of the person."
     )
 
 

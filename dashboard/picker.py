@@ -96,7 +96,7 @@ def open_in(address: str, *, but: str = "") -> None:
 _VIEWS = {
     "segment": "Segment",
     "network": "The network",
-    "touch": "Intervene",
+    "intervene": "Intervene",
     "attention": "Attention",
     "channels": "Channels",
     "scan": "The scan",

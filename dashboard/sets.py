@@ -125,8 +125,8 @@ def _local(folder: str) -> tuple[dict[str, ImageSet], list[str]]:
             problems.append(_said(error))
     if not found and not problems:
         problems.append(
-            f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, "
-            "or folders named images and masks."
+            f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, or "
+            "folders named images and masks."
         )
     return found, problems
 
@@ -180,8 +180,8 @@ def choose_set(weights: Sequence[Weights]) -> ImageSet:
             key="set",
             width=280,
             format_func=lambda name: f"{name}: {len(sets[name].samples)} images",
-            help="With true masks. For images of your own, start the app with the environment variable "
-            f"{FOLDER} set to a folder with ISIC data, or with the folders images and masks.",
+            help=f"With true masks. For images of your own, start the app with the environment variable {FOLDER} set "
+            "to a folder with ISIC data, or with the folders images and masks.",
         )
         chosen = sets[state.get("set")]
         if len(chosen.samples) > int(LIMITS[0]):

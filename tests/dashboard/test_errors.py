@@ -40,7 +40,7 @@ def test_nothing_runs_before_it_is_asked_for(open_app, runs):
     assert runs == []
     assert app.selectbox(key="set").options == [
         "Samples (real): 8 images",
-        "Samples (drawn): 12 images",
+        "Samples (synthetic): 12 images",
         "Samples (all): 20 images",
     ]
 
@@ -125,7 +125,7 @@ def test_a_second_look_runs_no_network(open_app, runs):
     before = len(runs)
     assert before == 8
     app.segmented_control(key="sort").set_value("Outline").run()
-    app.selectbox(key="set").set_value("Samples (drawn)").run()
+    app.selectbox(key="set").set_value("Samples (synthetic)").run()
     app.selectbox(key="set").set_value("Samples (real)").run()
     assert "IoU, pooled" in metrics(app)
     assert len(runs) == before
@@ -177,7 +177,7 @@ def test_a_set_of_bad_files_alone_is_one_message_and_not_tried_again(open_app, l
         path.write_bytes(b"no image")
     app = evaluate(open_app("errors", set="lesions (all)"))
     (error,) = app.error
-    assert "Not one image of this set can be used" in error.value.replace("\\", "")
+    assert "None of the images of this set can be used" in error.value.replace("\\", "")
     assert str(local.parent) not in error.value.replace("\\", "")
     app.run()
     assert not app.error
@@ -195,7 +195,9 @@ def test_a_folder_that_cannot_be_used_is_said(open_app, tmp_path, monkeypatch, l
     monkeypatch.setenv("SKINLESION_DATA_DIR", str(root))
     app = open_app("errors")
     (warning,) = app.warning
-    said = {"empty": "no dataset in a known layout", "missing": "names no folder", "lonely": "has no mask"}[layout]
+    said = {"empty": "no dataset in a known layout", "missing": "doesn't name a folder", "lonely": "has no mask"}[
+        layout
+    ]
     assert said in warning.value.replace("\\", "")
     assert str(tmp_path) not in warning.value.replace("\\", "")
     assert len(app.selectbox(key="set").options) == 3
@@ -261,7 +263,7 @@ def test_groups_have_scores_a_finding_and_a_filter(open_app, texts):
     group = app.dataframe[0].value["group"][0]
     count = app.dataframe[0].value["images"][0]
     app.selectbox(key="group").set_value(group).run()
-    assert f"1 of {count}, by" in texts(app)
+    assert f"1 of {count}, lowest IoU first" in texts(app)
     assert dict(app.query_params)["group"] == group
 
 

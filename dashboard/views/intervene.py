@@ -1,4 +1,4 @@
-"""Touch it: paint on the image, set a gate, or take an activation from another image, and see what the mask does."""
+"""Intervene: paint on the image, set a gate, or take an activation from another image, and see what the mask does."""
 
 import numpy as np
 import streamlit as st
@@ -15,7 +15,7 @@ from dashboard.weights import Weights
 from skinlesion import explain
 from skinlesion.plots.rasters import masked
 
-VIEW = "touch"
+VIEW = "intervene"
 EXPERIMENTS = {"image": "Paint on the image", "gate": "Set a gate", "patch": "Patch from another image"}
 KINDS = {"module": "A whole module", "channel": "One SE channel", "row": "A CRA row", "column": "A CRA column"}
 
@@ -241,8 +241,7 @@ def _finding(
     dice, first, second = _change(weights, before, after)
     text = (
         f"**After {what}, the mask has a Dice of {dice:.3f} with the original mask**; the lesion's area goes from "
-        f"{100 * first:.1f} % "
-        f"to {100 * second:.1f} % of the image."
+        f"{100 * first:.1f} % to {100 * second:.1f} % of the image."
     )
     if control is None:
         return f"{text} There is no control: the edit is too large to fit anywhere else."
