@@ -31,7 +31,7 @@ declare(
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
     case=name(),
-    by=one_of("tone", "size", "border"),
+    by=one_of("tone", "size", "border", "diagnosis"),
     group=name("All groups"),
 )
 declare(
