@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results"
 PATIENCE = 180_000  # milliseconds
-REPAINT, OPENING = 200, 5000  # milliseconds: the aims
+REPAINT, OPENING = 200, 3000  # milliseconds: the aims
 SLIDERS = (("compare", "threshold", "compare-wipe"),)
 FRAME = 30  # milliseconds: the aim for a live frame
 
 _READY = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
-    && [...document.querySelectorAll('[data-testid="stCaptionContainer"]')].some(e => e.textContent.includes('torch'))
+    && document.querySelector('.st-key-footer [data-testid="stCaptionContainer"]')
     && !document.querySelector('[data-testid="stMain"] [data-testid="stSkeleton"]')"""
 # `moved` resolves with the milliseconds from the key to the frame after the new picture.
 _WATCH = """(key) => {
@@ -165,9 +165,8 @@ def intervene(page: Any, url: str, repeats: int) -> list[float]:
 
 # The finding as soon as it is another one.
 _FOUND = """(before) => {
-    const found = [...document.querySelectorAll('[data-testid="stMarkdownContainer"] p')]
-        .find(each => each.textContent.includes('leaves a Dice of'));
-    return found && found.textContent !== before ? found.textContent : false;
+    const found = document.querySelector('.st-key-finding')?.textContent;
+    return found && found !== before ? found : false;
 }"""
 
 

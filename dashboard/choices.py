@@ -1,7 +1,7 @@
 """Every choice that a link can carry, view by view."""
 
 from dashboard.components.painter import read_edits
-from dashboard.state import Choice, declare, name, number, one_of, switch, whole
+from dashboard.state import Choice, declare, entry, name, number, one_of, switch, whole
 
 declare(
     "segment",
@@ -30,7 +30,7 @@ declare(
     mistake=one_of("All", "Too much", "Too little"),
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
-    case=name(),
+    case=entry(),
     by=one_of("tone", "size", "border", "diagnosis"),
     group=name("All groups"),
 )

@@ -96,6 +96,7 @@ def open_in(address: str, *, but: str = "") -> None:
 _VIEWS = {
     "segment": "Segment",
     "network": "The network",
+    "overview": "Gates at a glance",
     "intervene": "Intervene",
     "attention": "Attention",
     "channels": "Channels",

@@ -77,7 +77,7 @@ def _paint(weights: Weights, picture: Picture) -> None:
         return
     found = experiments.painted(weights, picture, edits)
     with right:
-        st.markdown(_finding(weights, before, found.outcome, found.control, "painting", "the same edit elsewhere"))
+        _say(_finding(weights, before, found.outcome, found.control, "painting", "the same edit elsewhere"))
         one, two = st.columns(2)
         with one:
             image = experiments.visible(weights, picture, found.image)
@@ -116,7 +116,7 @@ def _gate(weights: Weights, picture: Picture) -> None:
         controlled = "the same gates in random order"
     else:
         controlled = f"{edit.kind} {experiments.random_index(edit, before, state.get('draw'))}, chosen at random"
-    st.markdown(_finding(weights, before, after, control, _name(edit, other), controlled))
+    _say(_finding(weights, before, after, control, _name(edit, other), controlled))
     enlarged = enlarge(picture.image)
     for column, outcome, caption in zip(
         st.columns(3, gap="medium"),
@@ -211,7 +211,7 @@ def _patch(weights: Weights, picture: Picture) -> None:
             st.caption("Runs the network on A once for each activation, with that activation replaced by B's.")
             return
         rows, columns, values = found
-        st.markdown(_patching_finding(rows, columns, values))
+        _say(_patching_finding(rows, columns, values))
         frame.figure(charts.effects(rows, columns, values), "effects")
 
 
@@ -227,6 +227,11 @@ def _patching_finding(rows: list[str], columns: list[str], values: np.ndarray) -
 
 
 # ------------------------------------------------------------------ what all have in common
+
+
+def _say(finding: str) -> None:
+    with st.container(key="finding"):  # by which programs find it, whatever its words
+        st.markdown(finding)
 
 
 def _finding(

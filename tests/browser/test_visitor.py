@@ -315,15 +315,19 @@ def test_painting_with_the_pointer_or_the_keyboard_changes_the_mask(visitor, ser
     visit.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.55 * box["height"], steps=6)
     visit.page.mouse.up()
     visit.until(lambda: "edits" in visit.query(), "the painting in the address")
-    visit.until(lambda: "the mask has a Dice of" in visit.said(), "the finding")
+    visit.at("finding").wait_for()
+    finding = visit.at("finding").inner_text()
+    assert "Dice" in finding
     first = visit.query()["edits"]
     assert first.startswith("e.")
     stage.press("ArrowDown")
     stage.press("Enter")
     visit.until(lambda: len(visit.query()["edits"]) > len(first), "one more stamp")
+    visit.until(lambda: visit.at("finding").inner_text() != finding, "another finding")
     other = visitor().open("intervene", **visit.query())
-    other.until(lambda: "the mask has a Dice of" in other.said(), "the same finding from the link")
     visit.ready()
+    same = visit.at("finding").inner_text()
+    other.until(lambda: other.at("finding").inner_text() == same, "the same finding from the link")
     visit.at("painter").locator(".clear").click()
     visit.until_query("edits", None)
 
