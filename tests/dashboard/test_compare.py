@@ -143,7 +143,7 @@ def test_stop_keeps_the_network_that_is_done(open_app, runs, monkeypatch):
 
 def test_without_measured_results_it_says_so(open_app):
     app = open_app("compare")
-    assert "has not been run here yet" in app.info[-1].value
+    assert "hasn't been run here yet" in app.info[-1].value
 
 
 def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summary):
@@ -184,7 +184,7 @@ def test_damaged_results_are_said(open_app, summary, text):
     summary.parent.mkdir()
     summary.write_text(text)
     app = open_app("compare")
-    assert "cannot be read" in app.error[0].value.replace("\\", "")
+    assert "can't be read" in app.error[0].value.replace("\\", "")
     assert app.dataframe  # the rest of the view is there
 
 
@@ -196,7 +196,7 @@ def test_a_link_reproduces_what_is_seen(open_app):
         "other": "random",
         "off": "SE at its mean gate",
         "off_other": "No module",
-        "set": "Samples (drawn)",
+        "set": "Samples (synthetic)",
     }
     app = open_app("compare", **query)
     assert dict(app.query_params) == query
