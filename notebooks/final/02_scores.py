@@ -31,7 +31,7 @@ def dsc_from_iou(iou: float) -> float:
 
 # scores.pooled_and_mean
 def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
-    """IoU of all pixels together, and the mean of the images' IoU: (images, 4) -> two numbers."""
+    """The IoU of all pixels together, and the mean of the images' IoUs: (images, 4) -> two numbers."""
     return float(iou(counts.sum(0))), float(iou(counts).mean())
 
 

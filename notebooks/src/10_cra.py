@@ -36,7 +36,7 @@ SIDE = 20
 
 
 def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tuple[Tensor, Tensor]:
-    """Pictures (n, SIDE, SIDE, 3) of blobs and ticks of two colors, and the lesions that are meant (n, SIDE, SIDE).
+    """Images (n, SIDE, SIDE, 3) of blobs and ticks of two colors, and the marked lesions (n, SIDE, SIDE).
 
     second: "none", one of four blobs is meant; "same", two are, always the upper left and the lower right, and all
     ticks have the first color; "other", the second lesion's ticks have the second color.
@@ -45,7 +45,7 @@ def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tu
     far = torch.randint(13, 16, (n, 2), generator=generator)
     places = torch.stack([near, far], dim=1)  # (n, 2 places, row and column)
     grid = torch.arange(SIDE)
-    rows = (grid - places[:, :, :1]).abs()  # (n, 2, SIDE): distance of each row from each place
+    rows = (grid - places[:, :, :1]).abs()  # (n, 2, SIDE): distance of each row from each center
     columns = (grid - places[:, :, 1:]).abs()
     blobs = (rows[:, :, None, :, None] ** 2 + columns[:, None, :, None, :] ** 2 < 9).float()  # (n, 2, 2, SIDE, SIDE)
     ticks = torch.zeros(n, SIDE, SIDE, 2)
@@ -165,7 +165,7 @@ STEPS = 30 if lessons.FAST else 500
 
 
 class Pixelwise(nn.Module):
-    """Each pixel by itself, but for the module in the middle: (B, H, W, 3) -> logits (B, H, W)."""
+    """A pixelwise network around the module: (B, H, W, 3) -> logits (B, H, W)."""
 
     def __init__(self, middle: str, dim: int = 16) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class Pixelwise(nn.Module):
 
 
 def dice(logits: Tensor, lesion: Tensor) -> float:
-    """Overlap of the pixels taken together."""
+    """Dice of all pixels together."""
     found = (logits > 0).float()
     return float(2 * (found * lesion).sum() / (found.sum() + lesion.sum()))
 
@@ -218,7 +218,7 @@ with torch.no_grad():
     answers = {name: network(picture) for name, network in networks.items()}
     cra = networks["CRA"]
     g_h, g_w = gates(cra.embed(picture), cra.middle.conv1, cra.middle.bn1, cra.middle.conv_h, cra.middle.conv_w)
-# The channel whose gates single out the lesion most: inside against outside.
+# The channel whose gates separate the lesion best from the rest.
 product = g_h[:, :, None] * g_w[:, None]  # (B, H, W, C)
 inside, outside = (product * lesion[..., None]).sum((0, 1, 2)) / lesion.sum(), product.mean((0, 1, 2))
 channel = int((inside / outside).argmax())
@@ -272,7 +272,7 @@ for second in ("same", "other"):
     with torch.no_grad():
         answered[f"{second} color"] = model(pictures[second])
 
-# The network from above knows one lesion with ticks of the first color. Ask it twice: once for each color.
+# The network from above knows one lesion with ticks of the first color. Run it twice, once for each color.
 blobs, first, other = pictures["other"].unbind(-1)
 quiet = 0.1 * torch.randn(blobs.shape, generator=torch.Generator().manual_seed(2))
 with torch.no_grad():
@@ -309,7 +309,7 @@ lessons.happened("10.2", {f"Dice, {n}": dice(a, outline) for n, a in answered.it
 
 # %% exercise="cra.rank_one_share"
 def rank_one_share(map_: Tensor) -> Tensor:
-    """The share of the energy of map_ (H, W) that the best product of two profiles keeps."""
+    """The share of the squared values of map_ (H, W) that the best product of two profiles captures."""
     power = torch.linalg.svdvals(map_).square()
     return power[0] / power.sum()
 
@@ -319,7 +319,7 @@ rank_one_share = lessons.use("cra.rank_one_share", rank_one_share)
 
 
 def ellipse(angle: float, ratio: float = 3.0, side: int = 64) -> Tensor:
-    """A filled ellipse, turned by an angle in degrees."""
+    """A filled ellipse, rotated by an angle in degrees."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
     turn = torch.deg2rad(torch.tensor(angle))
     along, across = x * turn.cos() + y * turn.sin(), -x * turn.sin() + y * turn.cos()
@@ -370,7 +370,7 @@ import ipywidgets
 
 
 def turn(angle: int = 30, ratio: float = 3.0) -> None:
-    """Draw an ellipse and its best product of profiles."""
+    """Plot an ellipse and its best product of profiles."""
     shape = ellipse(float(angle), ratio)
     _, axes = plt.subplots(1, 2, figsize=(4.6, 2.3))
     axes[0].imshow(shape, cmap="gray")

@@ -78,7 +78,7 @@ large_batch, large_truth = (F.interpolate(each, size=(160, 160), mode="bilinear"
 
 
 def gradient_norms(loss: Tensor, blocks: dict[str, Tensor]) -> dict[str, float]:
-    """s of this loss at each block's output; 0 where no gradient comes."""
+    """s of this loss at each block's output; 0 where no gradient arrives."""
     maps = list(blocks.values())
     gradients = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
     pairs = zip(blocks, maps, gradients, strict=True)
@@ -162,7 +162,7 @@ with torch.no_grad():
 
 
 def torn(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Every channel's pixels in an order of their own: (B, H, W, C) -> (B H W, 1, 1, C)."""
+    """Each channel's pixels, permuted separately: (B, H, W, C) -> (B H W, 1, 1, C)."""
     rows = x.flatten(0, 2)  # (B H W, C)
     order = torch.rand(rows.shape, generator=generator).argsort(0)
     return rows.gather(0, order)[:, None, None]
@@ -390,7 +390,7 @@ def last_of_stage(features: Features) -> Tensor:
 
 
 def enlarged(features: Features) -> Tensor:
-    """CFD, average draw, on the teacher's grid: the students are enlarged."""
+    """CFD, average draw, on the teacher's grid: the students are upsampled."""
     *maps, last = features.blocks.values()
     large = [F.interpolate(x.permute(0, 3, 1, 2), last.shape[1:3], mode="bilinear") for x in maps]  # (B, C, H, W)
     return cross_feature_distillation([x.permute(0, 2, 3, 1) for x in large], last, rcs="mean")

@@ -18,6 +18,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.lessons.catalog import LESSONS, Lesson
 from skinlesion.lessons.execution import execute
+from skinlesion.lessons.fallback import add_fallbacks, without_fallback
 from skinlesion.lessons.final import final_code
 from skinlesion.lessons.lint import problems
 from skinlesion.lessons.notebook import Cell, dump, make_notebook, read_source
@@ -97,6 +98,7 @@ def _with_outputs(notebook: dict[str, Any], stored: dict[str, Any]) -> dict[str,
     for cell, old in zip(cells, executed, strict=True):
         cell |= {"execution_count": old["execution_count"], "outputs": old["outputs"]}
     notebook["metadata"] = notebook["metadata"] | {"measured": stored["metadata"]["measured"]}
+    add_fallbacks(notebook)
     return notebook
 
 
@@ -123,6 +125,8 @@ def output_problems(notebook: dict[str, Any]) -> list[str]:
             found.append(f"a check did not pass: {source}")
         unwanted = ('"stderr"', "Traceback", "/ipykernel_", str(Path.home()), str(NOTEBOOKS.parent))
         found += [f"an output contains {bad}: {source[:60]}" for bad in unwanted if bad in text]
+    if without_fallback(notebook):
+        found.append("an interactive output has nothing static")
     return found
 
 
