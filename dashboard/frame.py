@@ -29,7 +29,7 @@ PAGES = {
     ],
     "Inspect": [
         ("overview", "Gates at a glance", ":material/view_list:"),
-        ("touch", "Intervene", ":material/touch_app:"),
+        ("intervene", "Intervene", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),
         ("scan", "The scan", ":material/route:"),

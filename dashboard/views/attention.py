@@ -23,8 +23,8 @@ CHANGES = {"shift": "Shift it", "turn": "Rotate it", "cover": "Cover the lesion"
 def show() -> None:
     frame.heading(
         "Cross-region attention",
-        "do the strips along the sides brighten or darken where the lesion is? Then cover the lesion: gates that "
-        "don't change don't depend on it.",
+        "do the strips along the sides brighten or darken where the lesion is? Then cover the lesion: gates that don't "
+        "change don't depend on it.",
     )
     picture = choose_picture()
     weights = frame.chosen()

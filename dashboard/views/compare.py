@@ -12,12 +12,13 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import frame, state
 from dashboard.comparison_results import show_measured
 from dashboard.components.before_after import wipe
+from dashboard.examination import Examination, examine_set
 from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture, open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, ImageSet, choose_set, examine_set
+from dashboard.sets import ImageSet, choose_set
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights, ablate, catalogue, load

@@ -48,8 +48,8 @@ TOUR = (
     Step(
         "Each skip is gated by rows and columns",
         "The encoder's features reach the decoder through a skip connection. Cross-region attention (CRA) multiplies "
-        "them by a gate "
-        "for each row and one for each column: here {skip} keeps {low:.0%} to {high:.0%} of the features.",
+        "them by a gate for each row and one for each column: here {skip} keeps {low:.0%} to {high:.0%} of the "
+        "features.",
         ("skip",),
     ),
     Step(
@@ -70,8 +70,8 @@ TOUR = (
 def show() -> None:
     frame.heading(
         "The network",
-        "follow your image down the left side, across, and up the right: where does the lesion appear? Click a tile "
-        "to look inside.",
+        "follow your image down the left side, across, and up the right: where does the lesion appear? Click a tile to "
+        "look inside.",
     )
     picture = choose_picture()
     weights = frame.chosen()

@@ -41,7 +41,7 @@ class Lesson:
 
 LESSONS: tuple[Lesson, ...] = (
     Lesson(0, "start", "Start here", 30, 900, (), "abstract and Figure 1", "start"),
-    Lesson(1, "lesions", "Seeing lesions", 60, 1100, (), "sections 1 and 4.1", "lesions"),
+    Lesson(1, "lesions", "Seeing lesions", 65, 1100, (), "sections 1 and 4.1", "lesions"),
     Lesson(2, "scores", "Scores and the supervised loss", 65, 900, (), "sections 3.4 and 4.2, eqs. 11-14", "scores"),
     Lesson(3, "unet", "A U-Net and its weaknesses", 60, 1100, (2,), "sections 1 and 2.1", "unet"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 105, 900, (), "sections 2.2 and 3.2", "ssm"),
