@@ -48,3 +48,15 @@ def dose(network: nn.Module, images: Tensor, donors: Tensor, point: str, shares:
         with torch.no_grad(), intervene(network, {point: lambda own, share=share: own + share * (given - own)}):
             means.append(network(images).mean((1, 2, 3)))
     return torch.stack(means)
+
+
+# intervention.interaction
+def interaction(network: nn.Module, images: Tensor, donors: Tensor, first: str, second: str) -> Tensor:
+    """How much more two activations change each image's mean logit together than one by one: (B,)."""
+    given = record(network, donors, first) | record(network, donors, second)
+
+    def mean_logit(names: list[str]) -> Tensor:
+        with torch.no_grad(), intervene(network, {name: given[name] for name in names}):
+            return network(images).mean((1, 2, 3))
+
+    return mean_logit([first, second]) - mean_logit([first]) - mean_logit([second]) + mean_logit([])

@@ -32,12 +32,12 @@ lessons.setup()
 # tell which. Look at one color in two synthetic images:
 
 # %%
-pictures = {tone: synthesize(12, 96, skin_tone=tone, hair="none").image for tone in (1, 6)}
+toned = {tone: synthesize(12, 96, skin_tone=tone, hair="none").image for tone in (1, 6)}
 brown = torch.tensor([156.0, 110.0, 117.0])
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.2))
-for i, (tone, picture) in enumerate(pictures.items()):
-    alike = (torch.from_numpy(picture).float() - brown).norm(dim=-1) < 32
-    axes[2 * i].imshow(picture)
+for i, (tone, image) in enumerate(toned.items()):
+    alike = (torch.from_numpy(image).float() - brown).norm(dim=-1) < 32
+    axes[2 * i].imshow(image)
     axes[2 * i].set_title(f"skin tone {tone}")
     axes[2 * i + 1].imshow(alike, cmap="gray")
     axes[2 * i + 1].set_title("pixels of nearly the same brown")
@@ -114,7 +114,7 @@ parameters = lessons.use("se.parameters", parameters)
 torch.manual_seed(0)
 network = create_model("tiny").eval()
 mine = lessons.plug(network, "se", squeeze_excitation)
-image = torch.from_numpy(pictures[1]).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
+image = torch.from_numpy(toned[1]).permute(2, 0, 1)[None] / 255  # (1, 3, 96, 96)
 with torch.no_grad():
     print(f"largest difference of the logits: {float((network(image) - mine(image)).abs().max()):.0e}")
 
@@ -146,9 +146,9 @@ def tone_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tens
     first, second = disks(n, generator), disks(n, generator)
     tone = torch.rand(n, generator=generator) * 2 - 1
     noise = torch.randn(n, SIDE, SIDE, 3, generator=generator) * torch.tensor([0.2, 0.2, 2.0])
-    picture = torch.stack([first, second, tone[:, None, None].expand_as(first)], dim=-1) + noise
+    images = torch.stack([first, second, tone[:, None, None].expand_as(first)], dim=-1) + noise
     right = tone[:, None, None] > 0
-    return picture, torch.where(right, first, second), tone, torch.where(right, second, first)
+    return images, torch.where(right, first, second), tone, torch.where(right, second, first)
 
 
 class Pixelwise(nn.Module):
@@ -160,9 +160,9 @@ class Pixelwise(nn.Module):
         self.se = SqueezeExcitation(dim=dim, ratio=2) if se else None
         self.head = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 1))
 
-    def forward(self, picture: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, images: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Logits, and the gate (B, C); a gate that is given replaces the network's own."""
-        x = self.embed(picture)
+        x = self.embed(images)
         if self.se is not None:
             y, own = squeeze_excitation(x, self.se.fc1.weight, self.se.fc2.weight)
             x, gate = (y, own) if gate is None else (x * gate[:, None, None], gate)
@@ -179,8 +179,8 @@ def train(model: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for _ in range(STEPS):
-        picture, lesion, *_ = tone_batch(32, generator)
-        loss = F.binary_cross_entropy_with_logits(model(picture)[0], lesion)
+        images, lesion, *_ = tone_batch(32, generator)
+        loss = F.binary_cross_entropy_with_logits(model(images)[0], lesion)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -194,13 +194,13 @@ def train(model: nn.Module) -> nn.Module:
 # %% kind="signature"
 torch.manual_seed(0)
 without, with_se = train(Pixelwise(se=False)), train(Pixelwise(se=True))
-picture, lesion, tone, other_disk = tone_batch(400, torch.Generator().manual_seed(1))
+images, lesion, tone, other_disk = tone_batch(400, torch.Generator().manual_seed(1))
 with torch.no_grad():
-    plain, (gated, gates) = without(picture)[0], with_se(picture)
+    plain, (gated, gates) = without(images)[0], with_se(images)
 scores = {"without SE": dice(plain, lesion), "with SE": dice(gated, lesion)}
 
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.3), width_ratios=[1, 1, 1, 1, 1.6])
-shown = (picture[0, ..., 0], picture[0, ..., 1], plain[0] > 0, gated[0] > 0)
+shown = (images[0, ..., 0], images[0, ..., 1], plain[0] > 0, gated[0] > 0)
 titles = ("channel 0", "channel 1", *(f"{name}: Dice {score:.2f}" for name, score in scores.items()))
 for ax, map_, title in zip(axes[:4], shown, titles, strict=True):
     ax.imshow(map_, cmap="gray")
@@ -253,8 +253,8 @@ order = tone.argsort()
 other = torch.empty_like(order)
 other[order] = order.flip(0)  # pairs the darkest with the palest
 with torch.no_grad():
-    swapped, _ = with_se(picture, gates[other])
-    constant, _ = with_se(picture, gates.mean(0, keepdim=True).expand_as(gates))
+    swapped, _ = with_se(images, gates[other])
+    constant, _ = with_se(images, gates.mean(0, keepdim=True).expand_as(gates))
 for name, answer in (("own gates", gated), ("swapped gates", swapped), ("mean gates", constant)):
     right, wrong = dice(answer, lesion), dice(answer, other_disk)
     print(f"{name:14} Dice with the lesion {right:.2f}, with the other disk {wrong:.2f}")
@@ -283,7 +283,7 @@ def shuffle_pixels(x: Tensor, generator: torch.Generator) -> Tensor:
 # %% kind="control"
 shuffle_pixels = lessons.use("se.shuffle_pixels", shuffle_pixels)
 with torch.no_grad():
-    _, moved = with_se(shuffle_pixels(picture, torch.Generator().manual_seed(0)))
+    _, moved = with_se(shuffle_pixels(images, torch.Generator().manual_seed(0)))
 lessons.happened("7.2", f"{float((moved - gates).abs().max()):.0e}")
 
 # %% [markdown]
@@ -304,7 +304,7 @@ def turn(number: int = 0, channel: int = movers[0], value: float = 0.5) -> None:
     changed = gates[number : number + 1].clone()
     changed[0, channel] = value
     with torch.no_grad():
-        answer, _ = with_se(picture[number : number + 1], changed)
+        answer, _ = with_se(images[number : number + 1], changed)
     _, ax = plt.subplots(figsize=(2.4, 2.4))
     ax.imshow(answer[0].sigmoid(), cmap="gray", vmin=0, vmax=1)
     ax.contour(lesion[number], levels=[0.5], colors="tab:orange")

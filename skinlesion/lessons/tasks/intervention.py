@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from skinlesion import create_model, intervene, observe
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
 from skinlesion.lessons.tasks.inputs import normal, randomized
+from skinlesion.lessons.tasks.interaction import INTERACTION
 
 # --- the network that the cases use ----------------------------------------------------------------------------------
 
@@ -542,4 +543,4 @@ def _added(network: nn.Module, images: Tensor, donors: Tensor, point: str, share
         return network(images).mean((1, 2, 3))
 
 
-EXERCISES = (RECORD, TRANSFER, RECOVERED, SAME_SIZE, DOSE)
+EXERCISES = (RECORD, TRANSFER, RECOVERED, SAME_SIZE, DOSE, INTERACTION)
