@@ -18,11 +18,11 @@ button img { width: 54px; height: 54px; object-fit: cover; border-radius: 7px; d
 button:hover { border-color: var(--st-border-color, #8886); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 button[aria-pressed="true"] { border-color: var(--st-primary-color); }
-button i { position: absolute; left: 3px; bottom: 3px; font: 600 10px/1.5 var(--st-font, sans-serif);
-  font-style: normal;
+button i { position: absolute; left: 3px; bottom: 3px; font: 600 9px/1.6 var(--st-font, sans-serif);
   color: #fff; background: #000a; padding: 0 .35em; border-radius: 4px; }
 @media (max-width: 480px) {
   button img { width: 46px; height: 46px; }
+  button i { font-size: 8px; padding: 0 .2em; }
   .strip.wrap { display: grid; grid-template-columns: 1fr 1fr 1fr; }
   .strip.wrap button img { width: 100%; height: auto; aspect-ratio: 1; }
 }
@@ -121,4 +121,4 @@ def tiles(
 
 
 def _tag(picture: Picture) -> str:
-    return "drawn" if picture.id.startswith("synthetic") else ""
+    return "synthetic" if picture.id.startswith("synthetic") else ""

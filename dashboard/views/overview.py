@@ -12,10 +12,10 @@ from skinlesion.explain import ModuleSummary
 
 VIEW = "overview"
 ORDERS = {
-    "run": "The order they run in",
+    "run": "Run order",
     "reaction": "Variation across images",
-    "correlation": "Correlation with the lesion",
-    "effect": "Effect on the mask",
+    "correlation": "Correlation with lesion",
+    "effect": "Effect on mask",
 }
 
 
