@@ -23,6 +23,7 @@ def _pool_inputs(generator: Generator) -> list[Case]:
         Case((normal(generator, 1, 4, 6, 3), 2), "a grid that is not square", (0,)),
         Case((normal(generator, 2, 6, 6, 2), 3), "cells of 3 x 3", (0,)),
         Case((normal(generator, 1, 2, 2, 5), 1), "nothing to pool", (0,)),
+        Case((normal(generator, 3, 8, 4, 8), 4), "three images, higher than wide", (0,)),
     ]
 
 
@@ -69,6 +70,11 @@ The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, 
     ),
     cases=_pool_inputs,
     wrong=(
+        Wrong(
+            "channels pooled",
+            lambda x, factor: F.avg_pool2d(x, factor),
+            "`F.avg_pool2d` pools the last two axes, which are W and C here: channels come last.",
+        ),
         _mistaken_pool(
             "every f-th pixel", "nearest", "You take one pixel of each cell and throw the others away. Average them."
         ),
@@ -110,7 +116,11 @@ def cfd(student: Tensor, teacher: Tensor, student_channels: Tensor, teacher_chan
 
 def _pairs(generator: Generator) -> list[Case]:
     cases = []
-    for batch, wide, narrow, label in ((1, 5, 3, ""), (2, 4, 4, "as many channels in both")):
+    for batch, wide, narrow, label in (
+        (1, 5, 3, ""),
+        (2, 4, 4, "as many channels in both"),
+        (3, 3, 2, "three images"),
+    ):
         student, teacher = normal(generator, batch, 2, 3, wide), normal(generator, batch, 2, 3, narrow)
         chosen = [torch.randperm(n, generator=generator)[:narrow] for n in (wide, narrow)]
         cases.append(Case((student, teacher, *chosen), label, (0, 1)))
@@ -207,6 +217,7 @@ def _widths(generator: Generator) -> list[Case]:
         Case((normal(generator, 1, 2, 3, 4), normal(generator, 1, 2, 3, 3))),
         Case((normal(generator, 2, 2, 2, 5), 3 + normal(generator, 2, 2, 2, 2)), "a teacher with another mean"),
         Case((normal(generator, 1, 2, 2, 3), normal(generator, 1, 2, 2, 1)), "a teacher of one channel"),
+        Case((normal(generator, 3, 4, 1, 2), normal(generator, 3, 4, 1, 6)), "a wider teacher"),
     ]
 
 

@@ -86,6 +86,7 @@ gates = record(network, torch.zeros(2, 3, 16, 16), "*.se.gate")
     ),
     cases=_record_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
         Wrong(
             "all points",
@@ -199,6 +200,7 @@ bool(torch.equal(transfer(network, images, donors, "D1.1.output"), network(donor
     ),
     cases=_transfer_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
         Wrong(
             "nothing replaced",
@@ -491,6 +493,7 @@ curve = dose(network, images, donors, "D1.1.output", [0.0, 0.5, 1.0])
     ),
     cases=_dose_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
         _mistaken_dose(
             "shares reversed",
