@@ -329,7 +329,7 @@ for lesson in lessons.LESSONS:
 #   0 and 1.
 # - [x] the network is sure of an outline that isn't the expert's :: Confidence measures how far probabilities are from
 #   1/2; only a reference mask can say whether they are right.
-# - [ ] Dice is too strict for lesions with a difficult border :: The two outlines differ visibly.
+# - [ ] Dice is too strict for a lesion whose border is difficult to see :: The two outlines differ visibly.
 #
 # 3. What does the painted-over image show?
 # - [x] the mask depended on the painted area :: The cause was removed and the effect disappeared.

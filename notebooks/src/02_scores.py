@@ -407,7 +407,7 @@ _ = ipywidgets.interact_manual(weigh, w_bce=(0.0, 1.0, 0.1), share=(0.005, 0.5, 
 #
 # 2. A model is very good on large lesions and poor on small ones. Which score makes it look better?
 # - [x] the IoU of all pixels, pooled :: Large lesions have most of the pixels.
-# - [ ] the mean over all images :: There each small lesion counts as much as a large one.
+# - [ ] the mean of the IoUs of all images :: There each small lesion counts as much as a large one.
 # - [ ] both of them equally :: They differ whenever large and small lesions are segmented unequally well.
 #
 # 3. Why is BCE computed from logits?

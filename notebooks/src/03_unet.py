@@ -489,7 +489,7 @@ _ = ipywidgets.interact(move, distance=(6, 17))
 #
 # 4. A network's channels have a mean correlation of 0.3. Is that redundant?
 # - [ ] yes, a third of the channels is not needed :: Compared with what?
-# - [ ] no, a correlation below one half is harmless :: Compared with what?
+# - [ ] no, a correlation of less than one half is harmless :: Compared with what?
 # - [x] unknown without an untrained network to compare :: Without a control it is only a number.
 
 # %% [markdown] kind="links"

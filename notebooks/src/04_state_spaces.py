@@ -460,7 +460,7 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 # - [ ] because the matrix A of the recurrence is not diagonal :: It is diagonal.
 # - [x] because a token's weight depends on the later tokens as well :: The decay from s to t is exp(A times the sum of the step
 #   sizes in between).
-# - [ ] because the direct path D adds the input to the output :: That is only a product with the input.
+# - [ ] because the direct path D also adds the input itself to the output :: That is only a product with the input.
 #
 # 3. A token computes a step size of nearly zero. What happens to the state?
 # - [ ] it is erased, and the token is written :: That is what a very large step does.

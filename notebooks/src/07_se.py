@@ -345,7 +345,7 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 #
 # 4. Without SE, why does the network mark some of both disks?
 # - [x] a pixel says little about the tone :: So its probability of being lesion is near 1/2 on either disk.
-# - [ ] it needs a longer training run :: The information is not in the pixel. Train it longer and see.
+# - [ ] it needs a much longer training run :: The information is not in the pixel. Train it longer and see.
 # - [ ] the two disks overlap too much :: They share only a few pixels.
 
 # %% [markdown] kind="links"

@@ -311,7 +311,7 @@ _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], rat
 # - [ ] the identity, by the residual :: The linear layers and GELU are still there.
 #
 # 3. What does t + DWConv(t) make easy, compared with DWConv(t) alone?
-# - [ ] to depend on pixels further away :: The kernel alone determines the reach.
+# - [ ] to depend on pixels that are further away :: The kernel alone determines the reach.
 # - [x] to start near a plain pixelwise MLP :: If the convolution's weights are near zero, t still gets through.
 # - [ ] to save the convolution's weights :: The residual neither adds nor saves weights.
 #

@@ -673,7 +673,7 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # 4. Is a weight of 0.015 small?
 # - [ ] yes, it is far below 0.3 and 0.7 :: A weight says nothing without what it multiplies.
 # - [x] it depends on how large CFD itself is :: 0.015 times 14.9 is more than `small`'s BCE + Dice.
-# - [ ] no, it is always too large a weight :: With untrained weights, when CFD is small, it hardly counts.
+# - [ ] no, for CFD such a weight is too large :: With untrained weights, when CFD is small, it hardly counts.
 #
 # 5. Two variants of a loss give nearly the same value on a batch. Are they the same loss?
 # - [ ] yes, up to that small difference of the value :: One draw has the same value as the average draw, and a gradient

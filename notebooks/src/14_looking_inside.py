@@ -471,7 +471,7 @@ _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)
 # ## Recap
 #
 # 1. SE's gates in a block are between 0.02 and 0.98, and the same for every image. What does SE do there?
-# - [ ] nothing, since it never changes :: It weights the channels very differently.
+# - [ ] nothing, since they never change at all :: It weights the channels very differently.
 # - [x] it scales each channel by a constant :: The next layer's weights could do that without SE.
 # - [ ] it adapts to the image at hand :: Then the gates would differ.
 #

@@ -501,7 +501,7 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 # ## Recap
 #
 # 1. A table gives IoU 81.24 and DSC 89.44. Rounding allows 89.64 to 89.66. What is the likeliest reason?
-# - [ ] a rounding error in one of the two numbers :: The range already allows for rounding.
+# - [ ] a rounding error in one of the two printed numbers :: The range already allows for rounding.
 # - [x] an average over the batches, or mixed sources :: Averaging over parts makes the DSC too low.
 # - [ ] a DSC that was computed from pooled counts :: Then it would fit.
 #
