@@ -70,7 +70,7 @@ def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
     names = [f"{each.name} {each.kind}" for each in found]
     share = np.linspace(0, 1, _QUANTILES)
     strips = np.stack([np.quantile(each.gates, 1 - share) for each in found])
-    titles = ["gates of this image, sorted", "variation", "r with lesion", "effect on mask"]
+    titles = ["gates of this image, sorted", "variation", "r with<br>lesion", "effect<br>on mask"]
     figure = make_subplots(
         1, 4, shared_yaxes=True, column_widths=[0.46, 0.18, 0.18, 0.18], horizontal_spacing=0.02, subplot_titles=titles
     )

@@ -63,11 +63,28 @@ export default function ({ parentElement, data, setTriggerValue }) {
     button.setAttribute("aria-pressed", chosen);
     button.onclick = () => setTriggerValue("chosen", button.dataset.id);
   }
+  // One stop for the Tab key; the arrow keys move on from it.
+  const buttons = [...strip.children];
+  const stop = (button) => {
+    for (const each of buttons) each.tabIndex = each === button ? 0 : -1;
+  };
+  stop(buttons.find((each) => each.dataset.id === data.chosen) ?? buttons[0]);
+  strip.onkeydown = (event) => {
+    const at = buttons.indexOf(event.target);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+    if (at < 0 || !buttons[to]) return;
+    event.preventDefault();
+    stop(buttons[to]);
+    buttons[to].focus();
+  };
 }
 """
 
 _strip = st.components.v2.component(
-    "skinlesion_gallery", html='<div class="strip" role="group" aria-label="Images"></div>', css=_CSS, js=_JS
+    "skinlesion_gallery",
+    html='<div class="strip" role="group" aria-label="Images: arrow keys move, Enter chooses"></div>',
+    css=_CSS,
+    js=_JS,
 )
 
 

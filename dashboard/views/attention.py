@@ -73,8 +73,8 @@ def _relation(skip: explain.SkipGates, channel: int | None, mask: np.ndarray) ->
         else f"so they keep {'more' if r > 0 else 'less'} of the features there than elsewhere"
     )
     sign = "" if abs(r) < 0.1 else "positive " if r > 0 else "negative "
-    said = f"{what_gates(skip.name, channel)}: {strength} {sign}correlation with the predicted lesion (r = {r:+.2f})"
-    return f"**{said}**, {so}. Over the cells of the grid, with each row's gate times its column's."
+    said = f"{what_gates(skip.name, channel)}: {strength} {sign}correlation with the predicted lesion"
+    return f"**{said} (r = {r:+.2f} over the grid)**, {so}."
 
 
 _STRENGTHS = ((0.5, "strong"), (0.3, "moderate"), (0.1, "weak"), (0.0, "no clear"))

@@ -96,7 +96,7 @@ def _variant(weights: Weights, key: str, label: str, default: str) -> Weights:
     options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
     state.settle(key, options, default if default in options else WHOLE)
     lacking = len(options) == 1
-    st.selectbox(label, options, key=key, width=220, disabled=lacking, help=NO_MODULE if lacking else None)
+    st.selectbox(label, options, key=key, width=200, disabled=lacking, help=NO_MODULE if lacking else None)
     name = state.get(key)
     return ablate(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
 

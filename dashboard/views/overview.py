@@ -13,9 +13,9 @@ from skinlesion.explain import ModuleSummary
 VIEW = "overview"
 ORDERS = {
     "run": "Run order",
-    "reaction": "Variation across images",
-    "correlation": "Correlation with lesion",
-    "effect": "Effect on mask",
+    "reaction": "Variation",
+    "correlation": "Correlation",
+    "effect": "Effect",
 }
 
 

@@ -57,7 +57,7 @@ def test_the_finding_is_the_correlation_with_the_mask(open_app, texts, weights_f
     product = gates(weights_folder)[query["skip"]].product(int(query["channel"]) if "channel" in query else None)
     share = (probability >= value).reshape(product.shape[0], 64 // product.shape[0], product.shape[1], -1).mean((1, 3))
     r = np.corrcoef(product.ravel(), share.ravel())[0, 1]
-    assert f"correlation with the predicted lesion (r = {r:+.2f})" in said
+    assert f"correlation with the predicted lesion (r = {r:+.2f} over the grid)" in said
     assert ("hardly distinguish" in said) == (abs(r) < 0.1)
 
 
