@@ -24,6 +24,7 @@ class Difference:
         expected: what it should have been, shortened.
         largest: largest absolute difference, for values.
         likely: what the difference itself gives away, such as "upside down".
+        trace: what it gives away less surely, such as where the wrong values are.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Difference:
     expected: str
     largest: float | None = None
     likely: str = ""
+    trace: str = ""
 
 
 def difference(
@@ -117,15 +119,11 @@ def _scalars(yours: Any, expected: Any, rtol: float, atol: float, what: str) -> 
         return None
     if math.isnan(yours):
         return Difference("nan", f"{_start(what)} is NaN (not a number).", "nan", f"{expected:.6g}")
-    if abs(yours - expected) <= atol + rtol * abs(expected):
+    if yours == expected or (math.isfinite(expected) and abs(yours - expected) <= atol + rtol * abs(expected)):
         return None
-    return _values(
-        f"{yours:.6g}",
-        f"{expected:.6g}",
-        abs(yours - expected),
-        what,
-        symptoms.of_numbers(float(yours), float(expected), rtol, atol),
-    )
+    likely = symptoms.of_numbers(float(yours), float(expected), rtol, atol)
+    trace = symptoms.traces(np.array(float(yours)), np.array(float(expected)), rtol, atol)
+    return _values(f"{yours:.6g}", f"{expected:.6g}", abs(yours - expected), what, likely, trace=trace)
 
 
 def _kinds(yours: Any, expected: Any, what: str) -> Difference:
@@ -188,10 +186,17 @@ def _arrays(
     same = (y == e) | (np.isnan(y) & np.isnan(e))  # also where both are infinite or NaN, as a wrong answer may be
     right = np.where(same, 0, e)
     gap = np.abs(np.where(same, 0, y) - right)
-    if (gap <= atol + rtol * np.abs(right)).all():
+    if (np.isfinite(right) & (gap <= atol + rtol * np.abs(right))).all():
         return None
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-    return _values(*_excerpt(y, e, worst), float(gap.max()), what, symptoms.of_values(y, e, rtol, atol), worst)
+    return _values(
+        *_excerpt(y, e, worst),
+        float(gap.max()),
+        what,
+        symptoms.of_values(y, e, rtol, atol),
+        worst,
+        symptoms.traces(y, e, rtol, atol),
+    )
 
 
 def _dtypes(yours: Tensor | np.ndarray, expected: Tensor | np.ndarray, what: str, loose: bool) -> Difference | None:
@@ -219,10 +224,16 @@ def _dtypes(yours: Tensor | np.ndarray, expected: Tensor | np.ndarray, what: str
 
 
 def _values(
-    yours: str, expected: str, largest: float | None, what: str, likely: str, place: tuple[int, ...] = ()
+    yours: str,
+    expected: str,
+    largest: float | None,
+    what: str,
+    likely: str,
+    place: tuple[int, ...] = (),
+    trace: str = "",
 ) -> Difference:
     at = f", most at {list(place)}" if place else ""
-    return Difference("value", f"{_start(what)} is not right{at}.", yours, expected, largest, likely)
+    return Difference("value", f"{_start(what)} is not right{at}.", yours, expected, largest, likely, trace)
 
 
 def _excerpt(y: np.ndarray, e: np.ndarray, place: tuple[int, ...]) -> tuple[str, str]:

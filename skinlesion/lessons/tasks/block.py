@@ -91,8 +91,8 @@ def _branch(
         x = convolution(x.reshape(len(x), x.shape[-1], *x.shape[1:3])).reshape(x.shape)
     else:
         x = depthwise_conv(x, convolution)
-    x = x if mistake == "no activation" else F.silu(x)
-    y = scan(x)
+    x = x if mistake in ("no activation", "late activation") else F.silu(x)
+    y = F.silu(scan(x)) if mistake == "late activation" else scan(x)
     if mistake == "SE first":
         return out_proj(norm(se(y)) * F.silu(z))
     y = y if mistake == "no norm" else norm(y)
@@ -143,6 +143,11 @@ ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn
     ),
     cases=_branches,
     wrong=(
+        _mistaken_branch(
+            "SiLU after the scan",
+            "late activation",
+            "SiLU comes after the scan. It belongs between convolution and scan.",
+        ),
         _mistaken_branch(
             "reshaped, not permuted",
             "reshaped",
@@ -783,6 +788,11 @@ lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zer
     ),
     cases=_scan_inputs,
     wrong=(
+        Wrong(
+            "the scan itself",
+            lambda x, delta, A, B, C, D, bias: cross_selective_scan(x, delta, A, B, C, D, bias, engine="reference"),
+            "This is SS2D's scan as it is, with its memory: every token still depends on those before it.",
+        ),
         _mistaken_lonely("D shared", "shared D", "Every route uses the D of route 0. Each has its own."),
         _mistaken_lonely(
             "decays its own input",

@@ -63,6 +63,10 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor, *, mistake: str) -> Tens
     if mistake == "edge repeated":
         wide = F.pad(x.movedim(-1, 1), (1, 1, 1, 1), mode="replicate").movedim(1, -1)  # (B, H + 2, W + 2, C)
         return depthwise(wide, weight, bias)[:, 1:-1, 1:-1]
+    if mistake == "dilated":
+        wide, (height, width) = F.pad(x, (0, 0, 2, 2, 2, 2)), x.shape[1:3]
+        windows = [wide[:, 2 * i : 2 * i + height, 2 * j : 2 * j + width] for i in range(3) for j in range(3)]
+        return torch.stack([w * each for w, each in zip(weight.flatten(1).T, windows, strict=True)]).sum(0) + bias
     if mistake == "bias nine times":
         bias = 9 * bias
     if mistake == "no padding":
@@ -106,6 +110,9 @@ depthwise(x, left, torch.zeros(1))[0, 0, :, 0]
     cases=_kernels,
     forbids={"conv2d": "This calls PyTorch's own convolution. The exercise is to write it, with nine shifts."},
     wrong=(
+        _mistaken_depthwise(
+            "dilated", "dilated", "Your nine pixels lie two apart: a dilated kernel. Neighbors are one pixel apart."
+        ),
         _mistaken_depthwise(
             "edge repeated", "edge repeated", "The edge is repeated outward. Beyond the image there are zeros."
         ),
@@ -380,6 +387,8 @@ def _influence(function: Callable[[Tensor], Tensor], x: Tensor, *, mistake: str)
     if mistake == "a square":
         row = column = x.shape[1] // 2
     outputs = y[0].sum((0, 1)) if mistake == "all pixels" else y[0, row, column]
+    if mistake == "mean output":
+        outputs = y[0].mean((0, 1))
     rows = []
     for output in outputs:
         gradient = torch.autograd.grad(output, x, retain_graph=True)[0]
@@ -431,6 +440,11 @@ influence(lambda x: x @ swap, torch.zeros(1, 3, 3, 2))
     ),
     cases=_influence_inputs,
     wrong=(
+        _mistaken_influence(
+            "mean output",
+            "mean output",
+            "The mean over all output pixels is differentiated. One output pixel is asked.",
+        ),
         _mistaken_influence(
             "another middle",
             "odd sides",

@@ -141,7 +141,9 @@ def _gates(
         f_h, f_w = (F.hardswish(bn1(conv1(z).mT).mT) for z in (z_h, z_w))
         return torch.sigmoid(conv_h(f_h)), torch.sigmoid(conv_w(f_w))
     f = conv1(torch.cat([z_w, z_h] if mistake == "order" else [z_h, z_w], dim=1))
-    if mistake != "no norm":
+    if mistake == "layer norm":
+        f = F.layer_norm(f, f.shape[-1:], bn1.weight, bn1.bias)
+    elif mistake != "no norm":
         f = bn1(f.transpose(1, 2)).transpose(1, 2)
     act = {"relu": F.relu, "silu": F.silu, "linear": lambda f: f}.get(mistake, F.hardswish)
     f_h, f_w = act(f).chunk(2, dim=1) if mistake == "halves" else act(f).split([height, width], dim=1)
@@ -191,6 +193,11 @@ gates(torch.ones(1, 2, 3, 1), *layers)
     ),
     cases=_gate_inputs,
     wrong=(
+        _mistaken(
+            "layer normalization",
+            "layer norm",
+            "You normalize each position over its channels: layer normalization. `norm` is a batch norm: call it.",
+        ),
         _mistaken(
             "two normalizations",
             "two norms",
@@ -265,6 +272,11 @@ apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
     ),
     cases=_gated,
     wrong=(
+        Wrong(
+            "gate of the rows twice",
+            lambda x, gate_h, gate_w: x * gate_h[:, :, None] * gate_h[:, :, None],
+            "The gate of the rows is applied twice, the gate of the columns never.",
+        ),
         Wrong(
             "axes swapped",
             lambda x, gate_h, gate_w: x * gate_h[:, None, :, :] * gate_w[:, :, None, :],

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Generator
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
@@ -295,6 +296,11 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
     ),
     cases=_p_cases,
     wrong=(
+        Wrong(
+            "a t test",
+            lambda a, b, signs: float(stats.ttest_rel(a, b).pvalue),
+            "This is a paired t test, which assumes normal differences. Count the arrangements of `signs`.",
+        ),
         _wrong_p(
             "further, not as far",
             "strict",
@@ -365,6 +371,11 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
         Case((0.3, 0.77), "a deviation of 0.77"),
     ],
     wrong=(
+        Wrong(
+            "only the constants squared",
+            lambda difference, deviation: math.ceil(2 * 2.8**2 * deviation / difference),
+            "Only 2.8 is squared. s / d is squared too: for half the difference you need four times the runs.",
+        ),
         Wrong(
             "to the nearest",
             lambda difference, deviation: round(2 * (2.8 * deviation / difference) ** 2),

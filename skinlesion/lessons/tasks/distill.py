@@ -148,6 +148,11 @@ def _cfd(student: Tensor, teacher: Tensor, chosen: Tensor, met: Tensor, *, mista
     return F.mse_loss(a, b)
 
 
+def _of_directions(student: Tensor, teacher: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    one, two = student[..., first], teacher.detach()[..., second]
+    return F.mse_loss(F.normalize(one, dim=-1), F.normalize(two, dim=-1))
+
+
 def _mistaken_cfd(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda *arguments: _cfd(*arguments, mistake=mistake), diagnosis)
 
@@ -177,6 +182,11 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
     ),
     cases=_pairs,
     wrong=(
+        Wrong(
+            "normalized first",
+            _of_directions,
+            "You normalize both over the channels first. Eq. 8 compares the values as they are.",
+        ),
         _mistaken_cfd(
             "missing detach",
             "no detach",
@@ -328,6 +338,8 @@ def _rank(x: Tensor, *, mistake: str) -> Tensor:
         return (x / x.norm(dim=-1, keepdim=True)).mean((0, 1, 2)).argsort(descending=True)
     if mistake == "absolute":
         return (x.abs().sum((1, 2)) / x.square().sum((1, 2)).sqrt()).mean(0).argsort(descending=True)
+    if mistake == "norms":
+        return x.square().sum((1, 2)).sqrt().mean(0).argsort(descending=True)
     if mistake == "places":
         return rank_channels(x).argsort()
     return rank_channels(x).flip(0)
@@ -362,6 +374,11 @@ rank_channels(x)
     ),
     cases=_features,
     wrong=(
+        _mistaken_rank(
+            "ranked by norm",
+            "norms",
+            "You rank by the norm itself. Divide each channel by its norm, then take the mean.",
+        ),
         _mistaken_rank(
             "not normalized",
             "not normalized",

@@ -58,6 +58,12 @@ def _one_for_one_value(image: np.ndarray) -> np.ndarray:
     return (x - x.min()) / (x.max() - x.min()) if x.max() > x.min() else np.ones_like(x)
 
 
+def _percentiles(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    low, high = np.percentile(x, (1, 99)).astype(np.float32)
+    return np.clip((x - low) / max(high - low, np.float32(1)), 0, 1)
+
+
 NORMALIZE = Exercise(
     name="lesions.normalize",
     lesson=1,
@@ -84,6 +90,11 @@ colors together. An image of one single value becomes all zeros.
     cases=_images,
     exact_dtype=True,
     wrong=(
+        Wrong(
+            "percentiles",
+            _percentiles,
+            "You stretch between the percentiles 1 and 99 and clip the rest. Use the darkest and the brightest value.",
+        ),
         Wrong(
             "in eight bits",
             _eight_bits,
@@ -162,6 +173,11 @@ def _no_guard(first: Tensor, second: Tensor) -> Tensor:
     return (first & second).sum((1, 2)) / (first | second).sum((1, 2))
 
 
+def _row_by_row(first: Tensor, second: Tensor) -> Tensor:
+    both, either = (first & second).sum(2), (first | second).sum(2)  # (B, H)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0).mean(1)
+
+
 AGREEMENT = Exercise(
     name="lesions.agreement",
     lesson=1,
@@ -189,6 +205,9 @@ agreement(first, torch.tensor([[[False, True, True]]]))
     ),
     cases=_readings,
     wrong=(
+        Wrong(
+            "row by row", _row_by_row, "This is the mean of the rows' IoUs. Count the pixels of the whole image first."
+        ),
         Wrong(
             "one added above and below",
             lambda a, b: ((a & b).sum((1, 2)) + 1) / ((a | b).sum((1, 2)) + 1),

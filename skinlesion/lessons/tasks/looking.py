@@ -478,6 +478,11 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
     ),
     cases=_map_pairs,
     wrong=(
+        Wrong(
+            "Kendall",
+            lambda a, b: float(stats.kendalltau(np.abs(a).ravel(), np.abs(b).ravel()).statistic),
+            "This is Kendall's tau. Spearman's correlation is Pearson's, of the ranks.",
+        ),
         _wrong_similarity(
             "min rank for ties",
             "min",

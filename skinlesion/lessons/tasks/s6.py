@@ -161,6 +161,11 @@ step_size(low, torch.ones(3, 1), torch.tensor([-4.6, 0.0, 2.0]))
     cases=_steps,
     wrong=(
         Wrong(
+            "two softplus, added",
+            lambda low, weight, bias: F.softplus(low @ weight.T) + F.softplus(bias),
+            "Softplus is taken of both parts and then added. Add the bias first: one softplus of the sum.",
+        ),
+        Wrong(
             "bias outside",
             lambda low, w, b: F.softplus(low @ w.T) + b,
             "The bias is added after softplus: with a negative bias a step would be negative and the state would grow.",

@@ -359,6 +359,9 @@ def _moves_pixels(function: Callable[..., Tensor], generator: Generator) -> str 
     rows = [set(row.unique().tolist()) for row in x[0, ..., 0]]
     if all(set(row.unique().tolist()) in rows for row in first[0, ..., 0]):
         return "Pixels of one row stay in one row: rows are moved as a whole. Put height and width into one line first."
+    line = first[0, ..., 0].flatten() // 3  # the number of the pixel that stands at each place
+    if int(((line[1:] - line[:-1]) % len(line) == 1).sum()) > len(line) // 2:
+        return "Most pixels keep their neighbors: the image is shifted as a whole. Draw a new order (torch.randperm)."
     if torch.equal(first, function(x, generator)):
         return "The order is the same at every call: draw it with `generator`, and do not seed it yourself."
     one, two = (function(x, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -404,6 +407,13 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
     ),
     properties=(Property("pixels stay whole", _keeps_pixels), Property("pixels move", _moves_pixels)),
     wrong=(
+        Wrong(
+            "shifted",
+            lambda x, g: (
+                x.flatten(1, 2).roll(int(torch.randint(1, x[0, ..., 0].numel(), (), generator=g)), 1).view_as(x)
+            ),
+            "Most pixels keep their neighbors: the image is shifted as a whole. Draw a new order (torch.randperm).",
+        ),
         Wrong(
             "rows, then columns",
             _rows_then_columns,

@@ -233,6 +233,10 @@ def _merged(y: Tensor, table: Tensor, height: int, width: int) -> Tensor:
     return sum(y[:, k, table[k]] for k in range(y.shape[1])).unflatten(1, (height, width))  # type: ignore[union-attr]
 
 
+def _overwritten(y: Tensor, routes: Tensor, height: int, width: int) -> Tensor:
+    return y[:, -1, _inverse(routes)[-1]].unflatten(1, (height, width))
+
+
 CROSS_MERGE = Exercise(
     name="ss2d.cross_merge",
     lesson=5,
@@ -257,6 +261,11 @@ cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
     ),
     cases=_sequences,
     wrong=(
+        Wrong(
+            "overwritten",
+            _overwritten,
+            "Only the last route is left: each one writes over what the one before has put there. Add them (`+=`).",
+        ),
         Wrong(
             "own routes",
             lambda y, routes, height, width: _merged(y, _inverse(four_routes(height, width)), height, width),

@@ -57,6 +57,11 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
     cases=_systems,
     wrong=(
         Wrong(
+            "bilinear",
+            lambda A, B, d: ((1 + d * A / 2) / (1 - d * A / 2), d * B / (1 - d * A / 2)),
+            "This is the bilinear rule (trapezoid), as in S4. Mamba's zero-order hold is asked: an exponential.",
+        ),
+        Wrong(
             "Euler for both",
             lambda A, B, delta: (1 + delta * A, delta * B),
             "This is Euler's rule, 1 + delta A and delta B: the first term of the series. It is close only while "
@@ -246,6 +251,11 @@ taps $K_0, K_1, \dots$
     ),
     cases=_taps,
     wrong=(
+        Wrong(
+            "b summed by itself",
+            lambda a, b, c, length: b.sum() * (c * a ** torch.arange(length)[:, None]).sum(-1),
+            "You sum b and the rest separately. Each state n has its own b_n: multiply first, then sum.",
+        ),
         Wrong(
             "starts at power one",
             lambda a, b, c, length: (c * b * a ** (_tap_numbers(length) + 1)).sum(-1),

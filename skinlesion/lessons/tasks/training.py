@@ -152,7 +152,10 @@ def _varied(
     zero: bool = True,
     clip: bool = True,
     coupled: bool = False,
+    plain: bool = False,
     anew: bool = False,
+    late: bool = False,
+    after: bool = False,
     constant: bool = False,
     sigmoid: bool = False,
 ) -> Callable[..., list[float]]:
@@ -164,13 +167,13 @@ def _varied(
         network = new_network()
         if train:
             network.train()
-        kind = torch.optim.Adam if coupled else torch.optim.AdamW
-        optimizer = kind(network.parameters(), lr=rates[0], weight_decay=decay)
+        kind = torch.optim.SGD if plain else torch.optim.Adam if coupled else torch.optim.AdamW
+        optimizer = kind(network.parameters(), weight_decay=decay)
         losses = []
         for (images, masks), rate in zip(batches, rates, strict=True):
             if anew:
                 optimizer = kind(network.parameters(), weight_decay=decay)
-            for group in optimizer.param_groups:
+            for group in [] if late else optimizer.param_groups:
                 group["lr"] = rates[0] if constant else rate
             logits = network(images)
             loss = bce_dice_loss(logits.sigmoid() if sigmoid else logits, masks)
@@ -180,7 +183,9 @@ def _varied(
             if clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            losses.append(loss.item())
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses.append(bce_dice_loss(network(images), masks).item() if after else loss.item())
         return losses
 
     return loop
@@ -231,6 +236,19 @@ bare_loop(new, [pair, pair], [0.1, 0.1], 0.01)
     cases=_loops,
     plain=True,
     wrong=(
+        Wrong(
+            "SGD", _varied(plain=True), "This is plain gradient descent (SGD). AdamW keeps moments of each gradient."
+        ),
+        Wrong(
+            "rate set after the step",
+            _varied(late=True),
+            "Each rate is set after its step, so every step uses the rate before (the first one the default).",
+        ),
+        Wrong(
+            "loss after the step",
+            _varied(after=True),
+            "The losses are those after each step. Keep the loss that the step was made from.",
+        ),
         Wrong(
             "a new optimizer for each step",
             _varied(anew=True),
