@@ -42,10 +42,13 @@ def by_group(images: Sequence[Examined], undiagnosed: str) -> None:
         hide_index=True,
         column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in numbers},
     )
+    tone = (
+        " Tone is the individual typology angle of the image's own background, which depends on lighting and white "
+        "balance as much as on skin: it isn't a measurement of the person."
+    )
     st.caption(
         "From, to: 95 % bootstrap interval over the group's images. Overconfidence: confidence minus Dice, averaged "
-        "over images. Tone is the individual typology angle of the image's own background, which depends on lighting "
-        "and white balance as much as on skin: it isn't a measurement of the person."
+        f"over images.{tone if by == 'tone' else ''}"
     )
 
 

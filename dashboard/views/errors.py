@@ -118,7 +118,7 @@ def _summary(found: Examination) -> None:
         ),
         calibration_metric(pooled_calibration(cases)),
     ]
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for label, value, help in numbers:
             st.metric(label, value, help=help, width="content")
     st.caption(

@@ -16,7 +16,7 @@ from skinlesion import explain
 from skinlesion.plots.rasters import masked
 
 VIEW = "intervene"
-EXPERIMENTS = {"image": "Paint on the image", "gate": "Set a gate", "patch": "Patch from another image"}
+EXPERIMENTS = {"image": "Paint", "gate": "Set a gate", "patch": "Patch activations"}
 KINDS = {"module": "A whole module", "channel": "One SE channel", "row": "A CRA row", "column": "A CRA column"}
 
 

@@ -101,8 +101,8 @@ def _picture(weights: Weights, picture: Picture) -> None:
         on_choice=lambda id: st.session_state.update(tile=id),
     )
     st.caption(
-        "Left: encoder, downwards. Middle: skips. Right: decoder, upwards. Each tile shows the output at that point, "
-        "averaged over channels, from dark (smallest) to light (largest), each on its own scale."
+        "Each tile shows the output at that point, averaged over channels, from dark (smallest) to light (largest), "
+        "each on its own scale."
     )
     _inside(weights, picture, state.get("tile"))
     state.publish(VIEW)
