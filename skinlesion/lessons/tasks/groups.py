@@ -24,6 +24,10 @@ def groups(pairs: list[tuple[int, int]], count: int) -> list[int]:
     return [numbers[each] for each in group]
 
 
+# A number that moves along a chain by one image in each pass over the pairs needs many passes.
+_CHAINS = [(i, i + 1) for i in range(7)] + [(i, i + 1) for i in range(14, 7, -1)]
+
+
 def _some_pairs(generator: Generator) -> list[Case]:
     many = torch.randint(24, (14, 2), generator=generator).tolist()
     return [
@@ -31,6 +35,7 @@ def _some_pairs(generator: Generator) -> list[Case]:
         Case(([(5, 1), (4, 3), (3, 1)], 7), "two pairs that a third one joins, larger index first"),
         Case(([], 3), "no pairs"),
         Case(([(1, 3), (0, 1), (3, 1), (2, 2)], 4), "a pair that comes twice, and an image paired with itself"),
+        Case((_CHAINS, 16), "two long chains, listed upward and downward"),
         Case(([(a, b) for a, b in many], 24), "many pairs"),
     ]
 
