@@ -23,17 +23,23 @@ def changes(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[tuple[str, 
         names: of the arguments.
         args: of one case, to see of what kind each argument is.
     """
+    pairs = list(combinations(range(len(args)), 2))
+    for i, j in pairs:
+        if _alike(args[i], args[j]):
+            yield f"`{names[i]}` and `{names[j]}` are swapped", _swapped(i, j)
+            yield f"`{names[i]}` is used where `{names[j]}` belongs", _copied(i, j)
+            yield f"`{names[j]}` is used where `{names[i]}` belongs", _copied(j, i)
     for i, (name, value) in enumerate(zip(names, args, strict=False)):
         for text, change in _of_one(value):
             yield text.format(f"`{name}`"), _at(i, change)
-    for i, j in ((i, j) for i in range(len(args)) for j in range(len(args)) if i != j):
-        if i < j and _alike(args[i], args[j]):
-            yield f"`{names[i]}` and `{names[j]}` are swapped", _swapped(i, j)
-        if i < j and isinstance(args[i], Tensor) and isinstance(args[j], Tensor) and args[i].is_floating_point():
-            for text, change in _FLOATS if args[j].is_floating_point() else ():
+    for i, j in pairs:
+        if _is_float(args[i]) and _is_float(args[j]):
+            for text, change in _FLOATS:
                 yield text.format(f"each of `{names[i]}` and `{names[j]}`"), _both(i, j, change)
-        if _alike(args[i], args[j]):
-            yield f"`{names[i]}` is used where `{names[j]}` belongs", _copied(i, j)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _at(i: int, change: Callable[[Any], Any]) -> Change:

@@ -18,7 +18,7 @@ from skinlesion.lessons.source import self_contained
 from skinlesion.lessons.trial import Run, run
 
 _SHORTEST = 0.3  # seconds that each slip gets, at least
-_LONGEST = 8.0  # seconds of computing for all of them: a student is waiting
+_LONGEST = 10.0  # seconds of computing for all of them: a student is waiting
 
 Agrees = Callable[[Run, Run], bool]
 
