@@ -12,30 +12,19 @@ goes from the key that moves it to the next frame after the picture has changed.
 import argparse
 import json
 import os
-import platform
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from running_app import PATIENCE, READY, RESULTS, ROOT, chromium, processor, running_app, write
+
 sys.path.insert(0, str(ROOT))
-RESULTS = ROOT / "benchmarks" / "results"
-PATIENCE = 180_000  # milliseconds
-REPAINT, OPENING = 200, 5000  # milliseconds: the aims
+REPAINT, OPENING = 200, 3000  # milliseconds: the aims
 SLIDERS = (("compare", "threshold", "compare-wipe"),)
 FRAME = 30  # milliseconds: the aim for a live frame
 
-_READY = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
-    && [...document.querySelectorAll('[data-testid="stCaptionContainer"]')].some(e => e.textContent.includes('torch'))
-    && !document.querySelector('[data-testid="stMain"] [data-testid="stSkeleton"]')"""
 # `moved` resolves with the milliseconds from the key to the frame after the new picture.
 _WATCH = """(key) => {
     const find = (root) => [...root.querySelectorAll('*')]
@@ -54,31 +43,6 @@ _WATCH = """(key) => {
 }"""
 
 
-@contextmanager
-def app() -> Iterator[str]:
-    """The dashboard with the weights that come with the package; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SKINLESION_")}
-    words = ["-m", "dashboard", "--server.headless=true", "--server.fileWatcherType=none", f"--server.port={port}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=env, **quiet)
-    try:
-        for _ in range(400):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            raise SystemExit("The dashboard has not started: see `python -m dashboard`.")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def address(url: str, view: str) -> str:
     """Of a view."""
     return f"{url}/" if view == "segment" else f"{url}/{view}"
@@ -88,7 +52,7 @@ def load(page: Any, url: str, view: str) -> float:
     """Milliseconds until a view that is loaded anew is complete."""
     started = time.perf_counter()
     page.goto(address(url, view), timeout=PATIENCE, wait_until="commit")
-    page.wait_for_function(_READY, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     return 1000 * (time.perf_counter() - started)
 
 
@@ -98,18 +62,18 @@ def first_prediction(page: Any, url: str) -> tuple[float, float]:
     page.goto(url, timeout=PATIENCE, wait_until="commit")
     page.locator(".st-key-live .stage[data-drawn]").wait_for(timeout=PATIENCE)
     mask = time.perf_counter()
-    page.wait_for_function(_READY, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     return 1000 * (mask - started), 1000 * (time.perf_counter() - started)
 
 
 def click(page: Any, title: str) -> float:
     """Milliseconds until a view is complete that was asked for in the sidebar."""
     heading = page.locator('[data-testid="stMain"] h1', has_text=title)
-    link = page.get_by_role("link", name=title, exact=True)
+    link = page.locator('[data-testid="stSidebarNav"]').get_by_role("link", name=title, exact=True)
     started = time.perf_counter()
     link.click(timeout=PATIENCE)
     heading.wait_for(timeout=PATIENCE)
-    page.wait_for_function(_READY, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     return 1000 * (time.perf_counter() - started)
 
 
@@ -118,7 +82,7 @@ def move(page: Any, key: str, picture: str, right: bool) -> float:
     page.evaluate(_WATCH, picture)
     page.locator(f".st-key-{key}").get_by_role("slider").press("ArrowRight" if right else "ArrowLeft")
     repaint = page.evaluate("window.moved")
-    page.wait_for_function(_READY, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     return repaint
 
 
@@ -149,9 +113,9 @@ def drag(page: Any, url: str) -> dict[str, float]:
 
 def intervene(page: Any, url: str, repeats: int) -> list[float]:
     """A stamp painted on the image: milliseconds from the key to the finding, each at another place."""
-    page.goto(f"{url}/touch", timeout=PATIENCE)
+    page.goto(f"{url}/intervene", timeout=PATIENCE)
     page.locator(".st-key-painter .stage[data-drawn]").wait_for(timeout=PATIENCE)
-    page.wait_for_function(_READY, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     stage, times, said = page.locator(".st-key-painter .stage"), [], ""
     for _ in range(2 * repeats + 1):
         stage.press("ArrowDown")
@@ -159,19 +123,18 @@ def intervene(page: Any, url: str, repeats: int) -> list[float]:
         stage.press("Enter")
         said = page.wait_for_function(_FOUND, arg=said, timeout=PATIENCE).json_value()
         times.append(1000 * (time.perf_counter() - started))
-        page.wait_for_function(_READY, timeout=PATIENCE)
+        page.wait_for_function(READY, timeout=PATIENCE)
     return times[1:]  # the first draws the charts anew
 
 
 # The finding as soon as it is another one.
 _FOUND = """(before) => {
-    const found = [...document.querySelectorAll('[data-testid="stMarkdownContainer"] p')]
-        .find(each => each.textContent.includes('leaves a Dice of'));
-    return found && found.textContent !== before ? found.textContent : false;
+    const found = document.querySelector('.st-key-finding')?.textContent;
+    return found && found !== before ? found : false;
 }"""
 
 
-def measure(chromium: str, repeats: int) -> dict[str, Any]:
+def measure(repeats: int) -> dict[str, Any]:
     """All of it."""
     from playwright.sync_api import sync_playwright
 
@@ -179,8 +142,8 @@ def measure(chromium: str, repeats: int) -> dict[str, Any]:
 
     titles = {name: title for views in PAGES.values() for name, title, _ in views}
     found: dict[str, Any] = {"views": {}, "sliders": {}}
-    with app() as url, sync_playwright() as run:
-        browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with running_app() as (url, _), sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         found["first_prediction_ms"], opened = first_prediction(page, url)
         for view in titles:
@@ -247,18 +210,12 @@ def table(found: dict[str, Any]) -> str:
         f"(slowest {found['live']['worst_ms']:.1f}; aim: {FRAME}), and the picture is on the screen "
         f"{found['live']['input_to_frame_ms']:.0f} ms after the input, two frames of the display among them.",
         "",
-        "A stamp painted in Touch it, with its control: the finding is there "
+        "A stamp painted in Intervene, with its control: the finding is there "
         f"{found['intervention_ms']:.0f} ms after the key (aim: 500).",
         "",
         "Repaint: from the key to the frame after the picture has changed. No network runs.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -267,18 +224,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for dashboard.json and dashboard.md")
     options = parser.parse_args()
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = os.environ.get("SKINLESION_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if chromium is None:
-        raise SystemExit("Chromium is missing: apt install chromium, or SKINLESION_CHROMIUM=PATH.")
     before = os.getloadavg()[0]
-    found = measure(chromium, options.repeats)
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "load": [before, os.getloadavg()[0]]}
+    found = measure(options.repeats)
+    machine = {"processor": processor(), "cores": os.cpu_count(), "load": [before, os.getloadavg()[0]]}
     found = {"machine": machine, "repeats": options.repeats, **found}
-    for name, text in (("dashboard.json", json.dumps(found, indent=2) + "\n"), ("dashboard.md", table(found))):
-        temporary = options.out / f".{name}"
-        temporary.write_text(text)
-        os.replace(temporary, options.out / name)
+    write(options.out, "dashboard.json", json.dumps(found, indent=2) + "\n")
+    write(options.out, "dashboard.md", table(found))
     print(table(found))
 
 

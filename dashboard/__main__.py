@@ -21,7 +21,8 @@ environment variables:
   SKINLESION_WEIGHTS_DIR    folder with more checkpoints (.safetensors files and run folders)
   SKINLESION_RUNS_DIR       folder with run folders, for Training runs; ./runs by default
   SKINLESION_DATA_DIR       folder with one or more datasets with masks, for Errors and Compare
-  SKINLESION_RESULTS_DIR    output folder of `skinlesion reproduce`, for Compare; benchmarks/results/reproduce/cpu by default
+  SKINLESION_RESULTS_DIR    output folder of `skinlesion reproduce`, for Compare;
+                            benchmarks/results/reproduce/cpu by default
   SKINLESION_DEVICE         cpu or cuda; by default a GPU if there is one
 """
 

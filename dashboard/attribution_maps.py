@@ -15,8 +15,8 @@ from skinlesion.data.images import resize_mask
 from skinlesion.plots import captions, interactive
 
 SCORE = (
-    "How much faster the probability falls when the parts that the map ranks highest are deleted first, and rises "
-    "when they are inserted first, compared with a random order. 0 is the chance level; below 0 is worse than chance."
+    "How much faster the probability falls when the parts that the map ranks highest are deleted first, and rises when "
+    "they are inserted first, compared with a random order. 0 is the chance level; below 0 is worse than chance."
 )
 
 

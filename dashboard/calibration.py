@@ -12,8 +12,7 @@ def calibration_metric(curve: CalibrationCurve) -> tuple[str, str, str]:
         "Calibration error, undecided pixels",
         f"{undecided.error:.2f}",
         "How far the predicted probability is from the observed share of lesion pixels, averaged over the pixels "
-        "between "
-        f"{curve.edges[1]:.2f} and {curve.edges[-2]:.2f}. Over all pixels it is {curve.ece:.3f}.",
+        f"between {curve.edges[1]:.2f} and {curve.edges[-2]:.2f}. Over all pixels it is {curve.ece:.3f}.",
     )
 
 
@@ -24,6 +23,6 @@ def calibration_finding(curve: CalibrationCurve) -> str:
     return (
         f"**Where the mean predicted probability is {undecided.predicted:.2f}, the observed share of lesion pixels is "
         f"{undecided.observed:.2f}**: the largest gap. {100 * (1 - undecided.share):.0f} % of the pixels are near 0 or "
-        "1, which is why the error over "
-        f"all pixels is only {curve.ece:.3f}; over the others it is {undecided.error:.2f}."
+        f"1, which is why the error over all pixels is only {curve.ece:.3f}; over the others it is "
+        f"{undecided.error:.2f}."
     )

@@ -56,12 +56,21 @@ def effects(rows: Sequence[str], columns: Sequence[str], values: np.ndarray) -> 
     return finish(figure, caption, height=60 + 24 * len(rows))
 
 
+# What an axis shows at least, so that bars that mean next to nothing look like it.
+_LEAST = {"reaction": (0.0, 0.2), "correlation": (-0.5, 0.5), "effect": (0.0, 0.1)}
+
+
+def _span(field: str, values: Sequence[float]) -> list[float]:
+    low, high = _LEAST[field]
+    return [min(low, 1.05 * min(values)), max(high, 1.05 * max(values))]
+
+
 def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
     """One line a module on one scale: its gates, and three bars of what they do."""
     names = [f"{each.name} {each.kind}" for each in found]
     share = np.linspace(0, 1, _QUANTILES)
     strips = np.stack([np.quantile(each.gates, 1 - share) for each in found])
-    titles = ["gates of this image, sorted", "variation", "r with lesion", "effect on mask"]
+    titles = ["gates of this image, sorted", "variation", "r with<br>lesion", "effect<br>on mask"]
     figure = make_subplots(
         1, 4, shared_yaxes=True, column_widths=[0.46, 0.18, 0.18, 0.18], horizontal_spacing=0.02, subplot_titles=titles
     )
@@ -84,6 +93,7 @@ def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
         text = [f"{value:.3f}" for value in values]
         bar = go.Bar(x=values, y=names, orientation="h", marker={"color": hexadecimal(BLUE)}, hovertext=text)
         figure.add_trace(bar, 1, column)
+        figure.update_xaxes(range=_span(field, values), row=1, col=column)
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(nticks=4)
     figure.update_annotations(font_size=12)

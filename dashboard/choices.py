@@ -1,7 +1,7 @@
 """Every choice that a link can carry, view by view."""
 
 from dashboard.components.painter import read_edits
-from dashboard.state import Choice, declare, name, number, one_of, switch, whole
+from dashboard.state import Choice, declare, entry, name, number, one_of, switch, whole
 
 declare(
     "segment",
@@ -30,8 +30,8 @@ declare(
     mistake=one_of("All", "Too much", "Too little"),
     low=number(0.0, 0.0, 1.0),
     high=number(1.0, 0.0, 1.0),
-    case=name(),
-    by=one_of("tone", "size", "border"),
+    case=entry(),
+    by=one_of("tone", "size", "border", "diagnosis"),
     group=name("All groups"),
 )
 declare(
@@ -70,7 +70,7 @@ declare(
     px=whole(500, 0, 999),
 )
 declare(
-    "touch",
+    "intervene",
     experiment=one_of("image", "gate", "patch"),
     edits=Choice("", read_edits),
     gate=one_of("module", "channel", "row", "column"),

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from dashboard.sets import Examination, Examined, ImageSet
+from dashboard.examination import Examination, Examined
+from dashboard.sets import ImageSet
 from dashboard.weights import Weights
+from skinlesion.data.groups import GROUPS
 from skinlesion.text import table_writer
 
-_COLUMNS = (
-    "id",
+_SCORES = (
     "IoU",
     "DSC",
     "sensitivity",
@@ -21,16 +22,18 @@ _COLUMNS = (
     "confidence",
     "overconfidence",
 )
+_COLUMNS = ("id", *_SCORES, *GROUPS)
 
 
 def _rows(images: Sequence[Examined]) -> list[dict[str, object]]:
     rows = []
-    for case in (image.case for image in images):
-        scores = case.scores()
+    for image in images:
+        case, scores = image.case, image.case.scores()
         values = (
             *(case.id, scores["iou"], scores["dsc"], scores["sensitivity"], scores["specificity"]),
             *(case.boundary_f1, case.surface_distance if math.isfinite(case.surface_distance) else None),
             *(case.confidence, case.overconfidence),
+            *(image.groups[by] for by in GROUPS),
         )
         rows.append(dict(zip(_COLUMNS, values, strict=True)))
     return rows
@@ -40,7 +43,7 @@ def error_table(found: Examination, weights: Weights, images: ImageSet) -> None:
     with st.expander("All numbers", icon=":material/table:"):
         st.dataframe(
             _rows(found.images),
-            column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in _COLUMNS[1:]},
+            column_config={name: st.column_config.NumberColumn(name, format="%.3f") for name in _SCORES},
             hide_index=True,
         )
         st.caption(f"Threshold {weights.threshold:.2f}, masks compared at 256 x 256; click a heading to sort.")

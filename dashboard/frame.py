@@ -29,7 +29,7 @@ PAGES = {
     ],
     "Inspect": [
         ("overview", "Gates at a glance", ":material/view_list:"),
-        ("touch", "Intervene", ":material/touch_app:"),
+        ("intervene", "Intervene", ":material/touch_app:"),
         ("attention", "Cross-region attention", ":material/grid_3x3:"),
         ("channels", "Channels", ":material/equalizer:"),
         ("scan", "The scan", ":material/route:"),
@@ -53,7 +53,14 @@ _STYLE = """
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: var(--st-text-color); }
 [data-testid="stCaptionContainer"] { opacity: .86; }
 .st-key-gallery { margin-top: -.6rem; margin-bottom: -.6rem; }
-@media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding: 3.4rem .8rem 1rem; } }
+/* A telephone: below the header, title and buttons in one line, and no keys to press. */
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding: 4.2rem .8rem 1rem; }
+  [data-testid="stMainBlockContainer"] h1 { font-size: 1.25rem; }
+  .st-key-heading { flex-wrap: nowrap; }
+  .st-key-heading > [data-testid="stLayoutWrapper"] { width: 160px !important; flex: none; }
+  [data-testid="stMain"] button kbd { display: none; }
+}
 /* A model card's tables and hashes on a telephone. */
 [data-testid="stMarkdownContainer"] table { width: 100%; }
 [data-testid="stMarkdownContainer"] :is(code, td) { overflow-wrap: anywhere; }

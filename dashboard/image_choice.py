@@ -26,9 +26,9 @@ MAX_TOTAL = 60_000_000  # bytes of one visitor's files in memory
 KINDS = tuple(sorted(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES))
 LIMITS = (
     f"{', '.join(kind.upper() for kind in ('jpeg', 'png', 'tiff', 'webp', 'bmp', 'gif', 'avif', 'heic'))}; at most "
-    f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. "
-    "They stay in memory, are shown only to you, and are deleted an hour after you last used them. To add an image's "
-    "true mask, upload it together with the image, as IMAGE_mask.png or IMAGE_segmentation.png."
+    f"{MAX_BYTES // 1_000_000} MB and {MAX_PIXELS // 1_000_000} million pixels each, {MAX_FILES} files. They stay in "
+    "memory, are shown only to you, and are deleted an hour after you last used them. To add an image's true mask, "
+    "upload it together with the image, as IMAGE_mask.png or IMAGE_segmentation.png."
 )
 
 
@@ -191,7 +191,11 @@ def _add_truth(mine: dict[str, Picture], added: list[Picture], name: str, data: 
         if PurePath(picture.title).stem.casefold() != _of_image(name):
             continue
         if truth.shape != picture.size:
-            raise SkinlesionError(f"{title} is {truth.shape}, but its image is {picture.size}: the sizes must match.")
+            height, width = picture.size
+            raise SkinlesionError(
+                f"{title} is {truth.shape[1]} x {truth.shape[0]} pixels, but its image is {width} x {height}: the "
+                "sizes must match."
+            )
         added[i] = mine[picture.id] = _with_truth(picture, resize_mask(truth, picture.image.shape[:2]))
 
 

@@ -96,7 +96,8 @@ def open_in(address: str, *, but: str = "") -> None:
 _VIEWS = {
     "segment": "Segment",
     "network": "The network",
-    "touch": "Intervene",
+    "overview": "Gates at a glance",
+    "intervene": "Intervene",
     "attention": "Attention",
     "channels": "Channels",
     "scan": "The scan",

@@ -6,33 +6,24 @@ one dataset in a layout of `skinlesion.data.layouts`, or a folder for each of se
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import state
 from dashboard.image_choice import Picture, keep_open, local_picture, samples
-from dashboard.images import data_uri
-from dashboard.predict import predict
 from dashboard.text import plain
-from dashboard.weights import Weights, load
-from skinlesion.data import groups
-from skinlesion.data.images import resize_image
+from dashboard.weights import Weights
+from skinlesion.data.groups import read_diagnoses
 from skinlesion.data.layouts import OFFICIAL, Sample, find_samples
 from skinlesion.data.samples import bundled_samples
 from skinlesion.data.splits import load_split, packaged_manifest
 from skinlesion.errors import SkinlesionError
-from skinlesion.evaluation import read_pair
-from skinlesion.explain.image_scores import Case, examine
-from skinlesion.plots.rasters import confusion
-from skinlesion.protocol import TRUTH_SIZE
 
 FOLDER = "SKINLESION_DATA_DIR"
 LIMITS = ("24", "100", "400", "all")
-TILE = 132  # pixels of a thumbnail
-_SIZE = (TRUTH_SIZE, TRUTH_SIZE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +36,8 @@ class ImageSet:
         manifest: of the split that it is a part of; "" if of none.
         part: "train", "val", "test" or "all".
         local: whether it is on this machine rather than in the package.
+        diagnoses: by image id, as far as they are known.
+        undiagnosed: a sentence on why there are no diagnoses; "" if there are.
     """
 
     name: str
@@ -52,6 +45,8 @@ class ImageSet:
     manifest: str
     part: str
     local: bool
+    diagnoses: Mapping[str, str]
+    undiagnosed: str
 
     @property
     def key(self) -> str:
@@ -61,7 +56,7 @@ class ImageSet:
     def first(self, limit: str) -> "ImageSet":
         """So many of them."""
         count = len(self.samples) if limit == "all" else int(limit)
-        return ImageSet(self.name, self.samples[:count], self.manifest, self.part, self.local)
+        return replace(self, samples=self.samples[:count])
 
     def seen_by(self, weights: Weights) -> str:
         """A sentence on whether these weights have been trained on these images; "" where nothing is known."""
@@ -69,8 +64,9 @@ class ImageSet:
         if not self.manifest or not trained:
             return ""
         if trained != self.manifest:
-            return f"{weights.name} was trained on another split: some of these images may have been in its training "
-                "set."
+            return (
+                f"{weights.name} was trained on another split: some of these images may have been in its training set."
+            )
         return {
             "test": f"{weights.name} was not trained on these images.",
             "val": f"{weights.name} was not trained on these images, but its epoch was chosen on them.",
@@ -97,11 +93,13 @@ def _bundled() -> dict[str, ImageSet]:
     for name, kept in kinds.items():
         chosen = tuple(Sample(s.id, s.image_path, s.mask_path) for s in bundled if s.kind in kept)
         manifest = packaged_manifest("isic2017-paper").hash if kept == ("real",) else ""
-        found[name] = ImageSet(name, chosen, manifest, "test", local=False)
+        diagnoses = {s.id: s.diagnosis for s in bundled if s.kind in kept and s.diagnosis}
+        undiagnosed = "" if diagnoses else "Synthetic images have no diagnoses."
+        found[name] = ImageSet(name, chosen, manifest, "test", False, diagnoses, undiagnosed)
     return found
 
 
-def _said(error: SkinlesionError) -> str:
+def said_of(error: SkinlesionError) -> str:
     """What an error says, without the folder: a visitor need not know where it is."""
     folder = os.environ.get(FOLDER)
     return str(error).replace(f"{Path(folder)}/", "") if folder else str(error)
@@ -121,11 +119,11 @@ def _local(folder: str) -> tuple[dict[str, ImageSet], list[str]]:
             for image_set in _parts(place, dataset):
                 found[image_set.name] = image_set
         except SkinlesionError as error:
-            problems.append(_said(error))
+            problems.append(said_of(error))
     if not found and not problems:
         problems.append(
-            f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, "
-            "or folders named images and masks."
+            f"{FOLDER} holds no dataset in a known layout: the official ISIC archives unzipped under one folder, or "
+            "folders named images and masks."
         )
     return found, problems
 
@@ -156,10 +154,22 @@ def _parts(folder: Path, dataset: str) -> list[ImageSet]:
                 parts[part] = [s for s in everything if s.id in wanted], manifest.hash
             parts["all"] = everything, manifest.hash
     parts = parts or {"all": (everything, "")}
+    diagnoses, undiagnosed = _diagnoses(folder)
     return [
-        ImageSet(f"{title} ({part})", tuple(sorted(chosen, key=_lot)), manifest, part, local=True)
+        ImageSet(f"{title} ({part})", tuple(sorted(chosen, key=_lot)), manifest, part, True, diagnoses, undiagnosed)
         for part, (chosen, manifest) in parts.items()
     ]
+
+
+def _diagnoses(folder: Path) -> tuple[dict[str, str], str]:
+    """Diagnoses by image id, in words that an address can carry; and why there are none."""
+    table = folder / "metadata.csv"
+    if not table.is_file():
+        return {}, f"{folder.name} has no diagnoses: put a metadata.csv with the columns id and diagnosis into it."
+    try:
+        return {id: state.tidy(name) for id, name in read_diagnoses(table).items()}, ""
+    except SkinlesionError as error:
+        return {}, said_of(error)
 
 
 def _lot(sample: Sample) -> str:
@@ -179,8 +189,8 @@ def choose_set(weights: Sequence[Weights]) -> ImageSet:
             key="set",
             width=280,
             format_func=lambda name: f"{name}: {len(sets[name].samples)} images",
-            help="With true masks. For images of your own, start the app with the environment variable "
-            f"{FOLDER} set to a folder with ISIC data, or with the folders images and masks.",
+            help=f"With true masks. For images of your own, start the app with the environment variable {FOLDER} set "
+            "to a folder with ISIC data, or with the folders images and masks.",
         )
         chosen = sets[state.get("set")]
         if len(chosen.samples) > int(LIMITS[0]):
@@ -189,73 +199,6 @@ def choose_set(weights: Sequence[Weights]) -> ImageSet:
     if said := " ".join(filter(None, dict.fromkeys(chosen.seen_by(each) for each in weights))):
         st.caption(plain(said))
     return chosen
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """One image that was looked at.
-
-    Attributes:
-        sample: which.
-        case: its scores.
-        tile: a small picture of what is right, wrong and missed, as a data URI.
-        groups: by kind ("tone", "size", "border"), the name of the group it falls into.
-    """
-
-    sample: Sample
-    case: Case
-    tile: str
-    groups: dict[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Examination:
-    """A set that was looked at.
-
-    Attributes:
-        images: in the set's order.
-        problems: a sentence for each image that could not be used.
-    """
-
-    images: tuple[Examined, ...]
-    problems: tuple[str, ...]
-
-
-def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], None]) -> Examination:
-    """Run the network over a set and score every image at the weights' own threshold, as `skinlesion evaluate` does.
-
-    Args:
-        weights: what to examine.
-        images: the set.
-        report: told the fraction done after each image.
-
-    Raises:
-        SkinlesionError: not one image can be used.
-    """
-    found, problems = [], []
-    for number, sample in enumerate(images.samples, start=1):
-        try:
-            found.append(_examined(weights, sample, local=images.local))
-        except SkinlesionError as error:
-            problems.append(_said(error))
-        report(number / len(images.samples))
-    if not found:
-        raise SkinlesionError(f"None of the images of this set can be used. {problems[0]}")
-    return Examination(tuple(found), tuple(problems))
-
-
-def _examined(weights: Weights, sample: Sample, *, local: bool) -> Examined:
-    image, truth = read_pair(sample, _SIZE)
-    if local:  # thousands of these would push everything else out of the memory for predictions
-        segmenter = load(weights)
-        probability = segmenter.at_size(segmenter.predict([image]).mean, _SIZE)[0, 0].cpu().numpy()
-    else:
-        probability = predict(weights, samples()[sample.id]).at(_SIZE)
-    case = examine(sample.id, probability, truth, weights.threshold)
-    tile = confusion(resize_image(image, _SIZE), probability >= weights.threshold, truth, 0.6)
-    found = {"tone": groups.tone(groups.typology_angle(image, truth))}
-    found |= {"size": groups.size(truth), "border": groups.border(truth)}
-    return Examined(sample, case, data_uri(resize_image(tile, (TILE, TILE)), quality=80), found)
 
 
 def picture_of(images: ImageSet, sample: Sample) -> Picture:

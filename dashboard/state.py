@@ -88,6 +88,17 @@ def name(default: str = "") -> Choice:
     return Choice(default, read)
 
 
+def entry() -> Choice:
+    """An entry of a list that is only known later and whose names are others' (image files): see `settle`."""
+
+    def read(text: str) -> str:
+        if not (0 < len(text) <= 400 and text.isprintable()):
+            raise ValueError
+        return text
+
+    return Choice("", read)
+
+
 def tidy(text: str) -> str:
     """A name that `name` reads."""
     return re.sub(r"[^\w .()/+-]", "_", text)[:70] or "_"
@@ -95,7 +106,7 @@ def tidy(text: str) -> str:
 
 # Those in the address on every view, then those of each view.
 CHOICES: dict[str, Choice] = {
-    "sample": name(),
+    "sample": entry(),
     "weights": name(),
     "present": switch(False),
 }

@@ -147,8 +147,8 @@ def choose(label: str = "Weights", key: str = "weights") -> Weights | None:
 def no_weights() -> None:
     """Say that there is nothing to segment with, and what to do."""
     st.error(
-        "**There are no trained weights here**, so nothing can be segmented yet. Train some "
-        "(`skinlesion train --recipe cpu --preset small …`), put the run folder or its `best.safetensors` into a "
-        f"folder, and start the app with `{FOLDER}` set to that folder.",
+        "**There are no trained weights here**, so nothing can be segmented yet. Train some (`skinlesion train "
+        "--recipe cpu --preset small …`), put the run folder or its `best.safetensors` into a folder, and start the "
+        f"app with `{FOLDER}` set to that folder.",
         icon=":material/error:",
     )

@@ -21,7 +21,7 @@ def main() -> None:
     frames, lengths = [], []
     with app() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.goto(f"{BASE}/touch?sample=ISIC_0014642&present=1")
+        page.goto(f"{BASE}/intervene?sample=ISIC_0014642&present=1")
         stage = page.locator(".st-key-painter .stage")
         stage.locator("xpath=self::*[@data-drawn]").wait_for(timeout=120_000)
         page.wait_for_timeout(3000)

@@ -22,7 +22,7 @@ VIEWS = (
     ("segment", "sample=ISIC_0014723", ""),
     ("network", "sample=ISIC_0014642&tour=2", ""),
     ("overview", "sample=ISIC_0014642", ""),
-    ("touch", "sample=ISIC_0014642&edits=e.480.620.120", ""),
+    ("intervene", "sample=ISIC_0014642&edits=e.480.620.120", ""),
     ("attention", "sample=ISIC_0012246&pick=strongest", ""),
     ("channels", "sample=ISIC_0012246", ""),
     ("scan", "sample=ISIC_0012246&py=420&px=420", ""),

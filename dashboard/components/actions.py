@@ -9,7 +9,7 @@ from dashboard.image_choice import MAX_BYTES
 from dashboard.visits import COOKIE
 
 _CSS = """
-div { display: flex; gap: .4rem; justify-content: flex-end; }
+div { display: flex; flex-wrap: wrap; gap: .4rem; justify-content: flex-end; }
 button { padding: .3rem .7rem; border: 1px solid var(--st-border-color, #8889); border-radius: 8px; background: none;
   color: var(--st-text-color); font: 400 .85rem var(--st-font); cursor: pointer; white-space: nowrap; }
 button:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }

@@ -18,11 +18,11 @@ button img { width: 54px; height: 54px; object-fit: cover; border-radius: 7px; d
 button:hover { border-color: var(--st-border-color, #8886); }
 button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
 button[aria-pressed="true"] { border-color: var(--st-primary-color); }
-button i { position: absolute; left: 3px; bottom: 3px; font: 600 10px/1.5 var(--st-font, sans-serif);
-  font-style: normal;
+button i { position: absolute; left: 3px; bottom: 3px; font: 600 9px/1.6 var(--st-font, sans-serif);
   color: #fff; background: #000a; padding: 0 .35em; border-radius: 4px; }
 @media (max-width: 480px) {
   button img { width: 46px; height: 46px; }
+  button i { font-size: 8px; padding: 0 .2em; }
   .strip.wrap { display: grid; grid-template-columns: 1fr 1fr 1fr; }
   .strip.wrap button img { width: 100%; height: auto; aspect-ratio: 1; }
 }
@@ -63,11 +63,28 @@ export default function ({ parentElement, data, setTriggerValue }) {
     button.setAttribute("aria-pressed", chosen);
     button.onclick = () => setTriggerValue("chosen", button.dataset.id);
   }
+  // One stop for the Tab key; the arrow keys move on from it.
+  const buttons = [...strip.children];
+  const stop = (button) => {
+    for (const each of buttons) each.tabIndex = each === button ? 0 : -1;
+  };
+  stop(buttons.find((each) => each.dataset.id === data.chosen) ?? buttons[0]);
+  strip.onkeydown = (event) => {
+    const at = buttons.indexOf(event.target);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+    if (at < 0 || !buttons[to]) return;
+    event.preventDefault();
+    stop(buttons[to]);
+    buttons[to].focus();
+  };
 }
 """
 
 _strip = st.components.v2.component(
-    "skinlesion_gallery", html='<div class="strip" role="group" aria-label="Images"></div>', css=_CSS, js=_JS
+    "skinlesion_gallery",
+    html='<div class="strip" role="group" aria-label="Images: arrow keys move, Enter chooses"></div>',
+    css=_CSS,
+    js=_JS,
 )
 
 
@@ -121,4 +138,4 @@ def tiles(
 
 
 def _tag(picture: Picture) -> str:
-    return "drawn" if picture.id.startswith("synthetic") else ""
+    return "synthetic" if picture.id.startswith("synthetic") else ""

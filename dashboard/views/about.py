@@ -34,9 +34,9 @@ TOUR = {
     ),
     "encoder": Stop(
         "State-space blocks. In each, **SS2D** scans the grid in four directions with a running state, so that every "
-        "token can depend on every other at a cost that is linear in the number of tokens, not quadratic. **SE** "
-        "then scales the channels with gates computed from the whole image, and **CMN** mixes neighbors and "
-        "channels. Before every stage but the first, the grid is halved and the number of channels is doubled.",
+        "token can depend on every other at a cost that is linear in the number of tokens, not quadratic. **SE** then "
+        "scales the channels with gates computed from the whole image, and **CMN** mixes neighbors and channels. "
+        "Before every stage but the first, the grid is halved and the number of channels is doubled.",
         "section 3.2, equation 1",
         (4, 5, 6, 7, 8, 9),
     ),
@@ -47,8 +47,8 @@ TOUR = {
         (10,),
     ),
     "decoder": Stop(
-        "The same blocks on the way back up. The grid is doubled, the number of channels is halved, and the gated "
-        "skip is added: the skip supplies where things are, the deeper levels what they are.",
+        "The same blocks on the way back up. The grid is doubled, the number of channels is halved, and the gated skip "
+        "is added: the skip supplies where things are, the deeper levels what they are.",
         "section 3.1",
         (9, 11),
     ),
@@ -133,8 +133,7 @@ def _stop(part: Part, parts: Sequence[Part]) -> None:
     blocks = f"{part.blocks} blocks, " if part.blocks else ""
     st.markdown(
         f"Here: {blocks}**{height} x {width} tokens with {channels} channels** at the output; {part.parameters:,} "
-        "parameters, "
-        f"{part.parameters / total:{'.1%' if part.parameters > 0.01 * total else '.2%'}} of the total."
+        f"parameters, {part.parameters / total:{'.1%' if part.parameters > 0.01 * total else '.2%'}} of the total."
     )
     built = ", ".join(f"{n} *{LESSONS[n].title}* (`notebooks/{LESSONS[n].file}`)" for n in stop.lessons)
     st.caption(f"In the paper: {stop.paper}. Built from scratch in lesson {built}; `make lab` opens the course.")
@@ -142,13 +141,17 @@ def _stop(part: Part, parts: Sequence[Part]) -> None:
 
 def _card(weights: Weights) -> None:
     frame.section("Model card")
+    warns = (
+        "and it can't check whether an image is dermoscopy at all"
+        if load(weights).domain is None
+        else "though it warns where an image doesn't look like dermoscopy"
+    )
     st.markdown(
         ":material/medical_information: **Intended use:** teaching and research. It is **not a medical device**, it "
         "gives no diagnosis, and it must not decide about anyone's health.\n\n"
-        ":material/warning: **Limits:** it was trained on dermoscopy images of single lesions, mostly on pale skin "
-        "and from a few clinics. It outlines anything that looks like a lesion, even a drawn letter, and can't say "
-        "that it doesn't know. Scores come from one run on one split; two annotators' outlines of the same lesion "
-        "agree with an IoU of about 0.88."
+        ":material/warning: **Limits:** it was trained on dermoscopy images of single lesions, mostly on pale skin and "
+        f"from a few clinics. It outlines anything that looks like a lesion, even a drawn letter, {warns}. Scores come "
+        "from one run on one split; two annotators' outlines of the same lesion agree with an IoU of about 0.88."
     )
     try:
         text = model_card(weights.card, name=weights.name, digest=weights.digest)

@@ -1,23 +1,21 @@
 """Channels: what squeeze-and-excitation lets pass in every block, channel by channel; and which repeat each other."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from dashboard import explanations, frame, state
-from dashboard.image_choice import Picture, all_pictures, samples
-from dashboard.jobs import job
+from dashboard.gate_ranges import gate_ranges
+from dashboard.image_choice import Picture, all_pictures
 from dashboard.picker import choose_picture
+from dashboard.redundancy import redundancy
 from dashboard.text import plain
-from dashboard.weights import Weights, catalogue, load
-from skinlesion import explain
+from dashboard.weights import Weights, catalogue
 from skinlesion.plots import caption, interactive
 
 VIEW = "channels"
 AGAINST = {"nothing": "Nothing", "image": "Another image", "model": "Other weights"}
-OPEN, SHUT = 0.75, 0.25
 
 
 def show() -> None:
@@ -34,7 +32,7 @@ def show() -> None:
     if explanations.has(weights, "se"):
         _excitation(weights, picture)
         st.divider()
-        _habits(weights)
+        gate_ranges(weights)
     else:
         st.info(
             f"**{plain(weights.name)} has no squeeze-and-excitation**: every channel passes unchanged. Choose weights "
@@ -42,7 +40,7 @@ def show() -> None:
             icon=":material/info:",
         )
     st.divider()
-    _redundancy(weights, picture)
+    redundancy(weights, picture, VIEW)
 
 
 @st.fragment
@@ -203,112 +201,6 @@ def _maps(weights: Weights, picture: Picture, block: str, channel: int) -> None:
         "The same map before and after, on one scale: squeeze-and-excitation multiplies the whole channel by one "
         "number, the same at every position. Weighting positions is the job of cross-region attention."
     )
-
-
-@st.fragment
-def _habits(weights: Weights) -> None:
-    frame.section("Which channels are always kept or always suppressed")
-    pictures = list(samples().values())
-    found = job(
-        "habits",
-        (weights.digest, tuple(picture.key for picture in pictures)),
-        lambda tell: _look_at_all(weights, pictures, tell),
-        label=f"Run on {len(pictures)} images",
-    )
-    if found is None:
-        return
-    st.dataframe([_habit_row(each) for each in found.values()], hide_index=True, column_config=_HABITS)
-    st.caption(
-        f"Over the {len(pictures)} images that come with the package. Always kept: the gate is at least {OPEN} in "
-        f"every image; always suppressed: at most {SHUT}. Range: a channel's largest gate over these images minus its "
-        "smallest, averaged over channels; near 0, the gates are constants that hardly depend on the image."
-    )
-
-
-_HABITS = {
-    name: st.column_config.NumberColumn(name, format="%.3f") for name in ("mean gate", "range", "lowest", "highest")
-}
-
-
-def _look_at_all(
-    weights: Weights, pictures: list[Picture], tell: Callable[[float, str], None]
-) -> dict[str, explain.GateRange]:
-    gates = []
-    for number, picture in enumerate(pictures, start=1):
-        gates.append(explanations.channel_gates(weights, picture))
-        tell(number / len(pictures), f"{number} of {len(pictures)} images")
-    return explain.gate_ranges(gates)
-
-
-def _numbers(channels: np.ndarray) -> str:
-    """The first of them; a cell has no room for more."""
-    return ", ".join(map(str, channels[:40].tolist())) + (", …" if len(channels) > 40 else "")
-
-
-def _habit_row(habits: explain.GateRange) -> dict[str, Any]:
-    return {
-        "block": habits.name,
-        "channels": len(habits.mean),
-        "always kept": len(habits.always(OPEN)),
-        "always suppressed": len(habits.never(SHUT)),
-        "mean gate": float(habits.mean.mean()),
-        "range": float((habits.highest - habits.lowest).mean()),
-        "lowest": float(habits.lowest.min()),
-        "highest": float(habits.highest.max()),
-        "which kept": _numbers(habits.always(OPEN)),
-        "which suppressed": _numbers(habits.never(SHUT)),
-    }
-
-
-@st.fragment
-def _redundancy(weights: Weights, picture: Picture) -> None:
-    frame.section("Channel redundancy by depth")
-    found = job(
-        "redundancy",
-        (weights.digest, picture.key),
-        lambda tell: _measure(weights, picture, tell),
-        label="Measure every layer",
-        icon=":material/grid_on:",
-        help="Correlates the channels of every layer, over the positions of this image.",
-    )
-    if found is None:
-        return
-    names = list(found)
-    left, right = st.columns(2, gap="large")
-    with left:
-        drawn = interactive.redundancy_by_depth(names, *zip(*found.values(), strict=True))
-        drawn.update_layout(height=380, legend={"y": 1.02, "yanchor": "bottom"})  # clear of the upright names
-        frame.figure(drawn, "by-depth")
-        st.caption(
-            "Deep layers have few positions in one image, so their channels look correlated by chance alone: compare "
-            "layers of the same grid size."
-        )
-    with right:
-        state.settle("layer", names, names[0])
-        st.selectbox("Layer", names, key="layer", width=240)
-        one = explanations.correlation(weights, picture, state.get("layer"))
-        drawn = interactive.redundancy(
-            one.correlation, layer=one.name, mean_absolute=one.mean_absolute, effective_rank=one.effective_rank
-        )
-        drawn.update_traces(colorbar={"y": -0.24})
-        frame.figure(drawn, "correlation")
-        st.caption(
-            f"{one.channels} channels, of which {one.dead} are constant; correlated over {one.samples:,} positions."
-        )
-    state.publish(VIEW)
-
-
-def _measure(weights: Weights, picture: Picture, tell: Callable[[float, str], None]) -> dict[str, tuple[float, float]]:
-    """Layer -> mean absolute correlation, and effective rank as a share of the channels."""
-    tell(0.0, "Running the network")
-    maps = explain.feature_maps(load(weights).model, explanations.image_of(weights, picture))
-    maps = {name: features for name, features in maps.items() if features.shape[-1] > 1}
-    measured = {}
-    for number, (name, features) in enumerate(maps.items(), start=1):
-        one = explain.redundancy(name, features)
-        measured[name] = (one.mean_absolute, one.effective_rank / one.channels)
-        tell(number / len(maps), f"{plain(name)}, {number} of {len(maps)} layers")
-    return measured
 
 
 show()

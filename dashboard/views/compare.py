@@ -12,12 +12,13 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import frame, state
 from dashboard.comparison_results import show_measured
 from dashboard.components.before_after import wipe
+from dashboard.examination import Examination, examine_set
 from dashboard.image_choice import Picture
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import choose_picture, open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, ImageSet, choose_set, examine_set
+from dashboard.sets import ImageSet, choose_set
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights, ablate, catalogue, load
@@ -71,10 +72,10 @@ def _choose(chosen: Weights) -> tuple[Weights, Weights]:
     state.settle("other", list(found), others[0] if others else chosen.name)
     left, right = st.columns(2, gap="large")
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown(f"**A: {plain(chosen.name)}** (chosen in the sidebar)", width=220)
+        st.markdown(f"**A: {plain(chosen.name)}**", width=150, help="The weights that are chosen in the sidebar.")
         a = _variant(chosen, "off", "Modules of A", WHOLE)
     with right, st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("B", list(found), key="other", width=220)
+        st.selectbox("B", list(found), key="other", width=150)
         other = found[state.get("other")]
         same = other.name == chosen.name and not a.ablated
         b = _variant(other, "off_other", "Modules of B", "CRA at its mean gate" if same else WHOLE)
@@ -95,7 +96,7 @@ def _variant(weights: Weights, key: str, label: str, default: str) -> Weights:
     options = [name for name, parts in VARIANTS.items() if set(parts) <= set(has)]
     state.settle(key, options, default if default in options else WHOLE)
     lacking = len(options) == 1
-    st.selectbox(label, options, key=key, width=240, disabled=lacking, help=NO_MODULE if lacking else None)
+    st.selectbox(label, options, key=key, width=200, disabled=lacking, help=NO_MODULE if lacking else None)
     name = state.get(key)
     return ablate(weights, VARIANTS[name], f"{weights.name}, {name}") if VARIANTS[name] else weights
 
@@ -106,7 +107,6 @@ def _names(a: Weights, b: Weights) -> tuple[str, str]:
 
 
 def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
-    open_in(picture.id, but="compare")
     pair = (predict(a, picture), predict(b, picture))
     left, right = st.columns(2, gap="large")
     table, agreement = st.empty(), st.empty()
@@ -119,6 +119,7 @@ def _one_image(picture: Picture, a: Weights, b: Weights) -> None:
         )
     with left:
         _masks(picture, a, b, table, agreement)
+    open_in(picture.id, but="compare")
 
 
 @st.fragment

@@ -11,12 +11,13 @@ from dashboard.calibration import calibration_finding, calibration_metric
 from dashboard.components.before_after import wipe
 from dashboard.components.gallery import Tile, tiles
 from dashboard.error_table import error_table
+from dashboard.examination import Examination, Examined, examine_set
 from dashboard.groups import by_group, chosen_group
 from dashboard.images import enlarge
 from dashboard.jobs import job
 from dashboard.picker import open_in
 from dashboard.predict import predict
-from dashboard.sets import Examination, Examined, ImageSet, address_of, choose_set, examine_set, picture_of
+from dashboard.sets import ImageSet, address_of, choose_set, picture_of
 from dashboard.steps import Steps, recall
 from dashboard.text import plain
 from dashboard.weights import Weights
@@ -71,7 +72,7 @@ def show() -> None:
     if len(found.problems) > 5:
         st.warning(f"In total, {len(found.problems)} images couldn't be used.", icon=":material/broken_image:")
     _summary(found)
-    by_group(found.images)
+    by_group(found.images, images.undiagnosed)
     charts = st.container()  # above the pictures, drawn after them: they say which image is marked
     chosen = _gallery(found)
     with charts:
@@ -117,7 +118,7 @@ def _summary(found: Examination) -> None:
         ),
         calibration_metric(pooled_calibration(cases)),
     ]
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for label, value, help in numbers:
             st.metric(label, value, help=help, width="content")
     st.caption(

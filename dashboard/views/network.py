@@ -48,8 +48,8 @@ TOUR = (
     Step(
         "Each skip is gated by rows and columns",
         "The encoder's features reach the decoder through a skip connection. Cross-region attention (CRA) multiplies "
-        "them by a gate "
-        "for each row and one for each column: here {skip} keeps {low:.0%} to {high:.0%} of the features.",
+        "them by a gate for each row and one for each column: here {skip} keeps {low:.0%} to {high:.0%} of the "
+        "features.",
         ("skip",),
     ),
     Step(
@@ -70,8 +70,8 @@ TOUR = (
 def show() -> None:
     frame.heading(
         "The network",
-        "follow your image down the left side, across, and up the right: where does the lesion appear? Click a tile "
-        "to look inside.",
+        "follow your image down the left side, across, and up the right: where does the lesion appear? Click a tile to "
+        "look inside.",
     )
     picture = choose_picture()
     weights = frame.chosen()
@@ -101,8 +101,8 @@ def _picture(weights: Weights, picture: Picture) -> None:
         on_choice=lambda id: st.session_state.update(tile=id),
     )
     st.caption(
-        "Left: encoder, downwards. Middle: skips. Right: decoder, upwards. Each tile shows the output at that point, "
-        "averaged over channels, from dark (smallest) to light (largest), each on its own scale."
+        "Each tile shows the output at that point, averaged over channels, from dark (smallest) to light (largest), "
+        "each on its own scale."
     )
     _inside(weights, picture, state.get("tile"))
     state.publish(VIEW)

@@ -12,10 +12,10 @@ from skinlesion.explain import ModuleSummary
 
 VIEW = "overview"
 ORDERS = {
-    "run": "The order they run in",
-    "reaction": "Variation across images",
-    "correlation": "Correlation with the lesion",
-    "effect": "Effect on the mask",
+    "run": "Run order",
+    "reaction": "Variation",
+    "correlation": "Correlation",
+    "effect": "Effect",
 }
 
 

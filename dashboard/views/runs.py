@@ -144,8 +144,8 @@ def _facts(name: str, run: Run) -> None:
         st.caption("Its first epoch isn't finished, so there is no curve yet.")
     if run.status == "stopped":
         st.caption(
-            "Nothing has been written for a while. To continue the run, give its folder to `skinlesion train "
-            "--resume --out`."
+            "Nothing has been written for a while. To continue the run, give its folder to `skinlesion train --resume "
+            "--out`."
         )
 
 

@@ -56,7 +56,7 @@ def show() -> None:
         return
     segmenter, prediction = load(weights), predict(weights, picture)
     place = (state.get("py") / 1000, state.get("px") / 1000)
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([2, 3])
     with left:
         _click(picture, prediction, weights, place)
     with right:
@@ -108,14 +108,14 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control("Explain what", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
         st.selectbox(
-            "Grad-CAM layer", names, key="cam", width=150, help="Layers are listed in the order in which they run."
+            "Grad-CAM layer", names, key="cam", width=135, help="Layers are listed in the order in which they run."
         )
         st.selectbox(
             "Baseline",
             list(BASELINES),
             key="baseline",
             format_func=lambda key: BASELINES[key],
-            width=165,
+            width=150,
             help="Integrated gradients, occlusion and the score all need a baseline, an image without information. "
             "Black isn't one: a lesion is dark. Skin color is the median color outside the region.",
         )
@@ -147,8 +147,7 @@ def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None
         share = 100 * float((prediction.probability >= weights.threshold).mean())
         st.markdown(
             f"Explained here: the **mean logit over the predicted mask**, {share:.1f} % of the image. What in the "
-            "image "
-            "makes the network call this region lesion?"
+            "image makes the network call this region lesion?"
         )
         return
     value = float(prediction.probability[pixel])

@@ -7,7 +7,6 @@ by a rule that looks at no model's results. Regenerate the folder (ROOT holds th
 """
 
 import argparse
-import csv
 import hashlib
 import json
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from skinlesion.data.groups import read_diagnoses
 from skinlesion.data.images import read_image, read_mask, resize_image, resize_mask
 from skinlesion.data.layouts import Sample, find_samples
 from skinlesion.data.splits import packaged_manifest
@@ -93,6 +93,7 @@ class BundledSample:
         mask_path: 1-bit PNG of the same size.
         kind: synthetic or real.
         note: a sentence on where it comes from and what it shows.
+        diagnosis: melanoma, nevus or seborrheic keratosis; "" for synthetic ones.
     """
 
     id: str
@@ -101,6 +102,7 @@ class BundledSample:
     mask_path: Path
     kind: Literal["synthetic", "real"]
     note: str
+    diagnosis: str
 
 
 def bundled_samples() -> list[BundledSample]:
@@ -114,6 +116,7 @@ def bundled_samples() -> list[BundledSample]:
             mask_path=FOLDER / entry["mask"],
             kind=entry["kind"],
             note=entry["note"],
+            diagnosis=entry.get("diagnosis", ""),
         )
         for entry in entries
     ]
@@ -142,7 +145,7 @@ def choose_real(root: Path) -> list[tuple[Sample, str, float]]:
     samples = {sample.id: sample for sample in find_samples(root, "isic2017")}
     manifest = packaged_manifest("isic2017-paper")
     manifest.check(samples.values())
-    diagnosis = _read_diagnoses(root / "metadata.csv")
+    diagnosis = read_diagnoses(root / "metadata.csv")
     area = {id: _area(samples[id]) for id in manifest.parts["test"]}
     by_area = sorted(area, key=lambda id: (area[id], id))
     chosen = []
@@ -161,23 +164,6 @@ def _area(sample: Sample) -> float:
     if sample.mask is None:
         raise SkinlesionError(f"{sample.image} has no mask; its lesion area is needed.")
     return float(read_mask(sample.mask).mean())
-
-
-def _read_diagnoses(path: Path) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {row["id"]: _name(row) for row in rows}
-    except (OSError, KeyError) as error:
-        raise SkinlesionError(
-            f"{path} is needed, with the columns id, melanoma and seborrheic_keratosis: cannot read it ({error})."
-        ) from error
-
-
-def _name(row: dict[str, str]) -> str:
-    if float(row["melanoma"]):
-        return "melanoma"
-    return "seborrheic keratosis" if float(row["seborrheic_keratosis"]) else "nevus"
 
 
 def _write_synthetic(folder: Path, seed: int, title: str) -> dict[str, Any]:

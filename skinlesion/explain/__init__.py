@@ -8,7 +8,7 @@
 
 from skinlesion.explain.ablation import ablatable_parts, ablated, ablated_model
 from skinlesion.explain.architecture import LayerSize, Part, architecture, layer_sizes
-from skinlesion.explain.attention import SkipGates, cra_gates
+from skinlesion.explain.attention import SkipGates, cra_gates, map_correlation
 from skinlesion.explain.attribution import (
     Attribution,
     attribute,
@@ -115,6 +115,7 @@ __all__ = [
     "implicit_attention",
     "layer_sizes",
     "layers",
+    "map_correlation",
     "module_summaries",
     "moved_aside",
     "outcomes",

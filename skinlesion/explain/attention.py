@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -51,6 +52,22 @@ class SkipGates:
         if channel is None:
             return self.gate_h @ self.gate_w.T / self.gate_h.shape[1]
         return np.outer(self.gate_h[:, channel], self.gate_w[:, channel])
+
+
+def map_correlation(map: Array, mask: NDArray[np.bool_]) -> float:
+    """Correlation, over the cells of a map, between the map and the share of each cell that is lesion.
+
+    Args:
+        map: (h, w).
+        mask: bool of any size and the same frame.
+
+    Returns:
+        In [-1, 1]; 0 where either is constant.
+    """
+    share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask).float()[None], map.shape)[0].numpy()
+    a, b = map - map.mean(), share - share.mean()
+    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / scale if scale > 1e-9 else 0.0
 
 
 def cra_gates(model: nn.Module, image: Tensor) -> dict[str, SkipGates]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.explain.attention import map_correlation
 from skinlesion.explain.experiments import Outcome, outcomes, to_mean
 
 Array = NDArray[np.float32]
@@ -103,8 +103,7 @@ def _spatial(rows: Array, columns: Array, masks: NDArray[np.bool_]) -> float:
     found = []
     for gate_h, gate_w, mask in zip(rows, columns, masks, strict=True):
         product = gate_h @ gate_w.T / gate_h.shape[1]  # (H, W)
-        coarse = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask).float()[None], product.shape)[0].numpy()
-        found.append(_correlations(product.reshape(-1, 1), coarse.ravel().astype(np.float64))[0])
+        found.append(map_correlation(product, mask))
     return float(np.mean(found))
 
 

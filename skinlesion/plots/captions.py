@@ -76,8 +76,8 @@ def se_bars(gates: Array, block: str, other: str | None) -> str:
     """Of one block's SE gates."""
     dots = "" if other is None else f" Dots: the same channels, {other}."
     return (
-        f"Squeeze-and-excitation in {block}: the gate of each of its {len(gates)} channels, sorted; 0 (held back) to 1 "
-        f"(passed), here {span(gates)}.{dots}"
+        f"Squeeze-and-excitation in {block}: the gate of each of its {len(gates)} channels, sorted; 0 (suppressed) to "
+        f"1 (kept), here {span(gates)}.{dots}"
     )
 
 
@@ -85,8 +85,8 @@ def se_overview(gates: Mapping[str, Array]) -> str:
     """Of all blocks' SE gates."""
     everything = np.concatenate([*gates.values()])
     return (
-        f"Squeeze-and-excitation gates of all channels by block, in the order in which they run; 0 (held back) to 1 "
-        f"(passed), here {span(everything)}. Box: middle half; line: median; whiskers: all."
+        f"Squeeze-and-excitation gates of all channels by block, in the order in which they run; 0 (suppressed) to "
+        f"1 (kept), here {span(everything)}. Box: middle half; line: median; whiskers: all."
     )
 
 

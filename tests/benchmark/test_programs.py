@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*words: object) -> str:
     done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -42,6 +42,27 @@ def test_two_versions_are_measured_side_by_side(tmp_path: Path):
     found = json.loads((tmp_path / "step_versions.json").read_text())
     assert found["over_before"]["before"] == 1
     assert {len(times) for times in found["seconds"].values()} == {1}
+
+
+@pytest.mark.slow
+def test_visitors_are_told_apart_and_the_page_says_how_it_went(chromium_options, tmp_path: Path):
+    run("benchmarks/visitors.py", "--people", 2, "--seconds", 15, "--out", tmp_path)
+    found = json.loads((tmp_path / "visitors.json").read_text())
+    assert found["crossed"] == []
+    assert found["wrong"] == []
+    assert sum(found["visits"].values()) >= 2
+    assert all(parts > 0 for parts in found["parts_of_their_own"].values())
+    assert "0 crossed results" in (tmp_path / "visitors.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_latency_is_measured(chromium_options, tmp_path: Path):
+    run("benchmarks/dashboard_latency.py", "--repeats", 1, "--out", tmp_path)
+    found = json.loads((tmp_path / "dashboard.json").read_text())
+    assert found["intervention_ms"] > 0
+    assert found["live"]["draw_ms"] > 0
+    assert all(times["first_ms"] > 0 and times["click_ms"] > 0 for times in found["views"].values())
+    assert "the finding is there" in (tmp_path / "dashboard.md").read_text()
 
 
 def test_a_model_is_measured_in_both_precisions():

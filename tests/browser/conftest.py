@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
+from skinlesion.data.synthetic import write_dataset
 from skinlesion.zoo import create_model
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,7 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     weights, notes, log = folder / "weights", folder / "notes", folder / "log"
     weights.mkdir()
     _write_weights(weights)
+    write_dataset(folder / "data" / "clinic", n=4, seed=8, size=64)
     (folder / "empty").mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -102,6 +104,7 @@ def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     env = {name: value for name, value in os.environ.items() if not name.startswith("SKINLESION_")}
     env |= {"SKINLESION_WEIGHTS_DIR": str(weights), "SKINLESION_DEVICE": "cpu"}
     env |= {"SKINLESION_RUNS_DIR": str(folder / "empty"), "SKINLESION_RESULTS_DIR": str(folder / "empty")}
+    env |= {"SKINLESION_DATA_DIR": str(folder / "data")}
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve.py")), str(notes), *words],
@@ -282,11 +285,15 @@ class Visit:
 
 @pytest.fixture
 def visitor(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
-    """visitor(size=PHONE): a new visitor; checked, and gone, when the test ends."""
+    """visitor(size=PHONE): a new visitor; checked, and gone, when the test ends.
+
+    A visitor can come with a browser of their own, and with permissions for the page.
+    """
     visits: list[Visit] = []
 
-    def come(size: tuple[int, int] = WIDE) -> Visit:
-        page = chromium.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
+    def come(size: tuple[int, int] = WIDE, browser: Any = None, permissions: tuple[str, ...] = ()) -> Visit:
+        viewport = {"width": size[0], "height": size[1]}
+        page = (browser or chromium).new_context(viewport=viewport, permissions=list(permissions)).new_page()
         page.set_default_timeout(PATIENCE)
         visits.append(Visit(page, server.url))
         return visits[-1]

@@ -94,11 +94,11 @@ def test_keys_step_through_the_images_and_a_known_image_is_not_run_again(visitor
     visit.press("p")
     assert visit.changed(second, part=".before") == old
     visit.ready()
-    visit.until(lambda: "remembered, not run again" in visit.footer(), "the footer")
+    visit.until(lambda: "(cached)" in visit.footer(), "the footer")
     runs = len(server.noted("run"))
     visit.press("n")
     assert visit.changed(old, part=".before") == second
-    visit.until(lambda: "remembered, not run again" in visit.footer(), "the footer")
+    visit.until(lambda: "(cached)" in visit.footer(), "the footer")
     assert len(server.noted("run")) == runs
 
 
@@ -306,7 +306,7 @@ def test_the_first_view_is_found_by_its_name_too(visitor):
 
 
 def test_painting_with_the_pointer_or_the_keyboard_changes_the_mask(visitor, server):
-    visit = visitor().open("touch")
+    visit = visitor().open("intervene")
     stage = visit.at("painter").locator(".stage")
     visit.until(lambda: stage.get_attribute("data-drawn") == "nothing", "the image is drawn")
     box = stage.bounding_box()
@@ -315,15 +315,19 @@ def test_painting_with_the_pointer_or_the_keyboard_changes_the_mask(visitor, ser
     visit.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.55 * box["height"], steps=6)
     visit.page.mouse.up()
     visit.until(lambda: "edits" in visit.query(), "the painting in the address")
-    visit.until(lambda: "leaves a Dice of" in visit.said(), "the finding")
+    visit.at("finding").wait_for()
+    finding = visit.at("finding").inner_text()
+    assert "Dice" in finding
     first = visit.query()["edits"]
     assert first.startswith("e.")
     stage.press("ArrowDown")
     stage.press("Enter")
     visit.until(lambda: len(visit.query()["edits"]) > len(first), "one more stamp")
-    other = visitor().open("touch", **visit.query())
-    other.until(lambda: "leaves a Dice of" in other.said(), "the same finding from the link")
+    visit.until(lambda: visit.at("finding").inner_text() != finding, "another finding")
+    other = visitor().open("intervene", **visit.query())
     visit.ready()
+    same = visit.at("finding").inner_text()
+    other.until(lambda: other.at("finding").inner_text() == same, "the same finding from the link")
     visit.at("painter").locator(".clear").click()
     visit.until_query("edits", None)
 

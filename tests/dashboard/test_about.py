@@ -51,6 +51,7 @@ def test_another_network_has_a_card_and_its_own_layers(open_app, texts):
     said = texts(app)
     assert "these weights belong to a different one, unet" in said
     assert "not a medical device" in said
+    assert "can't check whether an image is dermoscopy" in said
     assert "| network | unet |" in said
     table = app.dataframe[0].value
     row = table[table["layer"] == "encoder.2"].iloc[0]

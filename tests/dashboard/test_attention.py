@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from skinlesion import explain
@@ -42,6 +43,27 @@ def test_the_range_of_the_product_is_the_packages(open_app, texts, weights_folde
     product = gates(weights_folder)["S3"].product(2)
     assert f"here by {product.min():.2f} to {product.max():.2f}" in texts(app)
     assert "S3, gates of channel 2" in texts(app)
+
+
+@pytest.mark.parametrize("query", [{"skip": "S3"}, {"skip": "S2", "pick": "channel", "channel": "2"}])
+def test_the_finding_is_the_correlation_with_the_mask(open_app, texts, weights_folder, monkeypatch, query):
+    from dashboard.image_choice import samples
+
+    value = middle(weights_folder)
+    monkeypatch.setattr("dashboard.weights.Weights.threshold", property(lambda self: value))
+    said = texts(open_app("attention", weights="random", sample="ISIC_0012434", **query))
+    segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
+    probability = segmenter.predict([samples()["ISIC_0012434"].full()]).mean[0, 0].numpy()
+    product = gates(weights_folder)[query["skip"]].product(int(query["channel"]) if "channel" in query else None)
+    share = (probability >= value).reshape(product.shape[0], 64 // product.shape[0], product.shape[1], -1).mean((1, 3))
+    r = np.corrcoef(product.ravel(), share.ravel())[0, 1]
+    assert f"correlation with the predicted lesion (r = {r:+.2f} over the grid)" in said
+    assert ("hardly distinguish" in said) == (abs(r) < 0.1)
+
+
+def test_no_finding_without_a_mask(open_app, texts, monkeypatch):
+    monkeypatch.setattr("dashboard.weights.Weights.threshold", property(lambda self: 1.0))
+    assert "the gates can't be compared with it" in texts(open_app("attention", weights="random"))
 
 
 def test_the_sharpest_channel(open_app, texts, weights_folder):

@@ -1,4 +1,4 @@
-"""Channels: gates and maps of a chosen channel, two images, two networks, habits, redundancy, and links."""
+"""Channels: gates and maps of a chosen channel, two images, two networks, ranges over images, redundancy, and links."""
 
 import shutil
 
@@ -91,9 +91,9 @@ def test_channels_of_two_networks_are_paired_by_rank(open_app, texts, weights_fo
 def test_which_channels_always_pass(view, texts):
     app = view()
     button(app, "Run on").click().run()
-    habits = table(app, "always kept")
-    assert list(habits["block"]) == ["E1.1", "E2.1", "E3.1", "D3.1", "D2.1", "D1.1"]
-    assert (habits["lowest"] <= habits["highest"]).all()
+    ranges = table(app, "always kept")
+    assert list(ranges["block"]) == ["E1.1", "E2.1", "E3.1", "D3.1", "D2.1", "D1.1"]
+    assert (ranges["lowest"] <= ranges["highest"]).all()
     assert "Always kept: the gate is at least 0.75" in texts(app)
 
 

@@ -143,7 +143,7 @@ def test_stop_keeps_the_network_that_is_done(open_app, runs, monkeypatch):
 
 def test_without_measured_results_it_says_so(open_app):
     app = open_app("compare")
-    assert "has not been run here yet" in app.info[-1].value
+    assert "hasn't been run here yet" in app.info[-1].value
 
 
 def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summary):
@@ -160,8 +160,8 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
         results.save(Key("isic2017", cell, 0), counts, {"report": report, "cost": cost, "seconds": 60})
     spent = {"step_seconds": 0.025, "inference_seconds": 0.008, "step_peak_bytes": 120e6, "cost": cost}
     machine = {"processor": "a", "cores": 2, "torch": "2"}
-    expense = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
-    (summary.parent / "expense.json").write_text(json.dumps(expense))
+    costs = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
+    (summary.parent / "costs.json").write_text(json.dumps(costs))
     write_report(results, summary.parent)
     app = open_app("compare")
     claims = next(frame.value for frame in app.dataframe if "verdict" in frame.value).set_index("claim")
@@ -178,13 +178,13 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"plan": "cpu"}', "[]", '{"claims": [{}], "tables": {}, "protocol": "", "expense": null}']
+    "text", ["", "{", '{"plan": "cpu"}', "[]", '{"claims": [{}], "tables": {}, "protocol": "", "costs": null}']
 )
 def test_damaged_results_are_said(open_app, summary, text):
     summary.parent.mkdir()
     summary.write_text(text)
     app = open_app("compare")
-    assert "cannot be read" in app.error[0].value.replace("\\", "")
+    assert "can't be read" in app.error[0].value.replace("\\", "")
     assert app.dataframe  # the rest of the view is there
 
 
@@ -196,7 +196,7 @@ def test_a_link_reproduces_what_is_seen(open_app):
         "other": "random",
         "off": "SE at its mean gate",
         "off_other": "No module",
-        "set": "Samples (drawn)",
+        "set": "Samples (synthetic)",
     }
     app = open_app("compare", **query)
     assert dict(app.query_params) == query

@@ -40,7 +40,7 @@ def test_nothing_runs_before_it_is_asked_for(open_app, runs):
     assert runs == []
     assert app.selectbox(key="set").options == [
         "Samples (real): 8 images",
-        "Samples (drawn): 12 images",
+        "Samples (synthetic): 12 images",
         "Samples (all): 20 images",
     ]
 
@@ -125,7 +125,7 @@ def test_a_second_look_runs_no_network(open_app, runs):
     before = len(runs)
     assert before == 8
     app.segmented_control(key="sort").set_value("Outline").run()
-    app.selectbox(key="set").set_value("Samples (drawn)").run()
+    app.selectbox(key="set").set_value("Samples (synthetic)").run()
     app.selectbox(key="set").set_value("Samples (real)").run()
     assert "IoU, pooled" in metrics(app)
     assert len(runs) == before
@@ -177,7 +177,7 @@ def test_a_set_of_bad_files_alone_is_one_message_and_not_tried_again(open_app, l
         path.write_bytes(b"no image")
     app = evaluate(open_app("errors", set="lesions (all)"))
     (error,) = app.error
-    assert "Not one image of this set can be used" in error.value.replace("\\", "")
+    assert "None of the images of this set can be used" in error.value.replace("\\", "")
     assert str(local.parent) not in error.value.replace("\\", "")
     app.run()
     assert not app.error
@@ -195,7 +195,9 @@ def test_a_folder_that_cannot_be_used_is_said(open_app, tmp_path, monkeypatch, l
     monkeypatch.setenv("SKINLESION_DATA_DIR", str(root))
     app = open_app("errors")
     (warning,) = app.warning
-    said = {"empty": "no dataset in a known layout", "missing": "names no folder", "lonely": "has no mask"}[layout]
+    said = {"empty": "no dataset in a known layout", "missing": "doesn't name a folder", "lonely": "has no mask"}[
+        layout
+    ]
     assert said in warning.value.replace("\\", "")
     assert str(tmp_path) not in warning.value.replace("\\", "")
     assert len(app.selectbox(key="set").options) == 3
@@ -261,8 +263,52 @@ def test_groups_have_scores_a_finding_and_a_filter(open_app, texts):
     group = app.dataframe[0].value["group"][0]
     count = app.dataframe[0].value["images"][0]
     app.selectbox(key="group").set_value(group).run()
-    assert f"1 of {count}, by" in texts(app)
+    assert f"1 of {count}, lowest IoU first" in texts(app)
     assert dict(app.query_params)["group"] == group
+
+
+def group_by(app: AppTest, by: str) -> dict[str, int]:
+    app.segmented_control(key="by").set_value(by).run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    return dict(zip(table["group"], table["images"], strict=True))
+
+
+def test_diagnoses_of_the_packages_images_are_groups(open_app, texts):
+    app = evaluate(open_app("errors", weights="random"))
+    assert group_by(app, "diagnosis") == {"melanoma": 2, "nevus": 4, "seborrheic keratosis": 2}
+    app.selectbox(key="group").set_value("seborrheic keratosis").run()
+    assert "1 of 2, lowest IoU first" in texts(app)
+    assert app.dataframe[-1].value["diagnosis"].value_counts()["nevus"] == 4
+
+
+def test_diagnoses_of_a_local_set_come_from_its_table(open_app, local, texts):
+    ids = sorted(path.stem for path in (local / "images").iterdir())
+    rows = [f"{id},{'mel' if i < 12 else '**n**;v'}" for i, id in enumerate(ids[:-1])]
+    (local / "metadata.csv").write_text("\n".join(["id,diagnosis", *rows]))
+    app = evaluate(open_app("errors", weights="random", set="lesions (all)", images="all"))
+    assert group_by(app, "diagnosis") == {"__n___v": 17, "mel": 12, "unknown": 1}
+    app.selectbox(key="group").set_value("__n___v").run()
+    link = dict(app.query_params)
+    assert "1 of 17, lowest IoU first" in texts(app)
+    assert link["group"] == "__n___v"  # as a link can carry it
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, "lesions has no diagnoses: put a metadata.csv with the columns id and diagnosis into it"),
+        ("id,area\nSYN_0000001,0.3\n", "lesions/metadata.csv has no diagnoses: it needs a column `id`"),
+        (b"\xff\xfe\x00", "lesions/metadata.csv cannot be read as a table"),
+    ],
+)
+def test_without_diagnoses_it_is_said_why(open_app, local, texts, table, said):
+    if table is not None:
+        (local / "metadata.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
+    app = evaluate(open_app("errors", weights="random", set="lesions (all)", by="diagnosis"))
+    assert said in texts(app)
+    assert str(local.parent) not in texts(app)
+    assert "1 of 24, lowest IoU first" in texts(app)  # no group hides anything
 
 
 def test_a_finding_needs_groups_that_are_large_enough():

@@ -107,7 +107,7 @@ def test_a_file_that_is_no_checkpoint_is_left_out_and_said(open_app, mixed_folde
 def test_without_weights_it_is_said_what_to_do(open_app, texts, tmp_path, monkeypatch, view):
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", str(tmp_path / "empty"))
     app = open_app(view)
-    assert "No trained weights are here" in texts(app)
+    assert "There are no trained weights here" in texts(app)
     assert "SKINLESION_WEIGHTS_DIR" in texts(app)
     assert "Not a medical device" in texts(app)
 
@@ -115,7 +115,7 @@ def test_without_weights_it_is_said_what_to_do(open_app, texts, tmp_path, monkey
 def test_a_folder_that_is_none_is_said(open_app, texts, monkeypatch):
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", "/nowhere/at/all")
     app = open_app()
-    assert "names no folder" in texts(app)
+    assert "doesn't name a folder" in texts(app)
     assert "/nowhere" not in texts(app)
 
 

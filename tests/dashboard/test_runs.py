@@ -59,7 +59,7 @@ def test_it_waits_for_the_first_run_and_names_the_folder_it_watches(open_app, ro
     app = open_app("runs")
     assert "the folder named by `SKINLESION_RUNS_DIR`" in texts(app)
     assert "--out runs/first" in app.code[0].value
-    assert "looks every 5 seconds" in texts(app)
+    assert "checks every 5 seconds" in texts(app)
     write_run(root, "first")
     app.run()
     assert plots(app) == 1

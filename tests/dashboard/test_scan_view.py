@@ -13,7 +13,7 @@ def button(app, label):
 
 def test_a_pixel_is_a_token_of_the_block(open_app, texts):
     app = open_app("scan", weights="random", px="250", py="750", block="E1.1")
-    assert "row 12, column 4 of 16 × 16, each 4 pixels" in texts(app)
+    assert "row 12, column 4 of 16 × 16, 4 pixels wide" in texts(app)
     assert "What the token at (12, 4) (cross) reads from" in texts(app)
     assert "Step size Delta of each token" in texts(app)
     assert "The four routes of the scan over a 8 x 8 grid" in texts(app)
@@ -22,7 +22,7 @@ def test_a_pixel_is_a_token_of_the_block(open_app, texts):
 def test_another_block_has_another_grid(open_app, texts):
     app = open_app("scan", weights="random", px="250", py="750")
     app.button(key="next-block").click().run()
-    assert "row 6, column 2 of 8 × 8, each 8 pixels" in texts(app)
+    assert "row 6, column 2 of 8 × 8, 8 pixels wide" in texts(app)
 
 
 def test_direction_and_reduction(open_app, texts):

@@ -73,7 +73,7 @@ def test_what_a_browser_sends_is_checked(wrong):
 def test_uncalibrated_weights_say_so_beside_the_number(open_app, texts):
     said = texts(open_app())
     assert "aren't calibrated" in said
-    assert "no check of whether this is a dermoscopy image" in said
+    assert "can't check whether this is a dermoscopy image" in said
 
 
 def test_calibrated_weights_say_so(open_app, texts, weights_folder, tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_upload_is_segmented_and_kept_between_views_and_forgotten_when_asked(ope
     assert runs == [1, 1]
     app.run()
     assert app.session_state["sample"].startswith("mine-")
-    next(button for button in app.button if button.label == "Forget my images").click().run()
+    next(button for button in app.button if button.label == "Delete my images").click().run()
     assert not app.session_state["sample"].startswith("mine-")
 
 
@@ -226,7 +226,7 @@ def test_an_uploaded_mask_is_the_truth_of_its_image(open_app, png, photo):
     assert pictures.keys() == {"a.png", "b_mask.png"}  # a mask without its image is an image
     assert np.array_equal(pictures["a.png"].truth, lesion > 0)
     upload(app, ("c.png", png(np.roll(photo, 3))), ("c_mask.png", png(lesion[:-1])))
-    assert "don't fit" in app.error[0].value.replace("\\", "")
+    assert "the sizes must match" in app.error[0].value.replace("\\", "")
 
 
 def test_uploads_outlive_a_reload_for_the_browser_that_has_the_cookie(open_app, photo_file, monkeypatch):

@@ -52,7 +52,7 @@ def test_nothing_runs_before_it_is_asked_for(asked, attributed, texts):
     app = asked()
     assert attributed == []
     assert scores(app) == {}
-    assert "Asked about: the **logit of the pixel** in row 32, column 32" in texts(app)
+    assert "Explained here: the **logit of the pixel** in row 32, column 32" in texts(app)
 
 
 def test_three_methods_with_a_score_each(asked, attributed, texts, weights_folder):
@@ -118,7 +118,7 @@ def test_stop_leaves_nothing_running_and_keeps_what_is_done(asked, attributed, m
 def test_the_shuffled_network_is_asked_the_same(asked, attributed):
     app = run(asked())
     before = len(attributed)
-    run(app, "Ask the shuffled network")
+    run(app, "Run the shuffled network")
     assert len(attributed) == before == 3  # the same three
     values = [float(metric.value) for metric in app.metric if metric.label == "Occlusion"]
     assert len(values) == 1
@@ -128,7 +128,7 @@ def test_the_shuffled_network_is_asked_the_same(asked, attributed):
 def test_one_method_alone_with_an_estimate_beforehand(asked, attributed, texts):
     app = asked(method="occlusion", cam="D1.1")
     assert "Takes about" in texts(app)
-    assert "runs of the network" in texts(app)
+    assert "forward passes" in texts(app)
     run(app)
     assert attributed == [("occlusion", None)]
     assert list(scores(app)) == ["Occlusion: faithfulness"]
@@ -185,8 +185,8 @@ def test_a_pixel_that_is_no_lesion_and_an_empty_map(asked, texts, monkeypatch):
 
     monkeypatch.setattr(explain, "attribute", empty)
     app = run(asked())
-    assert "**no lesion**" in texts(app)
-    assert "here they say little" in texts(app)
+    assert "**not lesion**" in texts(app)
+    assert "they mean little here" in texts(app)
     assert texts(app).count("The map is empty") == 3
     assert "-0.00" not in scores(app).values()
 

@@ -33,6 +33,17 @@ def test_mean_product_and_strongest_channel(model, image):
     assert skip.profiles(3)[1].tolist() == skip.gate_w[:, 3].tolist()
 
 
+def test_the_correlation_of_a_map_with_a_mask():
+    mask = np.zeros((40, 60), bool)
+    mask[10:25, 7:33] = True
+    share = mask.reshape(8, 5, 12, 5).mean((1, 3))
+    noise = np.random.default_rng(0).random((8, 12)).astype(np.float32)
+    assert explain.map_correlation(noise, mask) == pytest.approx(np.corrcoef(noise.ravel(), share.ravel())[0, 1], 1e-5)
+    assert explain.map_correlation(1 - 0.2 * share.astype(np.float32), mask) == pytest.approx(-1, 1e-5)
+    assert explain.map_correlation(noise * 0, mask) == 0
+    assert explain.map_correlation(noise, mask[:8, :12] * False) == 0
+
+
 def test_a_model_in_training_is_looked_at_as_if_it_were_not(model, image):
     expected = explain.cra_gates(model, image)["S3"].gate_h
     model.train()

@@ -35,13 +35,13 @@ def test_without_se_or_block(model, image):
         explain.se_gates(create_model("tiny", dim=8, se=False), image)
 
 
-def test_habits_over_images():
+def test_ranges_over_images():
     a, b = np.array([0.9, 0.1, 0.9, 0.5]), np.array([0.8, 0.2, 0.1, 0.5])
-    habits = explain.gate_ranges([{"E1.1": a}, {"E1.1": b}])["E1.1"]
-    assert habits.always().tolist() == [0]
-    assert habits.never().tolist() == [1]
-    assert habits.always(0.85).tolist() == []
-    assert habits.mean.tolist() == pytest.approx([0.85, 0.15, 0.5, 0.5])
+    ranges = explain.gate_ranges([{"E1.1": a}, {"E1.1": b}])["E1.1"]
+    assert ranges.always().tolist() == [0]
+    assert ranges.never().tolist() == [1]
+    assert ranges.always(0.85).tolist() == []
+    assert ranges.mean.tolist() == pytest.approx([0.85, 0.15, 0.5, 0.5])
     with pytest.raises(SkinlesionError, match="at least one image"):
         explain.gate_ranges([])
 

@@ -24,7 +24,7 @@ SAYS = {
     "cra_gates": "S2, channel 7",
     "gate_profiles": "before, expected",
     "se_bars": "E2.1: the gate of each of its 24 channels",
-    "se_overview": "0 (held back) to 1",
+    "se_overview": "0 (suppressed) to 1",
     "channel_maps": "5 maps on one scale",
     "redundancy": "mean |r| 0.12, effective rank 9.5 of 12",
     "redundancy_by_depth": "0.25 to 0.5",

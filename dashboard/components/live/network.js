@@ -22,7 +22,8 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const root = parentElement.querySelector(".network");
   if (root.dataset.id !== data.id) {
     root.dataset.id = data.id;
-    root.replaceChildren();
+    root.replaceChildren(...["Encoder ↓", "Skips", "Decoder ↑"].map((text, i) =>
+      Object.assign(document.createElement("p"), { textContent: text, className: ["encoder", "skip", "decoder"][i] })));
     for (const row of data.rows) {
       for (const kind of ["encoder", "skip", "decoder"]) root.append(cell(row[kind], kind, setTriggerValue));
     }

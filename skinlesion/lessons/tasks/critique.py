@@ -8,6 +8,7 @@ from scipy import stats
 from torch import Generator
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.holm import HOLM
 from skinlesion.lessons.tasks.inputs import normal, uniform
 
 # --- two numbers that must fit ---------------------------------------------------------------------------------------
@@ -419,4 +420,4 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
     after="The normal approximation flatters small n: with three runs a t test needs a good deal more.",
 )
 
-EXERCISES = (DSC_RANGE, CMN_GAIN, BOOTSTRAP, PERMUTATION, RUNS)
+EXERCISES = (DSC_RANGE, CMN_GAIN, BOOTSTRAP, PERMUTATION, RUNS, HOLM)

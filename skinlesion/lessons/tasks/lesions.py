@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from skinlesion.data.images import normalize
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.groups import GROUPS
 
 # --- normalization ---------------------------------------------------------------------------------------------------
 
@@ -636,4 +637,4 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
     after="The package does the same, with hashes in place of random numbers: skinlesion.data.splits.",
 )
 
-EXERCISES = (NORMALIZE, AGREEMENT, TURN, REMEMBER, SPLIT)
+EXERCISES = (NORMALIZE, AGREEMENT, TURN, REMEMBER, SPLIT, GROUPS)

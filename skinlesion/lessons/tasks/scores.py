@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.boundary import BOUNDARY
 from skinlesion.lessons.tasks.inputs import normal, uniform
 from skinlesion.losses import dice_loss
 from skinlesion.metrics import confusion_counts
@@ -577,4 +578,4 @@ A lesion covers 2 % of an image. A program calls every pixel skin. What is its a
     after="98 % right and useless. That is why segmentation is scored by overlap.",
 )
 
-EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT)
+EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT, BOUNDARY)

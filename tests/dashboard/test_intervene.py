@@ -1,4 +1,4 @@
-"""Touch it: the numbers are the package's, each experiment has an address, a control and a finding."""
+"""Intervene: the numbers are the package's, each experiment has an address, a control and a finding."""
 
 import numpy as np
 import pytest
@@ -39,26 +39,26 @@ def test_anything_else_is_refused(text):
 
 
 def test_painting_has_a_finding_a_control_and_an_address(open_app, texts, middle):
-    app = open_app("touch", weights="random", sample="ISIC_0012434", edits="p.100.100.60")
+    app = open_app("intervene", weights="random", sample="ISIC_0012434", edits="p.100.100.60")
     said = texts(app)
-    assert "The painting leaves a Dice of" in said
-    assert "Control (the same painted elsewhere)" in said or "too large for a control" in said
-    assert "How far the gates of each block" in said
+    assert "After painting, the mask has a Dice of" in said
+    assert "Control (the same edit elsewhere)" in said or "too large to fit anywhere else" in said
+    assert "Mean absolute change of the gates in each block" in said
     assert dict(app.query_params)["edits"] == "p.100.100.60"
 
 
 def test_nothing_is_claimed_before_anything_is_painted(open_app, texts, middle):
-    app = open_app("touch", weights="random")
-    assert "leaves a Dice" not in texts(app)
+    app = open_app("intervene", weights="random")
+    assert "the mask has a Dice of" not in texts(app)
     next(button for button in app.button if button.label.startswith("Try it")).click().run()
-    assert "leaves a Dice" in texts(app)
+    assert "the mask has a Dice of" in texts(app)
 
 
 def test_a_gate_set_by_hand_is_the_packages_intervention(open_app, texts, middle, weights_folder):
     from dashboard.image_choice import samples
 
     query = {"experiment": "gate", "gate": "channel", "block": "E2.1", "channel": "3", "value": "1", "draw": "7"}
-    app = open_app("touch", weights="random", sample="ISIC_0012434", **query)
+    app = open_app("intervene", weights="random", sample="ISIC_0012434", **query)
     segmenter = Segmenter.from_pretrained(weights_folder / "random.safetensors")
     image = segmenter.prepare([samples()["ISIC_0012434"].full()])
     masks = [
@@ -66,24 +66,24 @@ def test_a_gate_set_by_hand_is_the_packages_intervention(open_app, texts, middle
         for edit in (None, explain.set_channel("E2.1", 3, 1.0))
     ]
     dice = 2 * (masks[0] & masks[1]).sum() / (masks[0].sum() + masks[1].sum())
-    assert f"Setting the gate of channel 3 in E2.1 to 1.00 leaves a Dice of {dice:.3f}" in texts(app)
-    assert "drawn at random" in texts(app)
+    assert f"After setting the gate of channel 3 in E2.1 to 1.00, the mask has a Dice of {dice:.3f}" in texts(app)
+    assert "chosen at random" in texts(app)
     assert query.items() <= dict(app.query_params).items()
 
 
 @pytest.mark.parametrize("query", [{"gate": "row"}, {"gate": "column"}, {"gate": "module", "to": "image"}])
 def test_every_kind_of_gate(open_app, texts, middle, query):
-    app = open_app("touch", weights="random", experiment="gate", **query)
-    assert "leaves a Dice of" in texts(app)
+    app = open_app("intervene", weights="random", experiment="gate", **query)
+    assert "the mask has a Dice of" in texts(app)
     assert "Control" in texts(app)
 
 
 def test_patching_fills_a_grid_and_says_what_brings_the_mask(open_app, texts, middle):
-    app = open_app("touch", weights="random", experiment="patch")
+    app = open_app("intervene", weights="random", experiment="patch")
     next(button for button in app.button if button.label.startswith("Patch ")).click().run()
     assert not app.exception
-    assert "B's mask comes along most with" in texts(app)
-    assert "How much of image B's mask" in texts(app)
+    assert "These activations carry over most of B's mask" in texts(app)
+    assert "Effect of replacing one activation of A by B's" in texts(app)
 
 
 def test_the_grid_has_the_effects_of_the_package(weights_folder):
@@ -102,7 +102,7 @@ def test_the_grid_has_the_effects_of_the_package(weights_folder):
 
 
 def test_a_network_without_gates_can_be_painted_and_patched(open_app, texts, middle):
-    app = open_app("touch", weights="unet", experiment="gate")
+    app = open_app("intervene", weights="unet", experiment="gate")
     assert app.session_state["experiment"] == "image"
     assert "Ignored from the address" in texts(app)
 
@@ -112,6 +112,6 @@ def test_a_network_without_gates_can_be_painted_and_patched(open_app, texts, mid
 )
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     gate = {"module": "module"}.get(key, "row")
-    app = open_app("touch", **({"weights": "random", "experiment": "gate", "gate": gate} | {key: text}))
+    app = open_app("intervene", **({"weights": "random", "experiment": "gate", "gate": gate} | {key: text}))
     assert "Ignored from the address" in texts(app)
     assert app.query_params.get(key) != text

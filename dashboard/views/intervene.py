@@ -1,4 +1,4 @@
-"""Touch it: paint on the image, set a gate, or take an activation from another image, and see what the mask does."""
+"""Intervene: paint on the image, set a gate, or take an activation from another image, and see what the mask does."""
 
 import numpy as np
 import streamlit as st
@@ -15,8 +15,8 @@ from dashboard.weights import Weights
 from skinlesion import explain
 from skinlesion.plots.rasters import masked
 
-VIEW = "touch"
-EXPERIMENTS = {"image": "Paint on the image", "gate": "Set a gate", "patch": "Patch from another image"}
+VIEW = "intervene"
+EXPERIMENTS = {"image": "Paint", "gate": "Set a gate", "patch": "Patch activations"}
 KINDS = {"module": "A whole module", "channel": "One SE channel", "row": "A CRA row", "column": "A CRA column"}
 
 
@@ -77,7 +77,7 @@ def _paint(weights: Weights, picture: Picture) -> None:
         return
     found = experiments.painted(weights, picture, edits)
     with right:
-        st.markdown(_finding(weights, before, found.outcome, found.control, "painting", "the same edit elsewhere"))
+        _say(_finding(weights, before, found.outcome, found.control, "painting", "the same edit elsewhere"))
         one, two = st.columns(2)
         with one:
             image = experiments.visible(weights, picture, found.image)
@@ -116,7 +116,7 @@ def _gate(weights: Weights, picture: Picture) -> None:
         controlled = "the same gates in random order"
     else:
         controlled = f"{edit.kind} {experiments.random_index(edit, before, state.get('draw'))}, chosen at random"
-    st.markdown(_finding(weights, before, after, control, _name(edit, other), controlled))
+    _say(_finding(weights, before, after, control, _name(edit, other), controlled))
     enlarged = enlarge(picture.image)
     for column, outcome, caption in zip(
         st.columns(3, gap="medium"),
@@ -211,7 +211,7 @@ def _patch(weights: Weights, picture: Picture) -> None:
             st.caption("Runs the network on A once for each activation, with that activation replaced by B's.")
             return
         rows, columns, values = found
-        st.markdown(_patching_finding(rows, columns, values))
+        _say(_patching_finding(rows, columns, values))
         frame.figure(charts.effects(rows, columns, values), "effects")
 
 
@@ -229,6 +229,11 @@ def _patching_finding(rows: list[str], columns: list[str], values: np.ndarray) -
 # ------------------------------------------------------------------ what all have in common
 
 
+def _say(finding: str) -> None:
+    with st.container(key="finding"):  # by which programs find it, whatever its words
+        st.markdown(finding)
+
+
 def _finding(
     weights: Weights,
     before: explain.Outcome,
@@ -241,8 +246,7 @@ def _finding(
     dice, first, second = _change(weights, before, after)
     text = (
         f"**After {what}, the mask has a Dice of {dice:.3f} with the original mask**; the lesion's area goes from "
-        f"{100 * first:.1f} % "
-        f"to {100 * second:.1f} % of the image."
+        f"{100 * first:.1f} % to {100 * second:.1f} % of the image."
     )
     if control is None:
         return f"{text} There is no control: the edit is too large to fit anywhere else."
