@@ -212,6 +212,15 @@ def squeeze_of(x):
     return lessons.solution("se.squeeze").answer(x)
 
 
+def gate_of(*args):
+    return lessons.solution("se.gate").answer(*args)
+
+
+def without_bias(x, fc1, dwconv, fc2):
+    t = F.linear(x, fc1.weight)
+    return fc2(F.gelu(t + dwconv(t.movedim(-1, 1)).movedim(1, -1)))
+
+
 def depthwise_of(*args):
     return lessons.solution("cmn.depthwise").answer(*args)
 
@@ -231,6 +240,8 @@ def recurrence_of(*args):
             "`gate_w` is taken as one minus itself",
         ),
         ("ssm.recurrence", lambda a, b, c, u: recurrence_of(a, b, c, u.flip(0)), "from its end"),
+        ("se.gate", lambda mean, one, two: gate_of(gate_of(mean, one, two), one, two), "applied twice"),
+        ("cmn.channel_mixing", without_bias, "the bias of `fc1` is left out"),
         ("cmn.depthwise", lambda x, w, b: depthwise_of(x, w, b.roll(1)), "`bias` is shifted by one place"),
     ],
 )

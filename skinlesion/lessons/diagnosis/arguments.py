@@ -4,6 +4,7 @@ Each is tried by giving the *solution* another argument. Where it then returns w
 that is what the student's function does.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
@@ -86,6 +87,14 @@ def _of_one(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
         yield "only the first part of {} is used, again and again", lambda many: type(many)([many[0]] * len(many))
     elif isinstance(value, nn.Module):
         yield "{} is left out", lambda module: nn.Identity()
+        if isinstance(getattr(value, "bias", None), Tensor):
+            yield "the bias of {} is left out", _without_bias
+
+
+def _without_bias(module: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(module)
+    nn.init.zeros_(twin.bias)  # type: ignore[arg-type]
+    return twin
 
 
 def _on_array(array: np.ndarray, change: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -162,6 +171,7 @@ _FLOATS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("the exponential of {} is taken first", torch.exp),
     ("the logarithm of {} is taken first", torch.log),
     ("{} is rounded first", torch.round),
+    ("1 is added to {}", lambda x: x + 1),
     ("{} is taken twice as large", lambda x: 2 * x),
     ("{} is taken half as large", lambda x: x / 2),
     ("{} is taken as one minus itself", lambda x: 1 - x),
