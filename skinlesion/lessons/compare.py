@@ -266,6 +266,8 @@ def _family(value: Tensor | np.ndarray) -> str:
 
 
 def _shape(value: Tensor | np.ndarray) -> str:
+    if isinstance(value, Tensor) and value.is_nested:  # such a tensor has no one shape
+        return "(nested)"
     return str(tuple(value.shape))
 
 

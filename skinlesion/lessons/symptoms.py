@@ -19,8 +19,8 @@ _RELATED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
     ("It is what is asked, rounded down.", np.floor),
     ("It is what is asked, rounded up.", np.ceil),
     ("It is what is asked in percent: multiply or divide by 100.", lambda e: 100 * e),
-    ("It is what is asked, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
     ("It is what is asked, with all negative values set to 0.", lambda e: e.clip(0)),
+    ("It is what is asked, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
 )
 
 
@@ -63,6 +63,8 @@ def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
         return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
 
     with np.errstate(all="ignore"):
+        if y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
+            return "The values are right but in another order."
         return _where(np.isclose(y, e, rtol, atol)) or _collapsed(y, e, same) or _close(y, e)
 
 
@@ -111,10 +113,7 @@ def _rearranged(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
         if y.shape[axis] > 2:
             by = [("later", -1), ("earlier", 1)]
             turned += [(f"Along axis {axis} each value stands one place too {d}.", np.roll(y, k, axis)) for d, k in by]
-    found = next((text for text, array in turned if same(array)), "")
-    if not found and y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
-        found = "The values are right but in another order."
-    return found
+    return next((text for text, array in turned if same(array)), "")
 
 
 def _of_ratio(ratio: float) -> str:

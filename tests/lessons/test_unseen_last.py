@@ -321,7 +321,7 @@ WRONG = [
     ("network.at_any_size", cropped_too_much, "axis|shape|size"),
     ("distill.average_pool", lambda x, f: solution("distill.average_pool")(x, f).mean(-1), "One axis is missing"),
     ("distill.cfd", cfd_normalized, "normalize"),
-    ("distill.rank_channels", rank_by_first_image, "first entry|image"),
+    ("distill.rank_channels", rank_by_first_image, "first entry"),
     ("training.cosine", lambda e, t, h, lo: solution("training.cosine")(e + 1, t, h, lo), "one too large"),
     ("training.bare_loop", rates_in_reverse, "`rates` is gone through from its other end"),
     ("training.bare_loop", one_batch_only, "only the first part of `batches`"),

@@ -4,6 +4,7 @@ Each is tried by giving the *solution* another argument. Where it then returns w
 that is what the student's function does.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
@@ -23,17 +24,23 @@ def changes(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[tuple[str, 
         names: of the arguments.
         args: of one case, to see of what kind each argument is.
     """
+    pairs = list(combinations(range(len(args)), 2))
+    for i, j in pairs:
+        if _alike(args[i], args[j]):
+            yield f"`{names[i]}` and `{names[j]}` are swapped", _swapped(i, j)
+            yield f"`{names[i]}` is used where `{names[j]}` belongs", _copied(i, j)
+            yield f"`{names[j]}` is used where `{names[i]}` belongs", _copied(j, i)
     for i, (name, value) in enumerate(zip(names, args, strict=False)):
         for text, change in _of_one(value):
             yield text.format(f"`{name}`"), _at(i, change)
-    for i, j in ((i, j) for i in range(len(args)) for j in range(len(args)) if i != j):
-        if i < j and _alike(args[i], args[j]):
-            yield f"`{names[i]}` and `{names[j]}` are swapped", _swapped(i, j)
-        if i < j and isinstance(args[i], Tensor) and isinstance(args[j], Tensor) and args[i].is_floating_point():
-            for text, change in _FLOATS if args[j].is_floating_point() else ():
+    for i, j in pairs:
+        if _is_float(args[i]) and _is_float(args[j]):
+            for text, change in _FLOATS:
                 yield text.format(f"each of `{names[i]}` and `{names[j]}`"), _both(i, j, change)
-        if _alike(args[i], args[j]):
-            yield f"`{names[i]}` is used where `{names[j]}` belongs", _copied(i, j)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _at(i: int, change: Callable[[Any], Any]) -> Change:
@@ -80,6 +87,14 @@ def _of_one(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
         yield "only the first part of {} is used, again and again", lambda many: type(many)([many[0]] * len(many))
     elif isinstance(value, nn.Module):
         yield "{} is left out", lambda module: nn.Identity()
+        if isinstance(getattr(value, "bias", None), Tensor):
+            yield "the bias of {} is left out", _without_bias
+
+
+def _without_bias(module: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(module)
+    nn.init.zeros_(twin.bias)  # type: ignore[arg-type]
+    return twin
 
 
 def _on_array(array: np.ndarray, change: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -156,6 +171,7 @@ _FLOATS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("the exponential of {} is taken first", torch.exp),
     ("the logarithm of {} is taken first", torch.log),
     ("{} is rounded first", torch.round),
+    ("1 is added to {}", lambda x: x + 1),
     ("{} is taken twice as large", lambda x: 2 * x),
     ("{} is taken half as large", lambda x: x / 2),
     ("{} is taken as one minus itself", lambda x: 1 - x),

@@ -18,7 +18,7 @@ from skinlesion.lessons.source import self_contained
 from skinlesion.lessons.trial import Run, run
 
 _SHORTEST = 0.3  # seconds that each slip gets, at least
-_LONGEST = 8.0  # seconds of computing for all of them: a student is waiting
+_LONGEST = 10.0  # seconds of computing for all of them: a student is waiting
 
 Agrees = Callable[[Run, Run], bool]
 
@@ -72,6 +72,7 @@ def _suspects(exercise: Exercise, case: Case) -> Iterator[tuple[str, Callable[..
         yield f"It is what comes out when {text}.", lambda *args, change=change: solution(*change(args))
     for text, change in results.changes(names, case.args, run(exercise, solution, case).value):
         yield f"It is what comes out when {text}.", lambda *args, change=change: change(solution(*args), *args)
+    yield "The function is applied twice, to its own result.", lambda *args: solution(solution(*args), *args[1:])
     yield "Each image is treated by itself, and the results are averaged.", partial(_one_by_one, solution)
     for text, source in variants(self_contained(solution)):
         function = _defined(source, solution.__name__)
