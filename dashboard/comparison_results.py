@@ -20,9 +20,9 @@ def show_measured() -> None:
     try:
         summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")
         claims = [_claim(claim) for claim in summary["claims"]] if summary else []
-        expense = summary["expense"]["cells"] if summary and summary["expense"] else {}
+        costs = summary["costs"]["cells"] if summary and summary["costs"] else {}
         tables = {
-            table["title"]: [_row(row, expense.get(row["cell"])) for row in table["rows"]]
+            table["title"]: [_row(row, costs.get(row["cell"])) for row in table["rows"]]
             for table in (summary["tables"].values() if summary else ())
         }
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -87,7 +87,7 @@ def _claim(claim: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(row: dict[str, Any], expense: dict[str, Any] | None) -> dict[str, Any]:
+def _row(row: dict[str, Any], costs: dict[str, Any] | None) -> dict[str, Any]:
     """A line of one of the paper's tables."""
     return {
         "network": row["label"],
@@ -97,11 +97,11 @@ def _row(row: dict[str, Any], expense: dict[str, Any] | None) -> dict[str, Any]:
         "DSC": row["mean"]["dsc"],
         "runs": f"{row['seeds']} of {row['wanted']}" if row["seeds"] < row["wanted"] else str(row["seeds"]),
         "parameters": row["cost"]["parameters"] if row["cost"] else None,
-        **_expense(expense),
+        **_costs(costs),
     }
 
 
-def _expense(found: dict[str, Any] | None) -> dict[str, float | None]:
+def _costs(found: dict[str, Any] | None) -> dict[str, float | None]:
     """Seconds and memory of a network; nothing where they were not measured."""
     if found is None:
         return {}
@@ -129,4 +129,4 @@ def _summary(path: Path) -> dict[str, Any] | None:
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _read(path: str, modified: int) -> dict[str, Any]:
     values = json.loads(Path(path).read_text("utf-8"))
-    return {name: values[name] for name in ("claims", "tables", "protocol", "expense")}
+    return {name: values[name] for name in ("claims", "tables", "protocol", "costs")}

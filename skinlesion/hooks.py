@@ -200,6 +200,8 @@ def _unknown(model: nn.Module, name: str, known: list[str]) -> SkinlesionError:
 
 
 def _match(session: _Session, pattern: str) -> list[str]:
+    if not isinstance(pattern, str):
+        raise SkinlesionError(f"Points are named by strings such as '*.se.gate', not by {pattern!r}.")
     known = list(session.names.values())
     found = [name for name in known if fnmatchcase(name, pattern)]
     if not found:
@@ -255,8 +257,12 @@ def intervene(model: nn.Module, replacements: Mapping[str, Replacement]) -> Iter
         SkinlesionError: a name matches no point, or (in the forward pass) a result is of another shape, type or device.
             What a function itself raises is passed on with a note that names the point.
     """
+    if not isinstance(replacements, Mapping):
+        raise SkinlesionError('Give what replaces each point as a mapping, such as {"E3.1.se.gate": torch.zeros_like}.')
     session = _Session(model)
     for pattern, replacement in replacements.items():
+        if not isinstance(replacement, Tensor) and not callable(replacement):
+            raise SkinlesionError(f"{pattern} can be replaced by a tensor or by a function, not by {replacement!r}.")
         for name in _match(session, pattern):
             session.functions.setdefault(name, []).append(replacement)
     with _open(session):

@@ -216,6 +216,20 @@ def test_unknown_names_list_close_ones(model):
     assert points(torch.nn.Linear(1, 1)) == []
 
 
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (lambda model: observe(model, 3), "named by strings"),
+        (lambda model: intervene(model, ["E3.1.se.gate"]), "as a mapping"),
+        (lambda model: intervene(model, {3: torch.zeros_like}), "named by strings"),
+        (lambda model: intervene(model, {"E3.1.se.gate": 0.5}), "by a tensor or by a function, not by 0.5"),
+    ],
+)
+def test_arguments_of_the_wrong_type_say_what_is_right(model, block, message):
+    with pytest.raises(SkinlesionError, match=message):
+        block(model).__enter__()
+
+
 def test_the_model_itself_is_not_touched(model, image):
     before = copy.deepcopy(model).state_dict()
     names = [name for module in model.modules() for name in vars(module)]

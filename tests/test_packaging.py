@@ -1,6 +1,7 @@
 """What `pip install` gives: a wheel with app and lessons, and a core that needs none of the extras."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -52,6 +53,13 @@ def run(wheel: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProce
     command = [sys.executable, "-m", "skinlesion", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(wheel)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_description_leads_somewhere_without_the_checkout(wheel: Path) -> None:
+    description = next(wheel.glob("*.dist-info/METADATA")).read_text(encoding="utf-8").split("\n\n", 1)[1]
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert sum("/raw/main/docs/" in link for link in links) >= 2  # the pictures
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
 def test_the_core_segments_and_measures_without_any_extra(lesions: Path, tmp_path: Path) -> None:

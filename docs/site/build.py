@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _EXERCISES = re.compile(r"\[exercises\]\(\.\./(\d\d_\w+\.ipynb)\)")
+_BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]+\)\]")  # an image from elsewhere, around a link
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([\w./-]+)\)")
 MATHJAX = "mathjax@3.2.2"
 # Pages and what they link to, by pattern.
@@ -89,7 +90,8 @@ def _assemble(source: Path) -> None:
             shutil.copy(path, target)
     for path in (source / "notebooks" / "solutions").glob("*.ipynb"):  # the exercises are files, not pages
         text = path.read_text(encoding="utf-8")
-        path.write_text(_EXERCISES.sub(r"{download}`exercises <../\1>`", text), encoding="utf-8")
+        text = _BADGE.sub(r"[\1]", _EXERCISES.sub(r"{download}`exercises <../\1>`", text))
+        path.write_text(text, encoding="utf-8")
     for path in source.rglob("*.md"):
         path.write_text(_without_folders(path.read_text(encoding="utf-8"), path.relative_to(source)), encoding="utf-8")
     for path in Path(__file__).parent.iterdir():

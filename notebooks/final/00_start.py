@@ -21,7 +21,7 @@ def area_fraction(mask: Tensor) -> Tensor:
 
 # start.seen_in_mirror
 def seen_in_mirror(network: torch.nn.Module, x: Tensor) -> Tensor:
-    """The network's answer for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
+    """The network's output for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
     return network(x.flip(-1)).flip(-1)
 
 

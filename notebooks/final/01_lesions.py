@@ -18,7 +18,7 @@ def normalize(image: np.ndarray) -> np.ndarray:
 
 # lesions.agreement
 def agreement(first: Tensor, second: Tensor) -> Tensor:
-    """IoU of two readings of each image, 1 where both are empty: bool (B, H, W) twice -> (B,)."""
+    """IoU of two annotations of each image, 1 where both are empty: bool (B, H, W) twice -> (B,)."""
     both, either = (first & second).sum((1, 2)), (first | second).sum((1, 2))
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
 
@@ -32,15 +32,26 @@ def turn(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
 
 # lesions.remember
 def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-    """The mask (H, W) of the training image (n, 3, H, W) that differs least from image (3, H, W)."""
+    """The mask (H, W) of that one of the training images (n, 3, H, W) that is closest to image (3, H, W)."""
     return masks[(images - image).square().sum((1, 2, 3)).argmin()]
 
 
 # lesions.whole_lesions
 def whole_lesions(lesion: list[int], fraction: float, generator: torch.Generator) -> tuple[list[int], list[int]]:
-    """Places of the training and of the test images, with all images of a lesion on one side."""
+    """Indices of the training and of the test images, with all images of a lesion on one side."""
     names = sorted(set(lesion))
     order = torch.randperm(len(names), generator=generator).tolist()
     chosen = {names[i] for i in order[: round(fraction * len(names))]}
     train = [i for i, name in enumerate(lesion) if name not in chosen]
     return train, [i for i, name in enumerate(lesion) if name in chosen]
+
+
+# lesions.groups
+def groups(pairs: list[tuple[int, int]], count: int) -> list[int]:
+    """The group of each of `count` images, 0, 1, 2, ..: connected images share one; pairs: indices of two images."""
+    group = list(range(count))
+    for a, b in pairs:
+        old, new = group[b], group[a]
+        group = [new if each == old else each for each in group]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(group))}
+    return [numbers[each] for each in group]

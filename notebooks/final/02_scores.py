@@ -31,7 +31,7 @@ def dsc_from_iou(iou: float) -> float:
 
 # scores.pooled_and_mean
 def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
-    """IoU of all pixels together, and the mean of the images' IoU: (images, 4) -> two numbers."""
+    """The IoU of all pixels together, and the mean of the images' IoUs: (images, 4) -> two numbers."""
     return float(iou(counts.sum(0))), float(iou(counts).mean())
 
 
@@ -54,3 +54,20 @@ def dice_gradient(probability: Tensor, truth: Tensor) -> Tensor:
     """d(1 - (2 I + 1) / (S + 1)) / dp_i of one image: (pixels,) twice -> (pixels,)."""
     overlap, area = (probability * truth).sum(), probability.sum() + truth.sum()
     return ((2 * overlap + 1) - 2 * truth * (area + 1)) / (area + 1) ** 2
+
+
+# scores.boundary_f1
+def boundary_f1(prediction: Tensor, truth: Tensor, tolerance: int) -> float:
+    """Harmonic mean of the shares of each boundary that are near the other one: bool (H, W) twice -> a number."""
+    edges, near = [], []
+    for mask in (prediction, truth):
+        around = F.pad(mask, (1, 1, 1, 1))  # with False
+        inside = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+        edge = mask & ~inside
+        edges.append(edge)
+        near.append(F.max_pool2d(edge[None, None].float(), 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0)
+    if not edges[0].any() or not edges[1].any():
+        return float(edges[0].any() == edges[1].any())
+    precision = float((edges[0] & near[1]).sum() / edges[0].sum())
+    recall = float((edges[1] & near[0]).sum() / edges[1].sum())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

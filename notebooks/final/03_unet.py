@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 # unet.field
 def field(layers: list[tuple[int, int]]) -> int:
-    """Side in pixels of what one output can depend on; layers: (kernel, stride), from the image on."""
+    """Side in pixels of the square that one output can depend on; layers: (kernel, stride), first layer first."""
     side, step = 1, 1
     for kernel, stride in layers:
         side += (kernel - 1) * step
@@ -33,7 +33,7 @@ def forward(x: Tensor, encoder: nn.ModuleList, up: nn.ModuleList, decoder: nn.Mo
 
 # unet.side_holding
 def side_holding(gradient: Tensor, fraction: float) -> int:
-    """Side of the smallest square around the middle with this fraction of the absolute gradient (3, H, W)."""
+    """Side of the smallest centered square that has this fraction of the absolute gradient (3, H, W)."""
     share = gradient.abs().sum(0)
     share = share / share.sum()  # (H, W)
     rows = (torch.arange(share.shape[0]) - share.shape[0] // 2).abs()
@@ -58,7 +58,7 @@ def likeness(features: Tensor) -> Tensor:
 
 # unet.hide_far
 def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
-    """A copy of image (C, H, W) with zeros outside the square of this radius around at."""
+    """A copy of image (C, H, W) with zeros outside the square of this radius around the position `at`."""
     row, column = at
     rows, columns = slice(max(0, row - radius), row + radius + 1), slice(max(0, column - radius), column + radius + 1)
     kept = torch.zeros_like(image)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 # fast_scan.growth
 def growth(lengths: Tensor, seconds: Tensor) -> float:
-    """The slope of log(seconds) over log(lengths), by least squares; both (n,)."""
+    """The least-squares slope of log(seconds) against log(lengths); both (n,)."""
     x, y = lengths.log(), seconds.log()
     x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / (x * x).sum())
@@ -17,7 +17,7 @@ def growth(lengths: Tensor, seconds: Tensor) -> float:
 
 # fast_scan.combine
 def combine(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The pair (a, b) of both steps together; a step is the pair (a, b) of h -> a h + b."""
+    """The pair (a, b) of both steps composed; a step is the pair (a, b) of h -> a h + b."""
     a1, b1 = first
     a2, b2 = second
     return a1 * a2, a2 * b1 + b2

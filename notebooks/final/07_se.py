@@ -30,13 +30,13 @@ def squeeze_excitation(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Ten
 
 # se.parameters
 def parameters(dim: int, ratio: int) -> int:
-    """How many numbers SE learns for dim channels, squeezed by ratio; no bias."""
+    """Number of learned parameters of SE for dim channels and this ratio; no bias."""
     return 2 * dim * max(1, dim // ratio)
 
 
 # se.shuffle_pixels
 def shuffle_pixels(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Whole pixels at random places, the same order for all channels: (B, H, W, C) -> (B, H, W, C)."""
+    """Whole pixels at random positions, the same order for all channels: (B, H, W, C) -> (B, H, W, C)."""
     line = x.flatten(1, 2)  # (B, H W, C)
     order = torch.randperm(line.shape[1], generator=generator)
     return line[:, order].unflatten(1, x.shape[1:3])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 # cmn.depthwise
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Each channel of x (B, H, W, C) with its own kernel weight (C, 3, 3), plus bias (C,), zeros around."""
+    """Each channel of x (B, H, W, C) with its own kernel weight (C, 3, 3), plus bias (C,), zero-padded."""
     height, width = x.shape[1:3]
     around = F.pad(x, (0, 0, 1, 1, 1, 1))  # (B, H + 2, W + 2, C)
     y = bias.expand_as(x)
@@ -41,7 +41,7 @@ def parameters(dim: int, ratio: int) -> int:
 
 # cmn.influence
 def influence(function, x: Tensor) -> Tensor:
-    """(C, C): how strongly output channel c of the middle pixel depends on input channel k, all pixels added.
+    """(C, C): how strongly output channel c of the center pixel depends on input channel k, summed over pixels.
 
     function: (1, H, W, C) -> (1, H, W, C). x: (1, H, W, C).
     """

@@ -36,14 +36,14 @@ def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d, norm2: nn.LayerNorm, cmn)
 
 # block.drop_path
 def drop_path(branch: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Zero the branch (B, H, W, C) of an image with probability rate, scale the others so that the mean stays."""
+    """Zero the branch (B, H, W, C) of an image with probability rate; scale the others to keep the expected value."""
     kept = torch.rand(len(branch), generator=generator) >= rate  # (B,)
     return branch * kept[:, None, None, None] / (1 - rate)
 
 
 # block.parameters
 def parameters(dim: int, states: int) -> int:
-    """How many numbers the block without SE and CMN learns, for dim channels and a number of states."""
+    """Number of learned parameters of the block without SE and CMN, for dim channels and this many states."""
     inner, rank, routes = 2 * dim, math.ceil(dim / 16), 4
     norms = 2 * dim + 2 * inner
     layers = dim * 2 * inner + inner * dim
@@ -65,7 +65,7 @@ def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int
 
 # block.lonely_scan
 def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
-    """SS2D's scan of x (B, H, W, D) where each token is a sequence of its own: (B, H, W, D)."""
+    """SS2D's scan of x (B, H, W, D) with each token as a separate sequence: (B, H, W, D)."""
     step = F.softplus(delta + delta_bias)  # (B, H, W, K, D)
     meet = (B * C).sum(-1, keepdim=True)  # (B, H, W, K, 1)
     return x * (step * meet + D).sum(-2)

@@ -34,6 +34,6 @@ def apply_gates(x: Tensor, gate_h: Tensor, gate_w: Tensor) -> Tensor:
 
 # cra.rank_one_share
 def rank_one_share(map_: Tensor) -> Tensor:
-    """The share of the energy of map_ (H, W) that the best product of two profiles keeps."""
+    """The share of the squared values of map_ (H, W) that the best product of two profiles captures."""
     power = torch.linalg.svdvals(map_).square()
     return power[0] / power.sum()

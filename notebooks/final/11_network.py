@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 # network.space_to_depth
 def space_to_depth(x: Tensor) -> Tensor:
-    """The four tokens of each 2 x 2 cell behind each other: (B, H, W, C) -> (B, H / 2, W / 2, 4 C)."""
+    """The four tokens of each 2 x 2 cell, concatenated: (B, H, W, C) -> (B, H / 2, W / 2, 4 C)."""
     order = ((0, 0), (1, 0), (0, 1), (1, 1))
     return torch.cat([x[:, row::2, column::2] for row, column in order], dim=-1)
 
@@ -25,7 +25,7 @@ def depth_to_space(x: Tensor, factor: int) -> Tensor:
 
 # network.run_u
 def run_u(x: Tensor, encoder, merging, skips, expanding, decoder) -> Tensor:
-    """From embedded tokens (B, H, W, C) to D1's output of the same shape."""
+    """From the embedded tokens (B, H, W, C) to the output of D1, of the same shape."""
     kept = []
     for i, stage in enumerate(encoder):
         if i > 0:
@@ -42,7 +42,7 @@ def run_u(x: Tensor, encoder, merging, skips, expanding, decoder) -> Tensor:
 
 # network.at_any_size
 def at_any_size(network, image: Tensor, multiple: int) -> Tensor:
-    """Logits (B, 1, H, W) of an image (B, 3, H, W) by a network that wants multiples of a number."""
+    """Logits (B, 1, H, W) of an image (B, 3, H, W), from a network whose input sides must be multiples of a number."""
     height, width = image.shape[-2:]
     padded = nn.functional.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
     return network(padded)[..., :height, :width]
@@ -50,7 +50,7 @@ def at_any_size(network, image: Tensor, multiple: int) -> Tensor:
 
 # network.skeleton
 def skeleton(dim: int) -> int:
-    """How many numbers the network learns outside its blocks and CRAs."""
+    """Number of learned parameters outside the blocks and CRAs."""
     embedding = 4 * 4 * 3 * dim + dim + 2 * dim
     merging = sum(2 * 4 * c + 4 * c * 2 * c for c in (dim, 2 * dim, 4 * dim))
     expanding = sum(c * 2 * c + 2 * (c // 2) for c in (8 * dim, 4 * dim, 2 * dim))
@@ -61,5 +61,5 @@ def skeleton(dim: int) -> int:
 
 # network.transplant
 def transplant(maps: Tensor) -> Tensor:
-    """Maps (B, H, W, C) given away so that each image has another one's and none its own."""
+    """Maps (B, H, W, C) permuted so that every image gets the map of another image."""
     return maps.roll(1, dims=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 # looking.image_share
 def image_share(gates: Tensor) -> Tensor:
-    """The part of the gates' variance that is due to the image: (images, C) -> a scalar in [0, 1]."""
+    """The share of the gates' variance that is due to the image: (images, C) -> a scalar in [0, 1]."""
     return gates.var(dim=0, correction=0).mean() / gates.var(correction=0)
 
 
@@ -23,7 +23,7 @@ def region_score(logits: Tensor, region: Tensor) -> Tensor:
 
 # looking.integrated_gradients
 def integrated_gradients(score, image: Tensor, base: Tensor, steps: int) -> Tensor:
-    """Integrated gradients, midpoints, channels added up: image and base (1, C, H, W) -> (H, W)."""
+    """Integrated gradients at midpoints, summed over channels: image and base (1, C, H, W) -> (H, W)."""
     along = (torch.arange(steps) + 0.5) / steps
     way = (base + along.view(-1, 1, 1, 1) * (image - base)).detach().requires_grad_()  # (steps, C, H, W)
     (slope,) = torch.autograd.grad(score(way).sum(), way)

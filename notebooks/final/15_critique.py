@@ -8,7 +8,7 @@ import numpy as np
 
 # critique.dsc_range
 def dsc_range(iou: float) -> tuple[float, float]:
-    """Least and largest DSC in percent that may be printed beside a printed IoU in percent."""
+    """Smallest and largest DSC in percent that are compatible with a printed IoU in percent."""
     low, high = (200 * value / (100 + value) for value in (iou - 0.005, iou + 0.005))
     return low - 0.005, high + 0.005
 
@@ -32,3 +32,13 @@ def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
 def runs_needed(difference: float, deviation: float) -> int:
     """Runs of each system that show a difference with probability 80 % in a two-sided test at 5 %."""
     return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
+
+
+# critique.holm
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's corrected p-values, in the order of the given ones: (n,) -> (n,)."""
+    order = np.argsort(p)
+    scaled = (len(p) - np.arange(len(p))) * p[order]  # the smallest times n, the next times n - 1, ..
+    corrected = np.empty_like(scaled)
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return corrected

@@ -1,15 +1,15 @@
 # %% [markdown] kind="claim"
-# **Claim.** A network of seven megabytes finds the border of most lesions in a moment on one core of a laptop, and its
-# confidence does not reveal when it is wrong. We show both before the end of this page, on images that come with the
-# package. The controls: the same image with the lesion painted over, and something that is not a lesion at all.
+# **Claim.** A seven-megabyte network outlines most lesions in a moment, on one laptop core, and its confidence doesn't
+# reveal when it is wrong. This lesson shows both on images that come with the package. The controls: the same image
+# with the lesion painted over, and something that isn't a lesion at all.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - turn an image into a probability map, a mask and an area with a trained network;
-# - say what your machine can do, and where to look when something is missing;
-# - solve an exercise, have it checked, ask for hints, and go on without having solved it;
-# - tell a result from a result with a control;
+# - find out what your machine can do, and where to look when something is missing;
+# - solve an exercise, check it, get hints, and skip it if you're stuck;
+# - explain what a control adds to a result;
 # - find your way through the other lessons.
 
 # %% [markdown]
@@ -45,14 +45,14 @@ for ax in axes:
 plt.show()
 
 # %% [markdown] given="3.2 1350"
-# A dermoscope is a magnifier with a light that is held on the skin. Before anything can be said about a lesion, one has
+# A dermoscope is a magnifier with a light, held against the skin. Before you can say anything about a lesion, you have
 # to know where it is. That is **segmentation**: a label for every pixel. The network that made this mask has 3.2
-# million parameters and was trained on 1,350 images on one core of a processor. You will build all of it.
+# million parameters and was trained on 1,350 images, on a single CPU core. You'll build all of it.
 #
 # ## What your machine can do
 #
-# No lesson needs a graphics card or a download. `skinlesion doctor` in a terminal reports on your machine; these are
-# the lines that matter:
+# No lesson needs a GPU or a download. `skinlesion doctor`, run in a terminal, reports on your machine; these are the
+# lines that matter:
 
 # %%
 from skinlesion.doctor import diagnose
@@ -60,21 +60,20 @@ from skinlesion.doctor import diagnose
 facts = diagnose(seconds=0.5)
 for engine in facts["engines"]:
     print(f"scan engine {engine['name']:10} {'available' if engine['available'] else 'not here: ' + engine['reason']}")
-print("taken by itself on the CPU:", facts["auto"]["cpu"])
+print("chosen automatically on the CPU:", facts["auto"]["cpu"])
 
 # %% [markdown]
-# *Scan engines* are explained in lesson 6: several ways to compute the network's slowest part, with the same result.
+# Lesson 6 explains *scan engines*: several ways to compute the slowest part of the network, all with the same result.
 #
-# **Google Colab or another notebook in the cloud.** Upload or clone the repository, run `%pip install -e .` in its
-# folder, restart the kernel, and open `notebooks/`. With a GPU runtime, `Segmenter.from_pretrained("small",
-# device="cuda")` puts the network there, and the Triton engine is chosen automatically. Your progress is stored in a
-# file of the runtime and lost with it, unless the environment variable `SKINLESION_PROGRESS` names a file on your
-# drive.
+# **Google Colab and Kaggle.** The badges at the top of each lesson open it there, and its first cell installs the
+# package. With a GPU runtime, `Segmenter.from_pretrained("small", device="cuda")` puts the network on the GPU, and the
+# Triton engine is chosen automatically. Your progress is saved in the runtime and deleted with it, unless the
+# environment variable `SKINLESION_PROGRESS` names a file on your own drive.
 #
 # ## How exercises work
 #
-# A cell with a function that ends in `raise NotImplementedError` is yours to write. The cell below it checks your
-# function on small random cases. Each exercise shows what a right answer gives on a small example. Try it:
+# When a function ends in `raise NotImplementedError`, its body is yours to write. The cell below it checks your
+# function on small random cases. Each exercise shows what a correct answer returns on a small example. Try it:
 
 
 # %% exercise="start.to_mask"
@@ -84,7 +83,7 @@ def to_mask(probability: Tensor, threshold: float) -> Tensor:
 
 
 # %% [markdown]
-# How does a check report a wrong answer? Here is one, on purpose:
+# What does a check say about a wrong answer? Here is one, wrong on purpose:
 
 
 # %%
@@ -97,16 +96,16 @@ check = lessons.check
 check("start.to_mask", rounded)
 
 # %% [markdown]
-# The report has your result, the expected one, the largest difference, the likely mistake and a hint. Further hints
-# come one at a time, below the check or with `lessons.hint("start.to_mask")`; the solution is folded below them. An
-# unsolved exercise never stops a lesson: `lessons.use` takes your function if it passes and the package's if it does
-# not, and says which. Dots show how difficult an exercise is and how important for the rest; a *bonus exercise* may be
-# skipped.
+# The report shows your result, the expected one, the largest difference, the likely mistake, and a hint. More hints are
+# folded below the check, or come one at a time from `lessons.hint("start.to_mask")`; the solution is folded below them.
+# An unsolved exercise never holds you up: `lessons.use` takes your function if it passes its check and the package's if
+# it doesn't, and says which. Dots show how difficult an exercise is and how much the rest of the course depends on it.
+# *Bonus exercises* are optional.
 #
-# Before most results you are asked for a **prediction**. Write it into the cell that asks for it (`lessons.predict`);
-# the result is then printed next to it. It is not graded. People who commit to a prediction learn more from the result.
+# Before most results you're asked for a **prediction**. Write it in the cell that calls `lessons.predict`; the result
+# is later printed next to it. It isn't graded. People who commit to a prediction learn more from the result.
 #
-# The area is the first number that a doctor would ask for:
+# The first number a doctor would ask for is the area:
 
 
 # %% exercise="start.area_fraction"
@@ -124,21 +123,22 @@ for threshold in (0.1, 0.5, 0.9):
     print(f"threshold {threshold}: {float(area):.1%} of the image")
 
 # %% [markdown]
-# From 0.1 to 0.9 the area changes by an eighth: nearly every pixel has a probability close to 0 or 1, and only the
-# border has values in between.
+# Between the thresholds 0.1 and 0.9 the area changes by only an eighth: nearly every pixel has a probability close to 0
+# or 1, and only pixels near the border have values in between.
 #
 # ## Eight images
 #
-# One image shows little. The package has eight real ones, chosen by a rule that does not depend on any result
-# (`skinlesion/data/samples/NOTICE`). None of them was used in training. An expert drew the outline of each lesion.
-# **Dice** is the overlap of two masks, $2|A \cap B| / (|A| + |B|)$: 1 for identical masks, 0 for no pixel in common.
-# Lesson 2 is about what it hides.
+# One image proves little. The package has eight real ones, chosen by a rule that doesn't depend on any result
+# (`skinlesion/data/samples/NOTICE`). None of them was used in training, and each has a reference outline from the ISIC
+# challenge. **Dice** is the overlap of two masks, $2|A \cap B| / (|A| + |B|)$: 1 for identical masks, 0 if they have no
+# pixel in common. Lesson 2 covers what it hides.
 #
-# Beside it is the network's own **confidence**: roughly the Dice that it expects, computed without the reference mask.
+# Next to it is the network's own **confidence**: roughly the Dice it expects to reach, computed without the reference
+# mask.
 
 # %% [markdown] kind="predict"
-# **Predict** before you run the next cell: how many of the eight are found with a Dice above 0.85? And does the
-# network's confidence reveal which ones are not?
+# **Predict** before you run the next cell: how many of the eight reach a Dice above 0.85? And does the network's
+# confidence reveal which ones don't?
 
 # %% kind="signature"
 real = [sample for sample in samples.values() if sample.kind == "real"]
@@ -159,7 +159,7 @@ for ax, sample in zip(axes.flat, real, strict=True):
     ax.contour(result.mask, levels=[0.5], colors="#56B4E9", linewidths=2)
     ax.set(xticks=[], yticks=[])
     ax.set_title(f"Dice {dice(result.mask, truth):.2f}, confidence {result.confidence:.2f}")
-fig.suptitle("high confidence, also where expert (white) and network (blue) disagree")
+fig.suptitle("confidence is high even where expert (white) and network (blue) disagree")
 plt.show()
 dices = {sample.id: dice(results[sample.id].mask, truths[sample.id]) for sample in real}
 worst = min(dices, key=dices.__getitem__)
@@ -170,24 +170,24 @@ lessons.happened(
 )
 
 # %% [markdown]
-# Seven of eight are above 0.85. The eighth, with a Dice of 0.79, has a confidence of 0.94, higher than some that went
-# well: the network has no information about the annotator's choice. Look at that image. Would you have drawn the white
-# line?
+# Seven of eight are above 0.85. The eighth has a Dice of 0.79 and a confidence of 0.94, higher than some of the good
+# ones: the network can't tell where this annotator chose to draw the border. Look at that image. Would you have drawn
+# the white line?
 #
 # ## A second opinion from the mirror image
 #
-# A lesion is the same lesion in a mirror. A second opinion costs one more forward pass:
+# A mirrored lesion is still the same lesion. So one more forward pass gives a second opinion:
 
 
 # %% exercise="start.seen_in_mirror"
 def seen_in_mirror(network: torch.nn.Module, x: Tensor) -> Tensor:
-    """The network's answer for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
+    """The network's output for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
     return network(x.flip(-1)).flip(-1)
 
 
 # %% [markdown] kind="predict"
-# **Predict** whether the image with the worst Dice is also the one on which the network agrees least with itself on the
-# mirrored image.
+# **Predict** whether the image with the worst Dice is also the one where the network's two masks, direct and mirrored,
+# agree least.
 
 # %%
 from skinlesion.data.images import normalize, resize_image
@@ -206,13 +206,13 @@ for sample, one, other in zip(real, direct, mirrored, strict=True):
 lessons.happened("0.2", {"worst": worst, "least agreement": min(agreement, key=agreement.__getitem__)})
 
 # %% [markdown]
-# It is not. The network agrees with itself (0.98) on the image where it disagrees with the expert (0.79). Its
+# It isn't. On the image where the network disagrees with the expert (0.79), it agrees with itself (0.98). Its
 # self-agreement is lowest, 0.96, on large lesions with long, soft borders. A second opinion from the same network
 # reduces its random errors and repeats its systematic ones.
 #
 # ## The control: no lesion
 #
-# So far there was a lesion in every image. What does the network output where there is none? Remove the lesion and see:
+# So far every image contained a lesion. What does the network output when there is none? Remove the lesion and see:
 
 
 # %% exercise="start.cover"
@@ -231,7 +231,7 @@ from scipy.ndimage import binary_dilation
 cover = lessons.use("start.cover", cover)
 sample = samples["ISIC_0012246"]
 photo = torch.tensor(read_image(sample.image_path)).float()
-around = torch.from_numpy(binary_dilation(read_mask(sample.mask_path), iterations=12))  # its soft edge goes too
+around = torch.from_numpy(binary_dilation(read_mask(sample.mask_path), iterations=12))  # with its soft edge
 covered = cover(photo, around)
 order = torch.randperm(photo.shape[0] * photo.shape[1], generator=torch.Generator().manual_seed(0))
 scrambled = photo.flatten(0, 1)[order].view_as(photo)  # (H, W, 3)
@@ -244,15 +244,15 @@ for rows, columns in (
     letter[rows, columns] = 40.0
 
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.7))
-pictures = {
+inputs = {
     "the image": photo,
     "lesion painted over": covered,
     "pixels in random order": scrambled,
     "a letter": letter,
 }
 found = {}
-for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
-    result = segmenter.segment(picture.round().to(torch.uint8).numpy())
+for ax, (name, image) in zip(axes, inputs.items(), strict=True):
+    result = segmenter.segment(image.round().to(torch.uint8).numpy())
     ax.imshow(result.image)
     if result.mask.any():
         ax.contour(result.mask, levels=[0.5], colors="#56B4E9", linewidths=2)
@@ -264,14 +264,14 @@ for name, said in found.items():
     lessons.happened("0.3", f"{name}: {said}")
 
 # %% [markdown]
-# With the lesion painted over, nothing is found: the mask did depend on the lesion, and not on the rest of the image.
-# In random order nothing is found either: same colors, no shape. But the letter is outlined with a confidence of 0.92.
-# The network detects dark shapes on skin. All of its training images contained a lesion, so it was never trained to
-# reject anything.
+# With the lesion painted over, the network finds nothing: the mask did depend on the lesion and not on the rest of the
+# image. With the pixels in random order it finds nothing either: same colors, no shape. But it outlines the letter,
+# with a confidence of 0.92. The network detects dark shapes on skin. All of its training images contained a lesion, so
+# it was never trained to reject anything.
 #
 # ### Play
 #
-# Move the threshold on any of the twenty images, real or synthetic. On which does it matter?
+# Move the threshold on any of the twenty images, real or synthetic. For which ones does it matter?
 
 # %% kind="play"
 import ipywidgets
@@ -294,8 +294,8 @@ _ = ipywidgets.interact(look, name=list(samples), threshold=(0.05, 0.95, 0.05))
 # %% [markdown]
 # ## The way ahead
 #
-# Each lesson lists the earlier ones it needs. If you are in a hurry: 4, 5, 7, 9 and 10 build the network's parts, 11
-# puts them together, 14 and 16 look inside and intervene.
+# Each lesson lists the earlier ones it needs. If you're in a hurry: lessons 4, 5, 7, 9 and 10 build the network's
+# parts, 11 puts them together, and 14 and 16 look inside and intervene.
 
 # %%
 for lesson in lessons.LESSONS:
@@ -303,16 +303,16 @@ for lesson in lessons.LESSONS:
     print(f"{lesson.number:3}  {lesson.title:32} {lesson.minutes:3} min  {tasks} exercises   {lesson.paper}")
 
 # %% [markdown]
-# `skinlesion course` in a terminal shows the same with your own progress. `make dashboard` opens the app, where
-# everything that the lessons compute can be explored for any image. Every symbol is in the [glossary](glossary.md).
+# `skinlesion course`, run in a terminal, shows the same list with your own progress. `skinlesion dashboard` opens the
+# app, where you can explore what the lessons compute on any image. Every symbol is in the [glossary](glossary.md).
 
 # %% [markdown] kind="limits" given="0.81"
 # ## What this does not show
 #
-# - Eight images are an illustration. On the 650 test images the same weights reach an IoU of 0.81; lesson 2 says what
-#   that number means and lesson 15 how far it can be trusted.
-# - The reference outline is one annotator's. On the images of ISIC 2017 that exist twice, two outlines of one lesion
-#   agree with an IoU from 0.81 to nearly 1 (lesson 1).
+# - Eight images are an illustration. On the 650 test images the same weights reach an IoU of 0.81; lesson 2 explains
+#   what that number means, and lesson 15 how far you can trust it.
+# - Each reference outline is one annotator's. Where ISIC 2017 contains the same lesion twice, its two outlines agree
+#   with an IoU from 0.81 to nearly 1 (lesson 1).
 # - A mask is not a diagnosis. Nothing in this course decides whether a lesion is harmless.
 # - The images come from a few clinics, and most show pale skin (lesson 1).
 
@@ -320,26 +320,26 @@ for lesson in lessons.LESSONS:
 # ## Recap
 #
 # 1. What does the network output for each pixel?
-# - [ ] a diagnosis of the lesion :: It says where something is, never what it is.
+# - [ ] a diagnosis of the lesion :: It shows where something is, never what it is.
 # - [x] a probability of lesion :: The mask is what remains after a threshold.
 # - [ ] a label, lesion or skin :: That needs a threshold, and the threshold is our decision.
 #
 # 2. The confidence was 0.94 on the image with the worst Dice. Why?
 # - [ ] the confidence was computed wrongly for that image :: It is computed from the probabilities, and those were near
 #   0 and 1.
-# - [x] the network is sure of another outline than the expert :: Confidence measures how far probabilities are from
+# - [x] the network is sure of an outline that isn't the expert's :: Confidence measures how far probabilities are from
 #   1/2; only a reference mask can say whether they are right.
-# - [ ] Dice is too strict for lesions with a difficult border :: The two outlines differ visibly.
+# - [ ] Dice is too strict for a lesion whose border is difficult to see :: The two outlines differ visibly.
 #
 # 3. What does the painted-over image show?
 # - [x] the mask depended on the painted area :: The cause was removed and the effect disappeared.
 # - [ ] the network knows what a lesion is :: The letter contradicts that.
-# - [ ] nothing, since it isn't a real image :: Had a mask remained, we would know that it came from the surroundings.
+# - [ ] nothing, since it isn't a real image :: If a mask had remained, we'd know that it came from the surroundings.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [The ISIC 2017 challenge](https://arxiv.org/abs/1710.05006): where the images and outlines come from.
-# - [VM-UNet](https://arxiv.org/abs/2402.02491): the network that the paper starts from.
-# - [Mamba](https://arxiv.org/abs/2312.00752): the selective scan inside it.
+# - [The ISIC 2017 challenge](https://arxiv.org/abs/1710.05006): the source of the images and outlines.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the network that the paper builds on.
+# - [Mamba](https://arxiv.org/abs/2312.00752): the selective scan inside that network.
 # - [Soft Dice confidence](https://arxiv.org/abs/2402.10665): how a network's own estimate of its Dice is defined.

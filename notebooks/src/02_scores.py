@@ -1,16 +1,16 @@
 # %% [markdown] kind="claim"
-# **Claim.** How segmentations are scored and averaged can decide which method wins, and the loss decides what a network
-# does with rare pixels: BCE gives calibrated probabilities, Dice gives overlapping masks. We show it by writing every
-# score and both losses by hand, by checking the paper's tables against an identity, and by training on lesions from 0.5
-# % to 50 % of an image. The control: pixels that carry no information, where only the loss itself can decide the
-# output.
+# **Claim.** How you score segmentations and average the scores can decide which method wins, and the loss decides what
+# a network does with rare pixels: BCE gives calibrated probabilities, Dice gives masks that overlap well. We show this
+# by writing every score and both losses by hand, by checking the paper's tables against an identity, and by training on
+# lesions that cover 0.5 % to 50 % of an image. The control: pixels that carry no information, so that the output
+# depends on the loss alone.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - compute a confusion matrix, and from it accuracy, IoU and Dice;
-# - say why Dice and IoU carry the same information, and use that to check a published table;
-# - tell pooled scores from per-image means, and say which kind of error each one hides;
+# - compute a confusion matrix and, from it, accuracy, IoU and Dice;
+# - explain why Dice and IoU carry the same information, and use that to check a published table;
+# - tell pooled scores from per-image means, and name the kind of error that each one hides;
 # - write a cross-entropy that stays finite, and a Dice loss, and derive the gradient of Dice;
 # - predict what each loss does when lesions are rare, and test the prediction.
 
@@ -28,7 +28,7 @@ lessons.setup()
 # %% [markdown]
 # ## Three answers
 #
-# A small lesion, and three segmentations of it. Which one is the best?
+# Here is a small lesion with three segmentations. Which one is best?
 
 # %%
 sample = synthesize(17, 128)
@@ -89,15 +89,15 @@ for name, answer in answers.items():
     )
 
 # %% [markdown]
-# Accuracy barely separates a program that finds nothing (0.984) from one that finds the lesion (0.987), and ranks B
-# below A. IoU separates them.
+# Accuracy barely distinguishes a program that finds nothing (0.984) from one that finds the lesion (0.987), and it
+# ranks B below A. IoU distinguishes all three.
 #
 # B's outline encloses about 2.5 times the lesion's area, and its IoU is $1 / 2.5 = 0.39$.
 #
 # ### An audit in one line
 #
-# Since Dice follows from IoU, a table that gives both can be checked. Here are rows of the paper's Tables 1, 2 and 5.
-# `pooled` is what DSC *must* be if both come from one confusion matrix.
+# Since Dice follows from IoU, you can check any table that reports both. Here are rows of the paper's Tables 1, 2 and
+# 5. `pooled` is what DSC *must* be if both come from the same confusion matrix.
 
 # %%
 rows = {
@@ -119,23 +119,23 @@ for name, (table_iou, table_dsc) in rows.items():
     print(f"{name:30} {table_iou:.2f}  {table_dsc:.2f}  {pooled:.2f}   {table_dsc - pooled:+.2f}")
 
 # %% [markdown] given="0.02"
-# Most rows fit to rounding (0.01 or 0.02, and 0.03 for one). Some are off by 0.11 to 0.26, all downward, as a mean over
-# images or batches would be. So within one table, numbers that were averaged in different ways may stand side by side.
-# Rows are often copied from other papers, so this need not be an error of the authors. But a gap of 0.15 between two
-# rows may be nothing but a way of averaging. Lesson 15 continues the audit.
+# Most rows match up to rounding (0.01 or 0.02, and 0.03 for one). Some are off by 0.11 to 0.26, all of them too low, as
+# a mean over images or batches would be. So one table may contain numbers that were averaged in different ways. Rows
+# are often copied from other papers, so this isn't necessarily the authors' error. But a gap of 0.15 between two rows
+# may come from nothing but the averaging. Lesson 15 continues the audit.
 #
 # ## Pooled or per image?
 
 
 # %% exercise="scores.pooled_and_mean"
 def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
-    """IoU of all pixels together, and the mean of the images' IoU: (images, 4) -> two numbers."""
+    """The IoU of all pixels together, and the mean of the images' IoUs: (images, 4) -> two numbers."""
     return float(iou(counts.sum(0))), float(iou(counts).mean())
 
 
 # %% [markdown] kind="predict"
 # **Predict.** A program draws every outline exactly one pixel too far out, on small and large lesions alike. Which is
-# higher, its pooled IoU or the mean of its images' IoU?
+# higher, its pooled IoU or its mean IoU per image?
 
 # %%
 pooled_and_mean = lessons.use("scores.pooled_and_mean", pooled_and_mean)
@@ -148,19 +148,20 @@ fig, ax = plt.subplots(figsize=(4.5, 2.4))
 ax.plot(100 * masks.float().mean((1, 2)), iou(counts), ".")
 ax.axhline(pooled, color="tab:orange", label=f"pooled {pooled:.3f}")
 ax.axhline(mean, color="tab:green", label=f"mean {mean:.3f}")
-ax.set(xlabel="lesion, % of the image", ylabel="IoU", title="each outline one pixel too large")
+ax.set(xlabel="lesion, % of the image", ylabel="IoU", title="each outline is one pixel too far out")
 ax.legend()
 plt.show()
 lessons.happened("2.1", {"pooled": pooled, "mean over images": mean})
 
 # %% [markdown]
-# Pooled scores are dominated by the large lesions, where one pixel matters little; in the mean every image counts the
-# same. The paper's lineage reports pooled scores and calls them mIoU (A37). The package prints both, named.
+# Large lesions dominate the pooled score, and for them one pixel matters little; in the mean, every image counts the
+# same. The papers that this one builds on report pooled scores and call them mIoU (A37). The package prints both and
+# labels them.
 #
 # ## The loss
 #
-# IoU has no useful gradient: it changes in steps. So we train on something smooth. The paper takes $0.3\,L_{Bce} +
-# 0.7\,L_{Dice}$ (eq. 11).
+# IoU has no useful gradient, because it changes in steps. So training uses something smooth. The paper uses
+# $0.3\,L_{Bce} + 0.7\,L_{Dice}$ (eq. 11).
 
 
 # %% exercise="loss.bce"
@@ -178,8 +179,8 @@ def dice(logits: Tensor, target: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# How do their gradients differ? BCE treats each pixel by itself: its gradient with respect to a probability is $(p_i -
-# y_i) / (p_i (1 - p_i) N)$. For Dice, derive it:
+# How do their gradients differ? BCE treats each pixel separately: its gradient with respect to a probability is $(p_i -
+# y_i) / (p_i (1 - p_i) N)$. Derive the gradient of Dice yourself:
 
 
 # %% exercise="loss.dice_gradient"
@@ -198,29 +199,29 @@ shares = torch.logspace(-3, -0.3, 30)
 balance = {"BCE": [], "Dice": []}
 for share in shares:
     lesion = (torch.arange(pixels) < share * pixels).float()
-    p = torch.full((pixels,), float(lesion.mean()))  # knows nothing, and says so
-    slopes = {"BCE": (p - lesion) / (p * (1 - p) * pixels), "Dice": dice_gradient(p, lesion)}
-    for name, slope in slopes.items():
-        balance[name].append(float(-slope[lesion > 0].sum() / slope[lesion == 0].sum()))
+    p = torch.full((pixels,), float(lesion.mean()))  # the best constant prediction
+    gradients = {"BCE": (p - lesion) / (p * (1 - p) * pixels), "Dice": dice_gradient(p, lesion)}
+    for name, gradient in gradients.items():
+        balance[name].append(float(-gradient[lesion > 0].sum() / gradient[lesion == 0].sum()))
 fig, ax = plt.subplots(figsize=(4.5, 2.4))
 for name, values in balance.items():
     ax.semilogx(100 * shares, values, label=name)
 ax.set(xlabel="lesion, % of the image", ylabel="gradient up / gradient down", ylim=(0, 4))
-ax.set_title("p = share everywhere: Dice pushes up, BCE is balanced")
+ax.set_title("constant p = share: Dice pushes it up, BCE is balanced")
 ax.legend()
 plt.show()
 
 # %% [markdown] given="3"
-# Take a network that knows only the share of lesion pixels, and outputs that share at every pixel. Under BCE the
-# gradient on the few lesion pixels and that on the many skin pixels cancel: the ratio is 1. Under Dice, from a share of
-# 3 % on, the upward gradient is two to three times as large, so Dice favors more lesion than there is; the control
-# below shows it again. (Below 1 % the curve turns: there $2I$ is smaller than the added 1. That constant, which looks
-# harmless, decides what happens to the smallest lesions.)
+# Take a network that outputs the share of lesion pixels at every pixel. Under BCE, the gradient on the few lesion
+# pixels and the gradient on the many skin pixels cancel: the ratio is 1. Under Dice, for shares above 3 %, the upward
+# gradient is two to three times as large as the downward one, so Dice favors more lesion than there is; the control
+# below shows this again. (Below 1 % the curve turns down, because $2I$ is smaller there than the added 1. That constant
+# looks harmless, but it decides what happens to the smallest lesions.)
 #
-# ## What does training make of it?
+# ## What happens in training?
 #
-# The simplest network there is: each pixel carries one number $x$, drawn from $\mathcal N(0, 1)$ on skin and from
-# $\mathcal N(1.5, 1)$ on the lesion. The model is $\sigma(w x + b)$. Only the share of lesion pixels varies.
+# Take the simplest possible network. Each pixel has one feature $x$, drawn from $\mathcal N(0, 1)$ on skin and from
+# $\mathcal N(1.5, 1)$ on the lesion, and the model is $\sigma(w x + b)$. Only the share of lesion pixels varies.
 
 # %%
 STEPS = 60 if lessons.FAST else 1000
@@ -267,8 +268,9 @@ def reliability(probability: Tensor, lesion: Tensor) -> tuple[list[float], list[
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Lesions of 0.5 %: what will the BCE network output at the threshold 1/2? And which of the two will be
-# calibrated (of all pixels called 30 %, 30 % are lesion)?
+# **Predict.** Lesions cover 0.5 % of the image. What will the mask of the BCE network look like at a threshold of 1/2?
+# And which of the two networks will be calibrated (of all pixels with a predicted probability of 30 %, 30 % are
+# lesion)?
 
 # %% kind="signature"
 shares = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5]
@@ -281,21 +283,22 @@ left.set(xlabel="lesion, % of the pixels", ylabel="IoU at threshold 1/2", title=
 left.legend(fontsize=7)
 right.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
 right.set(xlabel="predicted probability", ylabel="share that is lesion", title="the probabilities (lesion 10 %)")
-fig.suptitle("Dice finds the mask of rare lesions, BCE the probabilities")
+fig.suptitle("rare lesions: Dice gives the better mask, BCE the better probabilities")
 plt.show()
 masks_of_rare = {name: f"{overlap(*fit(loss, 0.005)):.2f}" for name, loss in LOSSES.items()}
 lessons.happened("2.2", {f"IoU at 0.5 %, {name}": value for name, value in masks_of_rare.items()})
 
 # %% [markdown] given="0.9 90"
-# Same model, same data. With rare lesions BCE's mask is nearly empty, and its probabilities are calibrated (on the gray
-# line): when a pixel is lesion in fewer than half of the cases, the likelier class is skin. Dice optimizes overlap
-# instead, and gives a better mask with uncalibrated probabilities. The paper's mixture is near Dice in both. So do not
-# read a Dice-trained network's 0.9 as "90 % sure", and do not judge a BCE-trained one at the threshold 1/2.
+# The model and the data are the same. With rare lesions, the mask of BCE is nearly empty and its probabilities are
+# calibrated (on the gray line): if pixels like this one are lesion less than half of the time, skin is the more likely
+# class. Dice optimizes overlap instead, and gives a better mask with uncalibrated probabilities. The paper's mixture is
+# close to Dice in both respects. So don't read a Dice-trained network's 0.9 as "90 % sure", and don't judge a
+# BCE-trained one at a threshold of 1/2.
 #
 # ### Control: no information
 #
-# Let lesion and skin have the *same* distribution. Then the data say nothing about a pixel, and the output is due to
-# the loss alone.
+# Give lesion and skin the *same* distribution. Then the data say nothing about a pixel, and the output depends on the
+# loss alone.
 
 # %% kind="control"
 for name, loss in LOSSES.items():
@@ -305,8 +308,66 @@ for name, loss in LOSSES.items():
     )
 
 # %% [markdown]
-# Without information BCE gives 10 %, which is the true share. Dice gives "everything": of all masks drawn blindly, the
-# full one overlaps most. That is a bias of the loss, and a reason not to use it alone; the mixture stays below 20 %.
+# Without information, BCE outputs 10 %, the true share. Dice labels everything as lesion: of all masks that ignore the
+# image, the full one overlaps most. That is a bias of the loss and a reason not to use it alone; the mixture stays
+# below 20 %.
+#
+# ### Bonus: score the outline
+#
+# IoU counts area. So an outline that is displaced by one pixel costs a small lesion a lot, and a ragged outline costs a
+# large lesion little. A *boundary score* behaves differently.
+
+
+# %% exercise="scores.boundary_f1"
+def boundary_f1(prediction: Tensor, truth: Tensor, tolerance: int) -> float:
+    """Harmonic mean of the shares of each boundary that are near the other one: bool (H, W) twice -> a number."""
+    edges, near = [], []
+    for mask in (prediction, truth):
+        around = F.pad(mask, (1, 1, 1, 1))  # with False
+        inside = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+        edge = mask & ~inside
+        edges.append(edge)
+        near.append(F.max_pool2d(edge[None, None].float(), 2 * tolerance + 1, stride=1, padding=tolerance)[0, 0] > 0)
+    if not edges[0].any() or not edges[1].any():
+        return float(edges[0].any() == edges[1].any())
+    precision = float((edges[0] & near[1]).sum() / edges[0].sum())
+    recall = float((edges[1] & near[0]).sum() / edges[1].sum())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+# %%
+boundary_f1 = lessons.use("scores.boundary_f1", boundary_f1)
+
+
+def shrunk(mask: Tensor, pixels: int) -> Tensor:
+    """The mask with its outline further in."""
+    return F.max_pool2d((~mask)[None, None].float(), 2 * pixels + 1, stride=1, padding=pixels)[0, 0] == 0
+
+
+def ragged(mask: Tensor) -> Tensor:
+    """The mask with random pixels within two pixels of its outline."""
+    random = torch.rand(mask.shape, generator=torch.Generator().manual_seed(0))
+    smooth = F.avg_pool2d(random[None, None], 3, stride=1, padding=1)[0, 0]
+    return torch.where(~shrunk(~mask, 2) & ~shrunk(mask, 2), smooth > 0.5, mask)
+
+
+print(f"{'':16} {'':20}   IoU   boundary F1: tolerance 1, tolerance 2")
+for size, seed in (("large lesion", 3), ("small lesion", 17)):
+    lesion = torch.from_numpy(synthesize(seed, 128).mask)
+    for name, answer in {
+        "one pixel too small": shrunk(lesion, 1),
+        "two pixels too small": shrunk(lesion, 2),
+        "ragged": ragged(lesion),
+    }.items():
+        overlapping = float(iou(confusion(answer[None], lesion[None])[0]))
+        outline = [boundary_f1(answer, lesion, tolerance) for tolerance in (1, 2)]
+        print(f"{size:16} {name:20}  {overlapping:.2f}   {outline[0]:24.2f} {outline[1]:12.2f}")
+
+# %% [markdown]
+# With the outline one pixel off, the IoU is 0.92 for the large lesion and only 0.69 for the small one; the boundary
+# score is 0.97 and 0.98. IoU hardly distinguishes a ragged outline (0.87) from a smooth one that is two pixels off
+# (0.85). The boundary score does, but which of the two it prefers depends on the tolerance: with one pixel the smooth
+# outline scores 0.00, with two pixels 0.95 and the ragged one 1.00. So always report the tolerance with the score.
 #
 # ### Play
 #
@@ -327,42 +388,43 @@ _ = ipywidgets.interact_manual(weigh, w_bce=(0.0, 1.0, 0.1), share=(0.005, 0.5, 
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Real lesions are connected regions, and a network sees context; pixels here are independent. In ISIC 2017 lesions
+# - Real lesions are connected regions, and a network uses context; pixels here are independent. In ISIC 2017 lesions
 #   cover about a fifth of the image, where the losses differ less.
-# - All scores here count pixels. A mask can have a good IoU and a ragged border; `skinlesion.metrics` has boundary
-#   scores as well.
-# - The identity finds rows whose two numbers do not belong together. It cannot say which of the two is the odd one.
-# - The reference mask is one annotator's outline. Two annotators differ by more than many tables' gaps (lesson 1).
+# - All scores here count pixels. A mask can have a good IoU and a ragged border; `skinlesion.metrics` also has boundary
+#   scores.
+# - The identity finds rows whose two numbers don't belong together. It can't say which of the two is off.
+# - The reference mask is one annotator's outline. Two annotators often differ by more than the gaps in such tables
+#   (lesson 1).
 
 # %% [markdown] kind="quiz" given="80.0 88.5 1.8 0.889 0.885"
 # ## Recap
 #
-# 1. A table gives IoU 80.0 and DSC 88.5. What do you conclude?
+# 1. A table reports IoU 80.0 and DSC 88.5. What do you conclude?
 # - [ ] nothing, since the two are different scores of a mask :: From one confusion matrix, IoU fixes DSC.
 # - [x] the two do not come from the same confusion matrix :: 2 x 0.8 / 1.8 = 0.889, not 0.885.
-# - [ ] the DSC was computed wrongly, and the IoU is right :: It may be right as a mean over images. Only the pair does
-#   not fit.
+# - [ ] the DSC was computed wrongly, and the IoU is right :: It may be right as a mean over images. Only the pair
+#   doesn't fit.
 #
-# 2. A model is very good on large lesions and poor on small ones. Which score flatters it?
+# 2. A model is very good on large lesions and poor on small ones. Which score makes it look better?
 # - [x] the IoU of all pixels, pooled :: Large lesions have most of the pixels.
-# - [ ] the mean over all images :: There each small lesion counts as much as a large one.
-# - [ ] both of them equally :: Then there would be no need for two.
+# - [ ] the mean of the IoUs of all images :: There each small lesion counts as much as a large one.
+# - [ ] both of them equally :: They differ whenever large and small lesions are segmented unequally well.
 #
 # 3. Why is BCE computed from logits?
-# - [ ] a softplus is faster than a sigmoid and a logarithm :: Hardly.
+# - [ ] a softplus is faster than a sigmoid and a logarithm :: The difference in speed is negligible.
 # - [x] a float32 sigmoid can be 0 or 1, with an infinite log :: softplus is always finite.
 # - [ ] it gives a better value than from the probabilities :: The value is the same where both are finite.
 #
-# 4. In the gradient of Dice with respect to the probabilities, how many different values occur in one image?
-# - [ ] one for each pixel :: It depends on the pixel only through the truth.
+# 4. How many different values does the gradient of Dice with respect to the probabilities have in one image?
+# - [ ] one for each pixel :: It depends on the pixel only through its label.
 # - [x] two for the image :: One for lesion pixels, one for skin pixels.
 # - [ ] one for the image :: Lesion pixels are pushed up and skin pixels down.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [V-Net](https://arxiv.org/abs/1606.04797): the Dice loss, with squares below.
-# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score for which question.
-# - [Generalised Dice overlap](https://arxiv.org/abs/1707.03237): Dice for very unequal classes.
+# - [V-Net](https://arxiv.org/abs/1606.04797): the Dice loss, with squares in the denominator.
+# - [Metrics reloaded](https://arxiv.org/abs/2206.01653): which score answers which question.
+# - [Generalised Dice overlap](https://arxiv.org/abs/1707.03237): Dice for very imbalanced classes.
 # - [Marginal thresholding in noisy image segmentation](https://arxiv.org/abs/2304.04116): why Dice and calibrated
-#   probabilities ask for different thresholds.
+#   probabilities need different thresholds.

@@ -1,17 +1,17 @@
 # %% [markdown] kind="claim"
 # **Claim.** A U-Net can only use what is inside its receptive field, it uses much less than the theoretical field
-# allows, and many of its channels are correlated. We show it by building one, by measuring its effective receptive
-# field and the correlation of its channels, and by a task whose answer lies 16 pixels away. The controls: the same task
-# with the answer 7 pixels away, a U-Net with one stage more, and images in which everything far is hidden.
+# allows, and many of its channels are correlated. We show this by building one, by measuring its effective receptive
+# field and the correlation of its channels, and with a task whose answer lies 16 pixels away. The controls: the same
+# task with the answer 7 pixels away, a U-Net with one more stage, and images in which everything distant is hidden.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
 # - compute the theoretical receptive field of any stack of convolutions and poolings;
 # - write the forward pass of a U-Net, and train one in seconds;
-# - measure the field that a network *really* uses, and say why it is smaller;
-# - measure how correlated channels are, and say with what that must be compared;
-# - test the claim "convolutions cannot see far" with a task, instead of repeating it.
+# - measure the field that a network *actually* uses, and explain why it is smaller;
+# - measure how correlated channels are, and choose what to compare that with;
+# - test the claim "convolutions can't see far" with a task instead of repeating it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -31,8 +31,8 @@ lessons.setup()
 # %% [markdown]
 # ## The answer is somewhere else
 #
-# Is a dark patch a lesion or a spot of ink? Sometimes what decides is beside it: the rest of the pen mark, the ruler,
-# the rim. Here is the simplest case. A gray disk is lesion if a **flag** near it is bright, and skin if the flag is
+# Is a dark patch a lesion or a spot of ink? Sometimes the evidence is next to it: the rest of the pen mark, the ruler,
+# the rim. Here is the simplest case. A gray disk is a lesion if a **flag** near it is bright, and skin if the flag is
 # dark. In the upper row the flag is 7 pixels from the disk's center, in the lower row 16.
 
 # %%
@@ -40,7 +40,7 @@ SIDE, NEAR, FAR = 40, 7, 16
 
 
 def flag_batch(n: int, distance: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pictures (n, 2, H, W), lesions (n, H, W), whether there is one (n,), the disks' middles (n, 2)."""
+    """Images (n, 2, H, W), lesions (n, H, W), whether there is one (n,), and the disks' centers (n, 2)."""
     generator = torch.Generator().manual_seed(seed)
     middle = torch.randint(18, 22, (n, 2), generator=generator)
     way = torch.tensor([[0, 1], [1, 0], [0, -1], [-1, 0]])[torch.randint(4, (n,), generator=generator)]
@@ -49,30 +49,30 @@ def flag_batch(n: int, distance: int, seed: int) -> tuple[Tensor, Tensor, Tensor
     disk = ((grid - middle[:, :, None, None]).square().sum(1) <= 16).float()  # (n, H, W)
     flag = ((grid - (middle + way * distance)[:, :, None, None]).abs().amax(1) <= 2).float()
     flag = flag * torch.where(bright, 2.0, -2.0)[:, None, None]
-    picture = torch.stack([disk, flag], dim=1) + 0.1 * torch.randn(n, 2, SIDE, SIDE, generator=generator)
-    return picture, disk * bright[:, None, None], bright, middle
+    flags = torch.stack([disk, flag], dim=1) + 0.1 * torch.randn(n, 2, SIDE, SIDE, generator=generator)
+    return flags, disk * bright[:, None, None], bright, middle
 
 
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, distance in zip(axes, (NEAR, FAR), strict=True):
-    picture, _, bright, _ = flag_batch(6, distance, seed=3)
-    for ax, image, is_lesion in zip(row, picture, bright, strict=True):
+    flags, _, bright, _ = flag_batch(6, distance, seed=3)
+    for ax, image, is_lesion in zip(row, flags, bright, strict=True):
         ax.imshow(image[0] + image[1], cmap="gray", vmin=-2, vmax=2)
         ax.set(title="lesion" if is_lesion else "skin", xticks=[], yticks=[])
 plt.show()
 
 # %% [markdown]
-# To a person both rows are equally easy. To a convolution they are not.
+# For a person both rows are equally easy. For a convolution they aren't.
 #
 # ## The theoretical receptive field
 #
 # "Models based on CNNs often confront issues in capturing long-range dependencies within images effectively, largely
-# because their receptive fields are limited to local regions" (section 1). Let us compute.
+# because their receptive fields are limited to local regions" (section 1). Let's compute it.
 
 
 # %% exercise="unet.field"
 def field(layers: list[tuple[int, int]]) -> int:
-    """Side in pixels of what one output can depend on; layers: (kernel, stride), from the image on."""
+    """Side in pixels of the square that one output can depend on; layers: (kernel, stride), first layer first."""
     side, step = 1, 1
     for kernel, stride in layers:
         side += (kernel - 1) * step
@@ -81,15 +81,15 @@ def field(layers: list[tuple[int, int]]) -> int:
 
 
 # %% [markdown]
-# A U-Net goes down and up again. Each stage is two 3 x 3 convolutions; between stages the grid is halved on the way
-# down. On the way up the stride shrinks again: a 3 x 3 convolution at stride $s$ adds $2 s$ pixels.
+# A U-Net goes down and then up again. Each stage has two 3 x 3 convolutions, and on the way down the grid is halved
+# between stages. On the way up the stride shrinks again: a 3 x 3 convolution at stride $s$ adds $2 s$ pixels.
 
 # %%
 field = lessons.use("unet.field", field)
 
 
 def unet_field(stages: int) -> int:
-    """Of a U-Net with this many resolutions."""
+    """Theoretical field of a U-Net with this many stages."""
     down = [(3, 1), (3, 1)] + [(2, 2), (3, 1), (3, 1)] * (stages - 1)
     up = sum(4 * 2**level for level in range(stages - 1))  # two convolutions on each of the finer grids
     return field(down) + up
@@ -99,16 +99,17 @@ for stages in range(1, 6):
     print(f"{stages} stages: {unet_field(stages):3} x {unet_field(stages)} pixels")
 
 # %% [markdown]
-# So the full U-Net of five stages has a field of 200 pixels: most of an image of 256. "Limited to local regions" is not
-# literally true of it. What *is* true, we measure below.
+# So the full U-Net with five stages has a field of 200 pixels, most of a 256-pixel image. "Limited to local regions"
+# isn't literally true of it. The measurements below show what *is* true.
 #
 # ## Build it
 #
 # $$x_0 = E_0(x), \quad x_i = E_i(\mathrm{pool}(x_{i-1})), \qquad y_{n-1} = x_{n-1}, \quad
 # y_i = D_i\big([x_i,\ \mathrm{up}(y_{i+1})]\big)$$
 #
-# Shapes for three stages and 8 channels: (8, H, W), (16, H/2, W/2), (32, H/4, W/4), and back: (16, H/2, W/2), (8, H,
-# W). The bracket concatenates channels, so each $D_i$ receives twice as many as it outputs.
+# Shapes for three stages and 8 channels: (8, H, W), (16, H/2, W/2), (32, H/4, W/4) on the way down, then (16, H/2,
+# W/2), (8, H, W) on the way up. The brackets concatenate channels, so each $D_i$ receives twice as many channels as it
+# outputs.
 
 
 # %% exercise="unet.forward"
@@ -163,7 +164,7 @@ print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
 # %% [markdown]
 # ### Train it
 #
-# 96 synthetic lesions of 64 x 64 pixels, 24 others to test on. Half a minute at most.
+# We use 96 synthetic lesions of 64 x 64 pixels, and 24 others to test on. It takes half a minute at most.
 
 # %%
 TRAIN, TEST, STEPS = (24, 8, 5) if lessons.FAST else (96, 24, 100)
@@ -173,7 +174,7 @@ masks = torch.stack([torch.from_numpy(s.mask.copy()) for s in samples])  # (n, 6
 
 
 def iou(logits: Tensor, truth: Tensor) -> float:
-    """Of all pixels together."""
+    """IoU of all pixels together."""
     found = logits[:, 0] > 0
     return float((found & truth).sum() / (found | truth).sum())
 
@@ -197,21 +198,21 @@ for ax, image, truth, logits in zip(axes, images[TRAIN:], masks[TRAIN:], answer,
     ax.contour(truth, levels=[0.5], colors="white", linewidths=1)
     ax.contour(logits[0], levels=[0], colors="tab:cyan", linewidths=1)
     ax.set(xticks=[], yticks=[])
-axes[0].set_title("white: truth, cyan: U-Net")
+axes[0].set_title("white: reference, cyan: U-Net")
 plt.show()
 
 # %% [markdown]
-# Good for a hundred steps, but it over-segments. Lesson 13 trains longer.
+# That's good for a hundred steps, but it over-segments. Lesson 13 trains longer.
 #
 # ## The effective receptive field
 #
 # The theoretical field says which pixels *can* matter. The gradient of one output with respect to the image says which
-# *do*. You write the metric.
+# pixels *do*. You write the metric.
 
 
 # %% exercise="unet.side_holding"
 def side_holding(gradient: Tensor, fraction: float) -> int:
-    """Side of the smallest square around the middle with this fraction of the absolute gradient (3, H, W)."""
+    """Side of the smallest centered square that has this fraction of the absolute gradient (3, H, W)."""
     share = gradient.abs().sum(0)
     share = share / share.sum()  # (H, W)
     rows = (torch.arange(share.shape[0]) - share.shape[0] // 2).abs()
@@ -224,8 +225,8 @@ def side_holding(gradient: Tensor, fraction: float) -> int:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** This U-Net of four stages has a theoretical field of 96 x 96 pixels. How large is the square that holds
-# 95 % of the gradient in an untrained network? And does training make it larger or smaller?
+# **Predict.** This U-Net with four stages has a theoretical field of 96 x 96 pixels. How large is the square that
+# contains 95 % of the gradient in an untrained network? And does training make it larger or smaller?
 
 # %%
 side_holding = lessons.use("unet.side_holding", side_holding)
@@ -236,7 +237,7 @@ large = torch.stack(
 
 
 def middle_gradient(model: nn.Module, images: Tensor) -> Tensor:
-    """Mean absolute gradient of the middle logit, (3, H, W)."""
+    """Mean absolute gradient of the center logit, (3, H, W)."""
     x = images.clone().requires_grad_()
     logits = model(x)[:, 0, images.shape[2] // 2, images.shape[3] // 2]
     return torch.autograd.grad(logits.sum(), x)[0].abs().mean(0)
@@ -254,15 +255,15 @@ for ax, (name, model) in zip(axes, {"untrained": untrained, "trained": network}.
     ax.imshow(gradient.sum(0).clamp(min=1e-9).log10(), vmin=float(gradient.sum(0).max().log10()) - 4)
     for side, color in ((half, "white"), (most, "tab:orange"), (unet_field(4), "tab:red")):
         ax.add_patch(plt.Rectangle((64 - side / 2, 64 - side / 2), side, side, fill=False, edgecolor=color))
-    ax.set(title=f"{name}: half, 95 %, theory", xticks=[], yticks=[])
-fig.suptitle("training widens the effective field; theory (red) is far larger")
+    ax.set(title=f"{name}: 50 %, 95 %, theoretical", xticks=[], yticks=[])
+fig.suptitle("training widens the effective field; the theoretical one (red) is far larger")
 plt.show()
 lessons.happened("3.1", {f"side, {name}": side for name, side in sides.items()})
 
 # %% [markdown]
-# In an untrained network 95 % of the gradient lies in a square of 9 x 9 of the 96 x 96 pixels. There are many paths
-# through the layers from the pixel in the middle and only one from the corner, so the gradient is bell-shaped. Training
-# widens it to about 60 x 60: the network has learned to use the surroundings. Even so, the square has about two fifths
+# In the untrained network, 95 % of the gradient lies within 9 x 9 of the 96 x 96 pixels. Many paths through the layers
+# lead from the center pixel to the output and only one from the corner, so the gradient is bell-shaped. Training widens
+# the square to about 60 x 60: the network has learned to use the surroundings. Even so, that is only about two fifths
 # of the theoretical area. Read a theoretical field as an upper bound, not as a description.
 #
 # ## How correlated are the channels?
@@ -283,29 +284,29 @@ def likeness(features: Tensor) -> Tensor:
 
 
 # %% [markdown]
-# A number alone says nothing. Three to compare: the trained network, the **untrained** one (what the architecture does
-# by itself), and a **chance level**: the trained maps with the positions of each channel shuffled, so that nothing is
-# in common.
+# A number by itself says nothing. Compare three: the trained network, the **untrained** one (what the architecture does
+# on its own), and a **chance level**, the trained maps with the positions of each channel shuffled, so that the
+# channels have nothing in common.
 
 # %% kind="control"
 likeness = lessons.use("unet.likeness", likeness)
 
 
 def shuffled(features: Tensor) -> Tensor:
-    """Each channel at random places of its own."""
+    """The features with the positions of each channel permuted separately."""
     line = features.flatten(0, 2)  # (B H W, C)
     return torch.stack([c[torch.randperm(len(c))] for c in line.T], dim=1).view_as(features)
 
 
 def living(features: Tensor) -> Tensor:
-    """Without channels that are constant (a ReLU that never opens)."""
+    """The features without constant channels (dead ReLUs)."""
     return features[..., features.flatten(0, 2).std(0) > 1e-6]
 
 
-maps, fresh_maps = feature_maps(network, images[TRAIN:]), feature_maps(untrained, images[TRAIN:])
+maps, untrained_maps = feature_maps(network, images[TRAIN:]), feature_maps(untrained, images[TRAIN:])
 names = [name for name in maps if name.startswith(("encoder", "decoder"))]
 table = {
-    name: (likeness(living(maps[name])), likeness(living(fresh_maps[name])), likeness(shuffled(living(maps[name]))))
+    name: (likeness(living(maps[name])), likeness(living(untrained_maps[name])), likeness(shuffled(living(maps[name]))))
     for name in names
 }
 print(f"{'':12} trained  untrained  chance   effective rank / channels, trained")
@@ -325,30 +326,31 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Training makes channels *more* correlated in every stage. The chance level is near 0, so this is not an artifact of
-# counting. But the largest values are not in the deepest stage, as the sentence suggests; they are in the last ones.
-# `decoder.2` has 8 channels and an effective rank below 2: at the end all channels serve one output, lesion or not. The
-# deepest stage, `encoder.3`, has a moderate correlation and yet an effective rank of about 8 of 64 channels. So
-# "redundant" depends on the measure; say which. (The effective rank is how many uncorrelated channels would have the
-# same variety.)
+# Training makes channels *more* correlated in every stage. The chance level is near 0, so this isn't an artifact of the
+# measure. But the correlation isn't highest in the deepest stage, as the quoted sentence suggests; it is highest in the
+# last stages. `decoder.2` has 8 channels and an effective rank below 2: at the end, all channels serve a single output,
+# lesion or not. The deepest stage, `encoder.3`, has a moderate correlation and yet an effective rank of only about 8
+# for 64 channels. So whether channels are "redundant" depends on the measure; say which one you use. (The effective
+# rank is the number of uncorrelated channels that would have the same variety.)
 #
 # ## The experiment: near and far
 #
-# Back to the flags. Two U-Nets: with **two** stages (a field of 18 pixels, 9 to each side) and with **three** (44, 22
-# to each side). Two tasks. A pixel of the disk is at most 4 pixels from its center, so a flag at 16 begins at least 10
-# pixels from it.
+# Back to the flags, with two tasks and two U-Nets: one with **two** stages (a field of 18 pixels, 9 to each side) and
+# one with **three** (44 pixels, 22 to each side). A pixel of the disk is at most 4 pixels from its center, so a flag at
+# 16 begins at least 10 pixels away from every pixel of the disk.
 
 # %% [markdown] kind="predict"
-# **Predict** for each of the four pairs which share of the images is classified correctly. What is the chance level?
+# **Predict**, for each of the four combinations, what share of the images is classified correctly. What is the chance
+# level?
 
 # %% kind="signature"
 FLAG_STEPS = 8 if lessons.FAST else 150
 
 
-def right(model: nn.Module, picture: Tensor, bright: Tensor, middle: Tensor) -> float:
-    """Share of pictures whose disk's middle is called what it is."""
+def right(model: nn.Module, flags: Tensor, bright: Tensor, middle: Tensor) -> float:
+    """Share of the images in which the center of the disk is classified correctly."""
     with torch.no_grad():
-        logits = model(picture)[torch.arange(len(picture)), 0, middle[:, 0], middle[:, 1]]
+        logits = model(flags)[torch.arange(len(flags)), 0, middle[:, 0], middle[:, 1]]
     return float(((logits > 0) == bright).float().mean())
 
 
@@ -357,9 +359,9 @@ def train_flags(stages: int, distance: int) -> nn.Module:
     model = UNet(stages, channels=2)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for step in range(FLAG_STEPS):
-        picture, lesion, _, _ = flag_batch(16, distance, seed=step)
-        weight = 1 + 30 * (picture[:, 0] > 0.5)  # pixels of the disk, of which there are few, count more
-        loss = F.binary_cross_entropy_with_logits(model(picture)[:, 0], lesion, weight=weight)
+        flags, lesion, _, _ = flag_batch(16, distance, seed=step)
+        weight = 1 + 30 * (flags[:, 0] > 0.5)  # the few pixels of the disk count more
+        loss = F.binary_cross_entropy_with_logits(model(flags)[:, 0], lesion, weight=weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -371,12 +373,12 @@ tests = {distance: flag_batch(400, distance, seed=10_000) for distance in (NEAR,
 scores = {}
 fig, axes = plt.subplots(1, 5, figsize=(11, 2.5), width_ratios=[1, 1, 1, 1, 1.5])
 for ax, ((stages, distance), model) in zip(axes, trained.items(), strict=False):
-    picture, _, bright, middle = tests[distance]
-    score = scores[stages, distance] = right(model, picture, bright, middle)
+    flags, _, bright, middle = tests[distance]
+    score = scores[stages, distance] = right(model, flags, bright, middle)
     lesion = int(bright.nonzero()[0])
     with torch.no_grad():
-        probability = model(picture[lesion : lesion + 1])[0, 0].sigmoid()
-    ax.imshow(picture[lesion, 1], cmap="gray", vmin=-2, vmax=2)
+        probability = model(flags[lesion : lesion + 1])[0, 0].sigmoid()
+    ax.imshow(flags[lesion, 1], cmap="gray", vmin=-2, vmax=2)
     ax.contour(probability, levels=[0.25, 0.5], colors=["tab:cyan", "tab:orange"])
     row, column = middle[lesion].tolist()
     reach = unet_field(stages) // 2
@@ -391,20 +393,20 @@ plt.show()
 lessons.happened("3.2", {f"{stages} stages at {distance}": score for (stages, distance), score in scores.items()})
 
 # %% [markdown]
-# Red is the receptive field of the disk's center (for three stages, the whole image); cyan is a probability of 0.25,
-# orange of 0.5. The network of two stages makes no error with the flag at 7, and is at chance level (47.7 %) with the
-# flag at 16: it gives every disk the same probability of about a half. The flag is outside its field, and training
-# cannot change that. With one stage more, the far flag is used without an error. So the limit is real, and depth moves
-# it.
+# Red is the receptive field of the disk's center (for three stages, the whole image); the cyan contour is a probability
+# of 0.25, the orange one 0.5. With the flag at 7, the two-stage network makes no errors; with the flag at 16 it is at
+# chance level (47.7 %) and gives every disk the same probability, about one half. The flag is outside its field, and
+# training can't change that. With one more stage, the network uses the far flag and makes no errors. So the limit is
+# real, and depth moves it.
 #
 # ### Control: hide what is far
 #
-# Does the larger network really use the flag? Hide everything further than $r$ from the disk's center.
+# Does the larger network really use the flag? Hide everything that is more than $r$ pixels from the disk's center.
 
 
 # %% exercise="unet.hide_far"
 def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
-    """A copy of image (C, H, W) with zeros outside the square of this radius around at."""
+    """A copy of image (C, H, W) with zeros outside the square of this radius around the position `at`."""
     row, column = at
     rows, columns = slice(max(0, row - radius), row + radius + 1), slice(max(0, column - radius), column + radius + 1)
     kept = torch.zeros_like(image)
@@ -420,36 +422,36 @@ hide_far = lessons.use("unet.hide_far", hide_far)
 fig, ax = plt.subplots(figsize=(5.5, 2.5))
 radii, SHOWN = range(3, 19), 20 if lessons.FAST else 120
 for (stages, distance), model in trained.items():
-    picture, _, bright, middle = (part[:SHOWN] for part in tests[distance])
+    flags, _, bright, middle = (part[:SHOWN] for part in tests[distance])
     curve = []
     for radius in radii:
-        hidden = torch.stack([hide_far(p, tuple(m), radius) for p, m in zip(picture, middle.tolist(), strict=True)])
+        hidden = torch.stack([hide_far(p, tuple(m), radius) for p, m in zip(flags, middle.tolist(), strict=True)])
         curve.append(right(model, hidden, bright, middle))
     style = ("tab:blue" if stages == 2 else "tab:orange", "-" if distance == NEAR else "--")
     ax.plot(radii, curve, color=style[0], linestyle=style[1], label=f"{stages} stages, flag at {distance}")
     first = next((r for r, value in zip(radii, curve, strict=True) if value > 0.9), None)
     lessons.happened("3.3", f"{stages} stages, flag at {distance}: above 90 % right from radius {first}")
-ax.set(xlabel="radius that is left", ylabel="share right", ylim=(0.3, 1.03))
+ax.set(xlabel="radius that stays visible", ylabel="share right", ylim=(0.3, 1.03))
 ax.legend(fontsize=7)
 plt.show()
 
 # %% [markdown]
-# The near flag begins 5 pixels from the disk's center and the far one 14. The curves rise exactly there: at 5 to 7, and
-# at 14 to 15. So the networks do use the flag and nothing else. The network of two stages that was trained on far flags
-# stays at chance whatever is shown: its field contains no information about the answer.
+# The near flag begins 5 pixels from the disk's center and the far one 14. That is exactly where the curves rise: at 5
+# to 7 and at 14 to 15. So the networks do use the flag and nothing else. The two-stage network that was trained on far
+# flags stays at chance whatever is visible: its field contains no information about the answer.
 #
 # ### Play
 #
-# Take the larger network that was trained on far flags, and move the flag. At which distances is it still right?
+# Take the larger network, the one trained on far flags, and move the flag. At which distances is it still right?
 
 # %% kind="play"
 import ipywidgets
 
 
 def move(distance: int = 12) -> None:
-    """How often the network of three stages, trained on far flags, is right with the flag elsewhere."""
-    picture, _, bright, middle = flag_batch(200, distance, seed=77)
-    print(f"flag at {distance}: {100 * right(trained[3, FAR], picture, bright, middle):.0f} % right")
+    """How often the three-stage network, trained on far flags, is right with the flag at another distance."""
+    flags, _, bright, middle = flag_batch(200, distance, seed=77)
+    print(f"flag at {distance}: {100 * right(trained[3, FAR], flags, bright, middle):.0f} % right")
 
 
 _ = ipywidgets.interact(move, distance=(6, 17))
@@ -457,16 +459,15 @@ _ = ipywidgets.interact(move, distance=(6, 17))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The flag task is made so that the answer lies far away. Whether the border of a real lesion needs far context is
-#   another question. A U-Net does well on ISIC, so much of the answer must be near.
-# - One stage more was enough here. "Convolutions cannot see far" is too strong; "they must be deep to reach far, and
-#   use less than they could" is what we measured.
-# - A correlation between channels does not prove waste: channels that agree on most pixels can differ where it matters,
-#   at the border.
-# - All networks are small, trained for seconds, once each. The effective field was measured at one position, the
-#   middle, and a gradient describes small changes only.
-# - Whether state spaces do better is not shown here. Lesson 5 measures the field of one SS2D layer with the same
-#   metric.
+# - The flag task is designed so that the answer lies far away. Whether the border of a real lesion needs distant
+#   context is another question. A U-Net does well on ISIC, so much of the information must be nearby.
+# - One more stage was enough here. "Convolutions can't see far" is too strong; "they need depth to reach far, and use
+#   less than they could" is what we measured.
+# - Correlated channels aren't necessarily wasted: channels that agree on most pixels can differ where it matters, at
+#   the border.
+# - All networks are small, and each was trained once, for seconds. The effective field was measured at one position,
+#   the center, and a gradient only describes small changes.
+# - Whether state spaces do better isn't shown here. Lesson 5 measures the field of one SS2D layer with the same metric.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -476,26 +477,27 @@ _ = ipywidgets.interact(move, distance=(6, 17))
 # - [x] their taps lie further apart in the image :: Each stride multiplies the distance between neighbors.
 # - [ ] it averages noise out of the feature maps :: That has nothing to do with reach.
 #
-# 2. What are the skips good for?
+# 2. What do the skip connections add?
 # - [x] detail from the finer grids :: Borders need it; pooling loses it.
 # - [ ] a larger receptive field :: The field comes from the deep path.
-# - [ ] a smaller number of weights :: They need more: each decoder stage receives twice the channels.
+# - [ ] a smaller number of weights :: They take more weights: each decoder stage receives twice the channels.
 #
 # 3. The theoretical field covers the flag. Does the network use it?
-# - [ ] yes, in every trained network :: It can. Training and the bell shape decide.
+# - [ ] yes, in every trained network :: It can. Whether it does depends on training and on the bell shape.
 # - [x] perhaps; hide the flag and see :: Only an intervention tells.
-# - [ ] no, a field is only a theory :: The network of three stages does.
+# - [ ] no, a field is only a theory :: The three-stage network does.
 #
 # 4. A network's channels have a mean correlation of 0.3. Is that redundant?
 # - [ ] yes, a third of the channels is not needed :: Compared with what?
-# - [ ] no, a correlation below one half is harmless :: Compared with what?
+# - [ ] no, a correlation of less than one half is harmless :: Compared with what?
 # - [x] unknown without an untrained network to compare :: Without a control it is only a number.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [U-Net](https://arxiv.org/abs/1505.04597): six pages, and still the one to beat.
-# - [Understanding the effective receptive field](https://arxiv.org/abs/1701.04128): the bell, and why.
-# - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): where the complaint about redundant channels and the distillation
-#   of lesson 12 come from.
-# - [VM-UNet](https://arxiv.org/abs/2402.02491): the same shape with scans in place of convolutions.
+# - [U-Net](https://arxiv.org/abs/1505.04597): short, and still hard to beat.
+# - [Understanding the effective receptive field](https://arxiv.org/abs/1701.04128): the bell shape, and where it comes
+#   from.
+# - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): the source of the claim about redundant channels and of the
+#   distillation in lesson 12.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the same architecture with scans in place of convolutions.

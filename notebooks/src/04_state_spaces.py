@@ -185,7 +185,7 @@ def held_values(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     value = torch.randn(n, LENGTH, generator=generator)
     mark = torch.rand(n, LENGTH, generator=generator) < 0.12
     mark[:, 0] = True
-    index = torch.where(mark, torch.arange(LENGTH), 0).cummax(1).values  # (n, L): place of the last mark
+    index = torch.where(mark, torch.arange(LENGTH), 0).cummax(1).values  # (n, L): position of the last mark
     return torch.stack([value, mark.float()], dim=-1), value.gather(1, index)
 
 
@@ -204,7 +204,7 @@ class Memory(nn.Module):
         """Delta (B, L, D), B and C (B, L, N)."""
         sizes = [x.shape[-1], self.states, self.states]
         own = self.choose(x).split(sizes, dim=-1)
-        constant = self.choose(torch.zeros_like(x)).split(sizes, dim=-1)  # zeros: only the bias is left
+        constant = self.choose(torch.zeros_like(x)).split(sizes, dim=-1)  # zeros, so that only the bias remains
         pairs = zip(("delta", "B", "C"), own, constant, strict=True)
         delta, B, C = (mine if name in self.selective else fixed for name, mine, fixed in pairs)
         return F.softplus(delta - 1), B, C
@@ -382,7 +382,7 @@ starts = {
 ages = torch.logspace(0, 4, 100)
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.4))
 for name, start in starts.items():
-    left = torch.exp(-start[:, None] * ages)  # (1000, ages): what is left of a token
+    left = torch.exp(-start[:, None] * ages)  # (1000, ages): what remains of a token
     axes[0].semilogx(ages, left.mean(0), label=name)
     axes[1].hist((math.log(2) / start).log10(), bins=30, range=(-0.5, 3), histtype="step", label=name)
     biases = inverse_softplus(start)
@@ -424,7 +424,7 @@ import ipywidgets
 
 
 def impulse(rate: float = 1.0, step: float = 0.1) -> None:
-    """Draw what is left of a token."""
+    """Plot how the contribution of a token decays."""
     a, b = discretize(torch.tensor([-rate]), torch.tensor([rate]), torch.tensor(step))
     _, ax = plt.subplots(figsize=(5, 2))
     ax.stem(kernel(a, b, torch.ones(1), 50))
@@ -460,7 +460,7 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 # - [ ] because the matrix A of the recurrence is not diagonal :: It is diagonal.
 # - [x] because a token's weight depends on the later tokens as well :: The decay from s to t is exp(A times the sum of the step
 #   sizes in between).
-# - [ ] because the direct path D adds the input to the output :: That is only a product with the input.
+# - [ ] because the direct path D also adds the input itself to the output :: That is only a product with the input.
 #
 # 3. A token computes a step size of nearly zero. What happens to the state?
 # - [ ] it is erased, and the token is written :: That is what a very large step does.

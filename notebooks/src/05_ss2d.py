@@ -112,7 +112,7 @@ from plotly.subplots import make_subplots
 
 
 def animate_routes(height: int, width: int) -> go.Figure:
-    """The four routes, a frame a step: tokens light up when they are read."""
+    """The four scan directions, one frame per step: tokens light up when they are read."""
     routes = four_routes(height, width).long()
     steps = torch.argsort(routes, dim=1).reshape(4, height, width)  # when each token is read
 
@@ -173,13 +173,13 @@ photo = torch.from_numpy(synthesize(9, (24, 32)).image).float()[None] / 255  # (
 routes = four_routes(24, 32)
 sequences = cross_scan(photo, routes)
 there_and_back = cross_merge(sequences, routes, 24, 32)
-forgotten = sequences.sum(1).unflatten(1, (24, 32))  # what happens if nothing is put back
+forgotten = sequences.sum(1).unflatten(1, (24, 32))  # without restoring the order
 
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.2))
 for ax, picture, title in zip(
     axes,
     (photo, there_and_back / 4, forgotten / 4),
-    ("input", "merged / 4", "added without putting back / 4"),
+    ("input", "merged, divided by 4", "added without reordering, divided by 4"),
     strict=True,
 ):
     ax.imshow(picture[0].clamp(0, 1))
@@ -242,7 +242,7 @@ SIDE, STEPS = 10, 40 if lessons.FAST else 300
 
 
 def echo_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Grids (n, SIDE, SIDE, 2) of noise and flag, signs (n,) in {0, 1}, flag places (n,)."""
+    """Grids (n, SIDE, SIDE, 2) of noise and flag, signs (n,) in {0, 1}, flag positions (n,)."""
     x = torch.stack([0.3 * torch.randn(n, SIDE**2, generator=generator), torch.zeros(n, SIDE**2)], dim=-1)
     place = torch.randint(SIDE**2, (n,), generator=generator)
     sign = torch.randint(2, (n,), generator=generator).float()
@@ -251,7 +251,7 @@ def echo_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tens
 
 
 class Convolutions(nn.Module):
-    """Three 3 x 3 convolutions, each in a residual, channels last."""
+    """Three 3 x 3 convolutions, each with a residual, channels last."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -266,14 +266,14 @@ class Convolutions(nn.Module):
 
 
 def with_routes(dim: int, directions: list[int]) -> nn.Module:
-    """SS2D whose four scans walk these of the four routes."""
+    """SS2D whose four scans follow these of the four routes."""
     layer = SS2D(dim=dim, config=ModelConfig(d_state=4, se=False))
     table = four_routes(SIDE, SIDE)[directions]
     return lessons.plug(layer, "scan", lambda *tensors: fast_scan(*tensors, routes=table))
 
 
 class Echo(nn.Module):
-    """Embed, mix pixels, answer: (B, H, W, 2) -> logits (B, H, W)."""
+    """Embedding, pixel mixing, head: (B, H, W, 2) -> logits (B, H, W)."""
 
     def __init__(self, mixer: nn.Module, dim: int = 16) -> None:
         super().__init__()
@@ -328,7 +328,7 @@ fig.suptitle("one layer with four directions reaches every pixel from every posi
 plt.show()
 corners = {name: [f"{100 * float(map_[i, i]):.0f} %" for i in (0, 5, 9)] for name, map_ in accuracy.items()}
 for name, values in corners.items():
-    lessons.happened("5.2", f"{name}: {', '.join(values)} at top left, middle, bottom right")
+    lessons.happened("5.2", f"{name}: {', '.join(values)} at top left, center, bottom right")
 
 # %% [markdown] given="75 58"
 # With one direction, pixels at the top guess and pixels at the bottom are always right. With four directions, every
@@ -396,7 +396,7 @@ for name, directions in rows.items():
 
 # %% kind="control"
 def accuracy_with(table: Tensor) -> float:
-    """Accuracy of the trained SS2D when it walks other routes."""
+    """Accuracy of the trained SS2D when its scans follow other routes."""
     model = trained["SS2D: four directions"]
     x, sign, _ = echo_batch(500, torch.Generator().manual_seed(5))
     other_routes = {"scan": lambda *tensors: fast_scan(*tensors, routes=table)}
@@ -409,7 +409,7 @@ table = four_routes(SIDE, SIDE)
 shuffled = torch.randperm(SIDE**2, generator=torch.Generator().manual_seed(0))
 for name, routes in (
     ("its own four routes", table),
-    ("backward routes walk forward", table[[0, 1, 0, 1]]),
+    ("backward routes run forward", table[[0, 1, 0, 1]]),
     ("one random order for all", shuffled.expand(4, -1)),
 ):
     print(f"{name:32} {100 * accuracy_with(routes):.0f} %")
@@ -434,7 +434,7 @@ WIDE = 65
 
 
 class OneLayer(nn.Module):
-    """Embed, mix, sum the channels: an image (B, 3, H, W) -> logits (B, 1, H, W)."""
+    """Embedding, mixing, sum over channels: an image (B, 3, H, W) -> logits (B, 1, H, W)."""
 
     def __init__(self, mixer: nn.Module) -> None:
         super().__init__()
@@ -473,7 +473,7 @@ for ax, (name, (model, images)) in zip(axes, measured.items(), strict=True):
     share = torch.from_numpy(field.share)
     ax.imshow((share / share.max()).clamp(min=1e-6).log10(), vmin=-5, vmax=0)
     ax.set(title=name, xticks=[], yticks=[])
-fig.suptitle("log of the gradient of the middle output: training decides how far a scan reaches")
+fig.suptitle("log gradient of the center output: training determines how far a scan reaches")
 plt.show()
 
 # %% [markdown]
@@ -531,7 +531,9 @@ grid = 0.3 * torch.randn(1, SIDE, SIDE, 2, generator=torch.Generator().manual_se
 grid[0, 2, 6] = 1.0
 reads, step = look(trained["SS2D: four directions"], grid, 7, 2)
 fig, axes = plt.subplots(1, 2, figsize=(6, 2.6))
-for ax, map_, title in zip(axes, (reads, step), ("where (7, 2) reads from", "step size of each token"), strict=True):
+for ax, map_, title in zip(
+    axes, (reads, step), ("positions that (7, 2) depends on", "step size of each token"), strict=True
+):
     fig.colorbar(ax.imshow(map_), ax=ax)
     ax.plot(6, 2, "s", markerfacecolor="none", color="red", markersize=14)
     ax.set(title=title, xticks=[], yticks=[])
@@ -559,14 +561,14 @@ import ipywidgets
 
 
 def show(row: int = 7, column: int = 2, flag: float = 1.0) -> None:
-    """Draw where a pixel reads from."""
+    """Plot the positions that a pixel depends on."""
     own = grid.clone()
     own[0, 2, 6, 1] = flag
     reads, _ = look(trained["SS2D: four directions"], own, row, column)
     _, ax = plt.subplots(figsize=(2.6, 2.6))
     ax.imshow(reads)
     ax.plot(column, row, "o", color="white")
-    ax.set(title=f"where ({row}, {column}) reads from", xticks=[], yticks=[])
+    ax.set(title=f"positions that ({row}, {column}) depends on", xticks=[], yticks=[])
     plt.show()
 
 

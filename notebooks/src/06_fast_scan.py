@@ -1,20 +1,20 @@
 # %% [markdown] kind="claim"
-# **Claim.** A scan is slow for reasons that can be named and removed one by one: a backward pass that writes whole
-# tensors of zeros (quadratic), one Python step per token, and states that are all stored. We show each by measuring how
-# time and memory *grow* with the length, and by checking every faster scan against the slow one in float64. The
-# controls: the same loop without slicing, whose backward pass must grow in proportion to the length, and the forward
-# pass of the slicing loop.
+# **Claim.** A naive scan is slow for three reasons that you can identify and remove one by one: a backward pass that
+# writes whole tensors of zeros (quadratic), one Python step per token, and storing every state. We show each by
+# measuring how time and memory *grow* with the length, and we check every faster scan against the slow one in float64.
+# The controls: the same loop without slicing, whose backward pass must grow in proportion to the length, and the
+# forward pass of the slicing loop.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - measure growth in a way that does not depend on the machine;
-# - say why the gradient of an innocent `x[:, t]` in a loop is quadratic, and repair it in one word;
+# - measure growth in a way that doesn't depend on the machine;
+# - explain why the gradient of an innocent-looking `x[:, t]` in a loop is quadratic, and fix it with one word;
 # - write the associative scan of Hillis and Steele, in about $\log_2 L$ rounds instead of $L$ steps, and say what it
 #   costs;
-# - trade memory for a second computation, with chunks, a carried state and a checkpoint;
-# - explain what a fused kernel does that no sequence of tensor operations can;
-# - put a scan of your own into the network and show that it is the same scan.
+# - trade memory for recomputation, with chunks, a carried state and a checkpoint;
+# - explain what a fused kernel can do that no sequence of tensor operations can;
+# - put your own scan into the network and show that it computes the same thing.
 
 # %%
 import time
@@ -37,9 +37,9 @@ lessons.setup()
 # %% [markdown]
 # ## Twice the tokens, four times the wait
 #
-# The paper's first stage scans 4096 tokens along four routes, in every block, at every training step. Here is the loop
-# that most people write first. It works on $a_t = e^{\Delta_t A}$ (what is kept) and $b_t = \Delta_t B_t u_t$ (what is
-# written), both $(B, L, D, N)$, and computes all states:
+# The paper's first stage scans 4096 tokens in four directions, in every block, at every training step. Here is the loop
+# that most people write first. It takes $a_t = e^{\Delta_t A}$ (how much of the state is kept) and $b_t = \Delta_t B_t
+# u_t$ (what is added), both $(B, L, D, N)$, and computes all states:
 #
 # $$h_t = a_t\, h_{t-1} + b_t .$$
 
@@ -49,7 +49,7 @@ LENGTHS = (64, 128, 256) if lessons.FAST else (128, 256, 512, 1024, 2048)
 
 
 def sliced(a: Tensor, b: Tensor) -> Tensor:
-    """All states, (B, L, D, N); takes slice after slice."""
+    """All states, (B, L, D, N); slices a and b at each step."""
     h, states = torch.zeros_like(a[:, 0]), []
     for t in range(a.shape[1]):
         h = a[:, t] * h + b[:, t]  # (B, D, N)
@@ -58,7 +58,7 @@ def sliced(a: Tensor, b: Tensor) -> Tensor:
 
 
 def steps(length: int) -> tuple[Tensor, Tensor]:
-    """Random a and b, (1, L, D, N), that want gradients."""
+    """Random a and b, (1, L, D, N), that require gradients."""
     generator = torch.Generator().manual_seed(length)
     a = torch.rand(1, length, CHANNELS, STATES, generator=generator)
     return a.requires_grad_(), torch.randn(a.shape, generator=generator).requires_grad_()
@@ -77,7 +77,7 @@ def timed(run) -> float:
 
 
 def seconds(states, length: int) -> tuple[float, float]:
-    """Forward and backward of one way to find all states."""
+    """Forward and backward time of one way to compute all states."""
     a, b = steps(length)
     h = states(a, b)
     forward = timed(lambda: states(a, b))
@@ -85,23 +85,23 @@ def seconds(states, length: int) -> tuple[float, float]:
     return forward, backward
 
 
-seconds(sliced, 16)  # the first run of anything is slow: not counted
+seconds(sliced, 16)  # warm up: the first run is always slow
 print("tokens   forward (ms)   backward (ms)")
 loop = {length: seconds(sliced, length) for length in LENGTHS}
 for length, (forward, backward) in loop.items():
     print(f"{length:6} {1e3 * forward:14.1f} {1e3 * backward:15.1f}")
 
 # %% [markdown]
-# Your numbers will differ: another machine, another minute. What matters is how they *grow*. The forward column about
-# doubles from row to row. The backward column grows faster: in the last rows each doubling costs clearly more than
-# twice as much.
+# Your numbers will differ, from machine to machine and from run to run. What matters is how they *grow*. The forward
+# time roughly doubles from row to row. The backward time grows faster: in the last rows, twice the length takes clearly
+# more than twice the time.
 #
-# So the first tool is a measure of growth without a unit: the exponent $p$ in seconds $= c\,L^p$.
+# So the first tool is a measure of growth that has no unit: the exponent $p$ in seconds $= c\,L^p$.
 
 
 # %% exercise="fast_scan.growth"
 def growth(lengths: Tensor, seconds: Tensor) -> float:
-    """The slope of log(seconds) over log(lengths), by least squares; both (n,)."""
+    """The least-squares slope of log(seconds) against log(lengths); both (n,)."""
     x, y = lengths.log(), seconds.log()
     x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / (x * x).sum())
@@ -121,9 +121,9 @@ for i, name in enumerate(("forward", "backward")):
     print(f"{name:9} seconds grow like the length to the power {exponent({n: s[i] for n, s in loop.items()}):.2f}")
 
 # %% [markdown]
-# ## Zeros, by the gigabyte
+# ## Gigabytes of zeros
 #
-# What is the gradient of *one* slice with respect to the whole tensor? Let autograd compute it.
+# What is the gradient of *one* element with respect to the whole tensor? Let autograd compute it.
 
 # %%
 x = torch.ones(6, requires_grad=True)
@@ -131,17 +131,18 @@ x = torch.ones(6, requires_grad=True)
 print(gradient)
 
 # %% [markdown]
-# A tensor as long as `x`, with zeros everywhere but at one position. PyTorch really allocates it, for **every** step of
-# the loop, and adds it to the previous one: $L$ steps, each with a tensor of $L$ rows, $L^2$ in total.
+# It is a tensor as long as `x`, with zeros everywhere except at one position. PyTorch really allocates such a tensor
+# for **every** step of the loop and adds it to the previous one: $L$ steps, each with a tensor of $L$ rows, $L^2$ in
+# total.
 #
-# The repair is one word. `x.unbind(1)` cuts the tensor into all its slices in *one* operation, and the gradient of that
-# is one `stack`.
+# The fix is one word. `x.unbind(1)` splits the tensor into all its slices in *one* operation, whose gradient is a
+# single `stack`.
 
 # %%
 
 
 def unbound(a: Tensor, b: Tensor) -> Tensor:
-    """All states, (B, L, D, N); cuts a and b once."""
+    """All states, (B, L, D, N); splits a and b once."""
     h, states = torch.zeros_like(a[:, 0]), []
     for a_t, b_t in zip(a.unbind(1), b.unbind(1), strict=True):
         h = a_t * h + b_t  # (B, D, N)
@@ -150,17 +151,17 @@ def unbound(a: Tensor, b: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** From one length to twice that length, by which factor will the memory that the backward pass *allocates*
-# grow: with slices, and with `unbind`? And in the forward pass, where no zeros are needed?
+# **Predict.** When the length doubles, by what factor does the memory *allocated* by the backward pass grow, with
+# slices and with `unbind`? And the memory allocated by the forward pass, which needs no zeros?
 
 # %% [markdown]
-# ### Control: count, do not time
+# ### Control: count instead of timing
 #
-# Seconds are noisy. So here is a meter that sits below PyTorch and counts, for every operation, the memory of the new
-# tensors that it allocates. These counts do not depend on how fast or how busy a machine is. If the explanation is
-# right, the sliced backward pass must grow fourfold per doubling, and the three passes where the effect is absent must
-# grow twofold: `unbind`'s backward pass, and both forward passes. (The meter also tracks how much is allocated at the
-# same time. We need that later.)
+# Times are noisy. So here is a meter that intercepts every PyTorch operation and counts the memory of the new tensors
+# it allocates. These counts don't depend on how fast or how busy a machine is. If the explanation is right, the sliced
+# backward pass must grow fourfold per doubling, and the three passes without the effect must grow twofold: `unbind`'s
+# backward pass and both forward passes. (The meter also tracks the peak, the most memory allocated at the same time. We
+# need that later.)
 
 
 # %% kind="control"
@@ -208,21 +209,23 @@ for name, states in (("slices", sliced), ("unbind", unbound)):
 lessons.happened("6.1", "four times with slices in the backward pass, twice in the three others")
 
 # %% [markdown]
-# Exponent 2.00 in one row, and 1.00 in the three others. One word made the difference. `split` and `chunk` are as good
-# as `unbind`; `x[:, t]`, `x.narrow` and `x.select` in a loop are equally bad. You meet this wherever a network walks
-# through a sequence.
+# The exponent is 2.00 in one row and 1.00 in the three others. One word made the difference. `split` and `chunk` are as
+# good as `unbind`; `x[:, t]`, `x.narrow` and `x.select` in a loop are all equally bad. You'll find this problem
+# wherever a network loops over a sequence.
 #
-# ## Steps that need not wait
+# ## Steps that don't have to wait
 #
-# `unbound` grows in proportion, and is still slow: a few tiny operations per token, one after the other, each with the
-# overhead of a call from Python. It looks unavoidable, since $h_t$ needs $h_{t-1}$. It is not.
+# The time of `unbound` grows in proportion to the length, but it is still slow: a few tiny operations per token, one
+# after the other, each with the overhead of a call from Python. That looks unavoidable, since $h_t$ needs $h_{t-1}$. It
+# isn't.
 #
-# Think of a step as a *map*, $h \mapsto a h + b$. Two maps in a row are a map of the same kind. Which?
+# Think of a step as a *map*, $h \mapsto a h + b$. The composition of two such maps is again a map of the same form.
+# Which one?
 
 
 # %% exercise="fast_scan.combine"
 def combine(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """The pair (a, b) of both steps together; a step is the pair (a, b) of h -> a h + b."""
+    """The pair (a, b) of both steps composed; a step is the pair (a, b) of h -> a h + b."""
     a1, b1 = first
     a2, b2 = second
     return a1 * a2, a2 * b1 + b2
@@ -230,11 +233,12 @@ def combine(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tupl
 
 # %% [markdown]
 # The order matters (first, then second), but the grouping does not: the operation is **associative**. So the four steps
-# 0 1 2 3 may be done as ((0 1) 2) 3, which is the loop, or as (0 1) (2 3), where the two inner ones can be done *at the
-# same time*. An **associative scan** (also called parallel prefix) uses that. The version here is that of **Hillis and
-# Steele**: in each round every position combines with the one `reach` positions before it, and `reach` doubles.
+# 0 1 2 3 can be computed as ((0 1) 2) 3, which is the loop, or as (0 1) (2 3), where the two pairs can be computed *at
+# the same time*. An **associative scan** (also called a parallel prefix scan) uses that. The version here is by
+# **Hillis and Steele**: in each round, every position is combined with the one `reach` positions before it, and `reach`
+# doubles.
 #
-# | round | reach | position 5 stands for the steps |
+# | after round | reach | position 5 covers the steps |
 # |---|---|---|
 # | start | 1 | 5 |
 # | 1 | 2 | 4, 5 |
@@ -255,15 +259,15 @@ def prefix(combine, a: Tensor, b: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** For 1024 tokens: how many rounds? And how many multiplications for each state, compared with the loop:
-# fewer, as many, or more?
+# **Predict.** How many rounds do 1024 tokens take? And how many multiplications per state, compared with the loop:
+# fewer, equally many, or more?
 
 # %%
 combine, prefix = lessons.use("fast_scan.combine", combine), lessons.use("fast_scan.prefix", prefix)
 
 
 def rounds(a: Tensor, b: Tensor) -> Tensor:
-    """All states by the parallel prefix, (B, L, D, N)."""
+    """All states by the associative scan, (B, L, D, N)."""
     return prefix(combine, a, b)
 
 
@@ -286,23 +290,25 @@ for name, states in (("loop", unbound), ("scan", rounds)):
     print(f"{name:6}: {meter.calls:5} operations, {meter.made / 2**20:6.1f} MB of new tensors")
 
 # %% [markdown]
-# Ten rounds instead of 1024 steps: far fewer operations, and 18 times the multiplications. Hillis and Steele's scan
-# does $O(L \log L)$ work in $\log_2 L$ rounds. **Blelloch's** scan goes up and down a tree instead: $O(L)$ work, about
-# twice the loop's, in twice as many rounds. An associative scan is made for a machine with thousands of idle units, a
-# GPU. On a CPU it pays as long as the calls cost more than the work: short sequences, few channels.
+# The scan takes ten rounds instead of 1024 steps: far fewer operations, but 18 times the multiplications. Hillis and
+# Steele's scan does $O(L \log L)$ work in $\log_2 L$ rounds. **Blelloch's** scan goes up and down a tree instead:
+# $O(L)$ work, about twice that of the loop, in twice as many rounds. An associative scan suits a machine with thousands
+# of parallel units, a GPU. On a CPU it pays only while the calls cost more than the work, that is, for short sequences
+# and few channels.
 #
 # Mamba's kernel combines both ideas: an associative scan inside each *chunk* of the sequence, and a loop over chunks.
 #
-# ## Memory: keep little, compute it twice
+# ## Memory: store little, recompute the rest
 #
 # The backward pass needs the states. For the first stage at the paper's size ($L = 4096$, $D = 192$, $N = 16$, 4
 # directions) one tensor $(L, D, N)$ per direction takes 201 MB for *one* image in *one* block, and autograd keeps
 # several. But a state can be recomputed from an earlier one. So
 #
-# - cut the sequence into chunks and keep only the state **between** chunks;
-# - in the backward pass, take the last chunk, run it forward again from its saved state, and go back through it.
+# - split the sequence into chunks and store only the states **between** chunks;
+# - in the backward pass, start with the last chunk: run it forward again from its saved state, then backpropagate
+#   through it.
 #
-# `torch.utils.checkpoint` does the second part for any function.
+# `torch.utils.checkpoint` does the second step for any function.
 
 
 # %% exercise="fast_scan.chunked"
@@ -319,11 +325,11 @@ def chunked(part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, siz
 
 
 # %% [markdown]
-# Inside a chunk anything is allowed, as long as it begins with the state that is passed in. We fold that state into the
-# first $b$, and give the rest to whichever function computes all states: the loop, or your associative scan.
+# A chunk can compute its states in any way, as long as it starts from the state that is passed in. We fold that state
+# into the first $b$ and leave the rest to a function that computes all states: the loop, or your associative scan.
 #
-# Note the `clone` below. `h[:, -1]` alone is a *view*: as long as it exists, so does the whole `h` that it points into,
-# and the saved "state" would secretly be the whole chunk. No result would change. Only the meter shows it.
+# Note the `clone` below. `h[:, -1]` by itself is a *view*: as long as it exists, so does the whole `h` that it points
+# into, and the saved "state" would in fact be the whole chunk. No result would change; only the meter would show it.
 
 # %%
 chunked = lessons.use("fast_scan.chunked", chunked)
@@ -349,7 +355,7 @@ def whole(states):
 
 
 def sequence(length: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """u, delta, A, B, C that want gradients."""
+    """u, delta, A, B, C that require gradients."""
     g = torch.Generator().manual_seed(length)
     u = torch.randn(1, length, CHANNELS, generator=g)
     delta = F.softplus(torch.randn(u.shape, generator=g) - 2)
@@ -359,16 +365,16 @@ def sequence(length: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
 
 
 def gradients(scan, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """y and the gradients of all five arguments, for one fixed direction."""
+    """y and the gradients of all five arguments, for one fixed output gradient."""
     y = scan(*tensors)
     direction = torch.sin(torch.arange(y.numel())).reshape(y.shape).to(y)
     return y.detach(), *torch.autograd.grad(y, tensors, direction)
 
 
 # %% [markdown] kind="predict"
-# **Predict.** With chunks of one token we keep every state. With one chunk we keep none, and recompute everything at
-# once. Both are bad. Which size is best for 1024 tokens: about 1, 10, or 100? (Kept: $L / s$ states. Recomputed: a few
-# tensors for each of $s$ tokens.)
+# **Predict.** With chunks of one token we keep every state. With a single chunk we keep none and recompute everything
+# at once. Both are bad. Which chunk size is best for 1024 tokens: about 1, 10, or 100? (Kept: $L / s$ states.
+# Recomputed: a few tensors for each of $s$ tokens.)
 
 # %%
 TOKENS = 256 if lessons.FAST else 1024
@@ -394,34 +400,34 @@ print(f"everything kept {meter.peak / 2**20:.1f} MB; chunks of {best}: {peaks[be
 print(f"bytes written, compared with keeping everything: {written[best] / meter.made:.2f}")
 
 # %% [markdown]
-# The minimum lies where both costs are equal: $L/s \approx c\,s$, so $s \approx \sqrt{L/c}$, and the memory there grows
-# like $\sqrt L$ (plus the inputs and outputs, which cannot be avoided). The price is one more forward pass of every
-# chunk.
+# The minimum is where both costs are equal: $L/s \approx c\,s$, so $s \approx \sqrt{L/c}$, and the memory at the
+# minimum grows like $\sqrt L$ (plus the inputs and outputs, which are unavoidable). The price is one more forward pass
+# through every chunk.
 #
 # ## One kernel
 #
-# Even so, each chunk writes tensors $(s, D, N)$ to memory and reads them back, several times. The recurrence needs one
-# multiplication and one addition for each number that is moved: the processor waits for memory. A **fused kernel** does
-# all of it in one pass, which no sequence of tensor operations can do. `skinlesion/scan/kernels.py` (Numba, compiled on
-# your machine) does this:
+# Even so, each chunk writes tensors $(s, D, N)$ to memory and reads them back several times. The recurrence does only
+# one multiplication and one addition per number moved, so the processor mostly waits for memory. A **fused kernel**
+# does everything in one pass, which no sequence of tensor operations can. `skinlesion/scan/kernels.py` (Numba, compiled
+# on your machine) works like this:
 #
-# - it takes a vector of channels and their $N$ states, about 1 kB, and keeps them in the first-level cache while it
-#   walks along the route;
-# - $a$ and $b$ are computed where they are used, and never stored;
-# - the forward pass keeps one state every 32 tokens, and the backward pass recomputes the chunk: *your* scheme;
-# - the routes of lesson 5 are walked in place, so nothing is copied into four sequences;
-# - channels and images are independent of each other: the threads work on those.
+# - it takes a vector of channels and their $N$ states, about 1 kB, and keeps them in the L1 cache while it moves along
+#   the scan;
+# - $a$ and $b$ are computed where they're used and never stored;
+# - the forward pass keeps one state every 32 tokens and the backward pass recomputes the chunk, as in *your* scheme;
+# - the scan directions of lesson 5 are followed in place, so nothing is copied into four sequences;
+# - channels and images are independent of each other, so threads split the work along those.
 #
-# A wrong answer is easy to compute fast. So before the race, all five have to agree with the plain loop in float64, in
+# It's easy to be fast and wrong. So before any timing, all five scans have to agree with the plain loop in float64, in
 # value and in the gradient of every argument.
 
 # %%
 
 
 def fused(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """The package's kernel on one route; it wants the step size before softplus."""
+    """The package's kernel in one direction; it takes the step size before softplus."""
     length, channels = u.shape[1], u.shape[2]
-    raw = delta + torch.log(-torch.expm1(-delta))  # softplus backward
+    raw = delta + torch.log(-torch.expm1(-delta))  # inverse of softplus
     grid = [t[:, :, None] for t in (u, raw[:, :, None], B[:, :, None], C[:, :, None])]  # (B, L, 1, ...): one column
     zero, order = u.new_zeros(1, channels), torch.arange(length)[None]
     y = package_scan(grid[0], grid[1], A[None], grid[2], grid[3], zero, zero, routes=order, engine="cpu")
@@ -444,11 +450,11 @@ for name, scan in SCANS.items():
     print(f"{name:24} {errors[0]:12.1e} {max(errors[1:]):12.1e}")
 
 # %% [markdown]
-# All of them are the same function up to the rounding of float32 (about $10^{-7}$ for one operation). The length 300 is
-# neither a power of two nor a multiple of 32, on purpose.
+# All of them compute the same function up to float32 rounding (about $10^{-7}$ for one operation). The length 300 is
+# deliberately neither a power of two nor a multiple of 32.
 
 # %% [markdown] kind="predict"
-# **Predict** the order of the five in the backward pass at the longest length, and which line will be steeper than the
+# **Predict** the order of the five in the backward pass at the longest length, and which line is steeper than the
 # others.
 
 # %% kind="signature"
@@ -482,20 +488,22 @@ for i, part in enumerate(("forward", "backward")):
 lessons.happened("6.4", sorted(SCANS, key=lambda name: measured[name, longest][1]))
 
 # %% [markdown]
-# Read slopes and distances, not seconds. In the backward panel the sliced loop is clearly steeper than the others: the
-# longer the sequence, the more it loses. The other tensor programs grow roughly in proportion to the length; the
-# associative scan a little faster, with its $\log_2 L$ rounds and tensors that outgrow the cache. The kernel's line
-# begins flat, since a call has a fixed cost, and rises as the work begins to count. It lies more than ten times below
-# the best of the tensor programs. That distance is what calls and memory traffic cost.
+# Look at slopes and distances, not at seconds. In the backward panel the sliced loop is clearly steeper than the
+# others: the longer the sequence, the further it falls behind. The other tensor programs grow roughly in proportion to
+# the length; the associative scan grows a little faster, because of its $\log_2 L$ rounds and tensors that outgrow the
+# cache. The kernel's line starts flat, since a call has a fixed cost, and rises once the actual work dominates. It lies
+# more than ten times below the best of the tensor programs. That gap is the cost of calls and memory traffic.
 #
-# The chunks are no faster. They save memory, and they pay for it with a second computation.
+# The chunks are no faster. They save memory, at the price of a second computation.
 #
-# The exponents here come from seconds, and a busy machine bends them. The counts in the control above do not bend.
+# The exponents here come from timings, which a busy machine distorts. The counts in the control above can't be
+# distorted.
 
 # %% [markdown]
 # ### In the network
 #
-# Your chunks and your associative scan in place of the engine: four routes, the network's weights, an image.
+# Now put your chunks and your associative scan in place of the engine, with four scan directions, the network's
+# weights, and an image.
 
 # %%
 
@@ -527,15 +535,15 @@ worst = max(
 print(f"largest difference of a gradient, of that weight's largest: {worst:.1e}")
 
 # %% [markdown]
-# A network trained with one engine runs with the other, and its gradients agree as well. This is why there is *one*
-# definition of the scan and several engines.
+# A network trained with one engine runs with the other, and the gradients agree as well. This is why the package has
+# *one* definition of the scan and several engines.
 #
 # ### On a GPU
 #
-# A GPU has its own versions of the same idea. `mamba-ssm` is the original CUDA kernel: an associative scan within a
-# chunk, a carried state between chunks, everything in the fast memory of one processor, and recomputation in the
+# GPUs have their own versions of the same ideas. `mamba-ssm` is the original CUDA kernel: an associative scan within a
+# chunk, a carried state between chunks, everything in the fast memory of one multiprocessor, and recomputation in the
 # backward pass. The package also has a kernel in Triton (`skinlesion/scan/triton_kernels.py`). This page was made on a
-# CPU, so it says nothing about their speed. The engines that can run on your machine:
+# CPU, so it says nothing about their speed. These engines can run on your machine:
 
 # %%
 from skinlesion.scan import engines
@@ -546,15 +554,15 @@ for status in engines().values():
 # %% [markdown]
 # ### Play
 #
-# How much memory do $L$ tokens need with chunks of $s$? Move both. Find the minimum; then make the sequence four times
-# as long and find it again. By how much has it moved?
+# How much memory do $L$ tokens need with chunks of $s$ tokens? Find the minimum, then make the sequence four times as
+# long and find it again. How far has it moved?
 
 # %% kind="play"
 import ipywidgets
 
 
 def valley(log_tokens: int = 12, tensors_a_token: int = 4) -> None:
-    """Draw kept and recomputed states over the chunk's size."""
+    """Plot kept and recomputed states against the chunk size."""
     length = 2**log_tokens
     size = torch.arange(1, length + 1)
     kept, again = length / size, tensors_a_token * size
@@ -573,34 +581,35 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Seconds belong to one machine, one size ($D = 32$, $N = 16$, one image) and one version of PyTorch. With more
-#   channels the calls matter less and the traffic more: the associative scan falls behind the loop.
-# - The meter counts what PyTorch's operations allocate. What a kernel allocates inside is invisible to it (here that is
-#   little: a chunk's scratch memory for each thread).
-# - Float32 rounds. Over very long sequences the associative scan and the loop add in another order, so their last
-#   digits differ. Neither is exact; both are close.
-# - `mamba-ssm` and Triton were not run for this page. Lesson 9 counts operations; a count is not a time either.
-# - A fast scan does not make a better network. It makes the experiments possible.
+# - The timings hold for one machine, one size ($D = 32$, $N = 16$, one image) and one version of PyTorch. With more
+#   channels, calls matter less and memory traffic more, and the associative scan falls behind the loop.
+# - The meter counts what PyTorch's operations allocate. It can't see what a kernel allocates internally (here that
+#   isn't much: scratch memory for one chunk per thread).
+# - Float32 rounds. The associative scan and the loop add in a different order, so over long sequences their last digits
+#   differ. Neither is exact; both are close.
+# - `mamba-ssm` and Triton weren't run for this page. Lesson 9 counts operations, and a count isn't a time either.
+# - A fast scan doesn't make a better network. It makes experiments possible.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
 # 1. Why is the gradient of the slicing loop quadratic?
-# - [ ] because each of the L steps depends on all earlier steps :: It depends on the state before. And `unbind` runs
-#   the same recurrence.
+# - [ ] because each of the L steps depends on all earlier steps :: Each step depends only on the previous state, and
+#   `unbind` runs the same recurrence.
 # - [x] because each slice's gradient is as large as the whole :: L tensors of L rows, nearly all zeros.
-# - [ ] because every step of a loop is interpreted by Python :: That is a factor, at every length. A factor does not
-#   change the exponent.
+# - [ ] because every step of a loop is interpreted by Python :: That costs a constant factor at every length, and a
+#   constant factor doesn't change the exponent.
 #
 # 2. What makes the associative scan possible?
 # - [x] two steps combine into one step, in any grouping :: Associativity.
-# - [ ] the steps can be done in any order, like a sum :: The order matters: a later decay meets an earlier input.
-# - [ ] the decays of all the states lie between 0 and 1 :: That keeps the state small; the scan works for any numbers.
+# - [ ] the steps can be done in any order, like a sum :: The order matters: later decays apply to earlier inputs.
+# - [ ] the decays of all the states lie between 0 and 1 :: That keeps the state bounded; the scan works for any
+#   numbers.
 #
 # 3. How does Hillis and Steele's scan compare with the loop?
 # - [ ] less work in fewer rounds :: It works on the whole sequence in every round.
 # - [x] more work in fewer rounds :: About log2(L) rounds, each over the whole sequence.
-# - [ ] equal work, fewer rounds :: Blelloch's scan comes within a factor of two; none has exactly the loop's work.
+# - [ ] equal work, fewer rounds :: Blelloch's scan comes within a constant factor of that; Hillis and Steele's doesn't.
 #
 # 4. A sequence becomes four times as long. How should the chunks change to use the least memory?
 # - [ ] not at all :: Then four times as many states are kept.
@@ -609,15 +618,17 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 #
 # 5. What does recomputation cost?
 # - [x] one more forward pass in all :: Each chunk is run a second time, once.
-# - [ ] a forward pass for each of the chunks :: Only over the chunk itself: its starting state was kept.
-# - [ ] some precision of the gradient :: The same operations give the same numbers again.
+# - [ ] a forward pass for each of the chunks :: Only the chunk itself is recomputed, because its initial state was
+#   kept.
+# - [ ] some precision of the gradient :: The same operations give the same numbers.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson on a GPU: fusion, scan, recomputation.
+# - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson for GPUs: fusion, scan, recomputation.
 # - [Prefix sums and their applications](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf): Blelloch's scan, up and down a
 #   tree.
-# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), for networks.
-# - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): chunks whose inside is a matrix product.
-# - [Training deep nets with sublinear memory cost](https://arxiv.org/abs/1604.06174): the square root.
+# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), applied to
+#   networks.
+# - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): chunks that are computed as matrix products.
+# - [Training deep nets with sublinear memory cost](https://arxiv.org/abs/1604.06174): where the square root comes from.

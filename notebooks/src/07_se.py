@@ -40,7 +40,7 @@ for i, (tone, picture) in enumerate(pictures.items()):
     axes[2 * i].imshow(picture)
     axes[2 * i].set_title(f"skin tone {tone}")
     axes[2 * i + 1].imshow(alike, cmap="gray")
-    axes[2 * i + 1].set_title("pixels of about one brown")
+    axes[2 * i + 1].set_title("pixels of nearly the same brown")
 for ax in axes:
     ax.set(xticks=[], yticks=[])
 plt.show()
@@ -91,7 +91,7 @@ fresh_gate = 0.5
 
 # %% exercise="se.parameters"
 def parameters(dim: int, ratio: int) -> int:
-    """How many numbers SE learns for dim channels, squeezed by ratio; no bias."""
+    """Number of learned parameters of SE for dim channels and this ratio; no bias."""
     return 2 * dim * max(1, dim // ratio)
 
 
@@ -152,7 +152,7 @@ def tone_batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tens
 
 
 class Pixelwise(nn.Module):
-    """Each pixel by itself, but for SE where it is on: (B, H, W, 3) -> logits (B, H, W)."""
+    """A pixelwise network, with or without SE: (B, H, W, 3) -> logits (B, H, W)."""
 
     def __init__(self, se: bool, dim: int = 16) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class Pixelwise(nn.Module):
 
 
 def dice(logits: Tensor, lesion: Tensor) -> float:
-    """Overlap of the pixels taken together."""
+    """Dice of all pixels together."""
     found = (logits > 0).float()
     return float(2 * (found * lesion).sum() / (found.sum() + lesion.sum()))
 
@@ -206,7 +206,7 @@ for ax, map_, title in zip(axes[:4], shown, titles, strict=True):
     ax.imshow(map_, cmap="gray")
     ax.contour(lesion[0], levels=[0.5], colors="tab:orange", linewidths=1)
     ax.set(title=title, xticks=[], yticks=[])
-slope = ((gates - gates.mean(0)) * tone[:, None]).mean(0)  # how each gate moves with the tone
+slope = ((gates - gates.mean(0)) * tone[:, None]).mean(0)  # how each gate changes with the tone
 movers = [int(slope.argmax()), int(slope.argmin()), int(slope.abs().argmin())]
 for channel in movers:
     axes[4].plot(tone, gates[:, channel], ".", markersize=3, label=f"channel {channel}")
@@ -217,7 +217,7 @@ plt.show()
 
 
 def marked(logits: Tensor) -> str:
-    """Which share of each disk is marked, pixels of both left aside."""
+    """The share of each disk that is marked, without the pixels that are in both."""
     found = logits > 0
     alone = (lesion > 0) & (other_disk == 0), (other_disk > 0) & (lesion == 0)
     right, wrong = (float(found[part].float().mean()) for part in alone)
@@ -251,7 +251,7 @@ for name, logits in zip(scores, (plain, gated), strict=True):
 # %% kind="control"
 order = tone.argsort()
 other = torch.empty_like(order)
-other[order] = order.flip(0)  # the darkest with the palest
+other[order] = order.flip(0)  # pairs the darkest with the palest
 with torch.no_grad():
     swapped, _ = with_se(picture, gates[other])
     constant, _ = with_se(picture, gates.mean(0, keepdim=True).expand_as(gates))
@@ -271,7 +271,7 @@ for name, answer in (("own gates", gated), ("swapped gates", swapped), ("mean ga
 
 # %% exercise="se.shuffle_pixels"
 def shuffle_pixels(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Whole pixels at random places, the same order for all channels: (B, H, W, C) -> (B, H, W, C)."""
+    """Whole pixels at random positions, the same order for all channels: (B, H, W, C) -> (B, H, W, C)."""
     line = x.flatten(1, 2)  # (B, H W, C)
     order = torch.randperm(line.shape[1], generator=generator)
     return line[:, order].unflatten(1, x.shape[1:3])
@@ -300,7 +300,7 @@ import ipywidgets
 
 
 def turn(number: int = 0, channel: int = movers[0], value: float = 0.5) -> None:
-    """Draw the answer with one gate set by hand."""
+    """Plot the output with one gate set by hand."""
     changed = gates[number : number + 1].clone()
     changed[0, channel] = value
     with torch.no_grad():
@@ -345,7 +345,7 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 #
 # 4. Without SE, why does the network mark some of both disks?
 # - [x] a pixel says little about the tone :: So its probability of being lesion is near 1/2 on either disk.
-# - [ ] it needs a longer training run :: The information is not in the pixel. Train it longer and see.
+# - [ ] it needs a much longer training run :: The information is not in the pixel. Train it longer and see.
 # - [ ] the two disks overlap too much :: They share only a few pixels.
 
 # %% [markdown] kind="links"

@@ -1,9 +1,9 @@
 # %% [markdown] kind="claim"
 # **Claim.** The channel-mixing network (CMN) does what neither of its halves can: it combines channels *and*
-# neighboring pixels. We show it by building it, by measuring which channels and which pixels each output depends on,
-# and by a task whose answer needs one channel's left neighbor and another channel's upper neighbor. The controls are
-# CMN without its convolution, a convolution without mixing, and a label three pixels away, which is outside CMN's
-# reach.
+# neighboring pixels. We show this by building it, by measuring which channels and pixels each output depends on, and
+# with a task whose answer needs the left neighbor in one channel and the upper neighbor in another. The controls: CMN
+# without its convolution, a convolution without channel mixing, and neighbors three pixels away, outside CMN's
+# receptive field.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -11,7 +11,7 @@
 # - write a depthwise convolution with nothing but shifts and products;
 # - write CMN, count its parameters, and plug it into the network;
 # - measure which input channels and which pixels an output depends on;
-# - say what the expansion, the convolution, the inner residual and the two linear layers are each good for;
+# - say what each part contributes: the expansion, the convolution, the inner residual and the two linear layers;
 # - point to the sentences of the paper that leave these choices open.
 
 # %%
@@ -29,21 +29,22 @@ lessons.setup()
 # %% [markdown]
 # ## A question for two channels
 #
-# Let one channel of a map mean "dark here" and another "an edge here". The border of a lesion is where it is dark on
-# the *left* and there is an edge *above*. No single channel contains that, and no single pixel does.
+# Suppose one channel of a map means "dark here" and another "an edge here". Then one kind of lesion border is where the
+# pixel to the *left* is dark and the pixel *above* is an edge. Neither a single channel nor a single pixel contains
+# that.
 #
-# "A departure from the traditional focus on token mixing" is how the paper puts it (section 3.2): SS2D mixes
-# **tokens**, and something should mix **channels**. It names a depthwise ("deep") convolution and two fully connected
-# layers that "extend and recover" the channels, and says that the convolution "operates on the channel after
-# extension". Everything else is a choice: the ratio (A7), the order (A9), what is added to what (A6, A8). We follow
-# MSVMamba, whose block this is.
+# The paper calls this "a departure from the traditional focus on token mixing" (section 3.2): SS2D mixes **tokens**, so
+# something should mix **channels**. It names a depthwise ("deep") convolution and two fully connected layers that
+# "extend and recover" the channels, and says that the convolution "operates on the channel after extension". It leaves
+# the rest open: the ratio (A7), the order (A9), and where the residuals go (A6, A8). We follow MSVMamba, where the
+# block comes from.
 #
-# We begin with the convolution. *Depthwise* means that each channel is convolved by itself.
+# We start with the convolution. *Depthwise* means that each channel is convolved separately.
 
 
 # %% exercise="cmn.depthwise"
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Each channel of x (B, H, W, C) with its own kernel weight (C, 3, 3), plus bias (C,), zeros around."""
+    """Each channel of x (B, H, W, C) with its own kernel weight (C, 3, 3), plus bias (C,), zero-padded."""
     height, width = x.shape[1:3]
     around = F.pad(x, (0, 0, 1, 1, 1, 1))  # (B, H + 2, W + 2, C)
     y = bias.expand_as(x)
@@ -57,7 +58,7 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 times = 192
 
 # %% [markdown]
-# Now the whole of it. Written as a map of shapes:
+# Now the whole module, written with its shapes:
 #
 # $$(B,H,W,C) \xrightarrow{\ W_1\ } (B,H,W,rC) \xrightarrow{\ t + \mathrm{DWConv}(t)\ } (B,H,W,rC) \xrightarrow{\ \mathrm{GELU}\ } \cdot \xrightarrow{\ W_2\ } (B,H,W,C)$$
 
@@ -99,18 +100,19 @@ for ratio in (2, 4):
     print(f"ratio {ratio}: CMN has {sum(parameters(dim, ratio) for dim in blocks):,} parameters in the paper's network")
 
 # %% [markdown] given="12.6 43.3 25.3 55.9"
-# With a ratio of 2, CMN has 12.6 of the network's 43.3 million parameters; with 4 it would have 25.3 of 55.9. The paper
-# gives neither number. Keep that in mind when you compare "with and without CMN": the sizes differ.
+# With a ratio of 2, CMN has 12.6 of the network's 43.3 million parameters; with a ratio of 4 it would have 25.3 of 55.9
+# million. The paper gives neither number. Keep that in mind when you compare "with and without CMN": the two networks
+# differ in size.
 #
 # ## What depends on what?
 #
-# A derivative says how much an output changes if an input changes. Write the metric: for the middle pixel, how strongly
-# does each output channel depend on each input channel?
+# A derivative says how much an output changes when an input changes. Write the metric: at the center pixel, how
+# strongly does each output channel depend on each input channel?
 
 
 # %% exercise="cmn.influence"
 def influence(function, x: Tensor) -> Tensor:
-    """(C, C): how strongly output channel c of the middle pixel depends on input channel k, all pixels added.
+    """(C, C): how strongly output channel c of the center pixel depends on input channel k, summed over pixels.
 
     function: (1, H, W, C) -> (1, H, W, C). x: (1, H, W, C).
     """
@@ -121,15 +123,16 @@ def influence(function, x: Tensor) -> Tensor:
 
 
 # %% [markdown] kind="predict"
-# **Predict** two maps for each of a linear layer, a depthwise 3 x 3 convolution, and CMN. First: a matrix of output
-# channels against input channels. Second: the pixels that the middle one depends on. Where are the zeros?
+# **Predict** two maps for each of three modules: a linear layer, a depthwise 3 x 3 convolution, and CMN. The first is
+# the matrix of output channels against input channels, the second shows which pixels the center pixel depends on. Where
+# are the zeros?
 
 # %% kind="signature"
 influence = lessons.use("cmn.influence", influence)
 
 
 def reach(function, x: Tensor) -> Tensor:
-    """(H, W): how strongly the middle pixel depends on each pixel, all channels added."""
+    """(H, W): how strongly the center pixel depends on each pixel, summed over channels."""
     x = x.detach().requires_grad_()
     function(x)[0, x.shape[1] // 2, x.shape[2] // 2].sum().backward()
     return x.grad[0].abs().sum(-1)
@@ -152,42 +155,45 @@ for (top, bottom), (name, module) in zip(axes.T, modules.items(), strict=True):
         ax.imshow(torch.where(map_ > 0, (map_ / map_.max()).log10(), float("nan")), vmin=-3, vmax=0)
         ax.set(xticks=[], yticks=[], facecolor="white")
     top.set_title(name)
-axes[0, 0].set_ylabel("output channel\nagainst input channel")
-axes[1, 0].set_ylabel("pixels that the\nmiddle depends on")
-fig.suptitle("CMN combines channels and neighboring pixels")
+axes[0, 0].set_ylabel("output channel\nvs. input channel")
+axes[1, 0].set_ylabel("pixels that the\ncenter depends on")
+fig.suptitle("only CMN and SS2D combine both channels and pixels")
 plt.show()
-lessons.happened("8.1", "zero: linear, all pixels but one; depthwise, all pairs of channels; CMN, pixels beyond 3 x 3")
+lessons.happened(
+    "8.1", "zeros: linear layer, all pixels but one; depthwise, all pairs of channels; CMN, pixels beyond 3 x 3"
+)
 
 # %% [markdown]
-# White is exactly zero; the darkest color is a thousandth of the largest value, or less. A linear layer mixes channels
-# and depends on one pixel; a depthwise convolution depends on nine pixels and keeps the channels apart; CMN does both.
-# SS2D reaches all pixels (weakly, with random weights), and it mixes channels too: in its two projections, and since
-# $\Delta$, $B$ and $C$ of a token are computed from all its channels. So "SS2D mixes tokens, CMN mixes channels" is a
-# simplification. What CMN adds is a *nonlinear* mixing of channels in a small neighborhood, with a width of its own.
+# White is exactly zero; the darkest color is a thousandth of the largest value or less. A linear layer mixes channels
+# and depends on one pixel; a depthwise convolution depends on nine pixels and keeps the channels separate; CMN mixes
+# channels and depends on nine pixels. SS2D reaches all pixels (weakly, with random weights), and it mixes channels too:
+# in its two projections, and because $\Delta$, $B$ and $C$ of a token are computed from all its channels. So "SS2D
+# mixes tokens, CMN mixes channels" is a simplification. What CMN adds is a *nonlinear* mixing of channels in a small
+# neighborhood, with a hidden width of its own.
 #
 # ## A task that needs both
 #
-# Two channels of random signs, +1 or -1. The label of a pixel: does the **left** neighbor in channel 0 have the same
-# sign as the **upper** neighbor in channel 1?
+# The input has two channels of random signs, +1 or -1. The label of a pixel says whether its **left** neighbor in
+# channel 0 has the same sign as its **upper** neighbor in channel 1.
 
 # %%
 STEPS = 40 if lessons.FAST else 600
 
 
 def sign_batch(n: int, generator: torch.Generator, far: int = 1) -> tuple[Tensor, Tensor]:
-    """Pictures (n, 12, 12, 2) of signs and labels (n, 12, 12); `far`: how far away the two neighbors are."""
+    """Maps of signs (n, 12, 12, 2) and labels (n, 12, 12); `far`: the distance of the two neighbors in pixels."""
     x = torch.randint(2, (n, 12, 12, 2), generator=generator) * 2.0 - 1
     return x, (x[..., 0].roll(far, dims=2) == x[..., 1].roll(far, dims=1)).float()
 
 
 class Mixer(nn.Module):
-    """One of the mixing layers on two channels, and a sum: (B, H, W, 2) -> logits (B, H, W)."""
+    """One of the mixing layers on two channels, then a sum: (B, H, W, 2) -> logits (B, H, W)."""
 
     def __init__(self, kind: str, ratio: int = 8) -> None:
         super().__init__()
         self.kind, self.cmn = kind, ChannelMixing(dim=2, ratio=ratio)
         wide = 2 * ratio
-        self.apart = nn.Sequential(  # the same sizes, but the two channels never meet before the sum
+        self.apart = nn.Sequential(  # the same sizes, but the two channels are combined only by the sum
             nn.Conv2d(2, wide, 3, padding=1, groups=2), nn.GELU(), nn.Conv2d(wide, 2, 1, groups=2)
         )
 
@@ -200,7 +206,7 @@ class Mixer(nn.Module):
 
 
 def accuracy(model: nn.Module, far: int = 1) -> float:
-    """Share of right answers after training, edges left aside."""
+    """Share of correct answers after training, without the pixels at the edge."""
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=STEPS)
@@ -217,8 +223,8 @@ def accuracy(model: nn.Module, far: int = 1) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict** the accuracy of each of the three: CMN; the same without its convolution; a convolution whose channels
-# never meet. And of CMN if the two neighbors are three pixels away.
+# **Predict** the accuracy of CMN, of CMN without its convolution, and of a convolution that keeps its channels
+# separate. And that of CMN when the two neighbors are three pixels away.
 
 # %% kind="control"
 rows = [(kind, 1) for kind in ("mixing without convolution", "convolution without mixing", "CMN")] + [("CMN", 3)]
@@ -228,12 +234,12 @@ for kind, far in rows:
     lessons.happened("8.2", f"{kind}, neighbors {far} pixel{'s' * (far > 1)} away: {percent}")
 
 # %% [markdown]
-# Either half alone guesses. And three pixels away is outside a 3 x 3 kernel: the negative control. (That is what SS2D
-# is for.)
+# Either half alone is at chance level. So is CMN with neighbors three pixels away, outside its 3 x 3 kernel: the
+# negative control. (That is what SS2D is for.)
 #
-# ### What the expansion is for
+# ### What the expansion does
 #
-# The same task with a wider and a narrower middle, three seeds each:
+# The same task with different expansion ratios, three seeds each:
 
 # %%
 ratios, scores = (1, 2, 4, 8), []
@@ -246,18 +252,19 @@ for ratio in ratios:
 fig, ax = plt.subplots(figsize=(3.4, 2.2))
 ax.plot(ratios, scores, "o", color="tab:blue")
 ax.set(xscale="log", xticks=ratios, xticklabels=ratios, xlabel="ratio", ylabel="accuracy (%)", ylim=(45, 102))
-ax.set_title("a wider middle succeeds more reliably")
+ax.set_title("a larger ratio succeeds more reliably")
 ax.minorticks_off()
 plt.show()
 
 # %% [markdown]
-# A hidden channel can represent one feature ("is the left one +?"). With few of them there are not enough features for
-# the task; which seed succeeds is luck. The paper's channels are 96 and more, so its ratio is less critical than here.
+# Each hidden channel can represent one feature ("is the left neighbor +1?"). With only a few hidden channels there may
+# not be enough features for the task, and which seed succeeds is luck. The paper's blocks have 96 channels or more, so
+# its ratio is less critical than here.
 
 # %% [markdown]
 # ### Play
 #
-# Choose another activation or leave the inner residual out, and train again. Which of the choices A8 and A9 matter for
+# Choose another activation or leave out the inner residual, and train again. Which of the choices A8 and A9 matter for
 # this task?
 
 # %% kind="play"
@@ -265,7 +272,7 @@ import ipywidgets
 
 
 def retrain(activation: str = "gelu", residual: bool = True, ratio: int = 8) -> None:
-    """Train a CMN with other choices."""
+    """Train a CMN with these choices."""
     act = {"gelu": F.gelu, "relu": F.relu, "none": lambda t: t}[activation]
 
     class Other(Mixer):
@@ -283,39 +290,40 @@ _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], rat
 # %% [markdown] kind="limits" given="0.44 1.77"
 # ## What this does not show
 #
-# - The sign task is made so that both halves are needed. How much CMN is worth on lesions has to be measured: the
-#   paper's Table 4 gives +0.44 points of IoU for CMN alone (its text says +1.77, which is the row with SE *and* CMN).
-# - CMN adds 12.6 million parameters. Part of what it gains may be size, which this lesson does not separate.
-# - The influence matrix is taken at one input and with random weights. In a trained network any entry can be nearly
+# - The sign task is designed to need both halves. How much CMN helps on lesions has to be measured: the paper's Table 4
+#   gives +0.44 points of IoU for CMN alone (its text says +1.77, which is the row with SE *and* CMN).
+# - CMN adds 12.6 million parameters. Part of its gain may come from the size alone; this lesson doesn't separate the
+#   two.
+# - The influence matrix was computed at one input, with random weights. In a trained network any entry can be nearly
 #   zero.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. A depthwise convolution on C channels has how many weights (3 x 3, no bias)?
+# 1. How many weights does a 3 x 3 depthwise convolution on C channels have, without bias?
 # - [x] 9 C :: One kernel per channel.
 # - [ ] 9 C C :: That is an ordinary convolution from C to C channels.
 # - [ ] 9 :: One kernel for all channels; none of the networks here does that.
 #
 # 2. CMN's convolution is removed. What is left?
 # - [ ] nothing that mixes channels :: The two linear layers do.
-# - [x] an MLP applied to each pixel :: Channels are combined, pixels are not.
+# - [x] an MLP applied to each pixel :: It combines channels, but not pixels.
 # - [ ] the identity, by the residual :: The linear layers and GELU are still there.
 #
-# 3. What does t + DWConv(t), rather than DWConv(t), make easy?
-# - [ ] to depend on pixels further away :: The reach is the kernel's.
-# - [x] to start near a plain pixelwise MLP :: If the convolution's weights are near zero, t still passes.
-# - [ ] to save the convolution's weights :: It costs and saves none.
+# 3. What does t + DWConv(t) make easy, compared with DWConv(t) alone?
+# - [ ] to depend on pixels that are further away :: The kernel alone determines the reach.
+# - [x] to start near a plain pixelwise MLP :: If the convolution's weights are near zero, t still gets through.
+# - [ ] to save the convolution's weights :: The residual neither adds nor saves weights.
 #
 # 4. Which module of the block can carry information from one corner of the image to the other?
-# - [ ] CMN :: One pixel per layer.
-# - [x] SS2D :: Its four routes pass through all pixels.
-# - [ ] LayerNorm :: It works on each token by itself.
+# - [ ] CMN :: It reaches one pixel per layer.
+# - [x] SS2D :: Its four scans pass through all pixels.
+# - [ ] LayerNorm :: It works on each token separately.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [MSVMamba](https://arxiv.org/abs/2405.14174): the block with SE and this feed-forward network.
+# - [MSVMamba](https://arxiv.org/abs/2405.14174): the source of the block with SE and this feed-forward network.
 # - [MobileNetV2](https://arxiv.org/abs/1801.04381): expand, depthwise, project, in a convolutional network.
 # - [PVTv2](https://arxiv.org/abs/2106.13797): a depthwise convolution in a transformer's feed-forward network.
-# - [MLP-Mixer](https://arxiv.org/abs/2105.01601): token mixing and channel mixing, the words.
+# - [MLP-Mixer](https://arxiv.org/abs/2105.01601): where the terms token mixing and channel mixing come from.

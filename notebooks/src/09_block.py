@@ -1,19 +1,19 @@
 # %% [markdown] kind="claim"
-# **Claim.** The CM-SSM block is two residual branches whose functions overlap, and removing a part hurts only where no
-# other part can take over. We show it by assembling the block from the parts of lessons 5, 7 and 8, by counting its
+# **Claim.** The CM-SSM block has two residual branches whose functions overlap, so removing a part hurts only where no
+# other part can take over. We show this by assembling the block from the parts of lessons 5, 7 and 8, by counting its
 # parameters and operations (the usual counters see two fifths of the operations), and by removing the scan, SE and CMN
-# in turn on four small tasks. The controls: a scan with all its weights but without neighbors, and a task that needs
-# none of the parts, where no removal may hurt.
+# in turn on four small tasks. The controls: a scan that keeps all its weights but can't use neighbors, and a task that
+# needs none of the parts, where no removal should hurt.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - assemble SS2D's branch and the whole block, with every norm, gate and residual in its place;
-# - say which of these places the paper gives and which are our reading;
-# - write drop path and say what it changes and what it leaves unchanged;
-# - count the block's parameters and operations by hand, the scan included, in both conventions;
-# - design an ablation with a control, predict its result, and read it;
-# - explain why an ablation that hurts nothing does not show that a part does nothing.
+# - assemble SS2D's branch and the whole block, with every norm, gate and residual in the right position;
+# - say which of these positions the paper specifies and which are our interpretation;
+# - write drop path, and say what it changes and what it preserves;
+# - count the block's parameters and operations by hand, including the scan, in both conventions;
+# - design an ablation with a control, predict its result, and interpret it;
+# - explain why an ablation without an effect doesn't show that the part does nothing.
 
 # %%
 import copy
@@ -36,15 +36,15 @@ lessons.setup()
 # %% [markdown]
 # ## One block, two counts
 #
-# How much work is one block? Many papers print the result of a *layer counter*: it runs the network once and adds up
-# every linear layer and every convolution. Here is the block of VM-UNet (no SE, no CMN) on the first stage's grid of 64
-# x 64 tokens with 96 channels.
+# How much computation does one block need? Many papers report the result of a *layer counter*, which runs the network
+# once and adds up all linear layers and convolutions. Here is VM-UNet's block (no SE, no CMN) on the first stage's grid
+# of 64 x 64 tokens with 96 channels.
 
 # %%
 
 
 class Alone(nn.Module):
-    """A block as if it were a network: an image (1, 3, H, W) gives its grid, the channels are made up."""
+    """A block wrapped as a network: the image (1, 3, H, W) gives the grid; its mean is repeated over the channels."""
 
     def __init__(self, block: CMSSMBlock, dim: int) -> None:
         super().__init__()
@@ -61,26 +61,26 @@ print(
 print(f"everything is        {' ' * 35} {cost.flops / 1e9:.2f} GFLOP")
 
 # %% [markdown]
-# Three fifths of the operations are missing. The scan is not a layer, and its projections are written as one matrix
-# product that the counter does not know. By the end of this lesson you can write the whole count by hand. First the
-# block itself.
+# Three fifths of the operations are missing. The scan isn't a layer, and its projections are written as one matrix
+# product that the counter doesn't recognize. By the end of this lesson you'll be able to do the whole count by hand.
+# First comes the block itself.
 #
 # ## Assemble
 #
-# The paper's Figure 2 shows the block; its text names the parts, but not the position of each. What we build, with our
-# readings marked:
+# The paper's Figure 2 shows the block; its text names the parts but not where each of them goes. This is what we build,
+# with our interpretations marked:
 #
 # | step | shape | source |
 # | --- | --- | --- |
 # | LayerNorm | $(B,H,W,C)$ | VM-UNet's block |
-# | linear to $x$ and $z$ | $2 \times (B,H,W,D)$, $D = 2C$ | VM-UNet (A3) |
+# | linear layer, split into $x$ and $z$ | $2 \times (B,H,W,D)$, $D = 2C$ | VM-UNet (A3) |
 # | depthwise 3 x 3, SiLU, scan, LayerNorm | $(B,H,W,D)$ | VM-UNet |
 # | **SE** | $(B,H,W,D)$ | "after a 2D scanning block": inside, before the gate (A4) |
-# | times $\mathrm{SiLU}(z)$, linear back | $(B,H,W,C)$ | VM-UNet |
+# | times $\mathrm{SiLU}(z)$, linear layer back to $C$ | $(B,H,W,C)$ | VM-UNet |
 # | add to the input | $(B,H,W,C)$ | VM-UNet |
-# | LayerNorm, **CMN**, add | $(B,H,W,C)$ | text: after SS2D; the second residual is our reading (A6) |
+# | LayerNorm, **CMN**, add | $(B,H,W,C)$ | text: after SS2D; the second residual is our interpretation (A6) |
 #
-# A4 and A6 follow MSVMamba, whose block has these parts in this order. We begin inside.
+# A4 and A6 follow MSVMamba, whose block has these parts in this order. Start with the inner branch.
 
 
 # %% exercise="block.ss2d_branch"
@@ -110,7 +110,7 @@ def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d, norm2: nn.LayerNorm, cmn)
 # %% [markdown]
 # ### In the network
 #
-# The network has 15 of these blocks. Let your functions compute all of them, with the network's weights.
+# The network has 15 of these blocks. Now your functions compute all of them, with the network's weights.
 
 # %%
 ss2d_branch = lessons.use("block.ss2d_branch", ss2d_branch)
@@ -118,7 +118,7 @@ cm_ssm_block = lessons.use("block.cm_ssm_block", cm_ssm_block)
 
 
 def my_forward(block: CMSSMBlock):
-    """Your block with the weights of one of the network's."""
+    """Your block, with the weights of one of the network's blocks."""
     layer = block.ss2d
 
     def scan(x: Tensor) -> Tensor:
@@ -145,21 +145,22 @@ with torch.no_grad():
 # %% [markdown] given="0.2"
 # ### Drop path
 #
-# The network's own block has one more thing, in training only. For each image of a batch a branch may be *skipped*; the
-# residual carries the input past it. So the network cannot rely on any single branch. The paper does not mention it;
-# VM-UNet has it, and so do we (A30): the rate grows from 0 to 0.2 down the encoder and falls back to 0 in the decoder.
+# In training, the network's own block does one more thing. For each image of a batch, a branch may be *skipped*, so
+# that only the residual passes. This way the network can't rely on any single branch. The paper doesn't mention it, but
+# VM-UNet has it and so do we (A30): the rate grows from 0 to 0.2 along the encoder and falls back to 0 along the
+# decoder.
 
 
 # %% exercise="block.drop_path"
 def drop_path(branch: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Zero the branch (B, H, W, C) of an image with probability rate, scale the others so that the mean stays."""
+    """Zero the branch (B, H, W, C) of an image with probability rate; scale the others to keep the expected value."""
     kept = torch.rand(len(branch), generator=generator) >= rate  # (B,)
     return branch * kept[:, None, None, None] / (1 - rate)
 
 
 # %% [markdown] kind="predict"
 # **Predict.** The 8 encoder blocks have rates from 0 to 0.2 in equal steps, the 7 decoder blocks from 0.2 to 0. Each
-# block has two branches. How many of the 30 branches are skipped for an image on average? And what does drop path
+# block has two branches. On average, how many of the 30 branches are skipped for an image? And what does drop path
 # change: the mean of a branch, its variance, or both?
 
 # %%
@@ -175,14 +176,14 @@ for rate in (0.0, 0.1, 0.2):
     print(f"rate {rate}: mean {float(values.mean()):.3f}, standard deviation {float(values.std()):.3f}")
 
 # %% [markdown]
-# Three of thirty. The mean stays at 1; drop path adds variance.
+# Three of thirty are skipped. The mean stays at 1; drop path only adds variance.
 #
 # ## Count the parameters
 
 
 # %% exercise="block.parameters"
 def parameters(dim: int, states: int) -> int:
-    """How many numbers the block without SE and CMN learns, for dim channels and a number of states."""
+    """Number of learned parameters of the block without SE and CMN, for dim channels and this many states."""
     inner, rank, routes = 2 * dim, math.ceil(dim / 16), 4
     norms = 2 * dim + 2 * inner
     layers = dim * 2 * inner + inner * dim
@@ -207,13 +208,13 @@ def operations(height: int, width: int, dim: int, states: int) -> tuple[int, int
 
 
 # %% [markdown]
-# Two conventions are in use, and they differ by a factor of two: a multiply-add is **one MAC** or **two FLOPs**. Some
-# papers print MACs and call them FLOPs. The scan's 9 operations for each token, channel and state are FLOPs. So the
-# total is $2 \cdot \text{layers} + 2 \cdot \text{projections} + \text{scan}$.
+# There are two conventions, which differ by a factor of two: a multiply-add is **one MAC** or **two FLOPs**. Some
+# papers report MACs and call them FLOPs. The scan's 9 operations per token, channel and state are FLOPs. So the total
+# is $2 \cdot \text{layers} + 2 \cdot \text{projections} + \text{scan}$.
 
 # %% [markdown] kind="predict"
 # **Predict** for the whole VM-UNet at 256 x 256 (15 blocks, from 64 x 64 x 96 down to 8 x 8 x 768): where is most of
-# the work, in the first stage or in the last? Which of the three kinds shrinks as the network gets deeper?
+# the computation, in the first stage or in the last? Which of the three kinds shrinks in the deeper stages?
 
 # %%
 parameters, operations = lessons.use("block.parameters", parameters), lessons.use("block.operations", operations)
@@ -223,7 +224,7 @@ kinds = {"layers": [], "projections": [], "scan": [], "SE": [], "CMN": []}  # GF
 learned = {"VM-UNet's block": [], "SE": [], "CMN": []}  # millions by stage
 for side, dim, blocks in stages.values():
     layers, projections, scan = operations(side, side, dim, 16)
-    squeezed = 2 * (2 * dim) * (2 * dim // 8)  # SE: two matrices, once an image
+    squeezed = 2 * (2 * dim) * (2 * dim // 8)  # SE: two matrices, once per image
     cmn_work = side**2 * (2 * dim * 2 * dim + 9 * 2 * dim)
     cmn_learned = 2 * dim + 2 * dim * 2 * dim + 3 * dim + 20 * dim  # lesson 8
     for name, flops in zip(kinds, (2 * layers, 2 * projections, scan, 2 * squeezed, 2 * cmn_work), strict=True):
@@ -240,10 +241,10 @@ for ax, bars, title in zip(axes, (kinds, learned), ("GFLOP at 256 x 256", "milli
     ax.set(title=title, xlabel="stage (encoder and decoder together)")
     ax.legend(fontsize=7, ncols=2, loc="upper left")
     ax.set_ylim(0, 1.6 * float(bottom.max()))
-fig.suptitle("work is spread over the stages; parameters are in the last")
+fig.suptitle("the operations are spread over all stages; most parameters are in the last")
 plt.show()
 share = [round(100 * part / sum(kinds["scan"])) for part in kinds["scan"]]
-lessons.happened("9.2", f"the scan's work by stage, percent: {share}; it shrinks with depth")
+lessons.happened("9.2", f"the scan's operations by stage, percent: {share}; it is smaller in deeper stages")
 
 # %%
 for name in ("vmunet", "paper"):
@@ -254,25 +255,26 @@ for name in ("vmunet", "paper"):
     )
 
 # %% [markdown] given="3.1 1.7"
-# The work is spread over the stages; the parameters are mostly in the last one. The scan's share shrinks with depth: it
-# grows with $C$, the layers with $C^2$. SE has 3.1 million parameters and next to no work, since it processes one
-# vector per image: parameters and operations are two different costs. (The network's total is a little larger than our
-# bars: embedding, merging, expanding and head follow in lesson 11.)
+# The operations are spread over all stages; most of the parameters are in the last one. The scan's share shrinks with
+# depth, because it grows with $C$ and the layers with $C^2$. SE has 3.1 million parameters but needs next to no
+# operations, since it processes one vector per image: parameters and operations are two different costs. (The network's
+# total is a little larger than our bars, because of the embedding, merging, expanding and head that follow in lesson
+# 11.)
 #
-# A layer counter's number for VM-UNet is 4.07, often printed as "GFLOPs". The total is 13.54 GFLOP, more than three
-# times as large: a factor of 2 from the convention, and a factor of 1.7 from what the counter misses.
+# For VM-UNet a layer counter reports 4.07, often labeled "GFLOPs". The total is 13.54 GFLOP, more than three times as
+# much: a factor of 2 from the convention, and a factor of 1.7 from what the counter misses.
 #
 # ## Take it apart: four tasks
 #
-# Table 4 of the paper switches modules on and off and reads off the IoU. What can such a table show? We construct tasks
-# of which we *know* what they need. Grids of 10 x 10 tokens and two channels; every pixel must output yes or no.
+# Table 4 of the paper switches modules on and off and compares the IoU. What can such a table show? We construct tasks
+# for which we *know* what they need: grids of 10 x 10 tokens with two channels, and a yes-or-no target for every pixel.
 #
 # | task | the target of a pixel | what it needs |
 # | --- | --- | --- |
 # | **row flag** | the sign of the flag at the left end of *its own row* (five rows +, five -) | information along the row |
-# | **tone** | the sign of the image's mean, in strong noise | many pixels; the more, the better |
-# | **signs** | left neighbor in channel 0 equal to upper neighbor in channel 1? (lesson 8) | two neighbors together |
-# | **here** | channel 0 equal to channel 1, in this pixel? | nothing but the pixel: the control |
+# | **tone** | the sign of the image's mean, under strong noise | many pixels; the more, the better |
+# | **signs** | is the left neighbor in channel 0 equal to the upper neighbor in channel 1? (lesson 8) | two neighbors, combined |
+# | **here** | are the two channels of this pixel equal? | only the pixel itself: the control |
 
 # %%
 SIDE, STEPS = 10, 20 if lessons.FAST else 150
@@ -281,11 +283,11 @@ SCORED = (slice(None), slice(2, -2), slice(3, -2))  # far from the edges, and mo
 
 
 def task_batch(task: str, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (n, SIDE, SIDE, 2) and answers (n, SIDE, SIDE) of 0 and 1."""
+    """Inputs (n, SIDE, SIDE, 2) and targets (n, SIDE, SIDE) of 0 and 1."""
     if task == "row flag":
         x = torch.stack([0.3 * torch.randn(n, SIDE, SIDE, generator=generator), torch.zeros(n, SIDE, SIDE)], dim=-1)
         order = torch.rand(n, SIDE, generator=generator).argsort(1)  # (n, SIDE): five flags of each sign, so the
-        sign = (order < SIDE // 2).float()  # picture's mean says nothing
+        sign = (order < SIDE // 2).float()  # image's mean says nothing
         x[:, :, 0] = torch.stack([2 * sign - 1, torch.ones(n, SIDE)], dim=-1)
         return x, sign[:, :, None].expand(-1, -1, SIDE)
     if task == "tone":
@@ -312,14 +314,14 @@ for i, task in enumerate(TASKS):
 plt.show()
 
 # %% [markdown]
-# SE and CMN can be switched off. Removing the scan needs more care. Delete it, and the block has fewer weights and
-# another structure: whatever gets worse, the cause is unclear. A better ablation keeps every weight and removes *one
-# thing*, the memory from token to token.
+# SE and CMN can simply be switched off. Removing the scan needs more care. If you delete it, the block has fewer
+# weights and another structure, so if something gets worse, you don't know why. A better ablation keeps every weight
+# and removes *one thing*, the memory from token to token.
 
 
 # %% exercise="block.lonely_scan"
 def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
-    """SS2D's scan of x (B, H, W, D) where each token is a sequence of its own: (B, H, W, D)."""
+    """SS2D's scan of x (B, H, W, D) with each token as a separate sequence: (B, H, W, D)."""
     step = F.softplus(delta + delta_bias)  # (B, H, W, K, D)
     meet = (B * C).sum(-1, keepdim=True)  # (B, H, W, K, 1)
     return x * (step * meet + D).sum(-2)
@@ -330,7 +332,7 @@ lonely_scan = lessons.use("block.lonely_scan", lonely_scan)
 
 
 class Network(nn.Module):
-    """Embed, one block with some parts out, answer: (B, H, W, 2) -> logits (B, H, W)."""
+    """Embedding, one block without some of its parts, and a head: (B, H, W, 2) -> logits (B, H, W)."""
 
     def __init__(self, without: tuple[str, ...], dim: int = 16) -> None:
         super().__init__()
@@ -346,7 +348,7 @@ class Network(nn.Module):
 
 
 def accuracy(task: str, without: tuple[str, ...]) -> float:
-    """Percent of right answers of a fresh network after a short training."""
+    """Percent of correct answers of a new network after a short training."""
     torch.manual_seed(0)
     model = Network(without)
     generator = torch.Generator().manual_seed(0)
@@ -365,19 +367,19 @@ def accuracy(task: str, without: tuple[str, ...]) -> float:
 
 
 # %% [markdown]
-# For the tone we even know the best possible accuracy. The mean of $n$ pixels has the standard deviation $2/\sqrt n$
-# around a tone of $\pm 0.3$. So an ideal observer of $n$ pixels is right with probability $\Phi(0.3 \sqrt n / 2)$.
-# Without the scan and without SE the receptive field is that of two 3 x 3 convolutions, SS2D's and CMN's: 5 x 5.
+# For the tone task we even know the best possible accuracy. The mean of $n$ pixels is distributed around a tone of $\pm
+# 0.3$ with standard deviation $2/\sqrt n$. So an ideal observer of $n$ pixels is right with probability $\Phi(0.3 \sqrt
+# n / 2)$. Without the scan and SE, the receptive field is that of two 3 x 3 convolutions, SS2D's and CMN's: 5 x 5.
 
 # %%
-for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole picture", 100)):
+for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole image", 100)):
     ideal = 0.5 * (1 + math.erf(TONE * math.sqrt(n) / NOISE / math.sqrt(2)))
     print(f"an ideal observer of {name:13}: {100 * ideal:.0f} %")
 
 # %% [markdown] kind="predict"
-# **Predict** the whole table before you run it: rows are what is removed, columns are the tasks. For each number: about
-# 50 %, about 100 %, or one of the ideal observers'? Where does removing *SE alone* hurt? *CMN alone*? (Lessons 7 and 8
-# each had a task for which their module was necessary. Those networks had no scan.)
+# **Predict** the whole table before you run it. Rows say what is removed, columns are the tasks. Is each number about
+# 50 %, about 100 %, or that of one of the ideal observers? Where does removing *SE alone* hurt? *CMN alone*? (Lessons 7
+# and 8 each had a task for which their module was necessary. Those networks had no scan.)
 
 # %% kind="signature"
 ABLATIONS = {
@@ -404,47 +406,48 @@ for name, row in zip(ABLATIONS, table.tolist(), strict=True):
 lessons.happened("9.3", f"SE alone removed, tone: {table[1, 1]:.0f} %; CMN alone, signs: {table[2, 2]:.0f} %")
 
 # %% [markdown]
-# Read it column by column.
+# Read the table column by column.
 #
-# - **here**: 100 % everywhere. The control: no ablation breaks the network as such.
-# - **row flag**: only the scan carries information along a row. Without it the block guesses, with all its weights in
-#   place. SE cannot help, since five flags of each sign always have the same mean.
-# - **tone**: remove SE, and nothing happens. Remove the scan, and nothing happens. Remove *both*, and the block falls
-#   to about 73 %, near the ideal observer of 5 x 5; remove CMN too, and it falls to that of 3 x 3. SE and the scan can
-#   replace each other here. Rows 2 to 4 alone would say "neither is needed".
-# - **signs**: the task for which lesson 8 showed that CMN is necessary. Here it is not: SS2D's own convolution brings
-#   the neighbors together, and its products (of $x$ with $\Delta$, $B$, $C$, and with the gate) combine them.
+# - **here**: 100 % everywhere. This is the control: no ablation breaks the network as such.
+# - **row flag**: only the scan carries information along a row. Without it the block is at chance level, although it
+#   still has all its weights. SE can't help, since the mean of five flags of each sign is always the same.
+# - **tone**: removing SE alone or the scan alone changes nothing. Removing *both* drops the accuracy to about 73 %,
+#   near the ideal observer of 5 x 5; removing CMN too drops it to that of 3 x 3. SE and the scan can replace each other
+#   here. From rows 2 to 4 alone you would conclude that neither is needed.
+# - **signs**: lesson 8 showed that CMN is necessary for this task. Here it isn't: SS2D's own convolution brings the
+#   neighbors together, and its products (of $x$ with $\Delta$, $B$, $C$, and with the gate) combine them.
 #
-# So an ablation answers one question: *what does this part add to the others, on this task?* It does not say what the
-# part can do. Removing one part at a time cannot reveal that two parts are redundant.
+# So an ablation answers one question: *what does this part add to the others, on this task?* It doesn't say what the
+# part can do. And removing one part at a time can't reveal that two parts are redundant.
 #
-# ### Control: does the scan without neighbors lose anything else?
+# ### Control: does the ablated scan lose anything else?
 
 # %% kind="control"
 x = torch.randn(1, 7, 7, 16, requires_grad=True)
 for name, without in (("the scan", ("SE", "CMN")), ("without neighbors", ("scan", "SE", "CMN"))):
     torch.manual_seed(0)
     block = Network(without).block
-    (slope,) = torch.autograd.grad(block(x)[0, 3, 3].sum(), x)
+    (gradient,) = torch.autograd.grad(block(x)[0, 3, 3].sum(), x)
     numbers = sum(p.numel() for p in block.parameters())
     print(
-        f"{name:17}: {numbers:,} parameters, the middle depends on {int((slope.abs().sum(-1) > 0).sum())} of 49 pixels"
+        f"{name:17}: {numbers:,} parameters, the center depends on {int((gradient.abs().sum(-1) > 0).sum())} of 49 pixels"
     )
 
 # %% [markdown] given="79.54 80.44 79.98 81.31 0.90 0.44 1.77 80.97 80.13"
-# The same number of weights, and nine pixels instead of all: what is left is SS2D's own convolution.
+# The number of weights is the same, and the center depends on nine pixels instead of all of them. What remains is
+# SS2D's own convolution.
 #
-# ### Reading Table 4 with this
+# ### Back to Table 4
 #
-# The paper's table has the IoU on ISIC 2017, one training run each: none 79.54, SE 80.44, CMN 79.98, both 81.31. Alone
-# they add 0.90 and 0.44; together 1.77, more than the sum. With CRA it is the other way round: CRA alone 80.97, with SE
-# 80.13, *less* than CRA alone. Both could be real: parts can need each other, and parts can interfere. Both could be
-# chance: lesson 15 asks how much two runs of one network differ.
+# The paper's table reports the IoU on ISIC 2017, one training run each: none 79.54, SE 80.44, CMN 79.98, both 81.31.
+# Alone they add 0.90 and 0.44; together 1.77, more than the sum. With CRA it is the other way around: CRA alone reaches
+# 80.97, CRA with SE 80.13, *less* than CRA alone. Both could be real: parts can need each other, and parts can
+# interfere. Both could be chance: lesson 15 asks how much two runs of the same network differ.
 #
 # ### Play
 #
-# Remove what you like. What if CMN is the *only* part removed, and the block is narrow? (Change `dim` in `Network`.) Is
-# the whole block still best when the steps are few?
+# Remove any part. What happens if CMN is the *only* part removed and the block is narrow? (Change `dim` in `Network`.)
+# Is the whole block still best after only a few training steps?
 
 # %% kind="play"
 
@@ -460,49 +463,49 @@ _ = ipywidgets.interact_manual(try_out, task=list(TASKS))
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The tasks are constructed so that we know what they need. For lesions we do not: there, an ablation is a measurement
+# - The tasks are constructed so that we know what they need. For lesions we don't: there, an ablation is a measurement
 #   with random error, and one run per row says little.
-# - One block of 16 channels and 150 steps. What a part *could* do and what training finds are two things: with other
-#   seeds or fewer steps single numbers of the table change.
-# - An ablation compares two trained networks. It does not say what a part does *inside* the whole one: for that, lesson
+# - The table comes from one block of 16 channels and 150 steps. What a part *could* do and what training finds are two
+#   different things: with other seeds or fewer steps, individual numbers in the table change.
+# - An ablation compares two trained networks. It doesn't say what a part does *inside* the full one: for that, lesson
 #   14 looks at the gates and lesson 16 intervenes.
-# - Operations are not seconds. A scan moves much data for few operations; lesson 6 measures time.
-# - A30, A4 and A6 are readings. The options are in `create_model("paper", ...)`.
+# - Operations aren't seconds. A scan moves a lot of data for few operations; lesson 6 measures time.
+# - A30, A4 and A6 are interpretations. They are options of `create_model("paper", ...)`.
 
 # %% [markdown] kind="quiz" given="2.96 0.8 1.25"
 # ## Recap
 #
 # 1. What is on the path from the block's input to its output that bypasses both branches?
-# - [x] nothing: it is the identity :: The residual carries x unchanged; that is what lets deep stacks train.
+# - [x] nothing: it is the identity :: The residual carries x unchanged; that is what makes deep networks trainable.
 # - [ ] the block's two LayerNorms :: They are on the branches, not on the residual.
 # - [ ] drop path, while training :: It acts on the branches only.
 #
 # 2. A paper says "4.1 GFLOPs" for VM-UNet at 256 x 256. What is that most likely?
 # - [ ] all operations, with a multiply-add counted as two FLOPs :: That is 13.5.
-# - [x] multiply-adds of the linear layers and the convolutions :: 4.07 by our count; the scan and its projections are
-#   not in it.
+# - [x] multiply-adds of the linear layers and the convolutions :: 4.07 by our count; it leaves out the scan and its
+#   projections.
 # - [ ] the operations of the scan, in all of the fifteen blocks :: The scan is 2.96 GFLOP.
 #
 # 3. Removing SE did not hurt the tone task. Then SE
-# - [ ] cannot solve the tone task :: Look at the row without the scan: SE alone solves it there.
+# - [ ] cannot solve the tone task :: See the row without the scan: there, SE solves it.
 # - [ ] was not trained in this run :: It was, in each network that has it.
 # - [x] can be replaced by the scan :: An ablation shows what a part adds *to the others*.
 #
-# 4. Why is the scan without neighbors a better ablation than deleting the scan?
+# 4. Why is a scan without neighbors a better ablation than deleting the scan?
 # - [ ] it needs less time to train than the real scan :: That is a side effect.
 # - [x] it removes one thing, and keeps all the weights :: So a difference can only come from the neighbors.
-# - [ ] it keeps a window of 3 x 3 pixels around a token :: That is the convolution, which stays in both cases.
+# - [ ] it keeps a window of 3 x 3 pixels around a token :: That comes from the convolution, which stays in both cases.
 #
 # 5. In training, drop path with rate 0.2 multiplies a branch that is kept by
 # - [ ] 0.8, the share that is kept :: Then the branch would be too weak on average.
 # - [x] 1.25, so that the mean stays :: 1 / (1 - 0.2).
-# - [ ] 1, since a kept branch is kept :: Then the mean would be 0.8 of what the network computes at test time.
+# - [ ] 1, since a kept branch is kept :: Then the mean would be 0.8 times the value at test time.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
 # - [MSVMamba](https://arxiv.org/abs/2405.14174): the block with SE and a convolutional feed-forward network.
-# - [VM-UNet](https://arxiv.org/abs/2402.02491): the network around the block, without SE and CMN.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the network that the block is used in, without SE and CMN.
 # - [Deep networks with stochastic depth](https://arxiv.org/abs/1603.09382): drop path.
-# - [Deep residual learning](https://arxiv.org/abs/1512.03385): why there is a path that passes by.
+# - [Deep residual learning](https://arxiv.org/abs/1512.03385): why the identity path helps.
 # - [Mamba](https://arxiv.org/abs/2312.00752): the scan whose operations we count.

@@ -36,7 +36,7 @@ SIDE = 20
 
 
 def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tuple[Tensor, Tensor]:
-    """Pictures (n, SIDE, SIDE, 3) of blobs and ticks of two colors, and the lesions that are meant (n, SIDE, SIDE).
+    """Images (n, SIDE, SIDE, 3) of blobs and ticks of two colors, and the marked lesions (n, SIDE, SIDE).
 
     second: "none", one of four blobs is meant; "same", two are, always the upper left and the lower right, and all
     ticks have the first color; "other", the second lesion's ticks have the second color.
@@ -45,7 +45,7 @@ def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tu
     far = torch.randint(13, 16, (n, 2), generator=generator)
     places = torch.stack([near, far], dim=1)  # (n, 2 places, row and column)
     grid = torch.arange(SIDE)
-    rows = (grid - places[:, :, :1]).abs()  # (n, 2, SIDE): distance of each row from each place
+    rows = (grid - places[:, :, :1]).abs()  # (n, 2, SIDE): distance of each row from each center
     columns = (grid - places[:, :, 1:]).abs()
     blobs = (rows[:, :, None, :, None] ** 2 + columns[:, None, :, None, :] ** 2 < 9).float()  # (n, 2, 2, SIDE, SIDE)
     ticks = torch.zeros(n, SIDE, SIDE, 2)
@@ -58,14 +58,14 @@ def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tu
         color = number if second == "other" else 0
         ticks[:, :, 0, color] += (rows[every, row] < 3).float()
         ticks[:, 0, :, color] += (columns[every, column] < 3).float()
-    picture = torch.cat([blobs.flatten(1, 2).amax(1)[..., None], ticks], dim=-1)
-    return picture + 0.1 * torch.randn(picture.shape, generator=generator), lesion
+    images = torch.cat([blobs.flatten(1, 2).amax(1)[..., None], ticks], dim=-1)
+    return images + 0.1 * torch.randn(images.shape, generator=generator), lesion
 
 
-picture, lesion = marked_batch(1, torch.Generator().manual_seed(2))
+images, lesion = marked_batch(1, torch.Generator().manual_seed(2))
 fig, axes = plt.subplots(1, 3, figsize=(7, 2.3))
 for ax, map_, title in zip(
-    axes, (picture[0, ..., 0], picture[0, ..., 1], lesion[0]), ("blobs", "ticks", "meant"), strict=True
+    axes, (images[0, ..., 0], images[0, ..., 1], lesion[0]), ("blobs", "ticks", "meant"), strict=True
 ):
     ax.imshow(map_, cmap="gray")
     ax.set(title=title, xticks=[], yticks=[])
@@ -165,7 +165,7 @@ STEPS = 30 if lessons.FAST else 500
 
 
 class Pixelwise(nn.Module):
-    """Each pixel by itself, but for the module in the middle: (B, H, W, 3) -> logits (B, H, W)."""
+    """A pixelwise network around the module: (B, H, W, 3) -> logits (B, H, W)."""
 
     def __init__(self, middle: str, dim: int = 16) -> None:
         super().__init__()
@@ -174,8 +174,8 @@ class Pixelwise(nn.Module):
         self.middle = makers[middle]() if middle in makers else None
         self.head = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 1))
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = self.embed(picture)
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.embed(images)
         if isinstance(self.middle, SqueezeExcitation):
             x = self.middle(x)
         elif isinstance(self.middle, CrossRegionAttention):
@@ -184,7 +184,7 @@ class Pixelwise(nn.Module):
 
 
 def dice(logits: Tensor, lesion: Tensor) -> float:
-    """Overlap of the pixels taken together."""
+    """Dice of all pixels together."""
     found = (logits > 0).float()
     return float(2 * (found * lesion).sum() / (found.sum() + lesion.sum()))
 
@@ -195,8 +195,8 @@ def train(model: nn.Module, second: str = "none") -> nn.Module:
     missed = torch.tensor(4.0)  # a missed pixel costs four times as much, so that "mark all" beats "mark none"
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=STEPS)
     for _ in range(STEPS):
-        picture, lesion = marked_batch(32, generator, second)
-        loss = F.binary_cross_entropy_with_logits(model(picture), lesion, pos_weight=missed)
+        images, lesion = marked_batch(32, generator, second)
+        loss = F.binary_cross_entropy_with_logits(model(images), lesion, pos_weight=missed)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -213,12 +213,12 @@ networks = {}
 for name in ("nothing", "SE", "CRA"):
     torch.manual_seed(0)
     networks[name] = train(Pixelwise(name))
-picture, lesion = marked_batch(300, torch.Generator().manual_seed(1))
+images, lesion = marked_batch(300, torch.Generator().manual_seed(1))
 with torch.no_grad():
-    answers = {name: network(picture) for name, network in networks.items()}
+    answers = {name: network(images) for name, network in networks.items()}
     cra = networks["CRA"]
-    g_h, g_w = gates(cra.embed(picture), cra.middle.conv1, cra.middle.bn1, cra.middle.conv_h, cra.middle.conv_w)
-# The channel whose gates single out the lesion most: inside against outside.
+    g_h, g_w = gates(cra.embed(images), cra.middle.conv1, cra.middle.bn1, cra.middle.conv_h, cra.middle.conv_w)
+# The channel whose gates separate the lesion best from the rest.
 product = g_h[:, :, None] * g_w[:, None]  # (B, H, W, C)
 inside, outside = (product * lesion[..., None]).sum((0, 1, 2)) / lesion.sum(), product.mean((0, 1, 2))
 channel = int((inside / outside).argmax())
@@ -227,7 +227,7 @@ fig = plt.figure(figsize=(11, 2.7))
 layout = fig.add_gridspec(2, 7, width_ratios=[4, 4, 4, 4, 0.6, 1, 4], height_ratios=[1, 4])
 for i, (title, map_) in enumerate(
     [
-        ("blobs and ticks", picture[0].sum(-1)),
+        ("blobs and ticks", images[0].sum(-1)),
         *((f"{n}: Dice {dice(a, lesion):.2f}", a[0] > 0) for n, a in answers.items()),
     ]
 ):
@@ -264,16 +264,16 @@ lessons.happened("10.1", {f"Dice, {n}": dice(a, lesion) for n, a in answers.item
 # *several* channels with gates of their own solve it?
 
 # %% kind="control"
-pictures, lesions, answered = {}, {}, {}
+inputs, lesions, answered = {}, {}, {}
 for second in ("same", "other"):
-    pictures[second], lesions[second] = marked_batch(300, torch.Generator().manual_seed(1), second)
+    inputs[second], lesions[second] = marked_batch(300, torch.Generator().manual_seed(1), second)
     torch.manual_seed(0)
     model = train(Pixelwise("CRA"), second)
     with torch.no_grad():
-        answered[f"{second} color"] = model(pictures[second])
+        answered[f"{second} color"] = model(inputs[second])
 
-# The network from above knows one lesion with ticks of the first color. Ask it twice: once for each color.
-blobs, first, other = pictures["other"].unbind(-1)
+# The network from above knows one lesion with ticks of the first color. Run it twice, once for each color.
+blobs, first, other = inputs["other"].unbind(-1)
 quiet = 0.1 * torch.randn(blobs.shape, generator=torch.Generator().manual_seed(2))
 with torch.no_grad():
     asked = [networks["CRA"](torch.stack([blobs, ticks, quiet], dim=-1)) for ticks in (first, other)]
@@ -281,7 +281,7 @@ answered["two gate maps, joined"] = torch.maximum(*asked)
 
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
 outline = lesions["same"]  # the same lesions in both
-axes[0].imshow(pictures["same"][0].sum(-1), cmap="gray")
+axes[0].imshow(inputs["same"][0].sum(-1), cmap="gray")
 axes[0].set_title("blobs and ticks")
 for ax, (title, answer) in zip(axes[1:], answered.items(), strict=True):
     ax.imshow(answer[0] > 0, cmap="gray")
@@ -309,7 +309,7 @@ lessons.happened("10.2", {f"Dice, {n}": dice(a, outline) for n, a in answered.it
 
 # %% exercise="cra.rank_one_share"
 def rank_one_share(map_: Tensor) -> Tensor:
-    """The share of the energy of map_ (H, W) that the best product of two profiles keeps."""
+    """The share of the squared values of map_ (H, W) that the best product of two profiles captures."""
     power = torch.linalg.svdvals(map_).square()
     return power[0] / power.sum()
 
@@ -319,7 +319,7 @@ rank_one_share = lessons.use("cra.rank_one_share", rank_one_share)
 
 
 def ellipse(angle: float, ratio: float = 3.0, side: int = 64) -> Tensor:
-    """A filled ellipse, turned by an angle in degrees."""
+    """A filled ellipse, rotated by an angle in degrees."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
     turn = torch.deg2rad(torch.tensor(angle))
     along, across = x * turn.cos() + y * turn.sin(), -x * turn.sin() + y * turn.cos()
@@ -370,7 +370,7 @@ import ipywidgets
 
 
 def turn(angle: int = 30, ratio: float = 3.0) -> None:
-    """Draw an ellipse and its best product of profiles."""
+    """Plot an ellipse and its best product of profiles."""
     shape = ellipse(float(angle), ratio)
     _, axes = plt.subplots(1, 2, figsize=(4.6, 2.3))
     axes[0].imshow(shape, cmap="gray")
@@ -404,7 +404,7 @@ _ = ipywidgets.interact(turn, angle=(0, 90), ratio=(1.0, 6.0, 0.5))
 #
 # 2. What does an untrained CRA do to a skip?
 # - [ ] it passes it unchanged :: It would have to multiply by 1; the sigmoid of 0 is 1/2.
-# - [ ] it scales it by a half :: There are two gates.
+# - [ ] it scales all of it by a half :: There are two gates.
 # - [x] it scales it by a quarter :: 1/2 for the row times 1/2 for the column.
 #
 # 3. Why are the profiles concatenated before the narrow layer?

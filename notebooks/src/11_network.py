@@ -1,19 +1,19 @@
 # %% [markdown] kind="claim"
-# **Claim.** The whole network is VM-UNet's skeleton with three modules added, and it can be built, counted exactly and
-# taken apart with what you have written so far. We show it by running your wiring with the network's weights, by a
-# count of the parameters that gives 43,266,829 with all modules and 27,427,561 without, and by intervening in two
-# trained networks to see which parts a mask depends on. The controls: a wiring that is wrong and trains just as well, a
+# **Claim.** The whole network is VM-UNet's skeleton plus three modules, and with what you have written so far you can
+# build it, count its parameters exactly, and take it apart. We show this by running your wiring with the network's
+# weights, by counting the parameters (43,266,829 with all modules and 27,427,561 without), and by intervening in two
+# trained networks to see which parts a mask depends on. The controls: a wrong wiring that trains just as well, a
 # transplant that puts every map back into its own image, and a network trained without feature distillation.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - write patch merging and expanding as moves of axes, and say why they do not invert each other;
-# - wire the U with its three skips, and run it on images of any size;
+# - write patch merging and expanding as rearrangements of axes, and say why they aren't each other's inverse;
+# - wire the U-Net with its three skips, and run it on images of any size;
 # - read the shapes of the whole network from one diagram;
-# - add up its parameters by part, with each module on and off;
-# - embed VM-UNet in the paper's network and prove that it is there;
-# - test by an intervention what a part contributes to a mask, and say which results the topology alone forces.
+# - add up its parameters part by part, with each module on or off;
+# - show that the paper's network contains VM-UNet as a special case;
+# - test what a part contributes to a mask by intervening, and say which results follow from the topology alone.
 
 # %%
 import copy
@@ -36,8 +36,8 @@ lessons.setup()
 # %% [markdown]
 # ## The diagram
 #
-# We start from the finished network: the paper's, at 256 x 256, with the shapes as they come out of it and the
-# parameters of each part. The diagram is generated from the network itself.
+# We start with the finished network: the paper's, at 256 x 256, with the shape of each part's output and its number of
+# parameters. The diagram is generated from the network itself.
 
 # %%
 torch.manual_seed(0)
@@ -45,10 +45,11 @@ parts = explain.architecture(create_model("paper"))
 static.architecture(parts)
 
 # %% [markdown]
-# Down the left side the grid is halved three times and the channels doubled; up the right side the reverse. Three skips
-# connect the sides. Inside the boxes are the CM-SSM blocks of lesson 9; on the skips is lesson 10's cross-region
-# attention. What is left for this lesson are the *changes of grid* and the *wiring*: the paper gives them one paragraph
-# (section 3.1), and VM-UNet's numbers fill the gaps (A1: patches of 4 x 4; A10: three skips).
+# On the left side, going down, the grid is halved and the channels are doubled three times; on the right side, going
+# up, it's the reverse. Three skips connect the two sides. The boxes contain the CM-SSM blocks of lesson 9, and the
+# skips contain lesson 10's cross-region attention. What remains for this lesson is *resizing the grid* and the
+# *wiring*: the paper spends one paragraph on them (section 3.1), and VM-UNet's numbers fill the gaps (A1: patches of 4
+# x 4; A10: three skips).
 
 # %% exercise="network.grid_at_the_bottom"
 grid_at_the_bottom = (4, 5)
@@ -56,24 +57,25 @@ grid_at_the_bottom = (4, 5)
 # %% [markdown]
 # ## Four tokens become one, and one becomes four
 #
-# A classic U-Net pools to get a coarser grid, which discards numbers. Here the move itself discards nothing: four
-# tokens of $C$ numbers become one of $4C$. Only the linear layer after it, $4C \to 2C$, decides what to keep.
+# A classic U-Net gets a coarser grid by pooling, which discards values. Here the rearrangement itself discards nothing:
+# four tokens of $C$ channels become one token of $4C$. Only the linear layer after it, $4C \to 2C$, reduces what is
+# kept.
 #
-# $$(B,H,W,C) \xrightarrow{\text{move}} (B,\tfrac H2,\tfrac W2,4C) \xrightarrow{\mathrm{LN},\ \text{linear}}
+# $$(B,H,W,C) \xrightarrow{\text{rearrange}} (B,\tfrac H2,\tfrac W2,4C) \xrightarrow{\mathrm{LN},\ \text{linear}}
 # (B,\tfrac H2,\tfrac W2,2C)$$
 
 
 # %% exercise="network.space_to_depth"
 def space_to_depth(x: Tensor) -> Tensor:
-    """The four tokens of each 2 x 2 cell behind each other: (B, H, W, C) -> (B, H / 2, W / 2, 4 C)."""
+    """The four tokens of each 2 x 2 cell, concatenated: (B, H, W, C) -> (B, H / 2, W / 2, 4 C)."""
     order = ((0, 0), (1, 0), (0, 1), (1, 1))
     return torch.cat([x[:, row::2, column::2] for row, column in order], dim=-1)
 
 
 # %% [markdown]
-# And back up. Expanding first makes more channels with a linear layer, $c \to 2c$, then turns each token into a 2 x 2
-# cell of $c/2$ channels. The head does it with a factor of 4, directly to the size of the image: that is the "final
-# mapping layer".
+# On the way back up, expanding first adds channels with a linear layer, $c \to 2c$, and then turns each token into a 2
+# x 2 cell with $c/2$ channels. The head does the same with a factor of 4, directly to the size of the image: that is
+# the "final mapping layer".
 
 
 # %% exercise="network.depth_to_space"
@@ -96,16 +98,17 @@ numbers = torch.arange(16.0).reshape(1, 4, 4, 1)
 lessons.happened("11.1", "\n" + str(depth_to_space(space_to_depth(numbers), 2)[0, ..., 0].int()))
 
 # %% [markdown]
-# Each 2 x 2 cell comes back transposed: merging puts *down* before *right*, expanding goes row by row. It does no harm,
-# since a linear layer before or after each move learns whatever order it gets. It would do harm if VM-UNet's weights
-# were loaded into a network with another order: every shape fits, no error is raised, and the masks are wrong.
+# Each 2 x 2 cell comes back transposed: merging puts *down* before *right*, while expanding goes row by row. That does
+# no harm, since a linear layer before or after each rearrangement learns whatever order it gets. It would do harm if
+# you loaded VM-UNet's weights into a network with a different order: every shape fits, no error is raised, and the
+# masks are wrong.
 #
 # ## The wiring
 
 
 # %% exercise="network.run_u"
 def run_u(x: Tensor, encoder, merging, skips, expanding, decoder) -> Tensor:
-    """From embedded tokens (B, H, W, C) to D1's output of the same shape."""
+    """From the embedded tokens (B, H, W, C) to the output of D1, of the same shape."""
     kept = []
     for i, stage in enumerate(encoder):
         if i > 0:
@@ -122,17 +125,18 @@ def run_u(x: Tensor, encoder, merging, skips, expanding, decoder) -> Tensor:
 
 # %% exercise="network.at_any_size"
 def at_any_size(network, image: Tensor, multiple: int) -> Tensor:
-    """Logits (B, 1, H, W) of an image (B, 3, H, W) by a network that wants multiples of a number."""
+    """Logits (B, 1, H, W) of an image (B, 3, H, W), from a network whose input sides must be multiples of a number."""
     height, width = image.shape[-2:]
     padded = nn.functional.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
     return network(padded)[..., :height, :width]
 
 
 # %% [markdown]
-# ### All of it yours
+# ### Your own network
 #
 # Now the functions of the earlier lessons come together. Put yours in place of `None` (paste the cells from lessons 5,
-# 7, 8 and 10); what stays `None` is taken from the package. Each is checked again before it is used.
+# 7, 8 and 10); wherever you leave `None`, the package's function is used. Each function is checked again before it is
+# used.
 
 # %%
 run_u, at_any_size = lessons.use("network.run_u", run_u), lessons.use("network.at_any_size", at_any_size)
@@ -152,7 +156,7 @@ OWN = {"scan": scan, "se": squeeze_excitation, "cmn": channel_mixing, "cra": cro
 
 
 class Mine(nn.Module):
-    """The network's weights, your functions, your wiring."""
+    """A network with its own weights, your functions and your wiring."""
 
     def __init__(self, network: nn.Module, wiring=run_u) -> None:
         super().__init__()
@@ -189,10 +193,10 @@ for size in (64, (100, 130), (33, 97)):
     print(f"{tuple(image.shape[-2:])}: largest difference of the logits {float(difference):.1e}")
 
 # %% [markdown]
-# ### Train it, beside a network that is wired wrongly
+# ### Train it, next to a wrongly wired network
 #
-# Three networks, the same initial weights, the same batches: the package's, yours, and one with a mistake that is easy
-# to make. It uses the *outputs* of E2, E3 and E4 as skips, not their inputs. All shapes fit.
+# We train three networks with the same initial weights and the same batches: the package's, yours, and one with a
+# mistake that is easy to make. It uses the *outputs* of E2, E3 and E4 as skips instead of their inputs. All shapes fit.
 
 
 # %%
@@ -212,7 +216,7 @@ STEPS = 4 if lessons.FAST else 70
 PLAIN = {"style": "nevus-like", "skin_tone": 2, "hair": "none", "vignette": "none", "sticker": "none", "ink": False}
 drawn = [synthesize(seed, 64, **PLAIN) for seed in range(96)]
 images = torch.stack([torch.from_numpy(normalize(each.image)) for each in drawn]).permute(0, 3, 1, 2)
-images = 4 * (images - 0.5)  # (96, 3, 64, 64), about zero: so 70 steps are enough to see something
+images = 4 * (images - 0.5)  # (96, 3, 64, 64), centered, so that 70 steps are enough to see something
 masks = torch.stack([torch.from_numpy(each.mask) for each in drawn])[:, None].float()  # (96, 1, 64, 64)
 SEEN = 64  # the rest is for testing
 
@@ -242,7 +246,7 @@ def train(model: nn.Module) -> list[float]:
 
 
 # %% [markdown] kind="predict"
-# **Predict** the three curves of the loss. Which of them coincide? Would you notice the mistake from its curve?
+# **Predict** the three loss curves. Which of them coincide? Would you notice the mistake from its curve?
 
 # %% kind="control"
 torch.manual_seed(0)
@@ -254,37 +258,38 @@ fig, ax = plt.subplots(figsize=(4.6, 2.6))
 for (name, losses), style in zip(curves.items(), ("-", "--", ":"), strict=True):
     ax.plot(losses, style, label=name, linewidth=3 if style == "-" else 1.5)
 ax.set(xlabel="step", ylabel="loss (eq. 11)")
-ax.set_title("the wrong wiring trains as well as the right one")
+ax.set_title("the wrong wiring trains as well as the correct one")
 ax.legend()
 plt.show()
 guess = (masks[:SEEN].mean(0, keepdim=True) - 0.4).expand(len(masks) - SEEN, -1, -1, -1)  # the same mask for all
-print(
-    f"on {len(guess)} new pictures: one mask for all, the best guess without looking: Dice {dice(guess, masks[SEEN:]):.2f}"
-)
+print(f"{len(guess)} new images: the best constant mask reaches Dice {dice(guess, masks[SEEN:]):.2f}")
 for name, model in racers.items():
     with torch.no_grad():
         found = dice(model.eval()(images[SEEN:]), masks[SEEN:])
-    print(f"{name:14}: loss {curves[name][0]:.5f} at first, {curves[name][-1]:.5f} at last; Dice {found:.2f}")
+    print(f"{name:14}: loss {curves[name][0]:.5f} at the start, {curves[name][-1]:.5f} at the end; Dice {found:.2f}")
 same = max(abs(a - b) for a, b in zip(curves["the package's"], curves["yours"], strict=True))
-lessons.happened("11.2", f"yours and the package's differ by {same:.0e} at most; the wrong one falls as well")
+lessons.happened(
+    "11.2", f"yours and the package's differ by {same:.0e} at most; the loss of the wrong one falls as well"
+)
 
 # %% [markdown]
-# Yours coincides with the package's, step by step: values *and* gradients are the same. The wrong one falls just as
-# well, and on new images it is no worse (Dice 0.73 against 0.68). A falling curve shows that a network learns, not that
-# it is the network you meant. What shows that is the comparison above, number by number, with an independent reference.
+# Your curve coincides with the package's at every step: values *and* gradients are the same. The loss of the wrong
+# network falls just as well, and on new images it is no worse (Dice 0.73 against 0.68). A falling curve shows that a
+# network learns, not that it is the network you meant. Only a comparison like the one above shows that: number by
+# number, with an independent reference.
 #
-# (All three are well above the best constant mask, 0.56, after seconds on 64 plain synthetic images. This tests the
-# wiring; lesson 13 trains a useful network.)
+# (After a few seconds on 64 plain synthetic images, all three are well above the best constant mask, 0.56. This
+# experiment tests the wiring; lesson 13 trains a useful network.)
 
 # %% [markdown]
 # ## Counting the parameters
 #
-# You can count the blocks (lesson 9), SE (lesson 7) and CMN (lesson 8). What is left:
+# You can already count the blocks (lesson 9), SE (lesson 7) and CMN (lesson 8). Now count the rest:
 
 
 # %% exercise="network.skeleton"
 def skeleton(dim: int) -> int:
-    """How many numbers the network learns outside its blocks and CRAs."""
+    """Number of learned parameters outside the blocks and CRAs."""
     embedding = 4 * 4 * 3 * dim + dim + 2 * dim
     merging = sum(2 * 4 * c + 4 * c * 2 * c for c in (dim, 2 * dim, 4 * dim))
     expanding = sum(c * 2 * c + 2 * (c // 2) for c in (8 * dim, 4 * dim, 2 * dim))
@@ -294,7 +299,7 @@ def skeleton(dim: int) -> int:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Of SE, CMN and CRA, which has most parameters, and which has almost none? How large a share of all
+# **Predict.** Of SE, CMN and CRA, which has the most parameters, and which has almost none? What share of all
 # parameters is in the three deepest boxes of the diagram, E4, D4 and the skip between them?
 
 # %%
@@ -310,7 +315,7 @@ def cra_parameters(dim: int) -> int:
 
 
 def budget(dim: int, *, se: bool, cmn: bool, cra: bool) -> int:
-    """The whole network by hand."""
+    """Parameters of the whole network, counted by hand."""
     total = skeleton(dim)
     for width, blocks in ((dim, 3), (2 * dim, 4), (4 * dim, 4), (8 * dim, 4)):  # encoder and decoder together
         total += blocks * block_parameters(width, 16)
@@ -329,25 +334,25 @@ share = sum(deepest[name] for name in ("E4", "S4", "D4")) / sum(deepest.values()
 lessons.happened("11.3", f"CMN most, CRA least; E4, S4 and D4 have {100 * share:.0f} % of all parameters")
 
 # %% [markdown] given="30.9 0.2 12.6 46"
-# Exactly. Seven tenths of the paper's network, 30.9 million, are in E4 and D4. CRA has 0.2 %. SE adds 3.1 million and
-# CMN 12.6: in Table 4 of the paper, "with CMN" also means "46 % more parameters".
+# The counts match exactly. Seven tenths of the paper's network, 30.9 million parameters, are in E4 and D4. CRA has 0.2
+# %. SE adds 3.1 million and CMN 12.6 million: in Table 4 of the paper, "with CMN" also means "46 % more parameters".
 #
-# ### VM-UNet is inside
+# ### The network contains VM-UNet
 #
-# With the three switches off the network *is* VM-UNet. More is true: the network with all modules can still compute
-# exactly what VM-UNet computes, if its modules are set so that they have no effect.
+# With the three modules switched off, the network *is* VM-UNet. And even with all modules on, it can still compute
+# exactly what VM-UNet computes, if you set the modules' weights so that they have no effect.
 
 # %% [markdown] kind="predict"
 # **Predict.** SE multiplies by $\sigma(W_2\,\mathrm{ReLU}(W_1 \bar x))$ without bias, CMN adds $W_2\,
-# \mathrm{GELU}(\cdot)$, CRA multiplies by two sigmoids *with* bias. Which weights neutralize each of them? One of the
-# three cannot pass its input unchanged. Which layer can compensate for it?
+# \mathrm{GELU}(\cdot)$, CRA multiplies by two sigmoids *with* bias. Which weights make each of them neutral? One of the
+# three can't pass its input through unchanged. Which layer can compensate for that?
 
 # %%
 torch.manual_seed(1)
 ancestor = create_model("tiny", se=False, cmn=False, cra=False).eval()
 descendant = create_model("tiny").eval()
 with torch.no_grad():
-    descendant.load_state_dict(ancestor.state_dict(), strict=False)  # all that both have
+    descendant.load_state_dict(ancestor.state_dict(), strict=False)  # everything they share
     for block in (module for module in descendant.modules() if isinstance(module, CMSSMBlock)):
         block.ss2d.se.fc2.weight.zero_()  # every gate is sigmoid(0) = 1/2 ...
         block.ss2d.out_proj.weight.mul_(2)  # ... which the next layer undoes
@@ -356,7 +361,7 @@ with torch.no_grad():
     for attention in descendant.skips:
         for layer in (attention.conv_h, attention.conv_w):
             layer.weight.zero_()
-            layer.bias.fill_(30)  # sigmoid(30) is 1 in single precision
+            layer.bias.fill_(30)  # sigmoid(30) is 1 in float32
     difference = (ancestor(images[:4]) - descendant(images[:4])).abs().max()
     untrained = (ancestor(images[:4]) - create_model("tiny").eval()(images[:4])).abs().max()
 lessons.happened(
@@ -364,22 +369,22 @@ lessons.happened(
 )
 
 # %% [markdown]
-# SE is the one: it has no bias, so with zero weights each gate is 1/2, and the linear layer after it has to double its
-# weights. The modules take nothing away from what the network *can* compute. What they change is where training starts
-# and where it goes.
+# It's SE: it has no bias, so with zero weights every gate is 1/2, and the weights of the linear layer after it have to
+# be doubled. The modules take nothing away from what the network *can* compute. What they change is where training
+# starts and where it leads.
 #
 # ## What does a part contribute to a mask?
 #
-# Seven tenths of the parameters are in E4 and D4. Does the mask depend on them accordingly? We test trained networks:
-# `small` (24 channels, trained on ISIC 2017 at 128 x 128, with feature distillation) and, as the control, `accurate`
-# (the same architecture, trained *without* distillation, longer, with another optimizer, at 160 x 160; the model cards
-# have the details). The intervention: replace a part's map by that of **another** image. If the mask does not change,
-# it depends on nothing in this map that is specific to the image.
+# Seven tenths of the parameters are in E4 and D4. Does the mask depend on them to the same degree? We test two trained
+# networks: `small` (24 channels, trained on ISIC 2017 at 128 x 128, with feature distillation) and, as the control,
+# `accurate` (the same architecture, trained *without* distillation, longer, with another optimizer, at 160 x 160; see
+# the model cards for details). The intervention replaces a part's map with that of **another** image. If the mask
+# doesn't change, it depends on nothing in this map that is specific to the image.
 
 
 # %% exercise="network.transplant"
 def transplant(maps: Tensor) -> Tensor:
-    """Maps (B, H, W, C) given away so that each image has another one's and none its own."""
+    """Maps (B, H, W, C) permuted so that every image gets the map of another image."""
     return maps.roll(1, dims=0)
 
 
@@ -394,7 +399,7 @@ segmenters = {
 
 
 def inputs(data: str, segmenter: Segmenter) -> tuple[Tensor, Tensor]:
-    """What a trained network takes, (B, 3, H, W), and the true masks (B, 1, H, W), at its own size."""
+    """A trained network's input (B, 3, H, W) and the reference masks (B, 1, H, W), at its own size."""
     if data == "bundled":
         real = [each for each in bundled_samples() if each.kind == "real"]
         found = [(read_image(each.image_path), read_mask(each.mask_path)) for each in real]
@@ -411,7 +416,7 @@ def score(network: nn.Module, image: Tensor, mask: Tensor) -> float:
 
 
 def score_with(network: nn.Module, change, point: str, image: Tensor, mask: Tensor) -> float:
-    """The score while one activation is changed."""
+    """The mean Dice while one activation is changed."""
     with intervene(network, {point: change}):
         return score(network, image, mask)
 
@@ -421,9 +426,9 @@ layers |= {f"S{i}": f"S{i}.cra.output" for i in range(2, 5)}
 layers |= {"D4": "D4.2.output", "D3": "D3.2.output", "D2": "D2.2.output", "D1": "D1.1.output"}
 
 # %% [markdown] kind="predict"
-# **Predict.** Both untouched networks have a Dice score above 0.9 on these images. Order the eleven parts, E1 .. E4, S2
-# .. S4, D4 .. D1, by how much a transplant hurts. Two of the eleven results are forced by the wiring: which? And will
-# the network without distillation be different?
+# **Predict.** Both unmodified networks have a Dice score above 0.9 on these images. Order the eleven parts, E1 .. E4,
+# S2 .. S4, D4 .. D1, by how much a transplant hurts. Two of the eleven results follow from the wiring alone: which? And
+# will the network without distillation be different?
 
 # %% kind="signature"
 tested = {name: (each.model.eval(), *inputs(DATA, each)) for name, each in segmenters.items()}
@@ -452,19 +457,19 @@ for ax, (name, values) in zip(axes[1:], hurt.items(), strict=True):
     ax.set(title=f"Dice with a transplanted map\n{name}", xlim=(0, 1.08))
 plt.show()
 for name, values in hurt.items():
-    print(f"{name}: untouched {whole[name]:.3f}; with another image's truth {other_truth[name]:.3f} (dotted)")
+    print(f"{name}: unmodified {whole[name]:.3f}; against another image's mask {other_truth[name]:.3f} (dotted)")
     lessons.happened("11.5", {part: round(value, 2) for part, value in values.items()})
 
 # %% [markdown]
-# First, what the topology forces. *Everything* that reaches the mask passes through E1 and through D1, so if either
-# comes from another image, the mask must be the other image's. These two bars say nothing about training. And E3, E4,
-# S4, D4 and D3 are not five findings but one: whatever they contribute passes through D3 into D2. If D3's map carries
-# nothing specific to the image, none of the five can. E2 and S3 agree for the same reason: apart from the deep part,
-# E2's map goes only into S3.
+# First, some results follow from the topology. *Everything* that reaches the mask passes through E1 and through D1, so
+# if either comes from another image, the mask must be the other image's. These two bars say nothing about training. And
+# E3, E4, S4, D4 and D3 aren't five findings but one: whatever they contribute passes through D3 into D2. If D3's map
+# contributes nothing specific to the image, none of the five can. E2 and S3 agree for the same reason: apart from the
+# deep part, E2's map goes only into S3.
 #
-# The one finding is clear: **D3 may come from another image, and the Dice score does not change**, in neither network.
-# The deep part of the network, with nine tenths of the parameters, does not contribute anything image-specific to these
-# masks. What does are E1, E2, and the skips S2 and S3.
+# The one finding is clear: **if D3's map comes from another image, the Dice score doesn't change**, in either network.
+# The deep part of the network, with nine tenths of the parameters, contributes nothing image-specific to these masks.
+# Everything image-specific comes from E1, E2, and the skips S2 and S3.
 
 # %% kind="control"
 deep = ("E3", "E4", "S4", "D4", "D3")
@@ -473,34 +478,34 @@ for name, (network, x, truth) in tested.items():
     same = max(abs(score_with(network, lambda maps: maps, layer, x, truth) - whole[name]) for layer in layers.values())
     zeroed = score_with(network, torch.zeros_like, layers["D3"], x, truth)
     largest = max(abs(hurt[name][part] - whole[name]) for part in deep)
-    print(f"{name}: every map back in its own image: largest change {same:.0e}; a deep map transplanted: "
+    print(f"{name}: every map put back into its own image: largest change {same:.0e}; a deep map transplanted: "
           f"largest change {largest:.4f}; D3 set to zero: Dice {zeroed:.3f}")  # fmt: skip
     synthetic_x, synthetic_truth = inputs("synthetic", segmenters[name])
     kept = [score_with(network, transplant, layers[part], synthetic_x, synthetic_truth) for part in (*deep, "D1")]
     row = ", ".join(f"{part} {value:.3f}" for part, value in zip((*deep, "D1"), kept, strict=True))
-    print(f"    sixteen synthetic images: untouched {score(network, synthetic_x, synthetic_truth):.3f}; {row}")
+    print(f"    sixteen synthetic images: unmodified {score(network, synthetic_x, synthetic_truth):.3f}; {row}")
 
 # %% [markdown]
-# The intervention itself changes nothing (0 with every map back in its own image), and synthetic images give the same
-# result. With D3 set to zero the Dice score falls by one or two hundredths: the deep part provides a nearly constant
-# offset.
+# The intervention itself changes nothing (a change of 0 when every map is put back into its own image), and synthetic
+# images give the same result. With D3 set to zero, the Dice score falls by one or two hundredths: the deep part
+# provides a nearly constant offset.
 #
-# Is distillation the cause? A natural guess: CFD trains every map to imitate the last one, so the deep ones lose their
-# own content. Had we looked at `small` alone, we might have concluded that. The control says no: `accurate`, trained
-# with both weights at zero, has the same unused deep stages. The two differ in more than distillation (optimizer,
-# length, size), so the control does not show that distillation has *no* influence; it shows that unused deep stages do
-# not need it as an explanation. What they share is the width, the data, and lesions whose border can be found on the
-# finer grids. A network of two or three stages might do as well at this size: that would be the next experiment.
+# Is distillation the cause? That would be a natural guess: CFD trains every map to imitate the last one, so the deep
+# maps lose their own content. If we had looked only at `small`, we might have concluded that. The control says no:
+# `accurate`, trained with both distillation weights at zero, has the same unused deep stages. The two networks differ
+# in more than distillation (optimizer, training length, image size), so the control doesn't show that distillation has
+# *no* influence; it shows that distillation isn't needed to explain unused deep stages. What the two share is the
+# width, the data, and lesions whose border can be found on the finer grids. A network with two or three stages might do
+# as well at this size: that would be the next experiment.
 #
-# The paper starts from an observation of this kind, "feature redundancy" and "asymmetric supervised learning"
-# (abstract), and its remedy is the loss of lesson 12. In these two networks the deep stages are unused with the remedy
-# and without it.
+# The paper starts from a related observation, "feature redundancy" and "asymmetric supervised learning" (abstract), and
+# its remedy is the loss of lesson 12. In these two networks the deep stages are unused with and without that remedy.
 
 # %% [markdown]
 # ### Play
 #
-# Choose a network, a part and what happens to its map, and look at one image. What does the mask look like when D2
-# comes from another image? Which part, set to its mean, makes the border soft?
+# Choose a network, a part and what happens to its map, and look at one image. What does the mask look like when D2's
+# map comes from another image? Which part, replaced by its mean, makes the border soft?
 
 # %% kind="play"
 CHANGES = {
@@ -532,34 +537,35 @@ _ = ipywidgets.interact(look, weights=list(tested), part=list(layers), change=li
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - Two trained networks, small, where E4 has 16 or 25 tokens. At full width, 256 x 256 and other tasks, deep parts may
-#   be used. The measurement takes a minute: repeat it on your own network.
-# - A transplant tests what is *specific* to an image. A part that does the same for every image (say, a constant that
-#   later layers need) passes this test unharmed; "set to zero" is the second test.
-# - That a trained network does not use a part does not mean that it would train as well without it. Only training runs
-#   without it can show that.
-# - "Any size" means that it runs. The four scans process the padding too, and the network was trained at one size: at
-#   others its score has to be measured.
-# - A1, A10, A11 and A12 are readings of one paragraph. The options are in `ModelConfig`.
+# - These are two small trained networks, in which E4 has 16 or 25 tokens. At full width, at 256 x 256 or on other
+#   tasks, the deep parts may be used. The measurement takes a minute: repeat it on your own network.
+# - A transplant tests what is *specific* to an image. It doesn't detect a part that does the same for every image (say,
+#   one that provides a constant that later layers need); "set to zero" is the test for that.
+# - That a trained network doesn't use a part doesn't mean it would train as well without it. Only training runs without
+#   the part can show that.
+# - "Any size" only means that the network runs. The four scans process the padding too, and the network was trained at
+#   one size; at other sizes its score has to be measured.
+# - A1, A10, A11 and A12 are interpretations of one paragraph. The options are in `ModelConfig`.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. An image of 512 x 384. What is the shape of E3's output in the paper's network?
+# 1. The image is 512 x 384. What is the shape of E3's output in the paper's network?
 # - [ ] 64 x 48 x 192 :: That is E2.
 # - [x] 32 x 24 x 384 :: A quarter by the embedding, then halved twice; 4 C channels.
 # - [ ] 16 x 12 x 768 :: That is E4.
 #
 # 2. Merging and expanding use different orders in their 2 x 2 cells. Why does the network work?
-# - [ ] the LayerNorms beside them undo the difference of the orders :: They work on each token by itself.
-# - [x] the linear layer beside each of the moves learns its order :: Only loading other weights would notice.
-# - [ ] the two orders are the same, if one looks at them in detail :: Look at the numbers 0 to 15 again.
+# - [ ] the LayerNorms beside them undo the difference of the orders :: They work on each token separately.
+# - [x] the linear layer next to each of them learns its order :: Only loading someone else's weights would cause
+#   trouble.
+# - [ ] the two orders turn out to be the same, cell by cell :: Look at the numbers 0 to 15 again.
 #
 # 3. The network with the wrong skips trained about as well. So
-# - [ ] the mistake does not matter in practice :: It is another network: its weights and scores are not those of the
-#   paper's.
+# - [ ] the mistake does not matter in practice :: It is another network: its weights and scores aren't those of the
+#   paper's network.
 # - [x] a falling loss does not validate a wiring :: Only the comparison with a reference does, number by number.
-# - [ ] the network does not depend on its skips :: It has skips, other ones.
+# - [ ] the network does not depend on its skips :: It still has skips, just different ones.
 #
 # 4. Which of the modules adds the most parameters?
 # - [ ] SE :: 3.1 million.
@@ -567,15 +573,16 @@ _ = ipywidgets.interact(look, weights=list(tested), part=list(layers), change=li
 # - [ ] CRA :: 0.08 million.
 #
 # 5. A part's map is replaced by another image's, and the mask stays the same. Then
-# - [ ] the part was not changed by the training :: Its weights did change. They may serve something that is the same
-#   for all images.
-# - [x] nothing image-specific in it is being used :: That is all, and it is a lot.
+# - [ ] the part was not changed by the training :: Its weights did change. They may do something that is the same for
+#   all images.
+# - [x] nothing image-specific in it is being used :: That is all it shows, and it is a lot.
 # - [ ] the network would train as well without it :: Only a training run without it can show that.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [U-Net](https://arxiv.org/abs/1505.04597): the shape, with concatenated skips.
+# - [U-Net](https://arxiv.org/abs/1505.04597): the architecture, with concatenated skips.
 # - [VM-UNet](https://arxiv.org/abs/2402.02491): the skeleton of this network.
 # - [Swin-Unet](https://arxiv.org/abs/2105.05537): where patch merging, expanding and the x4 head come from.
-# - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): on what encoder and decoder of a U-Net learn, and what they repeat.
+# - [SelfReg-UNet](https://arxiv.org/abs/2406.14896): what the encoder and the decoder of a U-Net learn, and where they
+#   are redundant.

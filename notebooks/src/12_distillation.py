@@ -78,7 +78,7 @@ large_batch, large_truth = (F.interpolate(each, size=(160, 160), mode="bilinear"
 
 
 def gradient_norms(loss: Tensor, blocks: dict[str, Tensor]) -> dict[str, float]:
-    """s of this loss at each block's output; 0 where no gradient comes."""
+    """s of this loss at each block's output; 0 where no gradient arrives."""
     maps = list(blocks.values())
     gradients = torch.autograd.grad(loss, maps, retain_graph=True, allow_unused=True)
     pairs = zip(blocks, maps, gradients, strict=True)
@@ -162,7 +162,7 @@ with torch.no_grad():
 
 
 def torn(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Every channel's pixels in an order of their own: (B, H, W, C) -> (B H W, 1, 1, C)."""
+    """Each channel's pixels, permuted separately: (B, H, W, C) -> (B H W, 1, 1, C)."""
     rows = x.flatten(0, 2)  # (B H W, C)
     order = torch.rand(rows.shape, generator=generator).argsort(0)
     return rows.gather(0, order)[:, None, None]
@@ -390,7 +390,7 @@ def last_of_stage(features: Features) -> Tensor:
 
 
 def enlarged(features: Features) -> Tensor:
-    """CFD, average draw, on the teacher's grid: the students are enlarged."""
+    """CFD, average draw, on the teacher's grid: the students are upsampled."""
     *maps, last = features.blocks.values()
     large = [F.interpolate(x.permute(0, 3, 1, 2), last.shape[1:3], mode="bilinear") for x in maps]  # (B, C, H, W)
     return cross_feature_distillation([x.permute(0, 2, 3, 1) for x in large], last, rcs="mean")
@@ -673,7 +673,7 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # 4. Is a weight of 0.015 small?
 # - [ ] yes, it is far below 0.3 and 0.7 :: A weight says nothing without what it multiplies.
 # - [x] it depends on how large CFD itself is :: 0.015 times 14.9 is more than `small`'s BCE + Dice.
-# - [ ] no, it is always too large a weight :: With untrained weights, when CFD is small, it hardly counts.
+# - [ ] no, for CFD such a weight is too large :: With untrained weights, when CFD is small, it hardly counts.
 #
 # 5. Two variants of a loss give nearly the same value on a batch. Are they the same loss?
 # - [ ] yes, up to that small difference of the value :: One draw has the same value as the average draw, and a gradient

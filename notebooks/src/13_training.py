@@ -1,17 +1,18 @@
 # %% [markdown] kind="claim"
-# **Claim.** A training recipe is a dozen lines, and a tiny network becomes useful in a minute or so on one core: an IoU
-# well above every trivial baseline. One line of the paper's recipe, the schedule, may end at its highest rate. We show
-# both with your own loop, and how little one run proves. The controls: baselines that need no network, a network that
-# is trained equally long on other images' masks, and a run that is stopped and resumed, compared bit by bit.
+# **Claim.** A training recipe fits in a dozen lines, and with it a tiny network becomes useful after a minute or so on
+# one core: its IoU is well above every trivial baseline. One line of the paper's recipe, the schedule, may end at its
+# highest rate. We show both with your own loop, and we show how little a single run proves. The controls: baselines
+# that need no network, a network trained equally long on the masks of other images, and a run that is stopped, resumed,
+# and compared bit by bit.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
 #
-# - write the training loop and say what each line is for;
-# - read a cosine schedule, find its trap (A29), and say what one run can tell about it;
-# - train something useful, and say compared with what it is useful;
+# - write the training loop and explain what each line does;
+# - read a cosine schedule, find its trap (A29), and say how much one run tells you about it;
+# - train something useful, and say what it is better than;
 # - average weights, and say when that helps;
-# - read curves: a healthy run, a run that memorizes, a run that diverges;
+# - read the curves of a healthy run, a run that memorizes, and a run that diverges;
 # - stop a run and resume it exactly, by hand and with `skinlesion train`.
 
 # %%
@@ -41,8 +42,8 @@ lessons.setup()
 # %% [markdown]
 # ## The data
 #
-# 192 synthetic lesions to train on and 64 to test on, 64 x 64 pixels, so that a run takes about a minute. No image is
-# used for both. With `DATA` set to a folder of ISIC 2017 the same cells use its images.
+# There are 192 synthetic lesions to train on and 64 others to test on, at 64 x 64 pixels, so that a run takes about a
+# minute. If you set `DATA` to a folder with ISIC 2017, the same cells use its images.
 
 # %%
 DATA = None  # or the folder of ISIC 2017, such as "isic2017"
@@ -50,27 +51,28 @@ torch.set_num_threads(1)  # the same numbers on any number of cores
 COUNT, HELD, SIDE = (16, 8, 32) if lessons.FAST else (192, 64, 64)
 if DATA is None:
     drawn = [synthesize(seed, SIDE) for seed in range(COUNT + HELD)]
-    pictures, truths = [lesion.image for lesion in drawn], [lesion.mask for lesion in drawn]
+    shown, truths = [lesion.image for lesion in drawn], [lesion.mask for lesion in drawn]
 else:
     from skinlesion.data.images import read_image, read_mask, resize_image, resize_mask
     from skinlesion.data.layouts import find_samples
 
     found = find_samples(DATA, "isic2017")[: COUNT + HELD]
-    pictures = [resize_image(read_image(sample.image), (SIDE, SIDE)) for sample in found]
+    shown = [resize_image(read_image(sample.image), (SIDE, SIDE)) for sample in found]
     truths = [resize_mask(read_mask(sample.mask), (SIDE, SIDE)) for sample in found]
-images = torch.stack([torch.from_numpy(normalize(each)) for each in pictures]).permute(0, 3, 1, 2)  # (n, 3, H, W)
+images = torch.stack([torch.from_numpy(normalize(each)) for each in shown]).permute(0, 3, 1, 2)  # (n, 3, H, W)
 masks = torch.stack([torch.from_numpy(each).float() for each in truths])[:, None]  # (n, 1, H, W)
 
 # %% [markdown]
 # ## Baselines that need no network
 #
-# A score means nothing by itself. Three trivial baselines: *everything is lesion*; *the mean mask of the training
-# images*, a location prior; *what is darker than Otsu's threshold is lesion*. First the score, which is yours to write.
+# A score means nothing by itself. So compare it with three trivial baselines: *everything is lesion*; *the mean mask of
+# the training images*, a location prior; and *everything darker than Otsu's threshold is lesion*. First write the
+# score.
 
 
 # %% exercise="training.held_out_iou"
 def held_out_iou(network: nn.Module, images: Tensor, masks: Tensor) -> float:
-    """Pooled IoU of a network on images that it was not trained on; images (B, 3, H, W), masks (B, 1, H, W)."""
+    """Pooled IoU of a network on images it was not trained on; images (B, 3, H, W), masks (B, 1, H, W)."""
     network.eval()
     with torch.no_grad():
         found = network(images) > 0
@@ -79,7 +81,7 @@ def held_out_iou(network: nn.Module, images: Tensor, masks: Tensor) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict** the IoU of the three on the held-out lesions. A lesion covers about a quarter of an image here.
+# **Predict** the IoU of the three baselines on the held-out lesions. Here a lesion covers about a quarter of an image.
 
 # %%
 from skimage.filters import threshold_otsu
@@ -89,7 +91,7 @@ unseen, unseen_masks = images[COUNT:], masks[COUNT:]
 
 
 class Answer(nn.Module):
-    """A network that computes a function."""
+    """A function wrapped as a network."""
 
     def __init__(self, function) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ prior = masks[:COUNT].mean(0)
 
 
 def darker(x: Tensor) -> Tensor:
-    """Otsu's threshold on each image's brightness."""
+    """Logits that are positive where an image is darker than its Otsu threshold."""
     gray = x.mean(1)
     levels = torch.tensor([threshold_otsu(each.numpy()) for each in gray])
     return (levels[:, None, None] - gray)[:, None]
@@ -118,22 +120,22 @@ trivial = {
 lessons.happened("13.1", {name: f"{iou:.2f}" for name, iou in trivial.items()})
 
 # %% [markdown] given="1e-3 1e-5"
-# A network has to beat these, or a line of code does better.
+# A network has to beat these, or a single line of code does better.
 #
 # ## The learning rate
 #
-# The paper: AdamW, from 1e-3 down to 1e-5, "50 cycles", 300 epochs, batches of 32 (section 4.3). The harness that it
-# resembles has a cosine with $T = 50$.
+# The paper uses AdamW with a rate from 1e-3 down to 1e-5, "50 cycles", 300 epochs, and batches of 32 (section 4.3). The
+# training code that it resembles has a cosine with $T = 50$.
 
 
 # %% exercise="training.cosine"
 def cosine(progress: float, period: float, high: float, low: float) -> float:
-    """The rate after `progress` epochs."""
+    """The learning rate after `progress` epochs."""
     return low + (high - low) * (1 + math.cos(math.pi * progress / period)) / 2
 
 
 # %% [markdown] kind="predict"
-# **Predict.** $T$ is 50, and the run has 300 epochs. At which rate does it end?
+# **Predict.** $T$ is 50, and the run has 300 epochs. What is the rate at the end?
 
 # %% exercise="training.rate_at_end"
 rate_at_end = 1e-3
@@ -149,16 +151,16 @@ plt.show()
 lessons.happened("13.2", f"at {cosine(300, 50, 1e-3, 1e-5):.0e}, the highest rate")
 
 # %% [markdown]
-# With $T = 50$ the rate rises again three times and *ends at its peak*: the weights change most just before they are
-# saved. We do not know which of the two the authors ran (A29); the package's default is the single decay, and
-# `--schedule paper` is the other.
+# With $T = 50$ the rate rises again three times and *ends at its peak*: the weights change most just before they're
+# saved. We don't know which of the two the authors used (A29); the package's default is a single decay, and `--schedule
+# paper` gives the other.
 #
 # ## The loop
 
 
 # %% exercise="training.bare_loop"
 def bare_loop(new_network, batches: list[tuple[Tensor, Tensor]], rates: list[float], decay: float) -> list[float]:
-    """Train `new_network()` with AdamW, a step a batch at its own rate, gradients clipped to norm 1 -> the losses."""
+    """Train `new_network()` with AdamW, one step and one rate per batch, gradients clipped to norm 1 -> the losses."""
     network = new_network().train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=decay)
     losses = []
@@ -166,7 +168,7 @@ def bare_loop(new_network, batches: list[tuple[Tensor, Tensor]], rates: list[flo
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = bce_dice_loss(network(images), masks)
-        optimizer.zero_grad()  # gradients add up otherwise
+        optimizer.zero_grad()  # otherwise gradients accumulate
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -175,18 +177,18 @@ def bare_loop(new_network, batches: list[tuple[Tensor, Tensor]], rates: list[flo
 
 
 # %% [markdown]
-# The data come in another order every epoch, and a mirrored lesion is a lesion: that is all the augmentation here
-# (lesson 1 has more).
+# The data come in a new order every epoch, and half of the batches are mirrored, because a mirrored lesion is still a
+# lesion. There is no other augmentation here (lesson 1 has more).
 
 # %%
 bare_loop = lessons.use("training.bare_loop", bare_loop)
 BATCH = 8
 EPOCHS = 2 if lessons.FAST else 20
-STEPS = COUNT // BATCH  # an epoch
+STEPS = COUNT // BATCH  # per epoch
 
 
 def shuffled(masks: Tensor, epochs: int) -> list[tuple[Tensor, Tensor]]:
-    """Batches of several epochs, each in an order of its own, half of them mirrored."""
+    """Batches of several epochs, each epoch in a new order, half of the batches mirrored."""
     generator = torch.Generator().manual_seed(0)
     batches = []
     for _ in range(epochs):
@@ -198,7 +200,7 @@ def shuffled(masks: Tensor, epochs: int) -> list[tuple[Tensor, Tensor]]:
 
 
 class Watched(nn.Module):
-    """A network that notes its score on the held-out lesions once an epoch, and keeps an average of its weights."""
+    """A network that records its score on the held-out lesions every epoch and keeps an average of its weights."""
 
     def __init__(self, network: nn.Module, decay: float = 0.98) -> None:
         super().__init__()
@@ -208,7 +210,7 @@ class Watched(nn.Module):
         self.unseen_losses: list[float] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        """Called once a step, before the step: what it sees are the weights after the step before."""
+        """Called at the start of each step, so the weights are those after the previous step."""
         if self.training and self.steps:
             with torch.no_grad():
                 for mean, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
@@ -221,11 +223,11 @@ class Watched(nn.Module):
         return self.network(x)
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """Those that are trained: not the average."""
+        """The trained parameters, without the average."""
         return self.network.parameters(recurse)
 
     def note(self) -> None:
-        """Score both, and the loss on what is held out."""
+        """Record the scores of both and the loss on the held-out lesions."""
         self.scores.append(tuple(held_out_iou(each, unseen, unseen_masks) for each in (self.network, self.average)))
         with torch.no_grad():
             self.unseen_losses.append(float(bce_dice_loss(self.network(unseen), unseen_masks)))
@@ -237,7 +239,7 @@ def run(
 ) -> tuple[Watched, list[float]]:
     """One run of the loop: the network, and the mean loss of each epoch."""
     torch.manual_seed(seed)
-    network = create_model("tiny", depths=(1, 1, 1), decoder_depths=(1, 1, 1), drop_path=0.0)  # one grid less
+    network = create_model("tiny", depths=(1, 1, 1), decoder_depths=(1, 1, 1), drop_path=0.0)  # one stage less
     watched = Watched(network)
     rates = [cosine(step / STEPS, period, high, 1e-5) for step in range(epochs * STEPS)]
     losses = bare_loop(lambda: watched, shuffled(masks, epochs), rates, 1e-2)
@@ -246,20 +248,20 @@ def run(
 
 
 # %% [markdown]
-# With a high learning rate the weights oscillate. Their running average oscillates less, and costs nothing but memory:
+# At a high learning rate the weights oscillate. Their running average oscillates less and costs nothing but memory:
 #
 # $$\bar w \leftarrow d\,\bar w + (1 - d)\,w$$
 
 
 # %% exercise="training.average"
 def average(mean: Tensor, weight: Tensor, decay: float) -> Tensor:
-    """One step of an exponential average."""
+    """One step of an exponential moving average."""
     return decay * mean + (1 - decay) * weight
 
 
 # %% [markdown] kind="predict"
-# **Predict**, before the next cell has run: the IoU after one decay of the rate over 20 epochs; whether the schedule
-# that ends at its peak does better or worse; and in which of the two averaging the weights helps more.
+# **Predict**, before you run the next cell: the IoU after a single decay of the rate over 20 epochs; whether the
+# schedule that ends at its peak does better or worse; and for which of the two averaging the weights helps more.
 
 # %%
 average = lessons.use("training.average", average)
@@ -273,8 +275,8 @@ for name, (watched, losses) in runs.items():
     lessons.happened("13.3", f"{name}: IoU {raw:.2f}, averaged weights {averaged:.2f}")
 
 # %% [markdown] given="0.81 0.35 0.22 0.46 0.45 0.10 0.04 0.77 0.02"
-# One decay ends at 0.75, the other schedule at 0.53, barely above Otsu's 0.50. So does the schedule decide the result?
-# `run(..., seed=1)` and `seed=2` gave:
+# The single decay ends at 0.75, the other schedule at 0.53, barely above Otsu's 0.50. So does the schedule decide the
+# result? `run(..., seed=1)` and `run(..., seed=2)` gave:
 #
 # | seed | one decay | T = a sixth | gap |
 # | --- | ---: | ---: | ---: |
@@ -282,25 +284,25 @@ for name, (watched, losses) in runs.items():
 # | 1 | 0.81 | 0.35 | +0.46 |
 # | 2 | 0.75 | 0.77 | -0.02 |
 #
-# An earlier measurement of the same three seeds had given +0.45, +0.10 and -0.04. The gap changes in size, and even in
-# sign, from seed to seed. The *number of threads* alone changes the last digits of a sum, and with them the whole run,
-# which is why the cell above asks for one thread. **Three seeds can't say which schedule is better.** What is certain
-# is where the rate ends; measuring its cost takes many seeds or a longer run. Remember this table when a paper shows
-# you one number per row (lesson 15).
+# An earlier measurement with the same three seeds gave +0.45, +0.10 and -0.04. The gap changes in size, and even in
+# sign, from seed to seed. Even the *number of threads* changes the last digits of a sum, and with them the whole run,
+# which is why the cell above sets one thread. **Three seeds can't tell which schedule is better.** What is certain is
+# where the rate ends; measuring what that costs takes many seeds or a longer run. Remember this table when a paper
+# shows you one number per row (lesson 15).
 #
-# Where the rate has decayed, the averaged weights end where the raw ones do: 0.75 and 0.75. Where the rate ends at its
-# peak, the average is ahead, 0.60 against 0.53: its raw weights were still oscillating. In the curves below (dotted)
-# the average lags behind while the network learns fast.
+# When the rate has decayed, the averaged weights end where the raw weights do: 0.75 and 0.75. When the rate ends at its
+# peak, the average is ahead, 0.60 against 0.53, because the raw weights were still oscillating. In the curves below,
+# the average (dotted) lags behind while the network learns fast.
 #
 # ## Read the curves
 
 # %% [markdown] kind="predict"
-# **Predict.** A third run gets every image with *another* image's mask, for as many epochs. What will its loss do, and
-# its IoU?
+# **Predict.** A third run, just as long, gets every image with *another* image's mask. What will its loss do, and its
+# IoU?
 
 # %% kind="signature"
 others = masks[:COUNT].roll(1, dims=0)
-runs["other masks"] = run(EPOCHS, others)  # as long as the others
+runs["other masks"] = run(EPOCHS, others)  # the same number of epochs
 fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.8))
 for (name, (watched, losses)), color in zip(runs.items(), ("#0072B2", "#D55E00", "#999999"), strict=True):
     epochs = range(1, len(losses) + 1)
@@ -314,8 +316,8 @@ for (name, (watched, losses)), color in zip(runs.items(), ("#0072B2", "#D55E00",
 for name, iou in trivial.items():
     axes[1].axhline(iou, color="0.6", linewidth=0.8)
     axes[1].text(0.5, iou + 0.01, name, fontsize=6, color="0.4")
-axes[0].set(title="loss; dashed: of unseen lesions", xlabel="epoch")
-axes[1].set(title="IoU of unseen; dotted: averaged", xlabel="epoch", ylim=(0, 1))
+axes[0].set(title="training loss; dashed: unseen lesions", xlabel="epoch")
+axes[1].set(title="IoU, unseen lesions; dotted: averaged", xlabel="epoch", ylim=(0, 1))
 axes[2].set(title="learning rate", xlabel="epoch")
 axes[0].legend(fontsize=7)
 fig.suptitle("a falling loss does not show that the task is learned (gray: masks of other images)")
@@ -325,16 +327,16 @@ final = f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, IoU {watched.scores[-1][0]:.
 lessons.happened("13.4", f"{final}; the best of all epochs {max(raw for raw, _ in watched.scores):.2f}")
 
 # %% [markdown]
-# Four observations. For the first eight epochs or so the score stays around the gray lines, the baselines, while the
-# loss falls: the network first learns *a location prior*, and uses the image only later. Stopped there, it would be an
-# ellipse. Second, compare solid and dashed: where the loss of unseen lesions follows that of the training, the network
-# does not memorize; a dashed line that rises while the solid one falls would show memorization. Third, the score and
-# the loss of the orange run oscillate with its rate: stopping at a learning-rate peak gives a poor model. Fourth, the
-# gray control, as long as the others: with other images' masks the training loss falls too, from 0.68 to 0.48, and the
-# score ends at 0.43 and never exceeds 0.45, between the mean mask (0.36) and Otsu (0.50). **A falling loss shows that
-# something is learned, not that it is the task.**
+# There are four things to see. First, for about eight epochs the score stays near the gray lines, the baselines, while
+# the loss falls: the network first learns *a location prior* and only later uses the image. If you stopped it there,
+# its masks would be ellipses. Second, compare the solid and dashed lines: as long as the loss on unseen lesions follows
+# the training loss, the network isn't memorizing; a dashed line that rises while the solid one falls would show
+# memorization. Third, the score and the loss of the orange run oscillate with its rate: stopping at a learning-rate
+# peak gives a poor model. Fourth, look at the gray control: with other images' masks the training loss falls too, from
+# 0.68 to 0.48, while the score ends at 0.43 and never exceeds 0.45, between the mean mask (0.36) and Otsu (0.50). **A
+# falling loss shows that the network learns something, not that it learns the task.**
 #
-# Predictions on unseen lesions:
+# Here are predictions on unseen lesions:
 
 # %%
 best = runs["one decay"][0].network.eval()
@@ -342,7 +344,7 @@ with torch.no_grad():
     answers = best(unseen) > 0
 fig, axes = plt.subplots(1, 8, figsize=(9.5, 1.5))
 for i, ax in enumerate(axes):
-    ax.imshow(pictures[COUNT + i])
+    ax.imshow(shown[COUNT + i])
     ax.contour(unseen_masks[i, 0], levels=[0.5], colors="white", linewidths=1)
     if answers[i, 0].any():
         ax.contour(answers[i, 0], levels=[0.5], colors="#56B4E9", linewidths=1.5)
@@ -350,13 +352,14 @@ for i, ax in enumerate(axes):
 plt.show()
 
 # %% [markdown]
-# White is the reference. Most are found; some are not, such as a large pale lesion unlike any in the training set. A
-# pooled score hides such a case behind the others (lesson 2).
+# White is the reference. Most lesions are found; some aren't, such as a large pale lesion unlike any in the training
+# set. A pooled score hides such a case among the others (lesson 2).
 #
 # ### A run that diverges
 #
-# Curves also say *when to stop*. Here the rate is far too high and nothing is clipped. A bare loop would go on with
-# NaN; the package stops with the step, the layer and the images' names, and keeps the last good checkpoint.
+# Curves also tell you *when to stop*. Here the rate is far too high and the gradient isn't clipped. A bare loop would
+# go on with NaN; the package stops, reports the step, the layer and the names of the images, and keeps the last good
+# checkpoint.
 
 # %%
 torch.manual_seed(0)
@@ -372,29 +375,29 @@ for step, (x, y) in enumerate(shuffled(masks[:COUNT], 1)[:6], start=1):
         break
 
 # %% [markdown]
-# ## Stop, and go on
+# ## Stop and resume
 #
-# Laptops are closed and clusters stop jobs. What must be saved so that a resumed run is *identical* to one that was
+# Laptops get closed and clusters kill jobs. What do you have to save so that a resumed run is *identical* to one that
 # never stopped?
 
 
 # %% exercise="training.snapshot"
 def snapshot(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """All that a run needs to go on: {"network", "optimizer", "random"}."""
+    """Everything a run needs to resume: {"network", "optimizer", "random"}."""
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
     return copy.deepcopy(state)
 
 
 # %% [markdown] kind="predict"
-# **Predict** the largest difference of any weight from a run that was never stopped: after resuming from everything,
-# from the weights and random numbers without the optimizer, and from the weights alone.
+# **Predict** the largest difference of any weight from a run that never stopped: after resuming from everything, from
+# the weights and the random state without the optimizer, and from the weights alone.
 
 # %% kind="control"
 snapshot = lessons.use("training.snapshot", snapshot)
 
 
 def some_steps(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Steps whose batches come from torch's random numbers."""
+    """Training steps whose batches are drawn with torch's global random state."""
     for _ in range(steps):
         chosen = torch.randperm(COUNT)[:BATCH]
         loss = bce_dice_loss(network(images[chosen]), masks[chosen])
@@ -427,12 +430,13 @@ for what in ("everything", "no optimizer", "weights alone"):
     lessons.happened("13.5", f"resumed from {what}: {gap:.0e}")
 
 # %% [markdown]
-# Exactly zero, or another run. A curve would not show it: it continues smoothly in all three.
+# The difference is exactly zero, or it is another run. The loss curve wouldn't show it: it continues smoothly in all
+# three.
 #
-# ## The package's trainer, and a power cut
+# ## The package's trainer and a power failure
 #
-# `skinlesion train` (in Python: `train`) does the same and keeps a folder. We stop a run in its second epoch, resume
-# it, and compare with an uninterrupted one.
+# `skinlesion train` (in Python: `train`) does the same and saves everything in a folder. We stop a run in its second
+# epoch, resume it, and compare it with an uninterrupted one.
 
 # %% kind="control"
 folder = Path("lesson13_runs")
@@ -443,14 +447,14 @@ whole = train(TrainConfig(**common, out=folder / "whole"))
 step_of_package = SegmentationModule.training_step
 
 
-def power_cut(self, batch, batch_idx):
+def power_failure(self, batch, batch_idx):
     """Stop in the second epoch."""
     if self.current_epoch == 1:
-        raise RuntimeError("power cut")
+        raise RuntimeError("power failure")
     return step_of_package(self, batch, batch_idx)
 
 
-SegmentationModule.training_step = power_cut
+SegmentationModule.training_step = power_failure
 try:
     train(TrainConfig(**common, out=folder / "cut"))
 except RuntimeError as error:
@@ -467,23 +471,23 @@ shutil.rmtree(folder)
 # In a terminal:
 #
 # - `skinlesion train --preset tiny --data isic2017 --root isic2017 --split paper --out runs/mine` starts a run and
-#   estimates how long it will take; `config.json` and `manifest.json` say what was trained on what.
-# - `skinlesion train --resume --out runs/mine` continues after any stop, exactly.
-# - `skinlesion train --start-from runs/mine --size 160 --out runs/larger ...` starts a *new* run from its weights:
-#   another optimizer state, another schedule. Its card names where it comes from.
+#   estimates how long it will take; `config.json` and `manifest.json` record the options and the images.
+# - `skinlesion train --resume --out runs/mine` resumes after any interruption, exactly.
+# - `skinlesion train --start-from runs/mine --size 160 --out runs/larger ...` starts a *new* run from those weights,
+#   with a new optimizer and schedule. Its model card names the run it started from.
 # - `metrics.csv` holds the curves; `make dashboard` plots them during training (*Training runs*).
 #
 # ## A real run
 #
-# The weights that come with the package were trained in 40 epochs on 1,350 images of ISIC 2017 at 128 x 128, an hour on
-# one core. From their own card:
+# The weights that come with the package were trained for 40 epochs on 1,350 images of ISIC 2017 at 128 x 128, which
+# took an hour on one core. This is from their model card:
 
 # %%
 _, card = load_checkpoint(Path(skinlesion.__file__).parent / "weights" / "small.safetensors")
-print("validation IoU of the epoch that was kept:", round(card["metrics"]["val"]["iou"], 4))
+print("validation IoU of the saved epoch:", round(card["metrics"]["val"]["iou"], 4))
 for report in card["evaluations"]:
     low, high = report["intervals"]["pooled"]["iou"]
-    flips = "four flips" if report["protocol"]["tta"] else "one look"
+    flips = "four flips" if report["protocol"]["tta"] else "no flips"
     print(
         f"test IoU, {report['n']} images, {flips:10} {report['pooled']['iou']:.4f}, 95 % interval {low:.4f} to {high:.4f}"
     )
@@ -499,18 +503,18 @@ print(
 )
 
 # %% [markdown]
-# The epoch that is kept was chosen on the validation part alone; the test part was measured afterward. The interval is
-# over images: it does not include what another seed would have given.
+# The saved epoch was chosen on the validation set alone, and the test set was evaluated afterward. The interval is over
+# images: it doesn't include the variation between seeds.
 #
 # ### Play
 #
-# Which schedules end low?
+# Which schedules end at a low rate?
 
 # %% kind="play"
 
 
 def draw(period: int = 50, epochs: int = 300) -> None:
-    """Where does the run end?"""
+    """Plot the schedule."""
     _, ax = plt.subplots(figsize=(5, 2))
     ax.plot([cosine(epoch, period, 1e-3, 1e-5) for epoch in range(epochs + 1)])
     ax.set(xlabel="epoch", ylabel="learning rate")
@@ -522,11 +526,11 @@ _ = ipywidgets.interact(draw, period=(10, 300, 10), epochs=(50, 300, 50))
 # %% [markdown]
 # ### Another optimizer
 #
-# AdamW divides the step of each *number* by that number's own scale. But a weight matrix acts as a whole, and a few of
-# its directions take most of the gradient. Muon replaces the momentum $M = USV^T$ of a matrix by about $UV^T$: every
-# direction gets a step of the same size. It needs matrix products only (`skinlesion/training/muon.py` is short). In the
-# package it is `--optimizer muon`: linear layers take Muon's step, everything else AdamW's. Its results on ISIC 2017,
-# by the protocol of lesson 15, read from your clone:
+# AdamW scales the step of each weight by the size of that weight's own gradients. But a weight matrix acts as a whole,
+# and a few of its directions get most of the gradient. Muon replaces the momentum $M = USV^T$ of a matrix with
+# approximately $UV^T$, so that every direction gets a step of the same size. It needs only matrix products
+# (`skinlesion/training/muon.py` is short). In the package it is `--optimizer muon`: linear layers are updated by Muon,
+# everything else by AdamW. Here are its results on ISIC 2017, by the protocol of lesson 15, read from your clone:
 
 # %%
 SCORES = Path(skinlesion.__file__).parents[1] / "benchmarks" / "results" / "reproduce" / "cpu" / "summary.json"
@@ -544,19 +548,19 @@ else:
             print(f"p corrected for all claims {claim['corrected_p']:.2f}")
 
 # %% [markdown]
-# Every run of Muon is above every run of AdamW. Three runs of each are few, and Muon was chosen because it had looked
-# good on the validation part; lesson 15 says how such an interval and such a p are to be read. The weights that the
-# commands and the dashboard use (`accurate`) were trained with it.
+# Every Muon run is above every AdamW run. Three runs of each aren't many, and Muon was chosen because it had looked
+# good on the validation set; lesson 15 explains how to read such an interval and such a p-value. The weights that the
+# commands and the dashboard use by default (`accurate`) were trained with it.
 
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - One run of each schedule is shown, and the table above says how much that is worth. Lesson 15 has seeds and
-#   intervals.
-# - Synthetic lesions are easier than real ones: this network was not trained on hair, gel or rulers in real images.
-# - The loop has no distillation (lesson 12), no strong augmentation (lesson 1) and no validation part: with it, the
-#   epoch that is kept would be chosen on images that are not the ones reported.
-# - Bit by bit holds on one machine with the same versions and number of threads; not across machines.
+# - The figure shows one run of each schedule, and the table above says how little that proves. Lesson 15 has more seeds
+#   and intervals.
+# - Synthetic lesions are easier than real ones: this network was never trained on real hair, gel or rulers.
+# - The loop has no distillation (lesson 12), no strong augmentation (lesson 1) and no validation set, on which you
+#   would choose the epoch to keep without using the test images.
+# - Results are bit-identical on one machine with the same versions and number of threads, but not across machines.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -566,27 +570,30 @@ else:
 # - [ ] at the lowest rate :: That is at 50, 150 and 250.
 # - [ ] at half the rate :: That is at 25, 75 and so on.
 #
-# 2. What if `zero_grad` is forgotten?
+# 2. What happens if you forget `zero_grad`?
 # - [ ] the network learns nothing at all :: It does, with the wrong gradient.
-# - [x] gradients of all steps add up :: Old batches keep contributing, and clipping makes the new ones ever smaller.
+# - [x] gradients of all steps add up :: Old batches keep contributing, and clipping makes the new ones' share ever
+#   smaller.
 # - [ ] an error is raised at the second step :: No. That is what makes the bug hard to find.
 #
-# 3. The loss falls, and the IoU of unseen images does not rise. What is it?
+# 3. The loss falls, but the IoU on unseen images doesn't rise. Why?
 # - [ ] the learning rate is far too low for this network :: Then the loss would hardly fall.
-# - [x] what is learned does not carry over to new images :: Such as a location prior, or each image by heart.
-# - [ ] the score must have been computed in a wrong way :: Possible. Check it on a known answer, as the check did.
+# - [x] what was learned doesn't transfer to new images :: For example, a location prior, or memorized images.
+# - [ ] the score must have been computed the wrong way :: Possible. Test it on a case with a known answer, as the check
+#   did.
 #
 # 4. What must a resumed run restore besides the weights?
-# - [x] optimizer state and random numbers :: Otherwise it is another run, however smooth the curve.
-# - [ ] nothing else; the weights are the run :: AdamW would start with empty moments, and the next batch would be
-#   another one.
-# - [ ] the gradients of all of the weights :: They are computed anew at each step.
+# - [x] optimizer state and random numbers :: Otherwise it is another run, however smooth the curve looks.
+# - [ ] nothing else; the weights are the run :: AdamW would start with empty moments, and the next batch would be a
+#   different one.
+# - [ ] the gradients of all of the weights :: They are computed from scratch at each step.
 
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [AdamW](https://arxiv.org/abs/1711.05101): decay apart from the gradient.
+# - [AdamW](https://arxiv.org/abs/1711.05101): weight decay separate from the gradient.
 # - [Muon](https://kellerjordan.github.io/posts/muon/) and [what it takes to scale it](https://arxiv.org/abs/2502.16982).
 # - [SGDR](https://arxiv.org/abs/1608.03983): the cosine schedule and its restarts.
-# - [Averaging weights leads to wider optima](https://arxiv.org/abs/1803.05407): why a mean of weights is a network at all.
-# - [VM-UNet](https://arxiv.org/abs/2402.02491): the harness that the recipe resembles.
+# - [Averaging weights leads to wider optima](https://arxiv.org/abs/1803.05407): why an average of weights is a good
+#   network at all.
+# - [VM-UNet](https://arxiv.org/abs/2402.02491): the training code that the recipe resembles.

@@ -95,7 +95,7 @@ for skip in ("S2", "S3", "S4"):
 
 # %% exercise="looking.image_share"
 def image_share(gates: Tensor) -> Tensor:
-    """The part of the gates' variance that is due to the image: (images, C) -> a scalar in [0, 1]."""
+    """The share of the gates' variance that is due to the image: (images, C) -> a scalar in [0, 1]."""
     return gates.var(dim=0, correction=0).mean() / gates.var(correction=0)
 
 
@@ -131,19 +131,19 @@ running = itertools.cycle(means)  # the blocks run in this order
 
 
 def constant_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
-    """SE that does not look at the image."""
+    """SE whose gates don't depend on the image."""
     gate = next(running).expand(len(x), -1)  # (B, C)
     return x * gate[:, None, None, :], gate
 
 
 def masks_of(model: torch.nn.Module) -> np.ndarray:
-    """What a network finds in the twenty images, bool (20, H, W)."""
+    """A network's masks of the twenty images, bool (20, H, W)."""
     with torch.no_grad():
         return (model(batch)[:, 0] > 0).numpy()
 
 
 def mean_iou(found: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over images."""
+    """Mean IoU over images."""
     return float(((found & truth).sum((1, 2)) / (found | truth).sum((1, 2))).mean())
 
 
@@ -184,7 +184,7 @@ def region_score(logits: Tensor, region: Tensor) -> Tensor:
 
 # %% exercise="looking.integrated_gradients"
 def integrated_gradients(score, image: Tensor, base: Tensor, steps: int) -> Tensor:
-    """Integrated gradients, midpoints, channels added up: image and base (1, C, H, W) -> (H, W)."""
+    """Integrated gradients at midpoints, summed over channels: image and base (1, C, H, W) -> (H, W)."""
     along = (torch.arange(steps) + 0.5) / steps
     way = (base + along.view(-1, 1, 1, 1) * (image - base)).detach().requires_grad_()  # (steps, C, H, W)
     (slope,) = torch.autograd.grad(score(way).sum(), way)
@@ -231,7 +231,7 @@ if not lessons.FAST:
 
 
 def ask(model: torch.nn.Module, image: Tensor) -> dict[str, explain.Attribution]:
-    """What each method says about the mask."""
+    """The map of each method for the mask."""
     return {name: explain.attribute(model, image, region, **options) for name, options in ASK.items()}
 
 
@@ -273,13 +273,13 @@ def deletions(name: str) -> dict[str, Tensor]:
     inside, empty = torch.from_numpy(asked), explain.baseline_image(shown, asked)
 
     def probability(images: Tensor) -> Tensor:
-        """Mean probability over the region: what deletion watches."""
+        """Mean probability over the region: the quantity that deletion lowers."""
         return network(images)[:, 0].sigmoid()[:, inside].mean(1)
 
     attribution = explain.attribute(network, shown, asked, **ASK["integrated gradients"])
     orders = {
         "integrated gradients": torch.from_numpy(attribution.map),
-        "darkest first": 1 - shown[0].mean(0),  # (H, W): it never saw the network
+        "darkest first": 1 - shown[0].mean(0),  # (H, W): independent of the network
         "random": torch.rand(size, generator=torch.Generator().manual_seed(0)),
     }
     return {name: deletion_curve(probability, shown, empty, order, 17) for name, order in orders.items()}
@@ -471,7 +471,7 @@ _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)
 # ## Recap
 #
 # 1. SE's gates in a block are between 0.02 and 0.98, and the same for every image. What does SE do there?
-# - [ ] nothing, since it never changes :: It weights the channels very differently.
+# - [ ] nothing, since they never change at all :: It weights the channels very differently.
 # - [x] it scales each channel by a constant :: The next layer's weights could do that without SE.
 # - [ ] it adapts to the image at hand :: Then the gates would differ.
 #

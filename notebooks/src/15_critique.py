@@ -53,7 +53,7 @@ plt.show()
 
 # %% exercise="critique.dsc_range"
 def dsc_range(iou: float) -> tuple[float, float]:
-    """Least and largest DSC in percent that may be printed beside a printed IoU in percent."""
+    """Smallest and largest DSC in percent that are compatible with a printed IoU in percent."""
     low, high = (200 * value / (100 + value) for value in (iou - 0.005, iou + 0.005))
     return low - 0.005, high + 0.005
 
@@ -82,7 +82,7 @@ TABLES = {
 
 
 def dsc_of(iou: float) -> float:
-    """In percent."""
+    """DSC in percent, from IoU in percent."""
     return 200 * iou / (100 + iou)
 
 
@@ -104,7 +104,7 @@ ax.axhline(0, color="black", linewidth=0.8)
 ax.set(
     xticks=[],
     ylim=(-0.3, 0.08),
-    ylabel="printed DSC less\nDSC from IoU",
+    ylabel="printed DSC minus\nDSC from IoU",
     title="eight rows do not fit (orange), all of them too low",
 )
 plt.show()
@@ -176,8 +176,10 @@ RUNS = 20 if lessons.FAST else 200
 runs = train_and_test(RUNS)
 pooled, each = 100 * iou_of(runs.sum(1)), 100 * iou_of(runs)
 batches = 100 * iou_of(runs[:, :640].reshape(RUNS, 20, 32, 4).sum(2))  # (runs, 20 batches)
-print(f"pooled IoU {pooled.mean():.2f}; mean of images {each.mean():.2f}, deviation of images {each.std():.1f}")
-print(f"deviation of runs, pooled: {pooled.std(ddof=1):.2f} points")
+print(
+    f"pooled IoU {pooled.mean():.2f}; mean of images {each.mean():.2f}, standard deviation over images {each.std():.1f}"
+)
+print(f"standard deviation over runs, pooled IoU: {pooled.std(ddof=1):.2f} points")
 for name, values in (("images", each), ("batches of 32", batches)):
     gap = dsc_of(values).mean(1) - dsc_of(values.mean(1))
     print(f"averaged over {name}: DSC misses by {gap.mean():+.2f}")
@@ -258,7 +260,7 @@ runs_needed = lessons.use("critique.runs_needed", runs_needed)
 
 SAID = {"all modules over VM-UNet": 1.94, "SE over none": 0.90, "half a point": 0.50, "CMN over none": 0.44}
 SAID["all over SE+CMN"] = 0.17
-print(f"{'runs of each system':26} deviation 0.3    0.5    0.8    one run each (0.5): the worse one wins")
+print(f"{'runs of each system':26}   std dev 0.3    0.5    0.8    one run each (0.5): the worse one wins")
 for name, difference in SAID.items():
     needed = [runs_needed(difference, deviation) for deviation in (0.3, 0.5, 0.8)]
     wrong = stats.norm.cdf(-difference / (0.5 * 2**0.5))
@@ -312,8 +314,8 @@ ends = ((luck.argmin(1) == 0) & (luck.argmax(1) == 7)).mean()
 zigzag = np.mean(np.ptp(lineup.normal(0, 0.5, (200_000, 8)), axis=1))
 lessons.happened("15.5", f"panel {suspect + 1}")
 print(f"the standard deviation of the table's eight numbers is {spread:.2f} points")
-print(f"'none' lowest and 'all' highest: {100 * ends:.1f} % of tables by luck, one in {1 / ends:.0f}")
-print(f"eight equal systems, seeds of 0.5 points: best less worst is {zigzag:.2f} points on average; Table 4: 1.94")
+print(f"'none' lowest and 'all' highest: {100 * ends:.1f} % of tables by chance, one in {1 / ends:.0f}")
+print(f"eight equal systems, seeds of 0.5 points: best minus worst is {zigzag:.2f} points on average; Table 4: 1.94")
 
 # %% [markdown] given="95"
 # What distinguishes the table, if anything, is that its first number is the lowest and its last the highest. Chance
@@ -429,6 +431,38 @@ for factorial in values["factorials"]:
 # full width, its 256 x 256 pixels and its 300 epochs. A plan for that scale is in the package (`skinlesion reproduce
 # --scale paper`); it needs a GPU.
 #
+# ### Bonus: many claims
+#
+# The plan has nineteen claims. If none of them were true, about one would still have $p < 0.05$. What do the stars in
+# the table correct for that?
+
+
+# %% exercise="critique.holm"
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's corrected p-values, in the order of the given ones: (n,) -> (n,)."""
+    order = np.argsort(p)
+    scaled = (len(p) - np.arange(len(p))) * p[order]  # the smallest times n, the next times n - 1, ..
+    corrected = np.empty_like(scaled)
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return corrected
+
+
+# %%
+holm = lessons.use("critique.holm", holm)
+if judged:
+    as_they_came = np.array([claim["wide_p"] for claim in judged])
+    corrected = holm(as_they_came)
+    print(
+        f"{(as_they_came < 0.05).sum()} of {len(judged)} claims have p < 0.05; {(corrected < 0.05).sum()} after Holm's correction"
+    )
+    package = np.array([claim["corrected_p"] for claim in judged])
+    print(f"largest difference from the package's correction: {np.abs(corrected - package).max():.0e}")
+
+# %% [markdown]
+# Ten of the nineteen p-values are below 0.05, and three of them still are after the correction. Those are the stars. A
+# correction is a price for asking many questions: with a plan of three claims, fixed in advance, weaker evidence would
+# have been enough.
+#
 # ### Play
 #
 # Choose a difference, a standard deviation and a number of runs. How often does the *worse* system come out ahead? How
@@ -467,7 +501,7 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 # ## Recap
 #
 # 1. A table gives IoU 81.24 and DSC 89.44. Rounding allows 89.64 to 89.66. What is the likeliest reason?
-# - [ ] a rounding error in one of the two numbers :: The range already allows for rounding.
+# - [ ] a rounding error in one of the two printed numbers :: The range already allows for rounding.
 # - [x] an average over the batches, or mixed sources :: Averaging over parts makes the DSC too low.
 # - [ ] a DSC that was computed from pooled counts :: Then it would fit.
 #

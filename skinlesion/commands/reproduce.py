@@ -7,7 +7,7 @@ import tyro
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder
-from skinlesion.reproduce.expense import measure_expense
+from skinlesion.reproduce.costs import measure_costs
 from skinlesion.reproduce.plan import SCALES, load_plan
 from skinlesion.reproduce.report import write_report
 from skinlesion.reproduce.results import Results
@@ -32,13 +32,13 @@ def reproduce(
 ) -> int:
     """Run tables of the paper's comparison, or what is missing of them.
 
-    `expense` measures the time and memory of every system in one session; `report` writes the results page.
+    `costs` measures the time and memory of every system in one session; `report` writes the results page.
 
     A finished run is never repeated, and a stopped one resumes. `--scale paper` is the paper's own setting and needs
     GPUs; it has not been run yet.
 
     Args:
-        tables: Tables of the plan, such as table1 to table5 or questions; or "expense" or "report" alone.
+        tables: Tables of the plan, such as table1 to table5 or questions; or "costs" or "report" alone.
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one named after each.
         split: Which split of the data; by default the plan's.
@@ -62,12 +62,12 @@ def reproduce(
     if tables == ("report",):
         print(f"Wrote {write_report(results, out)}")
         return 0
-    if tables == ("expense",):
+    if tables == ("costs",):
         make_folder(out)
-        print(f"Measured {len(measure_expense(results, scale)['cells'])} systems.")
+        print(f"Measured {len(measure_costs(results, scale)['cells'])} systems.")
         return 0
-    if not tables or {"report", "expense"} & set(tables):
-        raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or expense or report alone.")
+    if not tables or {"report", "costs"} & set(tables):
+        raise SkinlesionError(f"Name tables ({', '.join(plan.tables)}), or costs or report alone.")
     if root is None:
         raise SkinlesionError("--root is needed: the folder that holds the data.")
     setting = Setting(

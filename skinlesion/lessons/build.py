@@ -6,6 +6,7 @@ its code changed.
 """
 
 import argparse
+import ast
 import copy
 import json
 import sys
@@ -17,6 +18,7 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder, write_text
 from skinlesion.lessons.catalog import LESSONS, Lesson
 from skinlesion.lessons.execution import execute
+from skinlesion.lessons.fallback import add_fallbacks, without_fallback
 from skinlesion.lessons.final import final_code
 from skinlesion.lessons.lint import problems
 from skinlesion.lessons.notebook import Cell, dump, make_notebook, read_source
@@ -91,14 +93,22 @@ def _with_outputs(notebook: dict[str, Any], stored: dict[str, Any]) -> dict[str,
     """A notebook with the outputs of an executed one; None where their code differs."""
     executed = [cell for cell in stored["cells"] if cell["cell_type"] == "code"]
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if [cell["source"] for cell in executed] != [cell["source"] for cell in cells] or "measured" not in stored[
-        "metadata"
-    ]:
+    if "measured" not in stored["metadata"] or [_runs(cell) for cell in executed] != [_runs(cell) for cell in cells]:
         return None
     for cell, old in zip(cells, executed, strict=True):
         cell |= {"execution_count": old["execution_count"], "outputs": old["outputs"]}
     notebook["metadata"] = notebook["metadata"] | {"measured": stored["metadata"]["measured"]}
+    add_fallbacks(notebook)
     return notebook
+
+
+def _runs(cell: dict[str, Any]) -> str:
+    """What a code cell runs: without comments and docstrings, which change no output."""
+    tree = ast.parse("".join(cell["source"]))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 def output_problems(notebook: dict[str, Any]) -> list[str]:
@@ -115,6 +125,8 @@ def output_problems(notebook: dict[str, Any]) -> list[str]:
             found.append(f"a check did not pass: {source}")
         unwanted = ('"stderr"', "Traceback", "/ipykernel_", str(Path.home()), str(NOTEBOOKS.parent))
         found += [f"an output contains {bad}: {source[:60]}" for bad in unwanted if bad in text]
+    if without_fallback(notebook):
+        found.append("an interactive output has nothing static")
     return found
 
 

@@ -41,11 +41,11 @@ class Lesson:
 
 LESSONS: tuple[Lesson, ...] = (
     Lesson(0, "start", "Start here", 30, 900, (), "abstract and Figure 1", "start"),
-    Lesson(1, "lesions", "Seeing lesions", 60, 1100, (), "sections 1 and 4.1", "lesions"),
-    Lesson(2, "scores", "Scores and the supervised loss", 60, 900, (), "sections 3.4 and 4.2, eqs. 11-14", "scores"),
+    Lesson(1, "lesions", "Seeing lesions", 65, 1100, (), "sections 1 and 4.1", "lesions"),
+    Lesson(2, "scores", "Scores and the supervised loss", 65, 900, (), "sections 3.4 and 4.2, eqs. 11-14", "scores"),
     Lesson(3, "unet", "A U-Net and its weaknesses", 60, 1100, (2,), "sections 1 and 2.1", "unet"),
     Lesson(4, "state_spaces", "State spaces and the selective scan", 105, 900, (), "sections 2.2 and 3.2", "ssm"),
-    Lesson(5, "ss2d", "SS2D: a scan over an image", 85, 900, (4,), "section 3.2", "ss2d"),
+    Lesson(5, "ss2d", "SS2D: a scan over an image", 85, 1100, (4,), "section 3.2", "ss2d"),
     Lesson(6, "fast_scan", "Making the scan fast", 60, 1200, (4, 5), "section 2.2", "fast_scan"),
     Lesson(7, "se", "Squeeze-and-excitation", 40, 900, (5,), "section 3.2", "se"),
     Lesson(8, "cmn", "The channel-mixing network", 45, 900, (7,), "section 3.2", "cmn"),

@@ -1,6 +1,5 @@
 """Two results, yours and expected: the first thing that differs, said as a teacher would."""
 
-import itertools
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from skinlesion.lessons import symptoms
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Difference:
         expected: what it should have been, shortened.
         largest: largest absolute difference, for values.
         likely: what the difference itself gives away, such as "upside down".
+        trace: what it gives away less surely, such as where the wrong values are.
     """
 
     kind: str
@@ -31,10 +33,13 @@ class Difference:
     expected: str
     largest: float | None = None
     likely: str = ""
+    trace: str = ""
 
 
-def difference(yours: Any, expected: Any, rtol: float, atol: float, what: str = "the result") -> Difference | None:
-    """The first difference, or None.
+def difference(
+    yours: Any, expected: Any, rtol: float, atol: float, what: str = "the result", *, loose: bool = False
+) -> Difference | None:
+    """The first difference, or None. It never raises, whatever a student returns.
 
     Lists and tuples may stand for each other, and so may numbers of any kind; integer dtypes are not told apart.
 
@@ -44,15 +49,34 @@ def difference(yours: Any, expected: Any, rtol: float, atol: float, what: str = 
         rtol: relative tolerance.
         atol: absolute tolerance.
         what: how to name it in messages.
+        loose: whether float32 and float64 may stand for each other, and a number for a tensor without axes.
     """
+    try:
+        return _difference(yours, expected, rtol, atol, what, loose)
+    except Exception as error:  # any operator of an object of the student's own may raise
+        message = f"{_start(what)} is {kind(yours)} that can't be compared with what is expected: {_summary(error)}."
+        return Difference("type", message, describe(yours), describe(expected))
+
+
+def _summary(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {str(error).strip()[:200]}"
+    except Exception:  # an exception of the student's own may not even have a text
+        return type(error).__name__
+
+
+def _difference(yours: Any, expected: Any, rtol: float, atol: float, what: str, loose: bool) -> Difference | None:
+    if loose and isinstance(expected, Tensor) and expected.dim() == 0 and _is_number(yours):
+        yours, expected = (each.item() if isinstance(each, Tensor) else each for each in (yours, expected))
     if isinstance(expected, Tensor | np.ndarray):
-        return _arrays(yours, expected, rtol, atol, what)
+        return _arrays(yours, expected, rtol, atol, what, loose)
     if isinstance(expected, Mapping):
         if not isinstance(yours, Mapping):
             return _kinds(yours, expected, what)
         if set(yours) != set(expected):
             return Difference("keys", f"The names in {what} differ.", _names(yours), _names(expected))
-        return _first(difference(yours[key], expected[key], rtol, atol, f"{what}[{key!r}]") for key in expected)
+        parts = [(yours[key], expected[key], f"{what}[{key!r}]") for key in expected]
+        return _first(_difference(y, e, rtol, atol, name, loose) for y, e, name in parts)
     if isinstance(expected, list | tuple):
         if not isinstance(yours, list | tuple):
             return _kinds(yours, expected, what)
@@ -60,9 +84,20 @@ def difference(yours: Any, expected: Any, rtol: float, atol: float, what: str = 
             message = f"{_start(what)} has {len(yours)} parts where {len(expected)} are expected."
             return Difference("length", message, describe(yours), describe(expected))
         names = getattr(expected, "_fields", range(1, len(expected) + 1))
-        parts = zip(yours, expected, names, strict=True)
-        return _first(difference(y, e, rtol, atol, f"part {name} of {what}") for y, e, name in parts)
+        pairs = zip(yours, expected, names, strict=True)
+        return _first(_difference(y, e, rtol, atol, f"part {name} of {what}", loose) for y, e, name in pairs)
     return _scalars(yours, expected, rtol, atol, what)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int | np.number) or (_is_plain(value) and value.dim() == 0)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that holds its numbers in memory, real and in the usual way."""
+    if not isinstance(value, Tensor) or value.is_quantized or value.is_nested or value.is_complex():
+        return False
+    return value.layout == torch.strided and value.device.type != "meta"
 
 
 def _first(found: Iterator[Difference | None]) -> Difference | None:
@@ -70,10 +105,8 @@ def _first(found: Iterator[Difference | None]) -> Difference | None:
 
 
 def _scalars(yours: Any, expected: Any, rtol: float, atol: float, what: str) -> Difference | None:
-    if isinstance(yours, Tensor | np.ndarray | np.generic) and getattr(yours, "size", None) is not None:
-        count = yours.numel() if isinstance(yours, Tensor) else yours.size
-        if count == 1:
-            yours = yours.item()
+    if (_is_plain(yours) and yours.numel() == 1) or (isinstance(yours, np.ndarray | np.generic) and yours.size == 1):
+        yours = yours.item()
     if isinstance(expected, bool | str) or expected is None:
         if type(yours) is not type(expected):
             return _kinds(yours, expected, what)
@@ -86,9 +119,11 @@ def _scalars(yours: Any, expected: Any, rtol: float, atol: float, what: str) -> 
         return None
     if math.isnan(yours):
         return Difference("nan", f"{_start(what)} is NaN (not a number).", "nan", f"{expected:.6g}")
-    if abs(yours - expected) <= atol + rtol * abs(expected):
+    if yours == expected or (math.isfinite(expected) and abs(yours - expected) <= atol + rtol * abs(expected)):
         return None
-    return _values(f"{yours:.6g}", f"{expected:.6g}", abs(yours - expected), what, _ratio_symptom(yours, expected))
+    likely = symptoms.of_numbers(float(yours), float(expected), rtol, atol)
+    trace = symptoms.traces(np.array(float(yours)), np.array(float(expected)), rtol, atol)
+    return _values(f"{yours:.6g}", f"{expected:.6g}", abs(yours - expected), what, likely, trace=trace)
 
 
 def _kinds(yours: Any, expected: Any, what: str) -> Difference:
@@ -100,38 +135,44 @@ def _kinds(yours: Any, expected: Any, what: str) -> Difference:
         likely = "`yield` was used where `return` is meant."
     elif isinstance(yours, list | tuple) and isinstance(expected, Tensor | np.ndarray):
         likely = "Join the parts into one tensor with torch.stack or torch.cat."
+        if isinstance(expected, np.ndarray):
+            likely = "Join the parts into one array with np.stack or np.array."
     elif isinstance(yours, np.ndarray) and isinstance(expected, Tensor):
         likely = "Work with torch's functions: a NumPy array has no gradient."
     elif isinstance(yours, float | int) and isinstance(expected, Tensor):
         likely = "Keep it a tensor: .item() and float() cut it off from the gradient."
+    elif isinstance(yours, Tensor) and isinstance(expected, np.ndarray):
+        likely = "Return a NumPy array: `.numpy()` converts."
+    elif isinstance(expected, list | tuple):
+        likely = f"Return {len(expected)} things, one after the other: `return first, second`."
     return Difference("type", message, describe(yours), describe(expected), likely=likely)
 
 
-def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float, what: str) -> Difference | None:
+def _arrays(
+    yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float, what: str, loose: bool
+) -> Difference | None:
     if type(yours) is nn.Parameter:
         yours = yours.data
     if not isinstance(yours, Tensor if isinstance(expected, Tensor) else np.ndarray):
         return _kinds(yours, expected, what)
-    if isinstance(yours, Tensor) and (yours.layout != torch.strided or yours.is_quantized):
-        message = f"{_start(what)} is a sparse or quantized tensor; expected an ordinary one."
+    if isinstance(yours, Tensor) and (yours.layout != torch.strided or yours.is_quantized or yours.is_nested):
+        message = f"{_start(what)} is a sparse, nested or quantized tensor; expected an ordinary one."
         return Difference("type", message, type(yours).__name__, describe(expected), likely="Call .to_dense().")
     if tuple(yours.shape) != tuple(expected.shape):
         message = f"{_start(what)} has shape {_shape(yours)}; expected {_shape(expected)}."
-        return Difference("shape", message, describe(yours), describe(expected), likely=_shape_symptom(yours, expected))
+        return Difference(
+            "shape",
+            message,
+            describe(yours),
+            describe(expected),
+            likely=symptoms.of_shapes(tuple(yours.shape), tuple(expected.shape)),
+        )
     if isinstance(yours, Tensor) and isinstance(expected, Tensor) and yours.device != expected.device:
         message = f"{_start(what)} is on {yours.device}; expected {expected.device}, where the input is."
         return Difference("device", message, describe(yours), describe(expected))
-    mine, wanted = _family(yours), _family(expected)
-    if mine != wanted:
-        message = f"{_start(what)} has dtype {yours.dtype}; expected {expected.dtype}."
-        likely = ""
-        if wanted == "bool":
-            likely = "A comparison such as `x >= 0.5` gives booleans; a sum or a product of them does not."
-        elif {mine, wanted} <= {"float16", "bfloat16", "float32", "float64"}:
-            likely = "Keep the input's dtype: make new tensors like the input (x.new_zeros, torch.zeros_like)."
-        if (mine, wanted) == ("float32", "float64"):
-            likely = "It was computed in float32; float64 is asked: convert the input (x.double()) before you compute."
-        return Difference("dtype", message, describe(yours), describe(expected), likely=likely)
+    found = _dtypes(yours, expected, what, loose)
+    if found:
+        return found
     y, e = _numbers(yours), _numbers(expected)
     if e.size == 0:
         return None
@@ -145,64 +186,54 @@ def _arrays(yours: Any, expected: Tensor | np.ndarray, rtol: float, atol: float,
     same = (y == e) | (np.isnan(y) & np.isnan(e))  # also where both are infinite or NaN, as a wrong answer may be
     right = np.where(same, 0, e)
     gap = np.abs(np.where(same, 0, y) - right)
-    if (gap <= atol + rtol * np.abs(right)).all():
+    if (np.isfinite(right) & (gap <= atol + rtol * np.abs(right))).all():
         return None
     worst = tuple(int(i) for i in np.unravel_index(int(gap.argmax()), gap.shape))
-    return _values(*_excerpt(y, e, worst), float(gap.max()), what, _array_symptom(y, e, rtol, atol), worst)
+    return _values(
+        *_excerpt(y, e, worst),
+        float(gap.max()),
+        what,
+        symptoms.of_values(y, e, rtol, atol),
+        worst,
+        symptoms.traces(y, e, rtol, atol),
+    )
+
+
+def _dtypes(yours: Tensor | np.ndarray, expected: Tensor | np.ndarray, what: str, loose: bool) -> Difference | None:
+    mine, wanted = _family(yours), _family(expected)
+    floats = {"float16", "bfloat16", "float32", "float64"}
+    if mine == wanted or (loose and {mine, wanted} == {"float32", "float64"}):
+        return None
+    message = f"{_start(what)} has dtype {yours.dtype}; expected {expected.dtype}."
+    likely = ""
+    if wanted == "bool":
+        likely = "A comparison such as `x >= 0.5` gives booleans; a sum or a product of them does not."
+    elif wanted == "int":
+        likely = "These are whole numbers, counts or indices: don't turn them into floating-point numbers (`.long()`)."
+    elif (mine, wanted) == ("float32", "float64"):
+        likely = "It was computed in float32; float64 is asked: convert the input (x.double()) before you compute."
+    elif (mine, wanted) == ("float64", "float32") and isinstance(yours, np.ndarray):
+        likely = "It was computed in float64; float32 is asked: convert the input (x.astype(np.float32))."
+    elif {mine, wanted} <= floats:
+        likely = "Keep the input's dtype: make new tensors like the input (x.new_zeros, torch.zeros_like)."
+    elif wanted in floats:
+        likely = (
+            "Whole numbers or booleans stand where fractions are asked: `/` divides, `//` doesn't; .float() converts."
+        )
+    return Difference("dtype", message, describe(yours), describe(expected), likely=likely)
 
 
 def _values(
-    yours: str, expected: str, largest: float | None, what: str, likely: str, place: tuple[int, ...] = ()
+    yours: str,
+    expected: str,
+    largest: float | None,
+    what: str,
+    likely: str,
+    place: tuple[int, ...] = (),
+    trace: str = "",
 ) -> Difference:
     at = f", most at {list(place)}" if place else ""
-    return Difference("value", f"{_start(what)} is not right{at}.", yours, expected, largest, likely)
-
-
-def _array_symptom(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
-    """What numbers of the right shape give away by themselves."""
-
-    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
-        return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
-
-    if not y.any():
-        return "Everything is zero."
-    turned = [("The sign is wrong.", -y)]
-    turned += [(f"Axis {axis} runs backward.", np.flip(y, axis)) for axis in range(y.ndim)]
-    for one, two in itertools.combinations(range(y.ndim), 2):
-        turned.append((f"Axes {one} and {two} are swapped.", np.swapaxes(y, one, two)))
-    found = next((text for text, array in turned if same(array)), "")
-    if not found and same(np.sort(y, None), np.sort(e, None)):
-        found = "The values are right but in another order."
-    if found:
-        return found
-    weight = float((e * e).sum())
-    factor = float((y * e).sum()) / weight if weight else 1.0
-    if factor and same(y / factor):
-        return _ratio_symptom(factor, 1.0)
-    with np.errstate(invalid="ignore"):  # infinite less infinite
-        offset = float((y - e).mean())
-    return f"Everything is off by the same {offset:.4g}." if same(y - offset) else ""
-
-
-def _ratio_symptom(yours: float, expected: float) -> str:
-    if expected == 0 or yours == 0 or not math.isfinite(yours):
-        return ""
-    ratio = yours / expected
-    for text, factor in (("", ratio), ("1/", 1 / ratio)):
-        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e6:
-            return f"It is {text}{round(factor)} times what it should be: a sum for a mean, or a part left out?"
-    return ""
-
-
-def _shape_symptom(yours: Tensor | np.ndarray, expected: Tensor | np.ndarray) -> str:
-    mine, right = tuple(yours.shape), tuple(expected.shape)
-    if sorted(mine) == sorted(right):
-        return "The axes are in another order."
-    if [n for n in mine if n != 1] == [n for n in right if n != 1]:
-        return "Only axes of size 1 differ: keepdim, unsqueeze or squeeze."
-    if len(mine) == len(right) - 1:
-        return "One axis is missing: a mean or a sum over too many axes, or a missing keepdim?"
-    return ""
+    return Difference("value", f"{_start(what)} is not right{at}.", yours, expected, largest, likely, trace)
 
 
 def _excerpt(y: np.ndarray, e: np.ndarray, place: tuple[int, ...]) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """What an exercise is: a statement, a solution, the inputs to try, and the answers that are known to be wrong."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -77,6 +77,10 @@ class Exercise:
         rtol: relative tolerance.
         atol: absolute tolerance.
         seconds: time limit for one call.
+        plain: whether the result must not keep a graph, as the statement says.
+        exact_dtype: whether the statement names the dtype, so that float64 can't stand for float32 or the reverse. A
+            result that takes a gradient always keeps its dtype.
+        forbids: name of a torch function that the statement rules out -> what is said to a student who calls it.
     """
 
     name: str
@@ -98,6 +102,9 @@ class Exercise:
     rtol: float = 1e-4
     atol: float = 1e-5
     seconds: float = 10.0
+    plain: bool = False
+    exact_dtype: bool = False
+    forbids: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_function(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.lessons.catalog import LESSONS, Lesson, find
+from skinlesion.lessons.cloud import INSTALL, badges, repository
 from skinlesion.lessons.example import worked_example
 
 Cell = dict[str, Any]
@@ -44,7 +45,7 @@ def make_notebook(lesson: Lesson, cells: list[Cell], version: Version) -> dict[s
     Raises:
         SkinlesionError: an exercise cell is not one function or one assignment.
     """
-    made: list[tuple[str, str]] = [("markdown", _header(lesson, version))]
+    made: list[tuple[str, str]] = [("markdown", _header(lesson, version)), ("code", INSTALL)]
     number = predictions = 0
     for cell in cells:
         if cell["exercise"]:
@@ -88,6 +89,8 @@ def _with_ids(made: list[tuple[str, str]]) -> list[Cell]:
         cell: Cell = {"cell_type": kind, "id": f"{begin}-{seen[begin]}", "metadata": {}}
         if kind == "code":
             cell |= {"execution_count": None, "outputs": []}
+        if source == INSTALL:
+            cell["metadata"] = {"jupyter": {"source_hidden": True}, "tags": ["remove-cell"]}  # folded; not on the site
         cells.append(cell | {"source": source.splitlines(keepends=True)})
     return cells
 
@@ -107,7 +110,8 @@ def _header(lesson: Lesson, version: Version) -> str:
     ]
     solved = "\n\n*This is the solved lesson: it shows every answer.*" if up else ""
     navigation = _navigation(lesson, version)
-    return f"# Lesson {lesson.number}. {lesson.title}\n\n{navigation}\n\n{' · '.join(facts)}{solved}"
+    links = badges(repository(), f"notebooks/{'solutions/' if up else ''}{lesson.file}")
+    return f"# Lesson {lesson.number}. {lesson.title}\n\n{links}\n\n{navigation}\n\n{' · '.join(facts)}{solved}"
 
 
 def _link(lesson: Lesson) -> str:

@@ -21,7 +21,7 @@ _NOT_PROSE = (
     r"\$\$.*?\$\$",  # formulas
     r"\$[^$\n]*(?:\n[^$\n]*)?\$",
     r"\]\([^)]*\)",  # addresses
-    r"(?:eqs?\.|equations?|Tables?|Figures?|sections?|lessons?|Lessons?) \d[\d.]*(?:(?:,| and| to|-) ?\d[\d.]*)*",
+    r"(?:[Ee]qs?\.|(?:[Ee]quation|[Tt]able|[Ff]igure|[Ss]ection|[Ll]esson)s?) \d[\d.]*(?:(?:,| and| to|-) ?\d[\d.]*)*",
 )
 
 

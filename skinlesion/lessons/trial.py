@@ -3,16 +3,16 @@
 Nothing is judged here, so that a trial can run in one process and be judged in another (see `grading`).
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skinlesion.lessons import time_limit
+from skinlesion.lessons.compare import describe, difference
+from skinlesion.lessons.conduct import Calls, Memory, Watched, copied, tensors
 from skinlesion.lessons.exercise import Case, Exercise
 
 
@@ -23,7 +23,8 @@ class Run:
     Attributes:
         value: what it returned.
         gradients: with respect to the marked arguments, by name; None where the result has none.
-        changed: an argument that it changed: its name, and "values", "training mode", "statistics" or "requires_grad".
+        changed: an argument that it changed: its name, and "values", "training mode", "statistics" or "requires_grad";
+            or ("the result", "graph") where plain numbers are asked, or a forbidden function's name and "forbidden".
         error: what it raised, in a few lines; "" for nothing.
     """
 
@@ -42,23 +43,35 @@ class Trial:
         stub: it is the notebook's unsolved function.
         timed_out: it was stopped, in the case after the last of `runs`.
         stuck: it could not even be stopped.
+        varies: a second call with the first case gave another result.
     """
 
     runs: list[Run] = field(default_factory=list)
     stub: bool = False
     timed_out: bool = False
     stuck: bool = False
+    varies: bool = False
 
 
 @dataclass
 class Demand:
-    """What became of one property: its complaint, "" for none, and whether it was a stub or out of time."""
+    """What became of one property.
+
+    Attributes:
+        complaint: what is wrong; "" for nothing.
+        stub: it is the notebook's unsolved function.
+        timed_out: it was stopped.
+        stuck: it could not even be stopped.
+        raised: the complaint is an error that the function raised.
+        changed: an argument that the function changed, as in `Run`.
+    """
 
     complaint: str = ""
     stub: bool = False
     timed_out: bool = False
     stuck: bool = False
     raised: bool = False
+    changed: tuple[str, str] | None = None
 
 
 def try_cases(exercise: Exercise, answer: Callable[..., Any], cases: list[Case]) -> Trial:
@@ -76,17 +89,39 @@ def try_cases(exercise: Exercise, answer: Callable[..., Any], cases: list[Case])
         if error is not None:
             run.error = time_limit.explain(error)
         trial.runs.append(run)
+    if cases and not trial.runs[0].error and _is_small(trial.runs[0].value):
+        again = time_limit.call(lambda: _attempt(exercise, answer, cases[0]), exercise.seconds).value
+        trial.varies = again is None or not _is_alike(again[0].value, trial.runs[0].value)
     return trial
+
+
+def _is_small(value: Any) -> bool:
+    """Whether a result is of a size that any exercise asks for; others are wrong and not worth a second call."""
+    return sum(each.numel() for each in tensors(value)) < 2**20
+
+
+def _is_alike(one: Any, two: Any) -> bool:
+    """Whether two results of one function are equal but for rounding, or of a kind that can't be compared."""
+    found = difference(one, two, 1e-3, 1e-4)
+    return found is None or found.kind == "type"
 
 
 def try_demands(exercise: Exercise, answer: Callable[..., Any], generator: torch.Generator) -> Iterator[Demand]:
     """Try the properties one after the other."""
     for each in exercise.properties:
-        outcome = time_limit.call(lambda test=each.test: test(answer, generator), exercise.seconds)  # type: ignore[misc]
-        stub = _is_stub(outcome.error, exercise)
-        raised = outcome.error is not None
-        complaint = time_limit.explain(outcome.error) if outcome.error is not None else outcome.value or ""
-        yield Demand(complaint, stub, outcome.timed_out, outcome.stuck, raised)
+        watched = Watched(answer, exercise.parameters)
+        outcome = time_limit.call(lambda test=each.test, w=watched: test(w, generator), exercise.seconds)  # type: ignore[misc]
+        found = Demand(outcome.value or "", timed_out=outcome.timed_out, stuck=outcome.stuck, changed=watched.changed)
+        if outcome.error is not None:
+            found.stub = _is_stub(outcome.error, exercise)
+            found.raised = outcome.error is watched.error
+            found.complaint = time_limit.explain(outcome.error)
+            if not found.raised:
+                found.complaint = (
+                    f"The check can't go on with what your function returned, {describe(watched.returned)} "
+                    f"({found.complaint})."
+                )
+        yield found
 
 
 def run(exercise: Exercise, function: Callable[..., Any], case: Case) -> Run:
@@ -103,53 +138,33 @@ def _is_stub(error: BaseException | None, exercise: Exercise) -> bool:
 
 def _attempt(exercise: Exercise, function: Callable[..., Any], case: Case) -> tuple[Run, BaseException | None]:
     """Call a function on copies of a case's arguments. Only its own trouble is caught, as the second part."""
-    args = [_copied(each, i in case.gradients) for i, each in enumerate(case.args)]
-    before = [_state(each) for each in args]
+    args = tuple(copied(each, i in case.gradients) for i, each in enumerate(case.args))
+    memory = Memory(args, case.args)
     found = Run()
     try:
-        found.value = function(*args)
-        marked = {exercise.parameters[i]: args[i] for i in case.gradients}
-        found.gradients = _gradients(found.value, marked)
+        with Calls(frozenset(exercise.forbids)) as calls:
+            found.value = function(*args)
+        changed = memory.change()
+        if changed:
+            found.changed = exercise.parameters[changed[0]], changed[1]
+        elif calls.found:
+            found.changed = calls.found[0], "forbidden"
+        elif exercise.plain and any(each.requires_grad for each in tensors(found.value)):
+            found.changed = "the result", "graph"
+        if not (changed and changed[1] == "requires_grad"):  # else there may be nothing to differentiate by
+            found.gradients = _gradients(found.value, {exercise.parameters[i]: args[i] for i in case.gradients})
     except Exception as error:
         return found, error
-    for name, used, original, state in zip(exercise.parameters, args, case.args, before, strict=False):
-        what = _change(used, original, state)
-        if what:
-            found.changed = (name, what)
-            break
     return found, None
-
-
-def _state(value: Any) -> list[Any]:
-    """What a value is besides its numbers: modes, and which tensors take a gradient."""
-    if isinstance(value, nn.Module):
-        modes = [module.training for module in value.modules()]
-        return [modes, [parameter.requires_grad for parameter in value.parameters()]]
-    return [[], [each.requires_grad for each in _tensors(value)]]
-
-
-def _change(used: Any, original: Any, before: list[Any]) -> str:
-    """How an argument is no longer what it was; "" where it is."""
-    if _differs(used, original):
-        return "statistics" if isinstance(original, nn.Module) and not _trained(used, original) else "values"
-    modes, grads = _state(used)
-    if modes != before[0]:
-        return "training mode"
-    return "requires_grad" if grads != before[1] else ""
-
-
-def _trained(used: nn.Module, original: nn.Module) -> bool:
-    pairs = zip(used.parameters(), original.parameters(), strict=True)
-    return any(not torch.equal(one, two) for one, two in pairs)
 
 
 def _gradients(value: Any, marked: dict[str, Any]) -> dict[str, Tensor] | None:
     """Of the outputs' sum, weighted so that no output hides behind another."""
     leaves: dict[str, Tensor] = {}
     for name, argument in marked.items():
-        several = list(_tensors(argument))
+        several = list(tensors(argument))
         leaves |= {name if len(several) == 1 else f"{name}[{i}]": leaf for i, leaf in enumerate(several)}
-    outputs = [each for each in _tensors(value) if each.is_floating_point() and each.requires_grad]
+    outputs = [each for each in tensors(value) if each.is_floating_point() and each.requires_grad]
     if not leaves or not outputs:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -157,43 +172,3 @@ def _gradients(value: Any, marked: dict[str, Any]) -> dict[str, Tensor] | None:
     found = torch.autograd.grad(total.sum(), list(leaves.values()), allow_unused=True)
     pairs = zip(leaves.items(), found, strict=True)
     return {name: torch.zeros_like(leaf) if each is None else each for (name, leaf), each in pairs}
-
-
-def _copied(value: Any, gradient: bool) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(gradient and value.is_floating_point())
-    if isinstance(value, torch.Generator):
-        return torch.Generator().set_state(value.get_state())
-    if isinstance(value, list | tuple):
-        parts = [_copied(each, gradient) for each in value]
-        return parts if isinstance(value, list) else tuple(parts)
-    if isinstance(value, dict):
-        return {key: _copied(each, gradient) for key, each in value.items()}
-    return copy.deepcopy(value) if isinstance(value, nn.Module | np.ndarray) else value
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, nn.Module):
-        yield from value.parameters()
-    elif isinstance(value, list | tuple | dict):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(each)
-
-
-def _differs(used: Any, original: Any) -> bool:
-    """Whether an argument is no longer what it was."""
-    if isinstance(original, nn.Module):
-        state = original.state_dict()
-        return any(not torch.equal(value, state[name]) for name, value in used.state_dict().items())
-    if isinstance(original, Tensor):
-        return used.shape != original.shape or not torch.equal(used.detach(), original)
-    if isinstance(original, np.ndarray):
-        return used.shape != original.shape or not np.array_equal(used, original)
-    if isinstance(original, list | tuple | dict):
-        if len(used) != len(original):
-            return True
-        pairs = [(used[k], original[k]) for k in original] if isinstance(original, dict) else zip(used, original)  # noqa: B905
-        return any(_differs(one, two) for one, two in pairs)
-    return False

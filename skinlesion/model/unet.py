@@ -13,6 +13,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skinlesion.errors import SkinlesionError
 from skinlesion.model.block import CMSSMBlock
 from skinlesion.model.cmn import ChannelMixing
 from skinlesion.model.config import ModelConfig
@@ -120,7 +121,11 @@ class CMSSMUNet(nn.Module):
 
         Returns:
             logits, (B, 1, H, W), and the features.
+
+        Raises:
+            SkinlesionError: another shape, no pixels, or whole numbers.
         """
+        self._check(image)
         height, width = image.shape[-2:]
         stages = len(self.encoder)
         blocks: dict[str, Tensor] = {}
@@ -147,6 +152,16 @@ class CMSSMUNet(nn.Module):
         expanded = self.final_expanding(x)  # (B, H, W, C / 4)
         logits = self.head(expanded.permute(0, 3, 1, 2))[..., :height, :width]  # (B, 1, H, W)
         return logits, Features(blocks, expanded)
+
+    def _check(self, image: Tensor) -> None:
+        channels = self.config.in_channels
+        if image.ndim != 4 or image.shape[1] != channels or 0 in image.shape:
+            raise SkinlesionError(
+                f"The network takes images (B, {channels}, H, W), not {tuple(image.shape)}; "
+                "Segmenter.segment takes a file or an array."
+            )
+        if not image.is_floating_point():
+            raise SkinlesionError(f"The network takes floating-point images in [0, 1], not {image.dtype}.")
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, 1, H, W)."""

@@ -13,9 +13,9 @@ import numpy as np
 from skinlesion.files import write_text
 from skinlesion.reproduce.claims import VERDICTS, Scatter, dataset_scatter, holm, mean_reach, stacked, verdict
 from skinlesion.reproduce.convergence import convergence_text, draw_curves, epochs_values, kept_last, ranking_values
-from skinlesion.reproduce.expense import load_expense
+from skinlesion.reproduce.costs import load_costs
 from skinlesion.reproduce.factorial import factorial_text, factorial_values
-from skinlesion.reproduce.pictures import draw_claims, draw_table
+from skinlesion.reproduce.figures import draw_claims, draw_table
 from skinlesion.reproduce.plan import Table
 from skinlesion.reproduce.results import Key, Results, describe_images
 
@@ -43,7 +43,7 @@ def summary(results: Results) -> dict[str, Any]:
             for c, found, p in zip(plan.claims, verdicts, corrected, strict=True)
         ],
         "factorials": [found for each in plan.factorials if (found := factorial_values(results, each))],
-        "expense": load_expense(results),
+        "costs": load_costs(results),
     }
 
 
@@ -124,8 +124,8 @@ def write_report(results: Results, folder: Path) -> Path:
         if name in with_curves:
             draw_curves(table["runs"], folder / f"{name}-curves.png")
             parts.append(f"![{table['title']}: validation IoU by epoch, a dot at the selected one]({name}-curves.png)")
-    if values["expense"]:
-        parts.append(f"## What each system costs\n\n{_expense_text(values)}")
+    if values["costs"]:
+        parts.append(f"## What each system costs\n\n{_costs_text(values)}")
     page = folder / "README.md"
     write_text(page, "\n\n".join(parts) + "\n")
     return page
@@ -249,16 +249,16 @@ def _data_text(table: dict[str, Any]) -> list[str]:
     return counted + ([table["note"]] if table["note"] else [])
 
 
-def _expense_text(values: dict[str, Any]) -> str:
-    expense = values["expense"]
-    machine, cells = expense["machine"], expense["cells"]
+def _costs_text(values: dict[str, Any]) -> str:
+    costs = values["costs"]
+    machine, cells = costs["machine"], costs["cells"]
     labels: dict[str, str] = {}
     for table in values["tables"].values():
         for row in table["rows"]:
             labels.setdefault(row["cell"], row["label"])
     unit = cells.get(UNIT_CELL, next(iter(cells.values())))
     lines = [
-        f"All systems in turn, {expense['rounds']} rounds, medians, on {expense['threads']} thread of "
+        f"All systems in turn, {costs['rounds']} rounds, medians, on {costs['threads']} thread of "
         f"{machine['cores']} ({machine['processor']}, torch {machine['torch']}). Times are of one image, a training "
         "step's as a share of its batch; its memory is the whole batch's (what it adds to the process). In brackets: "
         "multiples of the paper's network.",

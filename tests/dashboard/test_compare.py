@@ -160,8 +160,8 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
         results.save(Key("isic2017", cell, 0), counts, {"report": report, "cost": cost, "seconds": 60})
     spent = {"step_seconds": 0.025, "inference_seconds": 0.008, "step_peak_bytes": 120e6, "cost": cost}
     machine = {"processor": "a", "cores": 2, "torch": "2"}
-    expense = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
-    (summary.parent / "expense.json").write_text(json.dumps(expense))
+    costs = {"machine": machine, "threads": 1, "rounds": 3, "cells": {"full": spent}}
+    (summary.parent / "costs.json").write_text(json.dumps(costs))
     write_report(results, summary.parent)
     app = open_app("compare")
     claims = next(frame.value for frame in app.dataframe if "verdict" in frame.value).set_index("claim")
@@ -178,7 +178,7 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"plan": "cpu"}', "[]", '{"claims": [{}], "tables": {}, "protocol": "", "expense": null}']
+    "text", ["", "{", '{"plan": "cpu"}', "[]", '{"claims": [{}], "tables": {}, "protocol": "", "costs": null}']
 )
 def test_damaged_results_are_said(open_app, summary, text):
     summary.parent.mkdir()

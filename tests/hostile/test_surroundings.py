@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.cli import main
+from skinlesion.data.splits import Manifest
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the shell and the limits of Unix")
 
@@ -129,6 +131,13 @@ def test_no_home_no_cache_no_temporary_folder(small_checkpoint: Path, lesions: P
         assert "Traceback" not in done.stderr
 
 
+def halves(data: Path, path: Path) -> Path:
+    """A split in which calibration has enough images."""
+    ids = sorted(image.stem for image in (data / "images").iterdir())
+    Manifest("folder", "random", 0, {"train": tuple(ids[:5]), "val": tuple(ids[5:]), "test": ()}).save(path)
+    return path
+
+
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0})); " + MAIN
 Words = Callable[[Path, Path, Path], tuple[object, ...]]
 WRITERS: dict[str, Words] = {
@@ -143,6 +152,12 @@ WRITERS: dict[str, Words] = {
     ),
     "export": lambda weights, data, out: ("export", weights, "--out", out / "a.safetensors"),
     "export to ONNX": lambda weights, data, out: ("export", weights, "--onnx", out / "a.onnx"),
+    "average": lambda weights, data, out: ("average", weights, weights, "--out", out / "a.safetensors"),
+    "calibrate": lambda weights, data, out: (
+        *("calibrate", weights, "--root", data, "--split", halves(data, out.parent / "split.json")),
+        *("--out", out / "a.safetensors", "--false-alarms", 0.2),
+    ),
+    "lab": lambda weights, data, out: ("lab", out / "new", "--copy-only"),
     "synthesize": lambda weights, data, out: ("data", "synthesize", "--n", 3, "--size", 64, "--out", out / "new"),
     "train": lambda weights, data, out: (
         *(*TRAIN, "--root", data, "--data", "folder", "--size", 32, "--epochs", 1, "--batch-size", 4, "--no-estimate"),
@@ -151,14 +166,25 @@ WRITERS: dict[str, Words] = {
 }
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained weights that name no split, so that they can be calibrated on any images."""
+    path = tmp_path_factory.mktemp("weights") / "trained.safetensors"
+    card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}}
+    save_checkpoint(path, load_checkpoint("small")[0], card)
+    return path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("room", [500, 4000])
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_full_disk(small_checkpoint: Path, lesions: Path, tmp_path: Path, name: str, room: int) -> None:
+def test_a_full_disk(
+    small_checkpoint: Path, trained: Path, lesions: Path, tmp_path: Path, name: str, room: int
+) -> None:
     """A limit on the size of files stands in for the disk: it needs no privileges. No file is half there."""
     out = tmp_path / "out"
     out.mkdir()
-    words = WRITERS[name](small_checkpoint, lesions, out)
+    words = WRITERS[name](trained if name == "calibrate" else small_checkpoint, lesions, out)
     command = [sys.executable, "-c", FULL.format(room), *map(str, words)]
     environment = {**os.environ, "SKINLESION_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)

@@ -294,3 +294,19 @@ def test_batch_composition_does_not_matter_in_eval():
 def test_importing_the_model_does_not_import_numba():
     code = "import sys, skinlesion.model; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(1, 2, 32, 32), r"\(B, 3, H, W\), not \(1, 2, 32, 32\)"),
+        (torch.rand(3, 32, 32), r"not \(3, 32, 32\)"),
+        (torch.rand(1, 3, 0, 32), r"not \(1, 3, 0, 32\)"),
+        (torch.rand(0, 3, 32, 32), r"not \(0, 3, 32, 32\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), r"floating-point images in \[0, 1\], not torch.uint8"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(image, message):
+    model = create_model("tiny", dim=16, depths=(1,), decoder_depths=(1,))
+    with pytest.raises(SkinlesionError, match=message):
+        model(image)

@@ -410,8 +410,8 @@ def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):
 
 def test_seconds_and_memory_are_measured_and_reported(plan_file, root, tmp_path):
     out = tmp_path / "out"
-    assert run("reproduce", "expense", "--scale", plan_file, "--out", out) == 0
-    measured = json.loads((out / "expense.json").read_text())
+    assert run("reproduce", "costs", "--scale", plan_file, "--out", out) == 0
+    measured = json.loads((out / "costs.json").read_text())
     assert set(measured["cells"]) == {"full", "none", "broken"}
     for cell in measured["cells"].values():
         assert cell["step_seconds"] > 0
@@ -482,7 +482,7 @@ def test_unknown_tables_and_missing_data(plan_file, tmp_path, capsys):
     assert run("reproduce", "table9", "--scale", plan_file, "--root", tmp_path) == 2
     assert "Unknown table table9; the plan has: table4, trouble" in capsys.readouterr().err
     assert run("reproduce", "table4", "report", "--scale", plan_file, "--root", tmp_path) == 2
-    assert "expense or report alone" in capsys.readouterr().err
+    assert "costs or report alone" in capsys.readouterr().err
     assert run("reproduce", "table4", "--scale", plan_file) == 2
     assert "--root is needed" in capsys.readouterr().err
     assert run("reproduce", "table4", "--scale", Path("none.toml"), "--root", tmp_path) == 2

@@ -38,16 +38,22 @@ def _function(exercise: Exercise, sent: dict[str, Any]) -> CheckResult:
     tried = sent["trial"]
     runs = [_run(each) for each in tried["runs"]]
     cases, _ = checker.inputs(exercise)
-    trial = Trial(runs, tried["stub"] is True, tried["timed_out"] is True, tried["stuck"] is True)
+    flags = {name: tried[name] is True for name in ("stub", "timed_out", "stuck", "varies")}
+    trial = Trial(runs, **flags)
     if len(runs) != len(cases) and not (trial.stub or trial.timed_out):
         raise ValueError("not one run for each case")
     result = checker.judge_cases(exercise, cases, trial)
     if result is None:
-        demands = [Demand(**each) for each in sent["demands"]]
+        demands = [_demand(each) for each in sent["demands"]]
         if len(demands) != len(exercise.properties):
             raise ValueError("not one result for each property")
         result = checker.judge_demands(exercise, demands)
     return checker.passed(exercise, sent["reference"] is True) if result is None else result
+
+
+def _demand(sent: dict[str, Any]) -> Demand:
+    changed = sent["changed"]
+    return Demand(**sent | {"changed": tuple(changed) if changed else None})
 
 
 def _run(sent: dict[str, Any]) -> Run:

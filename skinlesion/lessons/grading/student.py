@@ -51,8 +51,9 @@ def _attempt(name: str, answer: Answer) -> dict[str, Any]:
         return {"complaint": said}
     cases, generator = checker.inputs(asked)
     tried = trial.try_cases(asked, value, cases)
-    found = {"runs": [_run(each) for each in tried.runs]}
+    found: dict[str, Any] = {"runs": [_run(each) for each in tried.runs]}
     ended = {"stub": tried.stub, "timed_out": tried.timed_out, "stuck": tried.stuck}
+    found["varies"] = tried.varies
     demands: list[dict[str, Any]] = []
     if not any(ended.values()):
         demands = [_demand(each) for each in trial.try_demands(asked, value, generator)]

@@ -87,9 +87,12 @@ def _branch(
     x, z = in_proj(u).chunk(2, dim=-1)
     if mistake == "swapped":
         x, z = z, x
-    x = depthwise_conv(x, convolution)
-    x = x if mistake == "no activation" else F.silu(x)
-    y = scan(x)
+    if mistake == "reshaped":
+        x = convolution(x.reshape(len(x), x.shape[-1], *x.shape[1:3])).reshape(x.shape)
+    else:
+        x = depthwise_conv(x, convolution)
+    x = x if mistake in ("no activation", "late activation") else F.silu(x)
+    y = F.silu(scan(x)) if mistake == "late activation" else scan(x)
     if mistake == "SE first":
         return out_proj(norm(se(y)) * F.silu(z))
     y = y if mistake == "no norm" else norm(y)
@@ -141,6 +144,16 @@ ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn
     cases=_branches,
     wrong=(
         _mistaken_branch(
+            "SiLU after the scan",
+            "late activation",
+            "SiLU comes after the scan. It belongs between convolution and scan.",
+        ),
+        _mistaken_branch(
+            "reshaped, not permuted",
+            "reshaped",
+            "You reshape to channels first, which mixes channels with positions. Move the axis: permute(0, 3, 1, 2).",
+        ),
+        _mistaken_branch(
             "halves swapped",
             "swapped",
             "The two halves are swapped: x, the first one, goes through the scan, and z is the gate.",
@@ -177,7 +190,7 @@ def cm_ssm_block(x: Tensor, norm1: nn.LayerNorm, ss2d: nn.Module, norm2: nn.Laye
 
 def _blocks(generator: Generator) -> list[Case]:
     cases = []
-    for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 2, 3), "two images")):
+    for shape, label in (((1, 2, 3, 4), ""), ((2, 3, 2, 3), "two images"), ((3, 2, 4, 5), "three images")):
         dim = shape[-1]
         parts = [
             nn.LayerNorm(dim),
@@ -225,6 +238,10 @@ def _other_order(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module,
     return cm_ssm_block(x, norm2, cmn, norm1, ss2d)  # type: ignore[arg-type]
 
 
+def _post_norm_from_start(x: Tensor, norm1: nn.Module, ss2d: nn.Module, norm2: nn.Module, cmn: nn.Module) -> Tensor:
+    return norm2(x + cmn(norm1(x + ss2d(x))))
+
+
 BLOCK = Exercise(
     name="block.cm_ssm_block",
     lesson=9,
@@ -247,6 +264,12 @@ cm_ssm_block(torch.tensor([[[[1.0, 3.0]]]]), nn.Identity(), lambda x: 10 * x,
     hints=("Two lines, of the same form. The second starts from what the first has made.", "`x = x + ss2d(norm1(x))`"),
     cases=_blocks,
     wrong=(
+        Wrong(
+            "norms after, and one residual from the start",
+            _post_norm_from_start,
+            "Each norm comes after its sum, and the second residual is the block's input. Norm before each branch; the "
+            "second branch adds to what the first one gave.",
+        ),
         Wrong(
             "side by side",
             _parallel,
@@ -364,12 +387,26 @@ def _coins(generator: Generator, *shape: int, rate: float) -> Tensor:
     return (torch.rand(shape, generator=generator) >= rate).float()
 
 
+def _tosses_coins(function: Callable[..., Tensor], generator: Generator) -> str | None:
+    branch = torch.ones(6, 1, 1, 1)
+    dropped = {int((function(branch, 0.5, generator) == 0).sum()) for _ in range(40)}
+    if len(dropped) == 1:
+        return f"Every call drops {dropped.pop()} of 6 images, a fixed number. Each image tosses a coin of its own."
+    return None
+
+
 def _is_repeatable(function: Callable[..., Tensor], generator: Generator) -> str | None:
     branch = torch.ones(32, 1, 1, 1)
     one, two = (function(branch, 0.5, Generator().manual_seed(5)) for _ in range(2))
     if not torch.equal(one, two):
         return "The coins do not come from `generator`: the same seed drops other images."
     return None
+
+
+def _fixed_number(branch: Tensor, rate: float, generator: Generator) -> Tensor:
+    factor = torch.full((len(branch),), 1 / (1 - rate))
+    factor[torch.randperm(len(branch), generator=generator)[: round(rate * len(branch))]] = 0
+    return branch * factor[:, None, None, None]
 
 
 DROP_PATH = Exercise(
@@ -397,8 +434,14 @@ zero (the residual still carries the image); else it is scaled so that the **exp
         Property("rate 0", _zero_rate),
         Property("a new draw every time", _draws_anew),
         Property("repeatable", _is_repeatable),
+        Property("a coin for each image", _tosses_coins),
     ),
     wrong=(
+        Wrong(
+            "a fixed number",
+            _fixed_number,
+            "Every call drops 3 of 6 images, a fixed number. Each image tosses a coin of its own.",
+        ),
         Wrong(
             "dropout of single numbers",
             lambda branch, rate, generator: branch * _coins(generator, *branch.shape, rate=rate) / (1 - rate),
@@ -517,6 +560,16 @@ $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 
     ),
     cases=lambda generator: [Case((96, 16)), Case((20, 4), "C is not a multiple of 16"), Case((768, 16)), Case((8, 1))],
     wrong=(
+        Wrong(
+            "a bias in out",
+            lambda dim, states: parameters(dim, states) + dim,
+            "C too many: the layer out, D to C, has no bias.",
+        ),
+        Wrong(
+            "a bias in in",
+            lambda dim, states: parameters(dim, states) + 4 * dim,
+            "4 C too many: the layer in, C to 2 D, has no bias.",
+        ),
         _mistaken_count("one route", "routes", "Only one route is counted. Each of the four has its own parameters."),
         _mistaken_count("rank rounded down", "rank", "R is C / 16 rounded up, not down: with C = 20 it is 2."),
         _mistaken_count("z forgotten", "half", "The first layer makes x and z: D channels each, so C x 2 D numbers."),
@@ -666,7 +719,11 @@ def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Te
 
 def _scan_inputs(generator: Generator) -> list[Case]:
     cases = []
-    for grid, channels, states, label in (((1, 2, 3), 2, 3, ""), ((2, 3, 3), 3, 3, "as many states as channels")):
+    for grid, channels, states, label in (
+        ((1, 2, 3), 2, 3, ""),
+        ((2, 3, 3), 3, 3, "as many states as channels"),
+        ((3, 4, 2), 2, 1, "three images, one state"),
+    ):
         delta = normal(generator, *grid, ROUTES, channels)
         A = -uniform(generator, 0.2, 2, ROUTES, channels, states)
         B, C = normal(generator, *grid, ROUTES, states), normal(generator, *grid, ROUTES, states)
@@ -684,6 +741,8 @@ def _lonely(
     if mistake == "decay":
         read = (torch.exp(step[..., None] * A) * (B * C)[..., None, :]).sum(-1)
     factor = step * read + (0 if mistake == "no D" else D)
+    if mistake == "shared D":
+        factor = step * read + D[0]
     if mistake == "mean":
         return x * factor.mean(-2)
     if mistake == "one route":
@@ -729,6 +788,12 @@ lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zer
     ),
     cases=_scan_inputs,
     wrong=(
+        Wrong(
+            "the scan itself",
+            lambda x, delta, A, B, C, D, bias: cross_selective_scan(x, delta, A, B, C, D, bias, engine="reference"),
+            "This is SS2D's scan as it is, with its memory: every token still depends on those before it.",
+        ),
+        _mistaken_lonely("D shared", "shared D", "Every route uses the D of route 0. Each has its own."),
         _mistaken_lonely(
             "decays its own input",
             "decay",

@@ -36,7 +36,12 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _kernels(generator: Generator) -> list[Case]:
     cases = []
-    for shape, label in (((1, 3, 4, 2), ""), ((2, 4, 4, 3), "two images"), ((1, 1, 2, 1), "smaller than the kernel")):
+    for shape, label in (
+        ((1, 3, 4, 2), ""),
+        ((2, 4, 4, 3), "two images"),
+        ((1, 1, 2, 1), "smaller than the kernel"),
+        ((3, 6, 3, 5), "three images, higher than wide"),
+    ):
         channels = shape[-1]
         weight, bias = normal(generator, channels, 3, 3), normal(generator, channels)
         cases.append(Case((normal(generator, *shape), weight, bias), label, (0, 1, 2)))
@@ -55,10 +60,17 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor, *, mistake: str) -> Tens
     if mistake == "wraps":
         shifted = [weight[:, i, j] * x.roll((1 - i, 1 - j), dims=(1, 2)) for i in range(3) for j in range(3)]
         return torch.stack(shifted).sum(0) + bias
+    if mistake == "edge repeated":
+        wide = F.pad(x.movedim(-1, 1), (1, 1, 1, 1), mode="replicate").movedim(1, -1)  # (B, H + 2, W + 2, C)
+        return depthwise(wide, weight, bias)[:, 1:-1, 1:-1]
+    if mistake == "dilated":
+        wide, (height, width) = F.pad(x, (0, 0, 2, 2, 2, 2)), x.shape[1:3]
+        windows = [wide[:, 2 * i : 2 * i + height, 2 * j : 2 * j + width] for i in range(3) for j in range(3)]
+        return torch.stack([w * each for w, each in zip(weight.flatten(1).T, windows, strict=True)]).sum(0) + bias
     if mistake == "bias nine times":
         bias = 9 * bias
     if mistake == "no padding":
-        return F.conv2d(x.permute(0, 3, 1, 2), weight[:, None], bias, groups=len(weight)).permute(0, 2, 3, 1)
+        return depthwise(x, weight, bias)[:, 1:-1, 1:-1]
     y = depthwise(x, weight, bias)
     return y.sum(-1, keepdim=True).expand_as(y) if mistake == "channels added" else y
 
@@ -96,7 +108,14 @@ depthwise(x, left, torch.zeros(1))[0, 0, :, 0]
         "`y = y + weight[:, p, q] * around[:, p : p + H, q : q + W]`, beginning with the bias.",
     ),
     cases=_kernels,
+    forbids={"conv2d": "This calls PyTorch's own convolution. The exercise is to write it, with nine shifts."},
     wrong=(
+        _mistaken_depthwise(
+            "dilated", "dilated", "Your nine pixels lie two apart: a dilated kernel. Neighbors are one pixel apart."
+        ),
+        _mistaken_depthwise(
+            "edge repeated", "edge repeated", "The edge is repeated outward. Beyond the image there are zeros."
+        ),
         _mistaken_depthwise(
             "kernel flipped",
             "flipped",
@@ -129,7 +148,11 @@ def _layers(generator: Generator, channels: int, wide: int) -> tuple[nn.Module, 
 
 
 def _mixing_inputs(generator: Generator) -> list[Case]:
-    shapes = (((1, 3, 4, 2), "a grid that is not square"), ((2, 3, 3, 3), "two images"))
+    shapes = (
+        ((1, 3, 4, 2), "a grid that is not square"),
+        ((2, 3, 3, 3), "two images"),
+        ((3, 6, 2, 4), "three images, higher than wide"),
+    )
     return [
         Case((normal(generator, *shape), *_layers(generator, shape[-1], 2 * shape[-1])), label, (0,))
         for shape, label in shapes
@@ -146,6 +169,10 @@ def _mix(x: Tensor, fc1: nn.Linear, dwconv: nn.Conv2d, fc2: nn.Linear, *, mistak
     if mistake == "activation last":
         return F.gelu(fc2(t + depthwise_conv(t, dwconv)))
     local = depthwise_conv(t, dwconv)
+    if mistake == "reshaped":
+        local = dwconv(t.reshape(len(t), t.shape[-1], *t.shape[1:3])).reshape(t.shape)
+    if mistake == "tanh":
+        return fc2(F.gelu(t + local, approximate="tanh"))
     mixed = local if mistake == "no inner residual" else t if mistake == "no convolution" else t + local
     act = {"relu": F.relu, "silu": F.silu, "linear": lambda t: t}.get(mistake, F.gelu)
     y = fc2(act(mixed))
@@ -189,6 +216,12 @@ channel_mixing(torch.ones(1, 1, 2, 1), fc1, dwconv, fc2)
     ),
     cases=_mixing_inputs,
     wrong=(
+        _mistaken_mix(
+            "reshaped, not permuted",
+            "reshaped",
+            "You reshape to channels first, which mixes channels with positions. Move the axis: permute(0, 3, 1, 2).",
+        ),
+        _mistaken_mix("GELU by tanh", "tanh", "This is GELU's approximation by tanh. The exact one is `F.gelu(t)`."),
         _mistaken_mix(
             "no inner residual",
             "no inner residual",
@@ -340,6 +373,8 @@ def _influence_inputs(generator: Generator) -> list[Case]:
     return [
         Case((_linear(normal(generator, 3, 3)), normal(generator, 1, 3, 3, 3)), "a linear layer"),
         Case((_neighbors(normal(generator, 4, 4)), normal(generator, 1, 3, 5, 4)), "a layer that looks at neighbors"),
+        Case((_neighbors(normal(generator, 3, 3)), normal(generator, 1, 4, 6, 3)), "both sides even"),
+        Case((_neighbors(normal(generator, 2, 2)), normal(generator, 1, 7, 2, 2)), "higher than wide"),
     ]
 
 
@@ -347,7 +382,13 @@ def _influence(function: Callable[[Tensor], Tensor], x: Tensor, *, mistake: str)
     x = x.detach().requires_grad_()
     y = function(x)
     row, column = (0, 0) if mistake == "corner" else (x.shape[1] // 2, x.shape[2] // 2)
+    if mistake == "odd sides":
+        row, column = (x.shape[1] - 1) // 2, (x.shape[2] - 1) // 2
+    if mistake == "a square":
+        row = column = x.shape[1] // 2
     outputs = y[0].sum((0, 1)) if mistake == "all pixels" else y[0, row, column]
+    if mistake == "mean output":
+        outputs = y[0].mean((0, 1))
     rows = []
     for output in outputs:
         gradient = torch.autograd.grad(output, x, retain_graph=True)[0]
@@ -399,6 +440,21 @@ influence(lambda x: x @ swap, torch.zeros(1, 3, 3, 2))
     ),
     cases=_influence_inputs,
     wrong=(
+        _mistaken_influence(
+            "mean output",
+            "mean output",
+            "The mean over all output pixels is differentiated. One output pixel is asked.",
+        ),
+        _mistaken_influence(
+            "another middle",
+            "odd sides",
+            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is another pixel where a side is even.",
+        ),
+        _mistaken_influence(
+            "a square is assumed",
+            "a square",
+            "The same index is used for row and column: that is the middle of a square image only.",
+        ),
         _mistaken_influence(
             "signs cancel", "signed", "Without abs, a neighbor that raises and one that lowers cancel."
         ),

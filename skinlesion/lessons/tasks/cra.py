@@ -16,6 +16,7 @@ def _maps(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), "a grid that is not square"),
         ((2, 3, 3, 3), "as many channels as rows and columns"),
         ((1, 4, 1, 2), "a single column"),
+        ((3, 2, 6, 4), "three images, wider than high"),
     )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
@@ -122,7 +123,9 @@ def _gate_inputs(generator: Generator) -> list[Case]:
         ((1, 4, 2, 6), "a grid that is higher than wide"),
     ):
         cases.append(Case((normal(generator, *shape), *_layers(generator, shape[-1], 2)), label, (0,)))
-    return cases
+    layers = _layers(generator, 4, 3)
+    layers[1].train()
+    return [*cases, Case((normal(generator, 3, 5, 2, 4), *layers), "three images, as in training", (0,))]
 
 
 def _gates(
@@ -134,11 +137,16 @@ def _gates(
     if mistake == "global":
         mean = x.mean(dim=(1, 2))[:, None]
         z_h, z_w = mean.expand(-1, height, -1), mean.expand(-1, width, -1)
+    if mistake == "two norms":
+        f_h, f_w = (F.hardswish(bn1(conv1(z).mT).mT) for z in (z_h, z_w))
+        return torch.sigmoid(conv_h(f_h)), torch.sigmoid(conv_w(f_w))
     f = conv1(torch.cat([z_w, z_h] if mistake == "order" else [z_h, z_w], dim=1))
-    if mistake != "no norm":
+    if mistake == "layer norm":
+        f = F.layer_norm(f, f.shape[-1:], bn1.weight, bn1.bias)
+    elif mistake != "no norm":
         f = bn1(f.transpose(1, 2)).transpose(1, 2)
     act = {"relu": F.relu, "silu": F.silu, "linear": lambda f: f}.get(mistake, F.hardswish)
-    f_h, f_w = act(f).split([height, width], dim=1)
+    f_h, f_w = act(f).chunk(2, dim=1) if mistake == "halves" else act(f).split([height, width], dim=1)
     if mistake == "transforms swapped":
         conv_h, conv_w = conv_w, conv_h
     if mistake == "one transform":
@@ -185,6 +193,22 @@ gates(torch.ones(1, 2, 3, 1), *layers)
     ),
     cases=_gate_inputs,
     wrong=(
+        _mistaken(
+            "layer normalization",
+            "layer norm",
+            "You normalize each position over its channels: layer normalization. `norm` is a batch norm: call it.",
+        ),
+        _mistaken(
+            "two normalizations",
+            "two norms",
+            "The two profiles are normalized apart. In training, batch normalization then takes two means and two "
+            "variances: concatenate first, and normalize once.",
+        ),
+        _mistaken(
+            "cut in halves",
+            "halves",
+            "chunk(2) cuts in the middle. The first H positions are the rows, the other W the columns: use split.",
+        ),
         _mistaken("no normalization", "no norm", "The normalization is missing."),
         _mistaken(
             "ReLU",
@@ -218,6 +242,7 @@ def _gated(generator: Generator) -> list[Case]:
         (1, 2, 3, 4, "a grid that is not square"),
         (2, 3, 3, 3, "a square grid, two images"),
         (1, 4, 2, 2, "a grid that is higher than wide"),
+        (3, 2, 5, 4, "three images"),
     ):
         g_h, g_w = uniform(generator, 0, 1, batch, height, channels), uniform(generator, 0, 1, batch, width, channels)
         cases.append(Case((normal(generator, batch, height, width, channels), g_h, g_w), label, (0, 1, 2)))
@@ -247,6 +272,11 @@ apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
     ),
     cases=_gated,
     wrong=(
+        Wrong(
+            "gate of the rows twice",
+            lambda x, gate_h, gate_w: x * gate_h[:, :, None] * gate_h[:, :, None],
+            "The gate of the rows is applied twice, the gate of the columns never.",
+        ),
         Wrong(
             "axes swapped",
             lambda x, gate_h, gate_w: x * gate_h[:, None, :, :] * gate_w[:, :, None, :],

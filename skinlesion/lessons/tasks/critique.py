@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Generator
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.holm import HOLM
 from skinlesion.lessons.tasks.inputs import normal, uniform
 
 # --- two numbers that must fit ---------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ def _wrong_bootstrap(name: str, mistake: str, diagnosis: str) -> Wrong:
 
 def _bootstrap_cases(generator: Generator) -> list[Case]:
     cases = []
-    for images, resamples in ((4, 6), (7, 3)):
+    for images, resamples in ((4, 6), (7, 3), (30, 50)):
         counts = uniform(generator, 1, 60, images, 4).numpy().astype(np.int64)
         draws = uniform(generator, 0, images, resamples, images).numpy().astype(np.int64)
         cases.append(Case((counts, draws), f"{images} images, {resamples} resamples"))
@@ -234,6 +236,10 @@ def permutation_p(a: NDArray[np.float64], b: NDArray[np.float64], signs: NDArray
 def _p(a: NDArray[np.float64], b: NDArray[np.float64], signs: NDArray[np.int64], *, mistake: str) -> float:
     difference = a - b
     arranged, observed = (signs * difference).mean(axis=1), difference.mean()
+    if mistake == "strict":
+        return float(((np.abs(arranged) > abs(observed)).sum() + 1) / (len(signs) + 1))
+    if mistake == "strict, never one":
+        return float((np.abs(arranged) > abs(observed)).mean())
     if mistake == "never one":
         return float((np.abs(arranged) >= abs(observed)).mean())
     if mistake == "one-sided":
@@ -256,8 +262,9 @@ def _wrong_p(name: str, mistake: str, diagnosis: str) -> Wrong:
 def _p_cases(generator: Generator) -> list[Case]:
     cases = []
     for images, shift in ((9, -0.3), (12, 0.35), (6, 0.1)):
-        a = normal(generator, images).double().numpy() + 3
-        b = a - shift + 0.6 * normal(generator, images).double().numpy()
+        # Multiples of 1/64: sums are exact in any order, so that ties are ties whatever way the mean is taken.
+        a, b = ((normal(generator, images).double().numpy() * 64).round() / 64 for _ in range(2))
+        b = a - (64 * shift + 38.4 * b).round() / 64
         signs = 2 * (normal(generator, 199, images).numpy() > 0).astype(np.int64) - 1
         cases.append(Case((a, b, signs), f"{images} images"))
     return cases
@@ -289,6 +296,21 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
     ),
     cases=_p_cases,
     wrong=(
+        Wrong(
+            "a t test",
+            lambda a, b, signs: float(stats.ttest_rel(a, b).pvalue),
+            "This is a paired t test, which assumes normal differences. Count the arrangements of `signs`.",
+        ),
+        _wrong_p(
+            "further, not as far",
+            "strict",
+            "*At least* as far from zero: an arrangement that gives the same mean counts.",
+        ),
+        _wrong_p(
+            "further, and without the observed",
+            "strict, never one",
+            "Count what lies *at least* as far from zero, and the observed one too: add 1 above and below.",
+        ),
         _wrong_p(
             "without the observed", "never one", "What was observed is an arrangement too: add 1 above and below."
         ),
@@ -346,8 +368,24 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
         Case((0.5, 0.5), "a difference as large as the deviation"),
         Case((0.17, 0.4), "a small difference"),
         Case((1.94, 0.9), "a large one"),
+        Case((0.3, 0.77), "a deviation of 0.77"),
     ],
     wrong=(
+        Wrong(
+            "only the constants squared",
+            lambda difference, deviation: math.ceil(2 * 2.8**2 * deviation / difference),
+            "Only 2.8 is squared. s / d is squared too: for half the difference you need four times the runs.",
+        ),
+        Wrong(
+            "to the nearest",
+            lambda difference, deviation: round(2 * (2.8 * deviation / difference) ** 2),
+            "Rounded to the nearest. Round up: with fewer runs 80 % are not reached.",
+        ),
+        Wrong(
+            "not rounded",
+            lambda difference, deviation: 2 * (2.8 * deviation / difference) ** 2,
+            "Not rounded: a number of runs is whole. Round up.",
+        ),
         Wrong(
             "one system",
             lambda difference, deviation: math.ceil((2.8 * deviation / difference) ** 2),
@@ -382,4 +420,4 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
     after="The normal approximation flatters small n: with three runs a t test needs a good deal more.",
 )
 
-EXERCISES = (DSC_RANGE, CMN_GAIN, BOOTSTRAP, PERMUTATION, RUNS)
+EXERCISES = (DSC_RANGE, CMN_GAIN, BOOTSTRAP, PERMUTATION, RUNS, HOLM)

@@ -23,6 +23,7 @@ def _pool_inputs(generator: Generator) -> list[Case]:
         Case((normal(generator, 1, 4, 6, 3), 2), "a grid that is not square", (0,)),
         Case((normal(generator, 2, 6, 6, 2), 3), "cells of 3 x 3", (0,)),
         Case((normal(generator, 1, 2, 2, 5), 1), "nothing to pool", (0,)),
+        Case((normal(generator, 3, 8, 4, 8), 4), "three images, higher than wide", (0,)),
     ]
 
 
@@ -69,6 +70,11 @@ The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, 
     ),
     cases=_pool_inputs,
     wrong=(
+        Wrong(
+            "channels pooled",
+            lambda x, factor: F.avg_pool2d(x, factor),
+            "`F.avg_pool2d` pools the last two axes, which are W and C here: channels come last.",
+        ),
         _mistaken_pool(
             "every f-th pixel", "nearest", "You take one pixel of each cell and throw the others away. Average them."
         ),
@@ -110,7 +116,11 @@ def cfd(student: Tensor, teacher: Tensor, student_channels: Tensor, teacher_chan
 
 def _pairs(generator: Generator) -> list[Case]:
     cases = []
-    for batch, wide, narrow, label in ((1, 5, 3, ""), (2, 4, 4, "as many channels in both")):
+    for batch, wide, narrow, label in (
+        (1, 5, 3, ""),
+        (2, 4, 4, "as many channels in both"),
+        (3, 3, 2, "three images"),
+    ):
         student, teacher = normal(generator, batch, 2, 3, wide), normal(generator, batch, 2, 3, narrow)
         chosen = [torch.randperm(n, generator=generator)[:narrow] for n in (wide, narrow)]
         cases.append(Case((student, teacher, *chosen), label, (0, 1)))
@@ -136,6 +146,11 @@ def _cfd(student: Tensor, teacher: Tensor, chosen: Tensor, met: Tensor, *, mista
     if mistake == "channel means":
         return F.mse_loss(student.mean(-1), fixed.mean(-1))
     return F.mse_loss(a, b)
+
+
+def _of_directions(student: Tensor, teacher: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    one, two = student[..., first], teacher.detach()[..., second]
+    return F.mse_loss(F.normalize(one, dim=-1), F.normalize(two, dim=-1))
 
 
 def _mistaken_cfd(name: str, mistake: str, diagnosis: str) -> Wrong:
@@ -167,6 +182,11 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
     ),
     cases=_pairs,
     wrong=(
+        Wrong(
+            "normalized first",
+            _of_directions,
+            "You normalize both over the channels first. Eq. 8 compares the values as they are.",
+        ),
         _mistaken_cfd(
             "missing detach",
             "no detach",
@@ -207,6 +227,7 @@ def _widths(generator: Generator) -> list[Case]:
         Case((normal(generator, 1, 2, 3, 4), normal(generator, 1, 2, 3, 3))),
         Case((normal(generator, 2, 2, 2, 5), 3 + normal(generator, 2, 2, 2, 2)), "a teacher with another mean"),
         Case((normal(generator, 1, 2, 2, 3), normal(generator, 1, 2, 2, 1)), "a teacher of one channel"),
+        Case((normal(generator, 3, 4, 1, 2), normal(generator, 3, 4, 1, 6)), "a wider teacher"),
     ]
 
 
@@ -317,6 +338,8 @@ def _rank(x: Tensor, *, mistake: str) -> Tensor:
         return (x / x.norm(dim=-1, keepdim=True)).mean((0, 1, 2)).argsort(descending=True)
     if mistake == "absolute":
         return (x.abs().sum((1, 2)) / x.square().sum((1, 2)).sqrt()).mean(0).argsort(descending=True)
+    if mistake == "norms":
+        return x.square().sum((1, 2)).sqrt().mean(0).argsort(descending=True)
     if mistake == "places":
         return rank_channels(x).argsort()
     return rank_channels(x).flip(0)
@@ -351,6 +374,11 @@ rank_channels(x)
     ),
     cases=_features,
     wrong=(
+        _mistaken_rank(
+            "ranked by norm",
+            "norms",
+            "You rank by the norm itself. Divide each channel by its norm, then take the mean.",
+        ),
         _mistaken_rank(
             "not normalized",
             "not normalized",

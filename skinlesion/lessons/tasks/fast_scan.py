@@ -44,6 +44,11 @@ def _slope(x: Tensor, y: Tensor) -> float:
     return float((x * y).sum() / x.square().sum())
 
 
+def _intercept(lengths: Tensor, seconds: Tensor) -> float:
+    x, y = lengths.double().log(), seconds.double().log()
+    return float(y.mean() - growth(lengths, seconds) * x.mean())
+
+
 GROWTH = Exercise(
     name="fast_scan.growth",
     lesson=6,
@@ -67,6 +72,7 @@ $$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
     ),
     cases=_timings,
     wrong=(
+        Wrong("the intercept", _intercept, "That is the intercept, log c. The slope of the line is asked for."),
         Wrong(
             "no logarithms",
             lambda lengths, seconds: _slope(lengths, seconds),
@@ -212,7 +218,12 @@ def prefix(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
 
 def _recurrences(generator: Generator) -> list[Case]:
     cases = []
-    for shape, label in (((1, 8, 2), ""), ((2, 11, 3), "a length that is no power of two"), ((1, 1, 2), "one token")):
+    for shape, label in (
+        ((1, 8, 2), ""),
+        ((2, 11, 3), "a length that is no power of two"),
+        ((1, 1, 2), "one token"),
+        ((3, 200), "three long sequences, no further axis"),
+    ):
         cases.append(Case((combine, uniform(generator, 0.3, 0.9, *shape), normal(generator, *shape)), label, (1, 2)))
     return cases
 
@@ -248,6 +259,12 @@ def _one_by_one(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
 _LOOP = "`combine` is called about once a token: that is the loop again. Let every place take a step in each round."
 
 
+_OWN_WAY = (
+    "The states are right, but not by associative scan: 128 tokens take 7 rounds, each with a call of `combine`. Yours "
+    "calls it less often: no loop over tokens, no cumulative product, but rounds of `combine`."
+)
+
+
 def _few_rounds(function: Callable[..., Tensor], generator: Generator) -> str | None:
     length, calls = 128, 0
 
@@ -257,11 +274,21 @@ def _few_rounds(function: Callable[..., Tensor], generator: Generator) -> str | 
         return combine(first, second)
 
     function(counted, uniform(generator, 0.3, 0.9, 1, length, 2), normal(generator, 1, length, 2))
-    return _LOOP if calls > 4 * math.log2(length) else None
+    if calls > 4 * math.log2(length):
+        return _LOOP
+    return _OWN_WAY if calls < math.log2(length) else None
 
 
 def _mistaken_prefix(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda combine, a, b: _prefix(combine, a, b, mistake=mistake), diagnosis)
+
+
+def _own_loop(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
+    h, out = torch.zeros_like(b[:, 0]), []
+    for t in range(a.shape[1]):
+        h = a[:, t] * h + b[:, t]
+        out.append(h)
+    return torch.stack(out, dim=1)
 
 
 PREFIX = Exercise(
@@ -295,6 +322,13 @@ prefix(both, torch.full((1, 4), 0.5), torch.ones(1, 4))
     cases=_recurrences,
     properties=(Property("few rounds", _few_rounds),),
     wrong=(
+        Wrong("a loop of its own", _own_loop, _OWN_WAY),
+        Wrong(
+            "running products",
+            lambda combine, a, b: a.cumprod(1) * (b / a.cumprod(1)).cumsum(1),
+            "A running product of all decays, and a division by it: in a long sequence the product underflows to zero. "
+            "Use `combine`, in rounds.",
+        ),
         _mistaken_prefix(
             "one round", "one round", "There is a single round: each place knows itself and one neighbor. Go on."
         ),

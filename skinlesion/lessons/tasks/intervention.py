@@ -86,6 +86,7 @@ gates = record(network, torch.zeros(2, 3, 16, 16), "*.se.gate")
     ),
     cases=_record_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
         Wrong(
             "all points",
@@ -199,6 +200,7 @@ bool(torch.equal(transfer(network, images, donors, "D1.1.output"), network(donor
     ),
     cases=_transfer_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
         Wrong(
             "nothing replaced",
@@ -355,6 +357,16 @@ def _direction(function: Callable[..., Tensor], generator: Generator) -> str | N
         return "Two different generators give the same change: draw from the generator that is handed in."
     if abs(float(torch.cosine_similarity(one[:1], one[1:]))) > 0.3:
         return "All images get the same direction. Each needs a random one of its own."
+    spike = torch.zeros(1, 4000)
+    spike[0, 7] = 5.0
+    made = function(spike.clone(), Generator().manual_seed(2)).double()
+    if float((made != 0).double().mean()) < 0.5:
+        return "Your numbers are those of the change, moved to other places. Draw normal random numbers."
+    kurtosis = float(
+        made.pow(4).mean() / made.square().mean() ** 2
+    )  # 3 for a normal distribution, 1.8 for a uniform one
+    if abs(kurtosis - 3) > 0.6:
+        return "Your random numbers aren't normal (are they uniform?): `torch.randn(..., generator=generator)`."
     return None
 
 
@@ -386,6 +398,11 @@ same_size(change, torch.Generator().manual_seed(0)).norm(dim=1)
     ),
     properties=(Property("the same norm, image by image", _norms), Property("a random direction", _direction)),
     wrong=(
+        Wrong(
+            "moved to other places",
+            lambda change, g: change.flatten(1)[:, torch.randperm(change[0].numel(), generator=g)].view_as(change),
+            "Your numbers are those of the change, moved to other places. Draw normal random numbers.",
+        ),
         Wrong(
             "not scaled",
             lambda change, generator: torch.randn(change.shape, generator=Generator().manual_seed(3)),
@@ -463,6 +480,15 @@ def _mistaken_dose(name: str, change: Callable[..., object], diagnosis: str) -> 
     return Wrong(name, answer, diagnosis)
 
 
+def _in_probability(network: nn.Module, images: Tensor, donors: Tensor, point: str, shares: list[float]) -> Tensor:
+    given = record(network, donors, point)[point]
+    means = []
+    for share in shares:
+        with torch.no_grad(), intervene(network, {point: partial(torch.lerp, end=given, weight=share)}):
+            means.append(network(images).sigmoid().mean((1, 2, 3)))
+    return torch.stack(means)
+
+
 DOSE = Exercise(
     name="intervention.dose",
     lesson=16,
@@ -491,7 +517,9 @@ curve = dose(network, images, donors, "D1.1.output", [0.0, 0.5, 1.0])
     ),
     cases=_dose_cases,
     seconds=20.0,
+    plain=True,
     wrong=(
+        Wrong("probabilities", _in_probability, "You average probabilities. The mean *logit* is asked: no sigmoid."),
         _mistaken_dose(
             "shares reversed",
             lambda network, images, donors, point, shares: dose(

@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 
 from skinlesion.data.images import normalize
 from skinlesion.lessons.exercise import Case, Exercise, Property, Wrong
+from skinlesion.lessons.tasks.groups import GROUPS
 
 # --- normalization ---------------------------------------------------------------------------------------------------
 
@@ -22,6 +23,7 @@ def _images(generator: Generator) -> list[Case]:
         Case((draw(30, 226, 4, 5, 3),)),
         Case((tinted,), "a red image"),
         Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "an image of one value"),
+        Case((draw(0, 256, 7, 2, 3),), "an image from black to white"),
     ]
 
 
@@ -44,6 +46,22 @@ def _standardized(image: np.ndarray) -> np.ndarray:
 
 def _only_divided(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / np.float32(image.max())
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    x = image - image.min()
+    return (x * 255 // max(int(x.max()), 1)).astype(np.float32) / 255
+
+
+def _one_for_one_value(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    return (x - x.min()) / (x.max() - x.min()) if x.max() > x.min() else np.ones_like(x)
+
+
+def _percentiles(image: np.ndarray) -> np.ndarray:
+    x = image.astype(np.float32)
+    low, high = np.percentile(x, (1, 99)).astype(np.float32)
+    return np.clip((x - low) / max(high - low, np.float32(1)), 0, 1)
 
 
 NORMALIZE = Exercise(
@@ -70,7 +88,19 @@ colors together. An image of one single value becomes all zeros.
         "Where the maximum equals the minimum, return zeros before you divide.",
     ),
     cases=_images,
+    exact_dtype=True,
     wrong=(
+        Wrong(
+            "percentiles",
+            _percentiles,
+            "You stretch between the percentiles 1 and 99 and clip the rest. Use the darkest and the brightest value.",
+        ),
+        Wrong(
+            "in eight bits",
+            _eight_bits,
+            "You compute in uint8, which overflows beyond 255 and has no fractions. Change to float32 first.",
+        ),
+        Wrong("one for one value", _one_for_one_value, "An image of one value becomes all zeros, not ones."),
         Wrong(
             "each color by itself",
             _per_channel,
@@ -132,11 +162,20 @@ def _readings(generator: Generator) -> list[Case]:
         Case((masks(0.5), masks(0.6))),
         Case((masks(0.2), masks(0.7)), "one reads more than the other"),
         Case((first, second), "an image without any lesion"),
+        Case(
+            (torch.rand(2, 7, 3, generator=generator) < 0.3, torch.rand(2, 7, 3, generator=generator) < 0.3),
+            "two images",
+        ),
     ]
 
 
 def _no_guard(first: Tensor, second: Tensor) -> Tensor:
     return (first & second).sum((1, 2)) / (first | second).sum((1, 2))
+
+
+def _row_by_row(first: Tensor, second: Tensor) -> Tensor:
+    both, either = (first & second).sum(2), (first | second).sum(2)  # (B, H)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0).mean(1)
 
 
 AGREEMENT = Exercise(
@@ -166,6 +205,14 @@ agreement(first, torch.tensor([[[False, True, True]]]))
     ),
     cases=_readings,
     wrong=(
+        Wrong(
+            "row by row", _row_by_row, "This is the mean of the rows' IoUs. Count the pixels of the whole image first."
+        ),
+        Wrong(
+            "one added above and below",
+            lambda a, b: ((a & b).sum((1, 2)) + 1) / ((a | b).sum((1, 2)) + 1),
+            "You add 1 above and below. That settles 0/0, but it also moves every other IoU toward 1.",
+        ),
         Wrong(
             "accuracy",
             lambda first, second: (first == second).float().mean((1, 2)),
@@ -220,8 +267,8 @@ def turn(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Ten
 
 
 def _pair() -> tuple[Tensor, Tensor]:
-    plane = torch.arange(9).reshape(3, 3)
-    return torch.stack([plane, plane + 10, plane + 20]).float(), plane > 4
+    plane = torch.arange(12).reshape(3, 4)
+    return torch.stack([plane, plane + 20, plane + 40]).float(), plane > 5
 
 
 def _turned(image: Tensor) -> int | None:
@@ -360,7 +407,15 @@ def _memory(generator: Generator) -> list[Case]:
     masks = torch.rand(5, 4, 4, generator=generator) < 0.5
     cases.append(Case((images[1] * 0.9, images, masks), "one very bright image"))
     cases.append(Case((torch.full((3, 4, 4), 0.3), opposite, masks), "images of one gray"))
+    mixed = torch.randn(6, 3, 5, 3, generator=generator)
+    halves = torch.cat([mixed[2, :, :3], mixed[4, :, 3:]], dim=1)  # its lower pixels are nearest to another image
+    cases.append(Case((halves, mixed, torch.rand(6, 5, 3, generator=generator) < 0.5), "an image made of two others"))
     return cases
+
+
+def _pixel_by_pixel(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
+    nearest = (images - image).square().sum(1).argmin(0)  # (H, W)
+    return masks.gather(0, nearest[None])[0]
 
 
 REMEMBER = Exercise(
@@ -389,6 +444,17 @@ remember(torch.full((3, 1, 2), 0.8), images, masks)
     ),
     cases=_memory,
     wrong=(
+        Wrong(
+            "pixel by pixel",
+            _pixel_by_pixel,
+            "You look for the nearest image at each pixel by itself, so the mask is a patchwork of several. Sum over "
+            "all pixels first.",
+        ),
+        Wrong(
+            "sum over the images",
+            lambda image, images, masks: masks[(images - image).square().sum((0, 2, 3)).argmin() % len(masks)],
+            "You sum over axis 0, the images, and keep the colors. Sum over the axes 1 to 3 and keep the images.",
+        ),
         Wrong(
             "the most different",
             lambda image, images, masks: masks[(images - image).square().sum((1, 2, 3)).argmax()],
@@ -497,6 +563,28 @@ def _names(lesion: Sequence[int], fraction: float, generator: Generator) -> tupl
     return [100 + lesion[i] for i in train], [100 + lesion[i] for i in test]
 
 
+_OTHER = [104, 7, 7, 33, 104, 52, 1, 9, 33]
+
+
+def _asked_number(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
+    """Another list, in which the lesions have any numbers as names, and other fractions."""
+    for fraction in 4 * (0.45, 0.2):
+        train, test = function(list(_OTHER), fraction, generator)
+        if sorted([*train, *test]) != list(range(len(_OTHER))):
+            return "Some image is lost, or on both sides, where lesions have numbers like 104: these are only names."
+        count, asked = len({_OTHER[i] for i in test}), round(fraction * 6)
+        if count == int(fraction * 6) != asked:
+            return f"{fraction} of 6 lesions are {fraction * 6:.1f}, so `round` gives {asked}; yours takes {count}."
+        if count == 3 != asked:
+            return f"Always three lesions are tested on: `fraction` isn't used (here it is {fraction})."
+        if count != asked:
+            return (
+                f"{count} of 6 lesions are tested on where `round({fraction} * 6)`, {asked}, are asked for. Count the "
+                "different lesions: their numbers are names and may have gaps."
+            )
+    return None
+
+
 SPLIT = Exercise(
     name="lesions.whole_lesions",
     lesson=1,
@@ -518,9 +606,15 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
     properties=(
         Property("every image has one place", _is_a_split),
         Property("no lesion on both sides", _keeps_whole),
+        Property("the number of lesions asked for", _asked_number),
         Property("drawn by seed", _is_drawn),
     ),
     wrong=(
+        Wrong(
+            "always three",
+            lambda lesion, fraction, g: whole_lesions(lesion, 3 / len(set(lesion)), g),
+            "Always three lesions are tested on: `fraction` isn't used (here it is 0.2).",
+        ),
         Wrong("images drawn", _by_image, "A lesion is on both sides: draw lesions, not images."),
         Wrong(
             "parts swapped",
@@ -543,4 +637,4 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
     after="The package does the same, with hashes in place of random numbers: skinlesion.data.splits.",
 )
 
-EXERCISES = (NORMALIZE, AGREEMENT, TURN, REMEMBER, SPLIT)
+EXERCISES = (NORMALIZE, AGREEMENT, TURN, REMEMBER, SPLIT, GROUPS)

@@ -74,6 +74,11 @@ $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
         Case((uniform(generator, 0, 1, 7, 1) + 0.1 * uniform(generator, 0, 1, 7, 3),), "nearly equal channels"),
     ],
     wrong=(
+        Wrong(
+            "divided by n - 1",
+            lambda gates: gates.var(dim=0).mean() / gates.var(),
+            "These variances divide by n - 1, torch's default. Divide by n: `correction=0`.",
+        ),
         _shared("wrong axis", "axis", "This is the variance over the channels. The image's part runs over axis 0."),
         _shared(
             "deviations", "deviation", "These are standard deviations. Variances add up to the whole; they do not."
@@ -371,6 +376,7 @@ deletion_curve(lambda x: x.sum((1, 2, 3)), image, torch.zeros_like(image), torch
         "`score(torch.where(place < gone, base, image))`, with `gone` shaped (points, 1, 1, 1).",
     ),
     cases=_deletion_cases,
+    plain=True,
     wrong=(
         _wrong_deletion("least important first", "least", "The least important pixels go first. Turn the order."),
         _wrong_deletion("insertion", "insertion", "Your curve goes from the base to the image: that is insertion."),
@@ -419,6 +425,8 @@ def _similarity(a: NDArray[np.float64], b: NDArray[np.float64], *, mistake: str)
     a, b = np.abs(a).ravel(), np.abs(b).ravel()
     if mistake == "ties":
         return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1])
+    if mistake in ("min", "max", "dense"):
+        return float(np.corrcoef(*(stats.rankdata(each, method=mistake) for each in (a, b)))[0, 1])
     if mistake == "pearson":
         return float(np.corrcoef(a, b)[0, 1])
     if mistake == "one argsort":
@@ -470,6 +478,27 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
     ),
     cases=_map_pairs,
     wrong=(
+        Wrong(
+            "Kendall",
+            lambda a, b: float(stats.kendalltau(np.abs(a).ravel(), np.abs(b).ravel()).statistic),
+            "This is Kendall's tau. Spearman's correlation is Pearson's, of the ranks.",
+        ),
+        _wrong_similarity(
+            "min rank for ties",
+            "min",
+            "Equal values get the lowest of their ranks. They must share the *mean* of their ranks.",
+        ),
+        _wrong_similarity(
+            "max rank for ties",
+            "max",
+            "Equal values get the highest of their ranks. They must share the *mean* of their ranks.",
+        ),
+        _wrong_similarity(
+            "dense ranks",
+            "dense",
+            "Equal values share one rank and the next value takes the next one (dense). They must share the *mean* of "
+            "their ranks.",
+        ),
         _wrong_similarity("signed", "signed", "The signs are kept. Take absolute values: how much a pixel matters."),
         _wrong_similarity("Pearson", "pearson", "That correlates values, so a few bright pixels decide. Rank first."),
         _wrong_similarity(

@@ -19,6 +19,7 @@ def _even_grids(generator: Generator) -> list[Case]:
         ((1, 2, 4, 1), "one channel"),
         ((2, 4, 4, 2), "two images, a square grid"),
         ((1, 4, 2, 3), "a grid that is higher than wide"),
+        ((3, 2, 6, 5), "three images, wider than high"),
     )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
@@ -103,6 +104,7 @@ def _deep_grids(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), 2, "one channel left"),
         ((2, 2, 2, 8), 2, "two images, a square grid"),
         ((1, 1, 2, 32), 4, "the head's factor of four"),
+        ((3, 2, 1, 18), 3, "cells of 3 x 3"),
     ):
         cases.append(Case((normal(generator, *shape), factor), label, (0,)))
     return cases
@@ -140,6 +142,11 @@ left token, the next $C$ the one to its *right*.
     ),
     cases=_deep_grids,
     wrong=(
+        Wrong(
+            "always a factor of two",
+            lambda x, factor: depth_to_space(x, 2),
+            "The argument `factor` isn't used: you always make 2 x 2 cells.",
+        ),
         Wrong(
             "column by column",
             lambda x, factor: _expand(x, factor, "bhwcrd->bhrwcd"),
@@ -408,6 +415,7 @@ def _sizes(generator: Generator) -> list[Case]:
         ((1, 3, 8, 4), 4, "a size that fits already"),
         ((2, 3, 7, 13), 4, "both sides odd"),
         ((1, 3, 8, 5), 8, "only the width needs more"),
+        ((3, 3, 10, 6), 6, "only the height needs more, three images"),
     ):
         cases.append(Case((_Picky(generator, multiple), normal(generator, *shape), multiple), label, (1,)))
     return cases
@@ -457,6 +465,14 @@ def _square(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -
     return network(F.pad(image, (0, side - width, 0, side - height), mode="replicate"))[..., :height, :width]
 
 
+def _centered(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
+    height, width = image.shape[-2:]
+    high, wide = -height % multiple, -width % multiple
+    top, left = high // 2, wide // 2
+    logits = network(F.pad(image, (left, wide - left, top, high - top), mode="replicate"))
+    return logits[..., top : top + height, left : left + width]
+
+
 ANY_SIZE = Exercise(
     name="network.at_any_size",
     lesson=11,
@@ -481,6 +497,12 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
     ),
     cases=_sizes,
     wrong=(
+        Wrong(
+            "always 32",
+            lambda network, image, multiple: at_any_size(network, image, 32),
+            "You pad to multiples of 32 whatever `multiple` is: more than needed.",
+        ),
+        Wrong("padded on all sides", _centered, "You pad on all sides. Only below and at the right is asked for."),
         Wrong(
             "zeros",
             _zeros,
@@ -543,7 +565,7 @@ def _skeleton(dim: int, *, mistake: str) -> int:
     expanding = sum(width * wide * width + norm * width // 2 for width in widths)
     narrow = dim // 4
     final = dim * 16 * narrow + norm * narrow
-    classifier = 0 if mistake == "no classifier" else narrow + 1
+    classifier = {"no classifier": 0, "classifier's bias": narrow}.get(mistake, narrow + 1)
     return embedding + merging + expanding + final + classifier
 
 
@@ -578,6 +600,9 @@ How many numbers does the network learn **outside** its blocks and CRAs? A Layer
     ),
     cases=lambda generator: [Case((96,)), Case((16,)), Case((24,)), Case((4,), "as narrow as can be")],
     wrong=(
+        _mistaken_skeleton(
+            "classifier without bias", "classifier's bias", "The classifier has a bias: one number more."
+        ),
         _mistaken_skeleton("norms counted once", "half a norm", "A LayerNorm has a scale *and* a shift for a channel."),
         _mistaken_skeleton("embedding without bias", "no bias", "The embedding's convolution has a bias."),
         _mistaken_skeleton("merging with bias", "merging with bias", "The linear layer of merging has no bias."),
@@ -612,7 +637,7 @@ def transplant(maps: Tensor) -> Tensor:
 
 
 def _all_given_away(function: Callable[[Tensor], Tensor], generator: Generator) -> str | None:
-    for images in (2, 3, 6, 7):
+    for images in 8 * (2, 3, 6, 7):  # several times: a permutation drawn at random may move every map by luck
         maps = normal(generator, images, 3, 2, 4)
         result = function(maps)
         if not isinstance(result, Tensor) or result.shape != maps.shape:

@@ -71,6 +71,11 @@ project(x, weight, 1)
     cases=_tokens,
     wrong=(
         Wrong(
+            "three equal parts",
+            lambda x, weight, states: (x @ weight.T).chunk(3, dim=-1),
+            "chunk(3) cuts into equal thirds. The parts have R, N and N numbers: use split with these sizes.",
+        ),
+        Wrong(
             "C before B",
             lambda x, w, states: _parts(x, w, states, ("R", "C", "B")),
             "B and C are swapped: the rows for B come before those for C. Published weights rely on this order.",
@@ -156,6 +161,11 @@ step_size(low, torch.ones(3, 1), torch.tensor([-4.6, 0.0, 2.0]))
     cases=_steps,
     wrong=(
         Wrong(
+            "two softplus, added",
+            lambda low, weight, bias: F.softplus(low @ weight.T) + F.softplus(bias),
+            "Softplus is taken of both parts and then added. Add the bias first: one softplus of the sum.",
+        ),
+        Wrong(
             "bias outside",
             lambda low, w, b: F.softplus(low @ w.T) + b,
             "The bias is added after softplus: with a negative bias a step would be negative and the state would grow.",
@@ -205,9 +215,9 @@ def inverse_softplus(step: Tensor) -> Tensor:
 
 def _positive(generator: Generator) -> list[Case]:
     return [
-        Case((uniform(generator, 0.001, 0.1, 6),), "steps between 0.001 and 0.1", (0,)),
-        Case((uniform(generator, 0.5, 5, 2, 3),), "two axes", (0,)),
-        Case((torch.tensor([1e-6, 1e-4, 30.0, 100.0]),), "very small and very large steps", (0,)),
+        Case((uniform(generator, 0.001, 0.1, 6),), "steps between 0.001 and 0.1"),
+        Case((uniform(generator, 0.5, 5, 2, 3),), "two axes"),
+        Case((torch.tensor([1e-6, 1e-4, 30.0, 100.0]),), "very small and very large steps"),
     ]
 
 

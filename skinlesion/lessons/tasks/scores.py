@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from skinlesion.lessons.exercise import Case, Exercise, Wrong
+from skinlesion.lessons.tasks.boundary import BOUNDARY
 from skinlesion.lessons.tasks.inputs import normal, uniform
-from skinlesion.losses import bce_loss, dice_loss
+from skinlesion.losses import dice_loss
 from skinlesion.metrics import confusion_counts
 
 # --- confusion -------------------------------------------------------------------------------------------------------
@@ -14,7 +15,12 @@ from skinlesion.metrics import confusion_counts
 
 def _masks(generator: Generator) -> list[Case]:
     cases = []
-    for shape, share, label in (((3, 4, 5), 0.4, ""), ((1, 2, 2), 0.5, "one image"), ((2, 3, 3), 0.9, "mostly lesion")):
+    for shape, share, label in (
+        ((3, 4, 5), 0.4, ""),
+        ((1, 2, 2), 0.5, "one image"),
+        ((2, 3, 3), 0.9, "mostly lesion"),
+        ((2, 40, 30), 0.4, "more than 255 pixels of each kind"),
+    ):
         prediction, truth = (torch.rand(shape, generator=generator) < share for _ in range(2))
         cases.append(Case((prediction, truth), label))
     return cases
@@ -95,7 +101,13 @@ def _counts(generator: Generator) -> list[Case]:
     some = torch.randint(1, 50, (4, 4), generator=generator)
     missed = torch.tensor([[0, 7, 0, 93], [0, 0, 9, 91]])
     empty = torch.tensor([[5, 1, 2, 92], [0, 0, 0, 100]])
-    return [Case((some,)), Case((missed,), "nothing right"), Case((empty,), "an image without lesion, found empty")]
+    many = torch.randint(1, 90_000, (2, 3, 4), generator=generator)
+    return [
+        Case((some,)),
+        Case((missed,), "nothing right"),
+        Case((empty,), "an image without lesion, found empty"),
+        Case((many,), "two axes before the counts"),
+    ]
 
 
 def _iou(counts: Tensor, *, mistake: str) -> Tensor:
@@ -141,6 +153,7 @@ none was predicted
         "`torch.where(union > 0, ..., 1.0)` chooses; divide by `union.clamp(min=1)` to keep NaN out.",
     ),
     cases=_counts,
+    exact_dtype=True,
     wrong=(
         _mistaken_iou("Dice", "dice", "This is Dice, 2 TP / (2 TP + FP + FN). IoU counts the overlap once."),
         _mistaken_iou("accuracy", "accuracy", "True negatives are in it: this is accuracy."),
@@ -266,26 +279,47 @@ the images' IoU, each 1 where an image has $0/0$.
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of logits, finite however large they are.
+
+    Args:
+        logits: (B, 1, H, W).
+        target: 0 or 1, of the same shape.
+
+    Returns:
+        The mean over all pixels, a scalar.
+    """
+    return (target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()
+
+
 def _predictions(generator: Generator) -> list[Case]:
     cases = []
     for shape, scale, label in (
         ((2, 1, 3, 4), 2.0, "two images"),
         ((1, 1, 2, 2), 1.0, "one image"),
-        ((2, 1, 3, 3), 60.0, "large logits"),
+        ((3, 1, 5, 2), 3.0, "three images, higher than wide"),
     ):
         target = (torch.rand(shape, generator=generator) < 0.4).float()
         cases.append(Case((scale * normal(generator, *shape), target), label, (0,)))
     return cases
 
 
+def _large_predictions(generator: Generator) -> list[Case]:
+    cases = _predictions(generator)
+    target = (torch.rand(2, 1, 3, 3, generator=generator) < 0.4).float()
+    return [*cases, Case((60 * normal(generator, 2, 1, 3, 3), target), "large logits", (0,))]
+
+
 def _bce(logits: Tensor, target: Tensor, *, mistake: str) -> Tensor:
     p = logits.sigmoid()
     if mistake == "unstable":
         return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+    if mistake == "small constant":
+        return -(target * (p + 1e-8).log() + (1 - target) * (1 - p + 1e-8).log()).mean()
     if mistake == "clamped":
         p = p.clamp(1e-7, 1 - 1e-7)
         return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
-    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    each = target * F.softplus(-logits) + (1 - target) * F.softplus(logits)
     if mistake == "sum":
         return each.sum()
     if mistake == "lesion only":
@@ -293,15 +327,17 @@ def _bce(logits: Tensor, target: Tensor, *, mistake: str) -> Tensor:
     if mistake == "sign":
         return -each.mean()
     if mistake == "twice":
-        return F.binary_cross_entropy_with_logits(p, target)
+        return bce(p, target)
     if mistake == "swapped":
-        return F.binary_cross_entropy_with_logits(logits, 1 - target)
+        return bce(logits, 1 - target)
     return each.mean()
 
 
 def _mistaken_bce(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda logits, target: _bce(logits, target, mistake=mistake), diagnosis)
 
+
+_NOT_WRITTEN = "This calls PyTorch's own binary cross-entropy. The exercise is to write it: with `F.softplus`."
 
 BCE = Exercise(
     name="loss.bce",
@@ -316,7 +352,7 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
 -\mathrm{softplus}(z)$. (No
 `F.binary_cross_entropy...`: write it.)
 """,
-    solution=bce_loss,
+    solution=bce,
     example="bce(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))",
     difficulty=2,
     importance=5,
@@ -326,8 +362,15 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
         "Put the two identities into the formula: y softplus(-z) + (1 - y) softplus(z).",
         "`(target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()`",
     ),
-    cases=_predictions,
+    cases=_large_predictions,
+    forbids=dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _NOT_WRITTEN),
     wrong=(
+        _mistaken_bce(
+            "small constant in the logarithm",
+            "small constant",
+            "A small constant inside the log keeps it finite, but caps the loss: a pixel that is wrong with a logit of "
+            "60 costs 18 and gets no gradient.",
+        ),
         _mistaken_bce(
             "log of a sigmoid",
             "unstable",
@@ -462,6 +505,8 @@ def _mistaken_slope(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda probability, truth: _slope(probability, truth, mistake=mistake), diagnosis)
 
 
+_NOT_DERIVED = "This lets autograd do it. The exercise is to derive the gradient by hand: quotient rule."
+
 GRADIENT = Exercise(
     name="loss.dice_gradient",
     lesson=2,
@@ -483,6 +528,7 @@ vector. No autograd.
         "((2 I + 1) - 2 y_i (S + 1)) / (S + 1)^2",
     ),
     cases=_flat,
+    forbids=dict.fromkeys(("backward", "grad"), _NOT_DERIVED),
     wrong=(
         _mistaken_slope(
             "quotient rule forgotten",
@@ -532,4 +578,4 @@ A lesion covers 2 % of an image. A program calls every pixel skin. What is its a
     after="98 % right and useless. That is why segmentation is scored by overlap.",
 )
 
-EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT)
+EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT, BOUNDARY)

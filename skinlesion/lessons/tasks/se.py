@@ -18,7 +18,12 @@ def squeeze(x: Tensor) -> Tensor:
 
 
 def _maps(generator: Generator) -> list[Case]:
-    shapes = (((1, 2, 3, 4), ""), ((2, 3, 3, 3), "as many channels as rows and columns"), ((2, 1, 1, 5), "one pixel"))
+    shapes = (
+        ((1, 2, 3, 4), ""),
+        ((2, 3, 3, 3), "as many channels as rows and columns"),
+        ((2, 1, 1, 5), "one pixel"),
+        ((3, 6, 4, 2), "three images, higher than wide"),
+    )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
 
@@ -38,6 +43,11 @@ channels last in this network.
     hints=("Over which axes is the mean taken? Those that disappear.", "`x.mean(dim=(1, 2))`"),
     cases=_maps,
     wrong=(
+        Wrong(
+            "a square is assumed",
+            lambda x: x.sum(dim=(1, 2)) / x.shape[1] ** 2,
+            "You divide by the height squared: right for square images only.",
+        ),
         Wrong(
             "sum", lambda x: x.sum(dim=(1, 2)), "A sum grows with the image; the weights would have to know its size."
         ),
@@ -161,6 +171,7 @@ def _full(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), 2, ""),
         ((2, 3, 3, 3), 1, "as many channels as rows and columns"),
         ((2, 4, 4, 4), 2, "a square image"),
+        ((3, 5, 2, 6), 3, "three images, higher than wide"),
     ):
         weights = normal(generator, narrow, shape[-1]), normal(generator, shape[-1], narrow)
         cases.append(Case((normal(generator, *shape), *weights), label, (0, 1, 2)))
@@ -171,6 +182,11 @@ def _wrong_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
     """Gates from each row's own mean."""
     rows = torch.sigmoid(torch.relu(x.mean(dim=2) @ fc1.T) @ fc2.T)  # (B, H, C)
     return x * rows[:, :, None], rows.mean(1)
+
+
+def _shared_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
+    shared = gate(x.mean((0, 1, 2))[None], fc1, fc2).expand(len(x), -1)
+    return x * shared[:, None, None], shared
 
 
 FORWARD = Exercise(
@@ -196,6 +212,11 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
     ),
     cases=_full,
     wrong=(
+        Wrong(
+            "one gate for the batch",
+            _shared_gate,
+            "All images of the batch share one gate: the mean runs over the batch too. Each image has its own.",
+        ),
         Wrong(
             "broadcast along the wrong axis",
             lambda x, fc1, fc2: (
@@ -335,6 +356,12 @@ def _moves_pixels(function: Callable[..., Tensor], generator: Generator) -> str 
         return "Nothing has moved."
     if not (moved_rows and moved_columns):
         return "Pixels move only along one axis: put height and width into one line before shuffling."
+    rows = [set(row.unique().tolist()) for row in x[0, ..., 0]]
+    if all(set(row.unique().tolist()) in rows for row in first[0, ..., 0]):
+        return "Pixels of one row stay in one row: rows are moved as a whole. Put height and width into one line first."
+    line = first[0, ..., 0].flatten() // 3  # the number of the pixel that stands at each place
+    if int(((line[1:] - line[:-1]) % len(line) == 1).sum()) > len(line) // 2:
+        return "Most pixels keep their neighbors: the image is shifted as a whole. Draw a new order (torch.randperm)."
     if torch.equal(first, function(x, generator)):
         return "The order is the same at every call: draw it with `generator`, and do not seed it yourself."
     one, two = (function(x, torch.Generator().manual_seed(5)) for _ in range(2))
@@ -351,6 +378,11 @@ def _channels_apart(x: Tensor, generator: Generator) -> Tensor:
 
 def _same_order(x: Tensor, generator: Generator) -> Tensor:
     return shuffle_pixels(x, torch.Generator().manual_seed(0))
+
+
+def _rows_then_columns(x: Tensor, generator: Generator) -> Tensor:
+    rows, columns = (torch.randperm(side, generator=generator) for side in x.shape[1:3])
+    return x[:, rows][:, :, columns]
 
 
 SHUFFLE = Exercise(
@@ -375,6 +407,18 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
     ),
     properties=(Property("pixels stay whole", _keeps_pixels), Property("pixels move", _moves_pixels)),
     wrong=(
+        Wrong(
+            "shifted",
+            lambda x, g: (
+                x.flatten(1, 2).roll(int(torch.randint(1, x[0, ..., 0].numel(), (), generator=g)), 1).view_as(x)
+            ),
+            "Most pixels keep their neighbors: the image is shifted as a whole. Draw a new order (torch.randperm).",
+        ),
+        Wrong(
+            "rows, then columns",
+            _rows_then_columns,
+            "Pixels of one row stay in one row: rows are moved as a whole. Put height and width into one line first.",
+        ),
         Wrong(
             "channels shuffled apart",
             _channels_apart,

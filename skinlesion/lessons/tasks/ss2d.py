@@ -14,7 +14,8 @@ from skinlesion.scan.reference import cross_merge, cross_scan, four_routes, sele
 
 def _grids(generator: Generator) -> list[Case]:
     sizes = [(2, 3, "a grid that is not square"), (3, 2, "a grid that is higher than wide"), (3, 3, "a square grid")]
-    return [Case((h, w), label) for h, w, label in [*sizes, (1, 4, "a single row"), (4, 1, "a single column")]]
+    more = [(1, 4, "a single row"), (4, 1, "a single column"), (5, 4, "five rows of four")]
+    return [Case((h, w), label) for h, w, label in [*sizes, *more]]
 
 
 def _indices(height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -54,6 +55,15 @@ def _routes_off_by_one(height: int, width: int) -> Tensor:
     return four_routes(height, width) + 1
 
 
+def _routes_snake(height: int, width: int) -> Tensor:
+    grid = torch.arange(height * width).reshape(height, width)
+    rows, columns = grid.clone(), grid.T.clone()
+    rows[1::2], columns[1::2] = rows[1::2].flip(1), columns[1::2].flip(1)
+    return torch.stack(
+        [rows.reshape(-1), columns.reshape(-1), rows.flip(0, 1).reshape(-1), columns.flip(0, 1).reshape(-1)]
+    )
+
+
 FOUR_ROUTES = Exercise(
     name="ss2d.four_routes",
     lesson=5,
@@ -83,6 +93,12 @@ Grids need not be square.
     ),
     cases=_grids,
     wrong=(
+        Wrong(
+            "snake",
+            _routes_snake,
+            "Every second line runs the other way, like a snake. Every row goes from left to right, every column from "
+            "top to bottom.",
+        ),
         Wrong(
             "height for width",
             _routes_wrong_stride,
@@ -126,7 +142,12 @@ def _grid_inputs(generator: Generator) -> list[Case]:
     ):
         x = normal(generator, batch, height, width, channels)
         cases.append(Case((x, four_routes(height, width)), label, (0,)))
-    return cases
+    return [*cases, Case((normal(generator, 3, 3, 5, 2), _any_routes(generator, 2, 15)), "two other routes", (0,))]
+
+
+def _any_routes(generator: Generator, count: int, tokens: int) -> Tensor:
+    """Routes that are not those of SS2D: their table must be read."""
+    return torch.stack([torch.randperm(tokens, generator=generator) for _ in range(count)])
 
 
 def _inverse(routes: Tensor) -> Tensor:
@@ -158,6 +179,12 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
     ),
     cases=_grid_inputs,
     wrong=(
+        Wrong(
+            "own routes",
+            lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3]).long()],
+            "The argument `routes` isn't used: you make the four routes yourself. Any number of any routes may be "
+            "given.",
+        ),
         Wrong(
             "inverse",
             lambda x, routes: x.flatten(1, 2)[:, _inverse(routes)],
@@ -198,11 +225,16 @@ def _sequences(generator: Generator) -> list[Case]:
     ):
         y = normal(generator, batch, 4, height * width, channels)
         cases.append(Case((y, four_routes(height, width), height, width), label, (0,)))
-    return cases
+    other = (normal(generator, 3, 2, 15, 2), _any_routes(generator, 2, 15), 3, 5)
+    return [*cases, Case(other, "two other routes", (0,))]
 
 
 def _merged(y: Tensor, table: Tensor, height: int, width: int) -> Tensor:
     return sum(y[:, k, table[k]] for k in range(y.shape[1])).unflatten(1, (height, width))  # type: ignore[union-attr]
+
+
+def _overwritten(y: Tensor, routes: Tensor, height: int, width: int) -> Tensor:
+    return y[:, -1, _inverse(routes)[-1]].unflatten(1, (height, width))
 
 
 CROSS_MERGE = Exercise(
@@ -229,6 +261,17 @@ cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
     ),
     cases=_sequences,
     wrong=(
+        Wrong(
+            "overwritten",
+            _overwritten,
+            "Only the last route is left: each one writes over what the one before has put there. Add them (`+=`).",
+        ),
+        Wrong(
+            "own routes",
+            lambda y, routes, height, width: _merged(y, _inverse(four_routes(height, width)), height, width),
+            "The argument `routes` isn't used: you make the four routes yourself. Any number of any routes may be "
+            "given.",
+        ),
         Wrong(
             "un-reversed routes",
             lambda y, routes, height, width: y.sum(1).unflatten(1, (height, width)),
@@ -275,6 +318,7 @@ def _scan_inputs(generator: Generator) -> list[Case]:
     for batch, height, width, channels, states, label in (
         (1, 2, 3, 2, 3, "a grid that is not square"),
         (2, 3, 3, 2, 1, "two images, one state"),
+        (3, 4, 2, 3, 2, "three images, higher than wide"),
     ):
         grid = (batch, height, width)
         x = normal(generator, *grid, channels)
@@ -414,10 +458,12 @@ def implicit_attention(delta: Tensor, a: Tensor, B: Tensor, C: Tensor) -> Tensor
 
 def _attention_inputs(generator: Generator) -> list[Case]:
     cases = []
-    for length, states in ((4, 1), (5, 3), (1, 2), (400, 2)):
+    for length, states, label in ((4, 1, ""), (5, 3, "three states"), (1, 2, "one token"), (160, 2, "a long sequence")):
         delta = uniform(generator, 0.1, 1, length)
-        a = -uniform(generator, 0.2, 2, states)
-        cases.append(Case((delta, a, normal(generator, length, states), normal(generator, length, states))))
+        a = -uniform(
+            generator, 1.8 if length > 100 else 0.2, 2, states
+        )  # fast enough for exp of the upper half to overflow
+        cases.append(Case((delta, a, normal(generator, length, states), normal(generator, length, states)), label))
     return cases
 
 

@@ -30,7 +30,7 @@ def _systems(generator: Generator) -> list[Case]:
     cases = []
     for states, low, high, label in ((3, 0.1, 0.5, "small steps"), (4, 1, 3, "large steps"), (1, 0.5, 1, "one state")):
         A, B = -uniform(generator, 0.2, 2, states), normal(generator, states)
-        cases.append(Case((A, B, uniform(generator, low, high)), label, (0, 1, 2)))
+        cases.append(Case((A, B, uniform(generator, low, high)), label))
     return cases
 
 
@@ -56,6 +56,11 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
     ),
     cases=_systems,
     wrong=(
+        Wrong(
+            "bilinear",
+            lambda A, B, d: ((1 + d * A / 2) / (1 - d * A / 2), d * B / (1 - d * A / 2)),
+            "This is the bilinear rule (trapezoid), as in S4. Mamba's zero-order hold is asked: an exponential.",
+        ),
         Wrong(
             "Euler for both",
             lambda A, B, delta: (1 + delta * A, delta * B),
@@ -118,10 +123,10 @@ def recurrence(a: Tensor, b: Tensor, c: Tensor, u: Tensor) -> Tensor:
 
 def _signals(generator: Generator) -> list[Case]:
     cases = []
-    for states, length, label in ((2, 5, ""), (1, 4, "one state"), (3, 1, "a single step")):
+    for states, length, label in ((2, 5, ""), (1, 4, "one state"), (3, 1, "a single step"), (4, 60, "a long signal")):
         a = uniform(generator, 0.2, 0.9, states)
         b, c, u = normal(generator, states), normal(generator, states), normal(generator, length)
-        cases.append(Case((a, b, c, u), label, (0, 1, 2, 3)))
+        cases.append(Case((a, b, c, u), label))
     return cases
 
 
@@ -169,6 +174,11 @@ recurrence(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]),
     ),
     cases=_signals,
     wrong=(
+        Wrong(
+            "c summed by itself",
+            lambda a, b, c, u: c.sum() * recurrence(a, b, torch.ones_like(c), u),
+            "You sum c and the state separately. Each state n has its own c_n: multiply first, then sum.",
+        ),
         _mistaken_recurrence(
             "reads too early",
             "late",
@@ -242,6 +252,11 @@ taps $K_0, K_1, \dots$
     cases=_taps,
     wrong=(
         Wrong(
+            "b summed by itself",
+            lambda a, b, c, length: b.sum() * (c * a ** torch.arange(length)[:, None]).sum(-1),
+            "You sum b and the rest separately. Each state n has its own b_n: multiply first, then sum.",
+        ),
+        Wrong(
             "starts at power one",
             lambda a, b, c, length: (c * b * a ** (_tap_numbers(length) + 1)).sum(-1),
             "Your powers start at one. A token that has just been written has not faded: K_0 = sum of c b.",
@@ -295,8 +310,8 @@ def causal_convolution(u: Tensor, kernel: Tensor) -> Tensor:
 
 def _convolution_inputs(generator: Generator) -> list[Case]:
     return [
-        Case((normal(generator, length), normal(generator, length)), label, (0, 1))
-        for length, label in ((4, "an even length"), (5, "an odd length"), (1, "a single step"))
+        Case((normal(generator, length), normal(generator, length)), label)
+        for length, label in ((4, "an even length"), (5, "an odd length"), (1, "a single step"), (50, "a long signal"))
     ]
 
 
@@ -320,6 +335,12 @@ loop over $t$ will do.
     ),
     cases=_convolution_inputs,
     wrong=(
+        Wrong(
+            "conv1d, as it is",
+            lambda u, kernel: F.conv1d(F.pad(u[None], ((len(u) - 1) // 2, len(u) // 2)), kernel[None, None])[0],
+            "`F.conv1d` doesn't flip the kernel, and padding on both sides lets y_t depend on the future. Flip the "
+            "kernel and pad the past only.",
+        ),
         Wrong(
             "correlation",
             lambda u, kernel: torch.stack([(kernel[: t + 1] * u[: t + 1]).sum() for t in range(len(u))]),
@@ -365,6 +386,7 @@ def _scan_inputs(generator: Generator) -> list[Case]:
         (1, 4, 2, 3, ""),
         (2, 5, 3, 1, "two sequences"),
         (1, 1, 1, 2, "one token"),
+        (3, 150, 2, 2, "three long sequences"),
     ):
         u, delta = normal(generator, batch, length, channels), uniform(generator, 0.1, 1, batch, length, channels)
         A = -uniform(generator, 0.2, 2, channels, states)
@@ -377,6 +399,13 @@ def _scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *, mistake:
     """The scan with one mistake of a student in it."""
     h = u.new_zeros(len(u), u.shape[2], A.shape[1])
     y = []
+    if mistake == "division":
+        total = torch.exp((delta[..., None] * A).cumsum(1))  # (B, L, D, N)
+        h = total * ((delta * u)[..., None] * B[:, :, None] / total).cumsum(1)
+        return (h * C[:, :, None]).sum(-1)
+    if mistake == "one sequence":
+        long_u, long_delta, long_B, long_C = (t.flatten(0, 1)[None] for t in (u, delta, B, C))
+        return _scan(long_u, long_delta, A, long_B, long_C, mistake="").view_as(u)
     if mistake == "softplus":
         delta = F.softplus(delta)
     if mistake == "swapped":
@@ -439,6 +468,17 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
     ),
     cases=_scan_inputs,
     wrong=(
+        _mistaken_scan(
+            "division by the decays",
+            "division",
+            "Right on paper: all decays in one running product, and a division by it. In a long sequence the product "
+            "underflows to zero. Go step by step.",
+        ),
+        _mistaken_scan(
+            "state kept between sequences",
+            "one sequence",
+            "The state goes on from one sequence of the batch to the next. Each sequence starts from zero.",
+        ),
         _mistaken_scan("reads too early", "early", "y_t reads the state from before token t. Update first, then read."),
         _mistaken_scan(
             "delta missing in the decay", "no delta in A", "The decay is exp(A): it needs the step size, exp(delta A)."

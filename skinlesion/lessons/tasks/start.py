@@ -20,6 +20,7 @@ def _probabilities(generator: Generator) -> list[Case]:
         Case((uniform(generator, 0, 1, 4, 5), 0.5)),
         Case((uniform(generator, 0, 1, 4, 5), 0.2), "a threshold of 0.2"),
         Case((exact, 0.5), "pixels that lie exactly on the threshold"),
+        Case((uniform(generator, 0, 1, 7, 2), 0.75), "an image that is higher than wide"),
     ]
 
 
@@ -83,6 +84,11 @@ The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each i
     hints=("The mean of zeros and ones is the share of ones.", "`mask.float().mean(dim=(1, 2))`"),
     cases=_masks,
     wrong=(
+        Wrong(
+            "of the whole batch",
+            lambda m: m.sum(dim=(1, 2)) / m.numel(),
+            "You divide by the pixels of all images together: `m.numel()` counts the batch too.",
+        ),
         Wrong("pixels", lambda m: m.sum(dim=(1, 2)).float(), "A number of pixels. Divide it by how many there are."),
         Wrong("one for all", lambda m: m.float().mean(), "One number for the batch. Each image has its own."),
         Wrong("the skin", lambda m: (~m).float().mean(dim=(1, 2)), "This is the share of the skin around the lesion."),
@@ -113,6 +119,7 @@ def _mirror_cases(generator: Generator) -> list[Case]:
     return [
         Case((network, normal(generator, 2, 3, 4, 5))),
         Case((network, normal(generator, 1, 3, 3, 3)), "as many channels as rows and columns"),
+        Case((network, normal(generator, 3, 3, 6, 2)), "three images, higher than wide"),
     ]
 
 
@@ -145,6 +152,16 @@ seen_in_mirror(lambda image: image.cumsum(-1), x)
     cases=_mirror_cases,
     wrong=(
         Wrong(
+            "mean of both",
+            lambda network, x: (network(x) + network(x.flip(-1)).flip(-1)) / 2,
+            "This is the mean of both predictions. Return the second one alone, so that the two can be compared.",
+        ),
+        Wrong(
+            "half a turn",
+            lambda network, x: network(x.flip(-2, -1)).flip(-2, -1),
+            "The rows are reversed too: that is half a turn, not a mirror.",
+        ),
+        Wrong(
             "not mirrored back", lambda network, x: network(x.flip(-1)), "The answer is still mirrored: flip it back."
         ),
         Wrong("not mirrored at all", lambda network, x: network(x), "This is the network's first answer again."),
@@ -172,9 +189,14 @@ def cover(image: Tensor, mask: Tensor) -> Tensor:
 
 def _pictures(generator: Generator) -> list[Case]:
     cases = []
-    for height, width, label in ((4, 5, ""), (3, 3, "as many channels as rows and columns")):
+    for height, width, label in (
+        (4, 5, ""),
+        (3, 3, "as many channels as rows and columns"),
+        (6, 4, "a lesion at the edge"),
+    ):
         mask = torch.zeros(height, width, dtype=torch.bool)
         mask[1:3, 1:3] = True
+        mask[4:, 2:] = True
         cases.append(Case((uniform(generator, 0, 255, height, width, 3), mask), label))
     return cases
 
@@ -205,6 +227,12 @@ cover(image, torch.tensor([[True, False, False]]))
     ),
     cases=_pictures,
     wrong=(
+        Wrong(
+            "the lesion counted as black",
+            lambda image, mask: _paint(image, mask, (image * ~mask[..., None]).mean(dim=(0, 1))),
+            "You set the lesion to zero and divide by the number of all pixels: the lesion counts as black. Divide by "
+            "the number of pixels outside.",
+        ),
         Wrong("black", lambda image, mask: _paint(image, mask, 0.0), "Black: a very dark lesion, and so no control."),
         Wrong(
             "the lesion's own color",

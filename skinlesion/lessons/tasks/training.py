@@ -2,9 +2,11 @@
 
 import copy
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -39,6 +41,11 @@ epochs with `period` $= T$. Do not stop at $T$: let the formula go on.
         Case((12.5, 80.0, 3e-1, 1e-2), "another period, in the middle of an epoch"),
     ],
     wrong=(
+        Wrong(
+            "degrees",
+            lambda e, t, h, lo: cosine(e / 180, t, h, lo),
+            "You convert to radians once more: pi e / T is the angle in radians already.",
+        ),
         Wrong("full turn", lambda e, t, h, lo: cosine(2 * e, t, h, lo), "2 pi is a whole turn: at T you are up again."),
         Wrong("no half", lambda e, t, h, lo: lo + (h - lo) * (1 + math.cos(math.pi * e / t)), "The half is missing."),
         Wrong("upside down", lambda e, t, h, lo: cosine(e, t, lo, h), "It starts at the low rate."),
@@ -145,6 +152,10 @@ def _varied(
     zero: bool = True,
     clip: bool = True,
     coupled: bool = False,
+    plain: bool = False,
+    anew: bool = False,
+    late: bool = False,
+    after: bool = False,
     constant: bool = False,
     sigmoid: bool = False,
 ) -> Callable[..., list[float]]:
@@ -156,11 +167,13 @@ def _varied(
         network = new_network()
         if train:
             network.train()
-        kind = torch.optim.Adam if coupled else torch.optim.AdamW
-        optimizer = kind(network.parameters(), lr=rates[0], weight_decay=decay)
+        kind = torch.optim.SGD if plain else torch.optim.Adam if coupled else torch.optim.AdamW
+        optimizer = kind(network.parameters(), weight_decay=decay)
         losses = []
         for (images, masks), rate in zip(batches, rates, strict=True):
-            for group in optimizer.param_groups:
+            if anew:
+                optimizer = kind(network.parameters(), weight_decay=decay)
+            for group in [] if late else optimizer.param_groups:
                 group["lr"] = rates[0] if constant else rate
             logits = network(images)
             loss = bce_dice_loss(logits.sigmoid() if sigmoid else logits, masks)
@@ -170,7 +183,9 @@ def _varied(
             if clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            losses.append(loss.item())
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses.append(bce_dice_loss(network(images), masks).item() if after else loss.item())
         return losses
 
     return loop
@@ -219,7 +234,26 @@ bare_loop(new, [pair, pair], [0.1, 0.1], 0.01)
         "Collect `loss.item()`, not `loss`: a tensor keeps its whole graph in memory.",
     ),
     cases=_loops,
+    plain=True,
     wrong=(
+        Wrong(
+            "SGD", _varied(plain=True), "This is plain gradient descent (SGD). AdamW keeps moments of each gradient."
+        ),
+        Wrong(
+            "rate set after the step",
+            _varied(late=True),
+            "Each rate is set after its step, so every step uses the rate before (the first one the default).",
+        ),
+        Wrong(
+            "loss after the step",
+            _varied(after=True),
+            "The losses are those after each step. Keep the loss that the step was made from.",
+        ),
+        Wrong(
+            "a new optimizer for each step",
+            _varied(anew=True),
+            "The optimizer is made anew for each step, so AdamW's moments are lost. Make it once, before the loop.",
+        ),
         Wrong("no zero_grad", _varied(zero=False), "Gradients are never set to zero: each step uses the sum of all."),
         Wrong(
             "evaluation mode", _varied(train=False), "The network is in evaluation mode: BatchNorm and dropout differ."
@@ -347,6 +381,12 @@ _LIVE = "What you kept went on changing with the run: state_dict() gives the ten
 _NO_KEYS = "It must be a dictionary with the keys network, optimizer and random."
 _NO_BUFFERS = "The network's state is not complete: BatchNorm's running means are buffers, not parameters."
 _NO_OPTIMIZER = "The optimizer's state is not all there: AdamW would start again with empty moments."
+_OBJECTS = "You keep the objects themselves. Keep their `state_dict()`: numbers, which any later program can load."
+_NUMPY = (
+    "That is NumPy's random state. Dropout and the order of the images come from torch's: `torch.get_rng_state()`. "
+    "(Keep both if you like, in a dictionary.)"
+)
+_PYTHON = "That is Python's random state (`random`). Dropout comes from torch's: `torch.get_rng_state()`."
 _NO_RANDOM = "The state of the random numbers is not that of this moment (`torch.get_rng_state()`)."
 
 
@@ -361,12 +401,17 @@ def _goes_on(answer: Callable[..., Any], generator: Generator) -> str | None:
         kept = answer(network, optimizer)
         if not isinstance(kept, dict) or set(kept) != set(_KEYS):
             return _NO_KEYS
+        if isinstance(kept["network"], nn.Module) or isinstance(kept["optimizer"], torch.optim.Optimizer):
+            return _OBJECTS
         early = copy.deepcopy(kept)
         _steps(network, optimizer)
     if not _same(kept, early):
         return _LIVE
-    complaints = {"network": _NO_BUFFERS, "optimizer": _NO_OPTIMIZER, "random": _NO_RANDOM}
-    return next((complaints[key] for key in _KEYS if not _same(kept[key], right[key])), None)
+    if not _same(kept["network"], right["network"]):
+        return _NO_BUFFERS
+    if not _same(kept["optimizer"], right["optimizer"]):
+        return _NO_OPTIMIZER
+    return None if _holds(kept["random"], right["random"]) else _wrong_random(kept["random"])
 
 
 def _steps(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -379,11 +424,30 @@ def _steps(network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and bool(one == other)
+    return one is other or (type(one) is type(other) and isinstance(one, int | float | str) and one == other)
+
+
+def _holds(kept: Any, state: Tensor) -> bool:
+    """Whether torch's random state is kept, by itself or beside others."""
+    if isinstance(kept, dict | list | tuple):
+        return any(_holds(each, state) for each in (kept.values() if isinstance(kept, dict) else kept))
+    return isinstance(kept, Tensor) and _same(kept, state)
+
+
+def _wrong_random(kept: Any) -> str:
+    """What a random state is that isn't torch's."""
+    if isinstance(kept, np.random.Generator | np.random.RandomState):
+        return _NUMPY
+    parts = kept.values() if isinstance(kept, dict) else kept if isinstance(kept, tuple) else ()
+    if any(isinstance(each, str) and each in ("MT19937", "PCG64") for each in parts):
+        return _NUMPY
+    return _PYTHON if isinstance(kept, tuple) and len(kept) == 3 and isinstance(kept[1], tuple) else _NO_RANDOM
 
 
 SNAPSHOT = Exercise(
@@ -408,6 +472,15 @@ sorted(snapshot(network, torch.optim.AdamW(network.parameters())))
     ),
     properties=(Property("the run could go on from it", _goes_on),),
     wrong=(
+        Wrong(
+            "NumPy's random state",
+            lambda n, o: snapshot(n, o) | {"random": np.random.RandomState(0).get_state()},
+            _NUMPY,
+        ),
+        Wrong("Python's random state", lambda n, o: snapshot(n, o) | {"random": random.getstate()}, _PYTHON),
+        Wrong(
+            "the objects themselves", lambda n, o: copy.deepcopy({"network": n, "optimizer": o, "random": 0}), _OBJECTS
+        ),
         Wrong(
             "not copied",
             lambda n, o: {"network": n.state_dict(), "optimizer": o.state_dict(), "random": torch.get_rng_state()},

@@ -151,7 +151,7 @@ def _networks(generator: Generator) -> list[Case]:
     return [
         Case((normal(generator, 2, 2, 8, 12), *_parts(generator, stages)), label, (0, 1, 2, 3))
         for stages, label in ((2, ""), (3, "three stages"))
-    ]
+    ] + [Case((normal(generator, 3, 2, 16, 8), *_parts(generator, 4)), "four stages, three images", (0, 1, 2, 3))]
 
 
 def _variant(kind: str) -> Callable[..., Tensor]:
@@ -161,7 +161,7 @@ def _variant(kind: str) -> Callable[..., Tensor]:
         skips: list[Tensor] = []
         for i, stage in enumerate(encoder):
             if i:
-                x = F.avg_pool2d(x, 2) if kind == "mean" else F.max_pool2d(x, 2)
+                x = F.avg_pool2d(x, 2) if kind == "mean" else F.max_pool2d(x, 1 if kind == "strided" else 2, 2)
                 if kind == "pooled first":
                     skips[-1] = F.interpolate(x, scale_factor=2)
             x = stage(x)
@@ -211,6 +211,11 @@ forward(torch.arange(4.0).reshape(1, 1, 2, 2), nn.ModuleList([same, same]), nn.M
     ),
     cases=_networks,
     wrong=(
+        Wrong(
+            "every second pixel",
+            _variant("strided"),
+            "You keep every second pixel and ignore the others. The maximum of each 2 x 2 cell is asked for.",
+        ),
         Wrong("order of the pair", _variant("swapped"), "The skip comes first, the doubled map second."),
         Wrong("mean for maximum", _variant("mean"), "The grid is halved by a maximum, not by a mean."),
         Wrong(
@@ -267,7 +272,8 @@ def _gradients(generator: Generator) -> list[Case]:
     dot[:, 7, 12] = 1.0
     wide = normal(generator, 3, 17, 40) * torch.linspace(0.1, 1, 40)
     cases.append(Case((wide, 0.8), "an image that is not square"))
-    return [*cases, Case((dot, 0.9), "everything five pixels to the right")]
+    cases.append(Case((dot, 0.9), "everything five pixels to the right"))
+    return [*cases, Case((normal(generator, 3, 10, 6), 1.0), "all of the gradient, both sides even")]
 
 
 def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Callable[[Tensor, float], int]:
@@ -278,8 +284,13 @@ def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Ca
         columns = torch.arange(share.shape[1]) - share.shape[1] // 2
         if distance == "corner":
             rows, columns = torch.arange(share.shape[0]), torch.arange(share.shape[1])
+        if distance == "early":
+            rows = torch.arange(share.shape[0]) - (share.shape[0] - 1) // 2
+            columns = torch.arange(share.shape[1]) - (share.shape[1] - 1) // 2
         far = torch.maximum(rows.abs()[:, None], columns.abs())
-        for radius in range(share.shape[0]):
+        if distance == "disk":
+            far = (rows.square()[:, None] + columns.square()).sqrt()
+        for radius in range(sum(share.shape)):
             if share[far <= radius].sum() >= fraction - 1e-6:
                 return 2 * radius + 1
         return 2 * share.shape[0] + 1
@@ -316,6 +327,17 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
     ),
     cases=_gradients,
     wrong=(
+        Wrong(
+            "another middle",
+            _side_of(_plain_sum, "early"),
+            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is another pixel where a side is even.",
+        ),
+        Wrong(
+            "a disk",
+            _side_of(_plain_sum, "disk"),
+            "You grow a disk. A pixel lies in the square of radius r if neither its row nor its column is further "
+            "away than r.",
+        ),
         Wrong(
             "signs kept",
             _side_of(lambda gradient: gradient.sum(0)),
@@ -385,6 +407,7 @@ def _features(generator: Generator) -> list[Case]:
         Case((normal(generator, 2, 3, 4, 3) + 2,), "channels of another mean"),
         Case((alike + 3 * uniform(generator, -1, 1, 4),), "channels alike"),
         Case((torch.cat([common, -common, normal(generator, 2, 4, 3, 1)], dim=-1),), "two channels that are opposite"),
+        Case((normal(generator, 3, 5, 2, 6),), "three images, six channels"),
     ]
 
 

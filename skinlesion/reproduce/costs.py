@@ -19,12 +19,12 @@ from skinlesion.reproduce.plan import Plan
 from skinlesion.reproduce.results import Results
 from skinlesion.zoo import create_model
 
-FILE = "expense.json"
+FILE = "costs.json"
 ROUNDS = 7
 
 _STEP = """
 import torch
-from skinlesion.reproduce.expense import TrainingStep
+from skinlesion.reproduce.costs import TrainingStep
 from skinlesion.reproduce.plan import load_plan
 torch.set_num_threads(1)
 step = TrainingStep(load_plan({scale!r}), {cell!r})
@@ -72,7 +72,7 @@ class TrainingStep:
         return answer
 
 
-def measure_expense(results: Results, scale: str, *, rounds: int = ROUNDS) -> dict[str, Any]:
+def measure_costs(results: Results, scale: str, *, rounds: int = ROUNDS) -> dict[str, Any]:
     """Measure every cell of a plan and write it beside the results.
 
     Args:
@@ -112,7 +112,7 @@ def _turn(step: TrainingStep) -> tuple[float, float]:
     return between - start, time.perf_counter() - between
 
 
-def load_expense(results: Results) -> dict[str, Any] | None:
-    """What `measure_expense` wrote; None if it has not."""
+def load_costs(results: Results) -> dict[str, Any] | None:
+    """What `measure_costs` wrote; None if it has not."""
     path = results.folder / FILE
     return json.loads(path.read_text("utf-8")) if path.exists() else None

@@ -1,0 +1,175 @@
+"""Ways to train on other people's images, one at a time, each from the same start and for as long as its control.
+
+    python benchmarks/any_image_trials.py --isic2017 DIR --runs DIR --out any_image_trials.json
+
+Every trial continues the training of `accurate` for the same number of epochs on the training part of ISIC 2017 and is
+measured on the validation part: whole images, and two seeded crops of each. `strong` is the control without
+magnification; `zoom` is the control of all the others. A finished run isn't repeated, and a stopped one resumes.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from any_image import validation
+from PIL import Image
+
+import skinlesion
+from skinlesion import Segmenter
+from skinlesion.data.layouts import find_samples
+from skinlesion.data.sample import Sample
+from skinlesion.data.splits import Manifest, load_split
+from skinlesion.data.synthetic import synthesize
+from skinlesion.files import write_text
+from skinlesion.training.config import TrainConfig
+from skinlesion.training.recipes import RECIPES
+from skinlesion.training.trainer import train
+
+SEEDS = (0, 1)
+SIDE = 160
+SIDES = (128, 160, 192)
+SOFT = 1.5  # pixels of 160: the standard deviation of the blurred border
+DRAWN = 270  # synthetic images: a fifth of the training part
+DRAWN_SIDE = 320
+
+
+class Change(pl.Callback):
+    """Changes every training batch before it's used."""
+
+    def __init__(self, change: Callable[[dict[str, Any], int], None]) -> None:
+        self.change = change
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        """Called by Lightning."""
+        self.change(batch, trainer.global_step)
+
+
+def soft_labels(batch: dict[str, Any], step: int) -> None:
+    """Blur the masks, so that a pixel at the border isn't all or nothing."""
+    blurred = [cv2.GaussianBlur(mask[0].numpy(), (0, 0), SOFT) for mask in batch["mask"]]
+    batch["mask"] = torch.from_numpy(np.stack(blurred))[:, None]  # (B, 1, H, W)
+
+
+def mixed_sizes(batch: dict[str, Any], step: int) -> None:
+    """Resize image and mask to one of three sides, drawn for the batch."""
+    side = SIDES[int(np.random.default_rng(step).integers(len(SIDES)))]
+    batch["image"] = F.interpolate(batch["image"], (side, side), mode="bilinear", antialias=True)
+    batch["mask"] = F.interpolate(batch["mask"], (side, side), mode="area")
+
+
+def ensemble_of(teachers: list[str]) -> Callable[[dict[str, Any], int], None]:
+    """Half of the target is the mean probability of networks of the same size."""
+    networks = [Segmenter.from_pretrained(name).model.eval() for name in teachers]
+
+    def change(batch: dict[str, Any], step: int) -> None:
+        with torch.no_grad():
+            probability = torch.stack([network(batch["image"]).sigmoid() for network in networks]).mean(0)
+        batch["mask"] = (batch["mask"] + probability) / 2
+
+    return change
+
+
+def draw(folder: Path) -> list[Sample]:
+    """Synthetic lesions on brown and dark skin with stickers, ink, rulers and hair; drawn once."""
+    samples = []
+    for number in range(DRAWN):
+        knobs: dict[str, Any] = {"skin_tone": 3 + number % 4}
+        if number % 3 == 0:
+            knobs["sticker"] = "disc"
+        if number % 5 == 0:
+            knobs["ink"] = True
+        if number % 7 == 0:
+            knobs["ruler"] = "bar"
+        paths = folder / f"drawn_{number:04d}.png", folder / f"drawn_{number:04d}_mask.png"
+        if not all(path.is_file() for path in paths):
+            folder.mkdir(parents=True, exist_ok=True)
+            lesion = synthesize(70_000 + number, DRAWN_SIDE, **knobs)
+            Image.fromarray(lesion.image).save(paths[0])
+            Image.fromarray(lesion.mask).save(paths[1])
+        samples.append(Sample(paths[0].stem, *paths))
+    return samples
+
+
+def with_drawn(manifest: Manifest, drawn: list[Sample], path: Path) -> Path:
+    """The same split with the synthetic images in its training part."""
+    parts = manifest.parts | {"train": tuple(sorted([*manifest.parts["train"], *(each.id for each in drawn)]))}
+    dataclasses.replace(manifest, dataset="isic2017-and-drawn", parts=parts).save(path)
+    return path
+
+
+def trials(runs: Path, manifest: Manifest) -> dict[str, Callable[[], tuple[dict[str, Any], list[pl.Callback]]]]:
+    """Options and callbacks of each, by name; made when it's their turn."""
+    drawn = draw(runs / "drawn")
+    skinlesion.register_dataset("isic2017-and-drawn", lambda folder: [*find_samples(folder, "isic2017"), *drawn])
+    mixed = {"data": "isic2017-and-drawn", "split": str(with_drawn(manifest, drawn, runs / "drawn.json"))}
+    equals = [str(runs / f"zoom-{seed}") for seed in SEEDS] + ["accurate"]
+    zoom = {"augmentation": "zoom"}
+    return {
+        "zoom": lambda: (zoom, []),
+        "strong": lambda: ({"augmentation": "strong"}, []),
+        "zoom-soft-labels": lambda: (zoom, [Change(soft_labels)]),
+        "zoom-synthetic": lambda: (zoom | mixed, []),
+        "zoom-mixed-sizes": lambda: (zoom, [Change(mixed_sizes)]),
+        "zoom-ensemble": lambda: (zoom, [Change(ensemble_of(equals))]),
+    }
+
+
+def options(root: Path, out: Path, seed: int, epochs: int) -> dict[str, Any]:
+    """What all trials share: the settings that the default weights were trained with."""
+    return RECIPES["cpu"] | {
+        "model": ("d_state=4",),
+        "data": "isic2017",
+        "root": root,
+        "split": "paper",
+        "optimizer": "muon",
+        "start_from": "accurate",
+        "size": SIDE,
+        "schedule": "cosine",
+        "lr": 1e-3,
+        "warmup_epochs": 0.5,
+        "epochs": epochs,
+        "seed": seed,
+        "threads": 1,
+        "estimate": False,
+        "out": out,
+    }
+
+
+def main() -> None:
+    """Train and measure; write after each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--isic2017", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    samples = {sample.id: sample for sample in find_samples(arguments.isic2017, "isic2017")}
+    manifest = load_split(list(samples.values()), "isic2017", "paper", None)
+    held_out = [samples[id] for id in manifest.parts["val"]]
+    found = (
+        json.loads(arguments.out.read_text()) if arguments.out.is_file() else {"epochs": arguments.epochs, "runs": {}}
+    )
+    if "accurate" not in found["runs"]:
+        found["runs"]["accurate"] = validation(Segmenter.from_pretrained("accurate"), held_out)
+    for name, make in trials(arguments.runs, manifest).items():
+        for seed in SEEDS:
+            if f"{name}-{seed}" in found["runs"]:
+                continue
+            special, callbacks = make()
+            folder = arguments.runs / f"{name}-{seed}"
+            shared = options(arguments.isic2017, folder, seed, arguments.epochs)
+            train(TrainConfig(**(shared | special), resume=(folder / "config.json").is_file()), callbacks=callbacks)
+            found["runs"][folder.name] = validation(Segmenter.from_pretrained(folder), held_out)
+            write_text(arguments.out, json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""Finding the mistake in a wrong answer that no list of known mistakes holds."""
+
+from skinlesion.lessons.diagnosis.search import explanation
+
+__all__ = ["explanation"]

@@ -1,0 +1,58 @@
+"""Mistakes after the right result: something applied to it, added to it, or averaged away."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def changes(names: Sequence[str], args: tuple[Any, ...], right: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """What may have been done to the result: a description and a function of the result and the arguments.
+
+    Args:
+        names: of the arguments.
+        args: of one case.
+        right: the result of that case; nothing is proposed for what isn't a floating-point tensor.
+    """
+    if not isinstance(right, Tensor) or not right.is_floating_point():
+        return
+    for text, change in _ALONE:
+        yield text, partial(_alone, change=change)
+    for axis in range(right.dim()):
+        if right.shape[axis] > 1:
+            yield f"the result is averaged over axis {axis}", partial(_alone, change=partial(_averaged, axis=axis))
+            yield f"the result is summed up along axis {axis}", partial(_alone, change=partial(torch.cumsum, dim=axis))
+            yield f"a softmax is taken over axis {axis}", partial(_alone, change=partial(torch.softmax, dim=axis))
+    for i, (name, value) in enumerate(zip(names, args, strict=False)):
+        if isinstance(value, Tensor) and value.is_floating_point() and value.shape == right.shape:
+            yield f"`{name}` is added to the result", partial(_with, i=i, change=torch.add)
+            yield f"the result is multiplied by `{name}`", partial(_with, i=i, change=torch.mul)
+            yield f"`{name}` is subtracted from the result", partial(_with, i=i, change=torch.sub)
+
+
+def _alone(result: Tensor, *args: Any, change: Callable[[Tensor], Tensor]) -> Tensor:
+    return change(result)
+
+
+def _with(result: Tensor, *args: Any, i: int, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return change(result, args[i])
+
+
+def _averaged(x: Tensor, axis: int) -> Tensor:
+    return x.mean(axis, keepdim=True).expand_as(x)
+
+
+_ALONE: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
+    ("a sigmoid is taken of the result", torch.sigmoid),
+    ("a ReLU is taken of the result", torch.relu),
+    ("tanh is taken of the result", torch.tanh),
+    ("the absolute value is taken of the result", torch.abs),
+    ("the result is divided by its largest value", lambda x: x / x.amax()),
+    ("the result is divided by its largest absolute value", lambda x: x / x.abs().amax()),
+    ("the result is divided by its sum", lambda x: x / x.sum()),
+    ("the result is divided by its norm", lambda x: x / x.norm()),
+    ("the mean of the result is subtracted", lambda x: x - x.mean()),
+    ("all of the result is averaged", lambda x: x.mean().expand_as(x)),
+)

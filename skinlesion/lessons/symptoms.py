@@ -1,0 +1,179 @@
+"""What a wrong result gives away by itself, whatever the exercise: facts about two arrays, not guesses."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+_FLAT = "Only axes of size 1 differ: keepdim, unsqueeze or squeeze."
+_RELATED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
+    ("It is one minus what is asked.", lambda e: 1 - e),
+    ("It is the square of what is asked.", np.square),
+    ("It is the square root of what is asked.", np.sqrt),
+    ("It is the absolute value of what is asked: the sign is lost.", np.abs),
+    ("It is one divided by what is asked: numerator and denominator are swapped.", lambda e: 1 / e),
+    ("It is the logarithm of what is asked.", np.log),
+    ("It is the exponential of what is asked: a logarithm is missing.", np.exp),
+    ("It is what is asked, rounded to whole numbers.", np.round),
+    ("It is what is asked, rounded down.", np.floor),
+    ("It is what is asked, rounded up.", np.ceil),
+    ("It is what is asked in percent: multiply or divide by 100.", lambda e: 100 * e),
+    ("It is what is asked, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
+    ("It is what is asked, with all negative values set to 0.", lambda e: e.clip(0)),
+)
+
+
+def of_values(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
+    """What numbers of the right shape give away; "" for nothing.
+
+    Args:
+        y: the student's result, float64.
+        e: the right one, of the same shape.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+    """
+
+    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
+
+    if not y.any():
+        return "Everything is zero."
+    with np.errstate(all="ignore"):  # infinite less infinite, the logarithm of what is negative
+        rearranged = _rearranged(y, e, same)
+        if rearranged:
+            return rearranged
+        weight = float((e * e).sum())
+        factor = float((y * e).sum()) / weight if weight else 1.0
+        if factor and same(y / factor):
+            return _of_ratio(factor) or _scaled(y, factor)
+        found = _related(y, e, same)
+        if found:
+            return found
+        offset = float((y - e).mean())
+        if y.size > 1 and same(y - offset):
+            return f"Everything is off by the same {offset:.4g}."
+    return ""
+
+
+def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
+    """What wrong numbers give away less surely: where they are, or that they are close; "" for nothing."""
+
+    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
+
+    with np.errstate(all="ignore"):
+        return _where(np.isclose(y, e, rtol, atol)) or _collapsed(y, e, same) or _close(y, e)
+
+
+def of_numbers(yours: float, expected: float, rtol: float, atol: float) -> str:
+    """What a single wrong number gives away; "" for nothing."""
+    if not (math.isfinite(yours) and math.isfinite(expected)):
+        return ""
+    y, e = np.array(yours), np.array(expected)
+    tight = min(rtol, 1e-4)  # one number proves less than many
+
+    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
+        return bool(np.allclose(a, b, tight, 1e-3 * atol))
+
+    if expected and same(-y):
+        return "The sign is wrong."
+    with np.errstate(all="ignore"):
+        ratio = _of_ratio(yours / expected) if expected and yours else ""
+        return ratio or _related(y, e, same)
+
+
+def of_shapes(mine: tuple[int, ...], right: tuple[int, ...]) -> str:
+    """What a wrong shape gives away; "" for nothing."""
+    if sorted(mine) == sorted(right):
+        return "The axes are in another order."
+    if [n for n in mine if n != 1] == [n for n in right if n != 1]:
+        return _FLAT
+    if math.prod(mine) == math.prod(right):
+        return "The number of values is right, but they are arranged in other axes: reshape, flatten or permute."
+    if len(mine) == len(right) - 1:
+        return "One axis is missing: a mean or a sum over too many axes, or a missing keepdim?"
+    if len(mine) == len(right) + 1:
+        return "There is one axis too many: a mean, a sum or an index over it is missing."
+    wrong = [axis for axis, (m, r) in enumerate(zip(mine, right, strict=False)) if m != r]
+    if len(mine) == len(right) and wrong:
+        axes = ", ".join(f"axis {axis} has {mine[axis]} where {right[axis]} are expected" for axis in wrong)
+        return f"{axes[:1].upper()}{axes[1:]}: a cut, a window or a mean along the wrong axis, or of the wrong size?"
+    return ""
+
+
+def _rearranged(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    turned = [("The sign is wrong.", -y)]
+    turned += [(f"Axis {axis} runs backward.", np.flip(y, axis)) for axis in range(y.ndim)]
+    for one, two in itertools.combinations(range(y.ndim), 2):
+        turned.append((f"Axes {one} and {two} are swapped.", np.swapaxes(y, one, two)))
+    for axis in range(y.ndim):
+        if y.shape[axis] > 2:
+            by = [("later", -1), ("earlier", 1)]
+            turned += [(f"Along axis {axis} each value stands one place too {d}.", np.roll(y, k, axis)) for d, k in by]
+    found = next((text for text, array in turned if same(array)), "")
+    if not found and y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
+        found = "The values are right but in another order."
+    return found
+
+
+def _of_ratio(ratio: float) -> str:
+    if not math.isfinite(ratio):
+        return ""
+    for text, factor in (("", ratio), ("1/", 1 / ratio)):
+        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e6:
+            return f"It is {text}{round(factor)} times what it should be: a sum for a mean, or a part left out?"
+    return ""
+
+
+def _scaled(y: np.ndarray, factor: float) -> str:
+    if np.count_nonzero(y) < 3:
+        return ""
+    return f"Everything is {factor:.4g} times what it should be: a constant is missing, or the result was normalized."
+
+
+def _related(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    for text, relation in _RELATED:
+        wanted = relation(e)
+        if np.isfinite(wanted).all() and not same(wanted, e) and wanted.any() and same(y, wanted):
+            return text
+    return ""
+
+
+def _where(right: np.ndarray) -> str:
+    """Where the right values and the wrong ones are."""
+    if right.ndim == 0 or not right.any() or right.size < 4:
+        return ""
+    for axis in range(right.ndim):
+        whole = np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1)
+        if whole.any() and not whole.all():
+            good, bad = (", ".join(map(str, np.flatnonzero(each)[:6])) for each in (whole, ~whole))
+            return f"Along axis {axis} what stands at {good} is right; what stands at {bad} is not."
+    for one, two in itertools.combinations(range(right.ndim), 2):
+        if min(right.shape[one], right.shape[two]) > 2:
+            inner = np.moveaxis(right, (one, two), (0, 1))[1:-1, 1:-1]
+            if inner.all():
+                return f"Only values at the edge of axes {one} and {two} are wrong: what lies beyond the edge?"
+    return ""
+
+
+def _collapsed(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    for axis in range(y.ndim):
+        first = np.take(y, [0], axis)
+        if y.shape[axis] > 1 and same(np.broadcast_to(first, y.shape), y):
+            if same(np.broadcast_to(np.take(e, [0], axis), e.shape)):
+                continue
+            return f"All values along axis {axis} are the same, and they should differ: a mean or a sum over too much?"
+    return ""
+
+
+def _close(y: np.ndarray, e: np.ndarray) -> str:
+    size = np.abs(e).max()
+    off = np.abs(y - e).max() / size if size else math.inf
+    if off >= 0.02:
+        return ""
+    percent = f"{100 * off:.1g} %"
+    return (
+        f"It is close, but not the same (off by up to {percent} of the largest value): a small constant added, "
+        "an approximation, a rounding, or n - 1 for n?"
+    )
