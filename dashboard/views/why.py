@@ -189,17 +189,21 @@ def _answers(
     image = segmenter.prepare([picture.full()])
     runs = passes([method for method in methods if method not in done])
     with work:
-        st.caption(
+        estimate = st.empty()
+        estimate.caption(
             f"Takes about {duration(runs * seconds)} here: {runs} forward passes at {1000 * seconds:.0f} ms. Maps come "
             "first, then their scores; you can stop at any time and keep what is done."
         )
-        return job(
+        found = job(
             "why",
             (asked, tuple(methods)),
             lambda tell: explain_all(segmenter.model, image, region, asked, methods, tell, canvas.draw, done),
             label="Explain the rest" if any(known.values()) else "Explain",
             icon=":material/troubleshoot:",
         )
+        if found is not None:
+            estimate.empty()
+        return found
 
 
 def _agreement(answers: Mapping[str, Answer]) -> None:
