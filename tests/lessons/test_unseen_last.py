@@ -335,7 +335,7 @@ WRONG = [
     ("critique.bootstrap_pooled", first_resample_only, "first entry along axis 0 of `draws`"),
     ("critique.permutation_p", t_test, "permutation|sign|t test|arrange"),
     ("intervention.record", recorded_names_only, "expected a dict"),
-    ("intervention.transfer", transfer_then_average, "averaged"),
+    ("intervention.transfer", transfer_then_average, "average"),
     ("intervention.same_size", same_size_by_shuffle, "normal|permut|shuffl|numbers"),
     ("intervention.recovered", lambda c, k, p: (p - k) / (c - k).mean(), "mean|average"),
 ]
