@@ -118,7 +118,11 @@ tensor.
         Wrong("plain", lambda m, w, d: (m + w) / 2, "That is a plain mean. Use `decay`."),
         Wrong("weight", lambda m, w, d: w, "You return the weight; nothing is averaged."),
         Wrong("minus", lambda m, w, d: d * m - (1 - d) * w, "You subtract the weight. Add it."),
-        Wrong("in place", lambda m, w, d: m.mul_(d).add_((1 - d) * w), "Your function changes its argument `mean`"),
+        Wrong(
+            "in place",
+            lambda m, w, d: m.mul_(d).add_((1 - d) * w),
+            "You change the argument `mean` in place. Return a new tensor.",
+        ),
     ),
 )
 
