@@ -40,7 +40,7 @@ def check(name: str, answer: Any) -> CheckResult:
         completion.record(name)
     except SkinlesionError as error:
         return CheckResult(
-            name=name, status="passed", headline=f"{result.headline} (Not noted: {error})", message=result.message
+            name=name, status="passed", headline=f"{result.headline} (Not recorded: {error})", message=result.message
         )
     return result
 
@@ -49,7 +49,7 @@ def _unsolved(exercise: Exercise) -> CheckResult:
     return CheckResult(
         name=exercise.name,
         status="unsolved",
-        headline=f'not solved yet. A hint: lessons.hint("{exercise.name}")',
+        headline=f'not solved yet. For a hint: lessons.hint("{exercise.name}")',
     )
 
 
@@ -156,7 +156,7 @@ def judge_demands(exercise: Exercise, demands: Iterable[Demand]) -> CheckResult 
 def passed(exercise: Exercise, reference: bool) -> CheckResult:
     """The verdict on an answer with which nothing is wrong; `reference`: it is the package's own function."""
     if reference:
-        headline = "this is the package's own function. Run the cell with your function again to check yours."
+        headline = "this is the package's own function. To check yours, run the cell that defines it again."
         return CheckResult(name=exercise.name, status="reference", headline=headline)
     tests = len(inputs(exercise)[0]) + len(exercise.properties)
     headline = f"passed, {tests} test{'s' if tests > 1 else ''}."
@@ -168,7 +168,8 @@ def complaint(exercise: Exercise, answer: Any) -> str:
     function = exercise.signature
     if not callable(answer):
         return (
-            f"Give the function itself, `{function}`, without calling it; this is {kind(answer)}: {describe(answer)}."
+            f"Pass the function itself, `{function}`, without calling it; you passed {kind(answer)}: "
+            f"{describe(answer)}."
         )
     try:
         signature = inspect.signature(answer)
@@ -177,19 +178,19 @@ def complaint(exercise: Exercise, answer: Any) -> str:
     try:
         signature.bind(*exercise.parameters)
     except TypeError:
-        return f"The function must take `{function}`; yours takes `{signature}`."
+        return f"The call `{function}` must work, but your function's signature is `{signature}`."
     return ""
 
 
 def _too_slow(seconds: float, case: Case, stuck: bool) -> str:
     on = f" on {case.label}" if case.label else ""
-    message = f"Your function was stopped: it ran longer than {seconds:g} s{on}. Is there a loop that never ends?"
+    message = f"Your function was stopped because it ran longer than {seconds:g} s{on}. Is there an infinite loop?"
     return message + (" It could not be interrupted: restart the kernel." if stuck else "")
 
 
 _VARIES = (
-    "A second call with the same input gives another result. Nothing is random here, so do you draw random numbers, or "
-    "keep something between calls (a global name, a list as a default value)?"
+    "A second call with the same input gives another result. Nothing should be random here: does your function draw "
+    "random numbers or keep state between calls (a global variable, a list as a default value)?"
 )
 
 
@@ -213,10 +214,10 @@ def _compare(exercise: Exercise, mine: Run, right: Run) -> Difference | None:
             return None
         return Difference(
             "gradient",
-            "The values are right, but no gradient flows through them: the network could not learn.",
+            "The values are right, but no gradient flows through them, so the network couldn't learn.",
             "no gradient",
             "a gradient",
-            likely="Something cut it off: .detach(), .item(), .data, .numpy(), no_grad, or a comparison.",
+            likely="Something cuts it off: .detach(), .item(), .data, .numpy(), no_grad, or a comparison.",
         )
     for name, expected in right.gradients.items():
         what = f"the gradient with respect to `{name}`"

@@ -74,14 +74,14 @@ def _difference(yours: Any, expected: Any, rtol: float, atol: float, what: str, 
         if not isinstance(yours, Mapping):
             return _kinds(yours, expected, what)
         if set(yours) != set(expected):
-            return Difference("keys", f"The names in {what} differ.", _names(yours), _names(expected))
+            return Difference("keys", f"The keys of {what} differ.", _names(yours), _names(expected))
         parts = [(yours[key], expected[key], f"{what}[{key!r}]") for key in expected]
         return _first(_difference(y, e, rtol, atol, name, loose) for y, e, name in parts)
     if isinstance(expected, list | tuple):
         if not isinstance(yours, list | tuple):
             return _kinds(yours, expected, what)
         if len(yours) != len(expected):
-            message = f"{_start(what)} has {len(yours)} parts where {len(expected)} are expected."
+            message = f"{_start(what)} has {len(yours)} parts; expected {len(expected)}."
             return Difference("length", message, describe(yours), describe(expected))
         names = getattr(expected, "_fields", range(1, len(expected) + 1))
         pairs = zip(yours, expected, names, strict=True)
@@ -132,7 +132,7 @@ def _kinds(yours: Any, expected: Any, what: str) -> Difference:
     if yours is None:
         likely = "The function ends without `return`."
     elif isinstance(yours, Iterator):
-        likely = "`yield` was used where `return` is meant."
+        likely = "You used `yield` instead of `return`."
     elif isinstance(yours, list | tuple) and isinstance(expected, Tensor | np.ndarray):
         likely = "Join the parts into one tensor with torch.stack or torch.cat."
         if isinstance(expected, np.ndarray):
@@ -140,11 +140,11 @@ def _kinds(yours: Any, expected: Any, what: str) -> Difference:
     elif isinstance(yours, np.ndarray) and isinstance(expected, Tensor):
         likely = "Work with torch's functions: a NumPy array has no gradient."
     elif isinstance(yours, float | int) and isinstance(expected, Tensor):
-        likely = "Keep it a tensor: .item() and float() cut it off from the gradient."
+        likely = "Keep it a tensor: .item() and float() cut off the gradient."
     elif isinstance(yours, Tensor) and isinstance(expected, np.ndarray):
         likely = "Return a NumPy array: `.numpy()` converts."
     elif isinstance(expected, list | tuple):
-        likely = f"Return {len(expected)} things, one after the other: `return first, second`."
+        likely = f"Return {len(expected)} values, separated by commas: `return first, second`."
     return Difference("type", message, describe(yours), describe(expected), likely=likely)
 
 
@@ -168,7 +168,7 @@ def _arrays(
             likely=symptoms.of_shapes(tuple(yours.shape), tuple(expected.shape)),
         )
     if isinstance(yours, Tensor) and isinstance(expected, Tensor) and yours.device != expected.device:
-        message = f"{_start(what)} is on {yours.device}; expected {expected.device}, where the input is."
+        message = f"{_start(what)} is on {yours.device}; expected {expected.device}, the input's device."
         return Difference("device", message, describe(yours), describe(expected))
     found = _dtypes(yours, expected, what, loose)
     if found:
@@ -180,8 +180,8 @@ def _arrays(
     if bad.any():
         kind_of = "NaN (not a number)" if np.isnan(y).any() else "infinite"
         place = tuple(int(i) for i in np.argwhere(bad)[0])
-        message = f"{int(bad.sum())} of {y.size} values of {what} are {kind_of}, the first at {list(place)}."
-        likely = "A division by zero, the log of zero, or exp of something large."
+        message = f"{int(bad.sum())} of {y.size} values in {what} are {kind_of}, the first at {list(place)}."
+        likely = "Look for a division by zero, the log of zero, or exp of a large number."
         return Difference("nan", message, *_excerpt(y, e, place), likely=likely)
     same = (y == e) | (np.isnan(y) & np.isnan(e))  # also where both are infinite or NaN, as a wrong answer may be
     right = np.where(same, 0, e)
@@ -209,16 +209,17 @@ def _dtypes(yours: Tensor | np.ndarray, expected: Tensor | np.ndarray, what: str
     if wanted == "bool":
         likely = "A comparison such as `x >= 0.5` gives booleans; a sum or a product of them does not."
     elif wanted == "int":
-        likely = "These are whole numbers, counts or indices: don't turn them into floating-point numbers (`.long()`)."
+        likely = "These are counts or indices: keep them integers (`.long()` converts)."
     elif (mine, wanted) == ("float32", "float64"):
-        likely = "It was computed in float32; float64 is asked: convert the input (x.double()) before you compute."
+        likely = "You computed in float32, but float64 is required: convert the input first (x.double())."
     elif (mine, wanted) == ("float64", "float32") and isinstance(yours, np.ndarray):
-        likely = "It was computed in float64; float32 is asked: convert the input (x.astype(np.float32))."
+        likely = "You computed in float64, but float32 is required: convert the input first (x.astype(np.float32))."
     elif {mine, wanted} <= floats:
         likely = "Keep the input's dtype: make new tensors like the input (x.new_zeros, torch.zeros_like)."
     elif wanted in floats:
         likely = (
-            "Whole numbers or booleans stand where fractions are asked: `/` divides, `//` doesn't; .float() converts."
+            "You return integers or booleans, but floating-point numbers are required: use `/` rather than `//`, or "
+            "convert with .float()."
         )
     return Difference("dtype", message, describe(yours), describe(expected), likely=likely)
 
@@ -232,7 +233,7 @@ def _values(
     place: tuple[int, ...] = (),
     trace: str = "",
 ) -> Difference:
-    at = f", most at {list(place)}" if place else ""
+    at = f"; the largest error is at {list(place)}" if place else ""
     return Difference("value", f"{_start(what)} is not right{at}.", yours, expected, largest, likely, trace)
 
 
@@ -283,7 +284,7 @@ def kind(value: Any) -> str:
     """A type in words: "a tensor", "None", "a list"."""
     if value is None:
         return "None"
-    name = {Tensor: "tensor", np.ndarray: "NumPy array", dict: "dictionary", int: "whole number"}.get(type(value))
+    name = {Tensor: "tensor", np.ndarray: "NumPy array", dict: "dictionary", int: "integer"}.get(type(value))
     name = name or type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 

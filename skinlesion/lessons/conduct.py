@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _MESSAGES = {
-    "values": "Your function changes its argument `{0}` in place, which its caller still needs. Make a new tensor "
+    "values": "Your function changes its argument `{0}` in place, but the caller still needs the original. Make a new "
+    "tensor "
     "(`{0} = {0} + 1` rather than `{0} += 1`), or work on a copy.",
     "statistics": "Your function runs `{0}` in training mode: that updates the running statistics of its batch "
     "norms. Call `{0}.eval()` first.",
-    "training mode": "Your function leaves `{0}` in another mode: it calls .eval() or .train() and doesn't undo it.",
+    "training mode": "Your function leaves `{0}` in a different mode: it calls .eval() or .train() and doesn't switch "
+    "back.",
     "requires_grad": "Your function changes requires_grad of its argument `{0}`. Work on a copy: "
     "`{0}.detach().requires_grad_()`.",
-    "graph": "The values are right, but they keep the graph of the whole computation, and with it all its memory. "
+    "graph": "The values are right, but they keep the graph of the whole computation in memory. "
     "Compute under `torch.no_grad()`, or return plain numbers (`.item()`).",
 }
 

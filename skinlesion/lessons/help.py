@@ -33,7 +33,11 @@ def hint(name: str) -> Hint:
     hints = find(name).hints
     shown = _shown[name] = min(_shown.get(name, 0) + 1, len(hints))
     lines = [f"Hint {i} of {len(hints)}: {text}" for i, text in enumerate(hints[:shown], start=1)]
-    more = "Call it again for more." if shown < len(hints) else f'That was the last: lessons.solution("{name}")'
+    more = (
+        "Call it again for the next one."
+        if shown < len(hints)
+        else f'That was the last hint. To see the solution: lessons.solution("{name}")'
+    )
     return Hint("\n".join([*lines, more]))
 
 

@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-_FLAT = "Only axes of size 1 differ: keepdim, unsqueeze or squeeze."
+_FLAT = "Only axes of size 1 differ: check keepdim, unsqueeze, and squeeze."
 _RELATED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
-    ("It is one minus what is asked.", lambda e: 1 - e),
-    ("It is the square of what is asked.", np.square),
-    ("It is the square root of what is asked.", np.sqrt),
-    ("It is the absolute value of what is asked: the sign is lost.", np.abs),
-    ("It is one divided by what is asked: numerator and denominator are swapped.", lambda e: 1 / e),
-    ("It is the logarithm of what is asked.", np.log),
-    ("It is the exponential of what is asked: a logarithm is missing.", np.exp),
-    ("It is what is asked, rounded to whole numbers.", np.round),
-    ("It is what is asked, rounded down.", np.floor),
-    ("It is what is asked, rounded up.", np.ceil),
-    ("It is what is asked in percent: multiply or divide by 100.", lambda e: 100 * e),
-    ("It is what is asked, with all negative values set to 0.", lambda e: e.clip(0)),
-    ("It is what is asked, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
+    ("It is one minus the expected result.", lambda e: 1 - e),
+    ("It is the square of the expected result.", np.square),
+    ("It is the square root of the expected result.", np.sqrt),
+    ("It is the absolute value of the expected result: the sign is lost.", np.abs),
+    ("It is one divided by the expected result: numerator and denominator are swapped.", lambda e: 1 / e),
+    ("It is the logarithm of the expected result.", np.log),
+    ("It is the exponential of the expected result: a logarithm is missing.", np.exp),
+    ("It is the expected result, rounded to whole numbers.", np.round),
+    ("It is the expected result, rounded down.", np.floor),
+    ("It is the expected result, rounded up.", np.ceil),
+    ("It is the expected result in percent: multiply or divide by 100.", lambda e: 100 * e),
+    ("It is the expected result, with all negative values set to 0.", lambda e: e.clip(0)),
+    ("It is the expected result, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
 )
 
 
@@ -64,7 +64,7 @@ def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
 
     with np.errstate(all="ignore"):
         if y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
-            return "The values are right but in another order."
+            return "The values are right but in the wrong order."
         return _where(np.isclose(y, e, rtol, atol)) or _collapsed(y, e, same) or _close(y, e)
 
 
@@ -88,19 +88,24 @@ def of_numbers(yours: float, expected: float, rtol: float, atol: float) -> str:
 def of_shapes(mine: tuple[int, ...], right: tuple[int, ...]) -> str:
     """What a wrong shape gives away; "" for nothing."""
     if sorted(mine) == sorted(right):
-        return "The axes are in another order."
+        return "The axes are in the wrong order."
     if [n for n in mine if n != 1] == [n for n in right if n != 1]:
         return _FLAT
     if math.prod(mine) == math.prod(right):
-        return "The number of values is right, but they are arranged in other axes: reshape, flatten or permute."
+        return (
+            "The number of values is right, but they are arranged along different axes: check reshape, flatten, and "
+            "permute."
+        )
     if len(mine) == len(right) - 1:
-        return "One axis is missing: a mean or a sum over too many axes, or a missing keepdim?"
+        return "One axis is missing: did you take a mean or a sum over too many axes, or forget keepdim?"
     if len(mine) == len(right) + 1:
-        return "There is one axis too many: a mean, a sum or an index over it is missing."
+        return "There is one axis too many: a mean, a sum, or an index is missing."
     wrong = [axis for axis, (m, r) in enumerate(zip(mine, right, strict=False)) if m != r]
     if len(mine) == len(right) and wrong:
-        axes = ", ".join(f"axis {axis} has {mine[axis]} where {right[axis]} are expected" for axis in wrong)
-        return f"{axes[:1].upper()}{axes[1:]}: a cut, a window or a mean along the wrong axis, or of the wrong size?"
+        axes = ", ".join(f"axis {axis} has size {mine[axis]} instead of {right[axis]}" for axis in wrong)
+        return (
+            f"{axes[:1].upper()}{axes[1:]}: did you slice or take a mean along the wrong axis, or with the wrong size?"
+        )
     return ""
 
 
@@ -111,8 +116,8 @@ def _rearranged(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
         turned.append((f"Axes {one} and {two} are swapped.", np.swapaxes(y, one, two)))
     for axis in range(y.ndim):
         if y.shape[axis] > 2:
-            by = [("later", -1), ("earlier", 1)]
-            turned += [(f"Along axis {axis} each value stands one place too {d}.", np.roll(y, k, axis)) for d, k in by]
+            by = [("late", -1), ("early", 1)]
+            turned += [(f"Along axis {axis} each value is one position too {d}.", np.roll(y, k, axis)) for d, k in by]
     return next((text for text, array in turned if same(array)), "")
 
 
@@ -121,14 +126,17 @@ def _of_ratio(ratio: float) -> str:
         return ""
     for text, factor in (("", ratio), ("1/", 1 / ratio)):
         if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e6:
-            return f"It is {text}{round(factor)} times what it should be: a sum for a mean, or a part left out?"
+            return (
+                f"It is {text}{round(factor)} times what it should be: did you take a sum instead of a mean, or leave "
+                "something out?"
+            )
     return ""
 
 
 def _scaled(y: np.ndarray, factor: float) -> str:
     if np.count_nonzero(y) < 3:
         return ""
-    return f"Everything is {factor:.4g} times what it should be: a constant is missing, or the result was normalized."
+    return f"Everything is {factor:.4g} times what it should be: a constant is missing, or you normalized the result."
 
 
 def _related(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
@@ -147,12 +155,12 @@ def _where(right: np.ndarray) -> str:
         whole = np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1)
         if whole.any() and not whole.all():
             good, bad = (", ".join(map(str, np.flatnonzero(each)[:6])) for each in (whole, ~whole))
-            return f"Along axis {axis} what stands at {good} is right; what stands at {bad} is not."
+            return f"Along axis {axis}, the values at {good} are right; those at {bad} are wrong."
     for one, two in itertools.combinations(range(right.ndim), 2):
         if min(right.shape[one], right.shape[two]) > 2:
             inner = np.moveaxis(right, (one, two), (0, 1))[1:-1, 1:-1]
             if inner.all():
-                return f"Only values at the edge of axes {one} and {two} are wrong: what lies beyond the edge?"
+                return f"Only values at the edge of axes {one} and {two} are wrong: check the padding."
     return ""
 
 
@@ -162,7 +170,10 @@ def _collapsed(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
         if y.shape[axis] > 1 and same(np.broadcast_to(first, y.shape), y):
             if same(np.broadcast_to(np.take(e, [0], axis), e.shape)):
                 continue
-            return f"All values along axis {axis} are the same, and they should differ: a mean or a sum over too much?"
+            return (
+                f"All values along axis {axis} are the same, but they should differ: did you take a mean or a sum over "
+                "too many axes?"
+            )
     return ""
 
 
@@ -173,6 +184,6 @@ def _close(y: np.ndarray, e: np.ndarray) -> str:
         return ""
     percent = f"{100 * off:.1g} %"
     return (
-        f"It is close, but not the same (off by up to {percent} of the largest value): a small constant added, "
-        "an approximation, a rounding, or n - 1 for n?"
+        f"It is close but not equal (off by up to {percent} of the largest value): did you add a small constant, "
+        "approximate, round, or divide by n - 1 instead of n?"
     )

@@ -191,7 +191,7 @@ def test_an_in_place_operation_that_autograd_refuses_is_explained():
         (lambda x: (yield 2 * x), "`yield`"),
         (lambda x: 2.0, ".item()"),
         (lambda x: 2 * x[None], "keepdim"),
-        (lambda x: (2 * x).mT, "another order"),
+        (lambda x: (2 * x).mT, "wrong order"),
         (lambda x: (2 * x).double(), "dtype torch.float64; expected torch.float32"),
         (lambda x: 0 * x / (x - x), "NaN"),
         (lambda x: x / (x - x), "infinite"),
@@ -211,10 +211,10 @@ def test_typical_slips_are_recognized_by_their_result(mine, says):
 @pytest.mark.parametrize(
     ("mine", "says"),
     [
-        (lambda: 0, "must take `double(x)`"),
-        (lambda x, y: 0, "must take `double(x)`"),
-        (torch.zeros(2), "without calling it; this is a tensor"),
-        (3, "Give the function itself"),
+        (lambda: 0, "The call `double(x)` must work"),
+        (lambda x, y: 0, "The call `double(x)` must work"),
+        (torch.zeros(2), "without calling it; you passed a tensor"),
+        (3, "Pass the function itself"),
     ],
 )
 def test_what_is_not_the_function_is_refused_before_it_is_called(mine, says):

@@ -61,7 +61,7 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_check(monkeypatch, tm
     monkeypatch.setenv("SKINLESION_PROGRESS", str(tmp_path / "file" / "progress.json"))
     result = lessons.check(NAME, mine)
     assert result
-    assert "Not noted" in result.headline
+    assert "Not recorded" in result.headline
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"passed": [1]}', '{"passed": {"a": 1}}', '{"version": 1}'])
@@ -70,7 +70,7 @@ def test_a_damaged_file_is_reported_and_can_be_reset(progress_path: Path, conten
     progress_path.write_text(content)
     with pytest.raises(SkinlesionError, match="course --reset"):
         completion.passed()
-    assert "Not noted" in lessons.check(NAME, mine).headline
+    assert "Not recorded" in lessons.check(NAME, mine).headline
     completion.reset()
     assert completion.passed() == {}
 

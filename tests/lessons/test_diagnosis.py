@@ -35,7 +35,7 @@ E = np.array([[0.2, 0.7, 0.4], [0.9, 0.1, 0.35], [0.6, 0.55, 0.8]])
         (-E, "sign"),
         (E.T, "Axes 0 and 1 are swapped"),
         (E[::-1], "Axis 0 runs backward"),
-        (np.roll(E, 1, 1), "one place too"),
+        (np.roll(E, 1, 1), "one position too"),
         (E + 0.25, "off by the same 0.25"),
         (0 * E, "zero"),
     ],
@@ -53,7 +53,7 @@ def test_signs_that_are_lost_are_seen():
 def test_traces_say_where():
     last = E.copy()
     last[2] += [0.3, -0.1, 0.2]
-    assert symptoms.traces(last, E, 1e-4, 1e-5) == "Along axis 0 what stands at 0, 1 is right; what stands at 2 is not."
+    assert symptoms.traces(last, E, 1e-4, 1e-5) == "Along axis 0, the values at 0, 1 are right; those at 2 are wrong."
     edge = E + 0.3
     edge[1, 1] = E[1, 1]
     assert "at the edge" in symptoms.traces(edge, E, 1e-4, 1e-5)
@@ -65,12 +65,12 @@ def test_traces_say_where():
 @pytest.mark.parametrize(
     ("mine", "right", "says"),
     [
-        ((3, 2), (2, 3), "another order"),
+        ((3, 2), (2, 3), "wrong order"),
         ((2, 1, 3), (2, 3), "keepdim"),
         ((6,), (2, 3), "arranged"),
         ((2,), (2, 3), "One axis is missing"),
         ((2, 3, 4), (2, 3), "one axis too many"),
-        ((2, 4), (2, 3), "Axis 1 has 4 where 3 are expected"),
+        ((2, 4), (2, 3), "Axis 1 has size 4 instead of 3"),
     ],
 )
 def test_a_shape_gives_away_what_happened(mine, right, says):
@@ -237,12 +237,12 @@ def recurrence_of(*args):
         (
             "cra.apply_gates",
             lambda x, h, w: x * h[:, :, None] * (1 - w[:, None]),
-            "`gate_w` is taken as one minus itself",
+            "`gate_w` is replaced by one minus itself",
         ),
         ("ssm.recurrence", lambda a, b, c, u: recurrence_of(a, b, c, u.flip(0)), "from its end"),
         ("se.gate", lambda mean, one, two: gate_of(gate_of(mean, one, two), one, two), "applied twice"),
         ("cmn.channel_mixing", without_bias, "the bias of `fc1` is left out"),
-        ("cmn.depthwise", lambda x, w, b: depthwise_of(x, w, b.roll(1)), "`bias` is shifted by one place"),
+        ("cmn.depthwise", lambda x, w, b: depthwise_of(x, w, b.roll(1)), "`bias` is shifted by one position"),
     ],
 )
 def test_a_single_slip_is_found(name, answer, says):

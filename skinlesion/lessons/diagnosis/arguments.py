@@ -83,7 +83,7 @@ def _of_one(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
         for text, change in _of_tensor(torch.from_numpy(value.copy())):
             yield text, partial(_on_array, change=change)
     elif isinstance(value, nn.ModuleList | list | tuple) and len(value) > 1:
-        yield "{} is gone through from its other end", lambda many: type(many)(list(many)[::-1])
+        yield "{} is read in reverse order", lambda many: type(many)(list(many)[::-1])
         yield "only the first part of {} is used, again and again", lambda many: type(many)([many[0]] * len(many))
     elif isinstance(value, nn.Module):
         yield "{} is left out", lambda module: nn.Identity()
@@ -102,7 +102,7 @@ def _on_array(array: np.ndarray, change: Callable[[Tensor], Tensor]) -> np.ndarr
 
 
 def _of_number(value: float) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    yield f"{{}} isn't used: it is always taken to be {value}", lambda _: value
+    yield f"{{}} isn't used: it is always treated as {value}", lambda _: value
     yield from _NUMBERS
 
 
@@ -112,8 +112,8 @@ def _of_tensor(value: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]
     for axis in long:
         yield f"{{}} is read backward along axis {axis}", partial(torch.flip, dims=[axis])
         yield f"only the first entry along axis {axis} of {{}} is used for all", partial(_first, axis=axis)
-        yield f"{{}} is shifted by one place along axis {axis}", partial(torch.roll, shifts=1, dims=axis)
-        yield f"{{}} is shifted back by one place along axis {axis}", partial(torch.roll, shifts=-1, dims=axis)
+        yield f"{{}} is shifted by one position along axis {axis}", partial(torch.roll, shifts=1, dims=axis)
+        yield f"{{}} is shifted back by one position along axis {axis}", partial(torch.roll, shifts=-1, dims=axis)
     if value.dtype == torch.bool:
         yield "{} is inverted", torch.logical_not
         return
@@ -145,34 +145,34 @@ def _standardized(x: Tensor, axis: int) -> Tensor:
 
 
 _NUMBERS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("{} is taken one too large", lambda x: x + 1),
-    ("{} is taken one too small", lambda x: x - 1),
-    ("{} is taken twice as large", lambda x: 2 * x),
-    ("{} is taken half as large", lambda x: x // 2 if isinstance(x, int) else x / 2),
-    ("{} has the other sign", lambda x: -x),
+    ("{} is one too large", lambda x: x + 1),
+    ("{} is one too small", lambda x: x - 1),
+    ("{} is doubled", lambda x: 2 * x),
+    ("{} is halved", lambda x: x // 2 if isinstance(x, int) else x / 2),
+    ("{} has the wrong sign", lambda x: -x),
     ("{} is squared", lambda x: x * x),
-    ("{} is taken as one minus itself", lambda x: 1 - x),
-    ("{} isn't used: it is taken to be 0", lambda x: type(x)(0)),
-    ("{} isn't used: it is taken to be 1", lambda x: type(x)(1)),
+    ("{} is replaced by one minus itself", lambda x: 1 - x),
+    ("{} isn't used: it is treated as 0", lambda x: type(x)(0)),
+    ("{} isn't used: it is treated as 1", lambda x: type(x)(1)),
 )
 _FLOATS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
-    ("{} isn't used: it is taken to be 0", torch.zeros_like),
-    ("{} isn't used: it is taken to be 1", torch.ones_like),
-    ("the mean of all of {} is used in its place", lambda x: x.mean().expand_as(x)),
-    ("the mean of all of {} is subtracted first", lambda x: x - x.mean()),
+    ("{} isn't used: it is treated as 0", torch.zeros_like),
+    ("{} isn't used: it is treated as 1", torch.ones_like),
+    ("{} is replaced by its overall mean", lambda x: x.mean().expand_as(x)),
+    ("the overall mean of {} is subtracted first", lambda x: x - x.mean()),
     ("the mean of each image (axes -2 and -1) of {} is subtracted first", partial(_centered, axes=[-1, -2])),
     ("{} is detached", torch.Tensor.detach),
-    ("{} has the other sign", torch.neg),
+    ("{} has the wrong sign", torch.neg),
     ("the absolute value of {} is taken first", torch.abs),
     ("{} is squared first", torch.square),
-    ("a sigmoid of {} is taken first", torch.sigmoid),
-    ("a ReLU of {} is taken first", torch.relu),
+    ("a sigmoid is applied to {} first", torch.sigmoid),
+    ("a ReLU is applied to {} first", torch.relu),
     ("the softplus of {} is taken first", torch.nn.functional.softplus),
     ("the exponential of {} is taken first", torch.exp),
     ("the logarithm of {} is taken first", torch.log),
     ("{} is rounded first", torch.round),
     ("1 is added to {}", lambda x: x + 1),
-    ("{} is taken twice as large", lambda x: 2 * x),
-    ("{} is taken half as large", lambda x: x / 2),
-    ("{} is taken as one minus itself", lambda x: 1 - x),
+    ("{} is doubled", lambda x: 2 * x),
+    ("{} is halved", lambda x: x / 2),
+    ("{} is replaced by one minus itself", lambda x: 1 - x),
 )

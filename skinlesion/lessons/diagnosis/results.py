@@ -23,7 +23,10 @@ def changes(names: Sequence[str], args: tuple[Any, ...], right: Any) -> Iterator
     for axis in range(right.dim()):
         if right.shape[axis] > 1:
             yield f"the result is averaged over axis {axis}", partial(_alone, change=partial(_averaged, axis=axis))
-            yield f"the result is summed up along axis {axis}", partial(_alone, change=partial(torch.cumsum, dim=axis))
+            yield (
+                f"a cumulative sum is taken along axis {axis}",
+                partial(_alone, change=partial(torch.cumsum, dim=axis)),
+            )
             yield f"a softmax is taken over axis {axis}", partial(_alone, change=partial(torch.softmax, dim=axis))
     for i, (name, value) in enumerate(zip(names, args, strict=False)):
         if isinstance(value, Tensor) and value.is_floating_point() and value.shape == right.shape:
@@ -45,14 +48,14 @@ def _averaged(x: Tensor, axis: int) -> Tensor:
 
 
 _ALONE: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
-    ("a sigmoid is taken of the result", torch.sigmoid),
-    ("a ReLU is taken of the result", torch.relu),
-    ("tanh is taken of the result", torch.tanh),
-    ("the absolute value is taken of the result", torch.abs),
+    ("a sigmoid is applied to the result", torch.sigmoid),
+    ("a ReLU is applied to the result", torch.relu),
+    ("tanh is applied to the result", torch.tanh),
+    ("the absolute value of the result is taken", torch.abs),
     ("the result is divided by its largest value", lambda x: x / x.amax()),
     ("the result is divided by its largest absolute value", lambda x: x / x.abs().amax()),
     ("the result is divided by its sum", lambda x: x / x.sum()),
     ("the result is divided by its norm", lambda x: x / x.norm()),
     ("the mean of the result is subtracted", lambda x: x - x.mean()),
-    ("all of the result is averaged", lambda x: x.mean().expand_as(x)),
+    ("the result is averaged over all axes", lambda x: x.mean().expand_as(x)),
 )

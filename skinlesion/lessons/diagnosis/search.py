@@ -69,15 +69,18 @@ def _suspects(exercise: Exercise, case: Case) -> Iterator[tuple[str, Callable[..
     solution = exercise.solution
     names = exercise.parameters
     for text, change in arguments.changes(names, case.args):
-        yield f"It is what comes out when {text}.", lambda *args, change=change: solution(*change(args))
+        yield f"You get this result when {text}.", lambda *args, change=change: solution(*change(args))
     for text, change in results.changes(names, case.args, run(exercise, solution, case).value):
-        yield f"It is what comes out when {text}.", lambda *args, change=change: change(solution(*args), *args)
-    yield "The function is applied twice, to its own result.", lambda *args: solution(solution(*args), *args[1:])
-    yield "Each image is treated by itself, and the results are averaged.", partial(_one_by_one, solution)
+        yield f"You get this result when {text}.", lambda *args, change=change: change(solution(*args), *args)
+    yield (
+        "The function is applied twice, the second time to its own result.",
+        lambda *args: solution(solution(*args), *args[1:]),
+    )
+    yield "Each image is processed separately, and the results are averaged.", partial(_one_by_one, solution)
     for text, source in variants(self_contained(solution)):
         function = _defined(source, solution.__name__)
         if function is not None:
-            yield f"The package's solution gives the same {text}.", function
+            yield f"The package's solution gives your result {text}.", function
 
 
 def _one_by_one(solution: Callable[..., Any], *args: Any) -> Any:

@@ -116,7 +116,7 @@ BRANCH = Exercise(
     lesson=9,
     title="The first branch, inside",
     statement=r"""
-Put the parts of lessons 5 and 7 in their places:
+Put the parts from lessons 5 and 7 together:
 
 $$(x, z) = W_\mathrm{in} u, \qquad x \leftarrow \mathrm{SiLU}(\mathrm{DWConv}(x)), \qquad
 y = \mathrm{SE}(\mathrm{LN}(\mathrm{scan}(x))), \qquad W_\mathrm{out}\,\big(y \cdot \mathrm{SiLU}(z)\big)$$
@@ -146,7 +146,7 @@ ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn
         _mistaken_branch(
             "SiLU after the scan",
             "late activation",
-            "SiLU comes after the scan. It belongs between convolution and scan.",
+            "You apply SiLU after the scan. It belongs between the convolution and the scan.",
         ),
         _mistaken_branch(
             "reshaped, not permuted",
@@ -165,15 +165,17 @@ ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn
         _mistaken_branch(
             "SE before the norm",
             "SE first",
-            "SE stands before the LayerNorm, which then takes away most of what the gate did. It comes after (A4).",
+            "You apply SE before the LayerNorm, which then removes most of its effect. SE comes after it (A4).",
         ),
         _mistaken_branch(
-            "SE after the gate", "SE last", "SE stands after the multiplication with SiLU(z). It comes before (A4)."
+            "SE after the gate", "SE last", "You apply SE after the multiplication by SiLU(z). It comes before (A4)."
         ),
         _mistaken_branch("SE forgotten", "no SE", "There is no SE. That is VM-UNet's block; here it belongs inside."),
-        _mistaken_branch("gate is a sigmoid", "sigmoid", "The gate is sigmoid(z). Wanted is SiLU(z) = z sigmoid(z)."),
-        _mistaken_branch("gate not activated", "raw", "The gate is z itself: its SiLU is missing."),
-        _mistaken_branch("gate added", "added", "The gate is added. It must multiply."),
+        _mistaken_branch(
+            "gate is a sigmoid", "sigmoid", "Your gate is sigmoid(z). It should be SiLU(z) = z sigmoid(z)."
+        ),
+        _mistaken_branch("gate not activated", "raw", "Your gate is z itself: the SiLU is missing."),
+        _mistaken_branch("gate added", "added", "You add the gate. Multiply by it."),
         _mistaken_branch("gate forgotten", "no gate", "z is not used: multiply by SiLU(z) before the last layer."),
     ),
     after="Everything between the two linear layers is D = 2 C wide: that is where most of the work is done.",
@@ -261,44 +263,47 @@ cm_ssm_block(torch.tensor([[[[1.0, 3.0]]]]), nn.Identity(), lambda x: 10 * x,
     difficulty=1,
     importance=5,
     minutes=6,
-    hints=("Two lines, of the same form. The second starts from what the first has made.", "`x = x + ss2d(norm1(x))`"),
+    hints=("Two lines of the same form. The second starts from the result of the first.", "`x = x + ss2d(norm1(x))`"),
     cases=_blocks,
     wrong=(
         Wrong(
             "norms after, and one residual from the start",
             _post_norm_from_start,
-            "Each norm comes after its sum, and the second residual is the block's input. Norm before each branch; the "
-            "second branch adds to what the first one gave.",
+            "Each norm comes after its sum, and the second residual is the block's input. Normalize before each "
+            "branch, and add the second branch to the result of the first.",
         ),
         Wrong(
             "side by side",
             _parallel,
-            "Both branches start from the same x. The second must see what the first has added.",
+            "Both branches start from the same x. The second must start from the result of the first.",
         ),
         Wrong(
             "one residual",
             _series,
-            "There is one residual around both branches. Each has its own: so a message can pass either of them by.",
+            "There is one residual around both branches. Each has its own, so a signal can bypass either of them.",
         ),
-        Wrong("second residual forgotten", _no_second, "The second residual is missing: what CMN drops is lost."),
+        Wrong(
+            "second residual forgotten", _no_second, "The second residual is missing, so whatever CMN drops is lost."
+        ),
         Wrong(
             "residual from the start",
             _old_x,
-            "The second residual goes back to the block's input: what SS2D added reaches the result through CMN only.",
+            "The second residual starts from the block's input, so what SS2D added reaches the output only through "
+            "CMN.",
         ),
         Wrong(
             "norm after the sum",
             _post_norm,
-            "The LayerNorms stand after the sums, as in the first transformers. Here they stand before the branches, "
-            "and nothing stands on the residual.",
+            "The LayerNorms come after the sums, as in the original transformer. Here they come before the branches, "
+            "and the residual path has none.",
         ),
         Wrong(
             "residual normalized",
             _normalized_residual,
-            "The residual starts from the normalized x. It should carry x untouched; only the branch sees LN(x).",
+            "The residual starts from the normalized x. It should carry x itself; only the branch gets LN(x).",
         ),
-        Wrong("one norm twice", _one_norm, "norm1 is used twice. Each branch has its own LayerNorm."),
-        Wrong("CMN first", _other_order, "CMN comes before SS2D. The scan comes first."),
+        Wrong("one norm twice", _one_norm, "You use norm1 twice. Each branch has its own LayerNorm."),
+        Wrong("CMN first", _other_order, "You apply CMN before SS2D. SS2D comes first."),
     ),
     after="If both branches gave zero, the block would be the identity. So a deep stack can begin as a shallow one.",
 )
@@ -307,7 +312,7 @@ cm_ssm_block(torch.tensor([[[[1.0, 3.0]]]]), nn.Identity(), lambda x: 10 * x,
 
 
 def drop_path(branch: Tensor, rate: float, generator: Generator) -> Tensor:
-    """Leave the branch of some images out and scale the others, so that the expectation stays.
+    """Drop the branch of some images and scale the others, so that the expectation stays the same.
 
     Args:
         branch: (B, H, W, C).
@@ -332,7 +337,10 @@ def _factors(function: Callable[..., Tensor], rate: float, generator: Generator)
         return f"The shape must stay {tuple(branch.shape)}."
     factor = (result / branch).flatten(1)  # (B, H W C)
     if float((factor - factor[:, :1]).abs().max()) > 1e-4:
-        return "Some tokens or channels of an image are dropped and others kept. One coin an image: all of it or none."
+        return (
+            "Some tokens or channels of an image are dropped and others kept. Toss one coin per image: keep all of it "
+            "or none."
+        )
     return factor[:, 0]
 
 
@@ -341,13 +349,13 @@ def _drops_images(function: Callable[..., Tensor], generator: Generator) -> str 
     if isinstance(factor, str):
         return factor
     if float(factor.min()) > 0.9 and float(factor.max()) > float(factor.min()) + 0.5:
-        return "No image loses its branch: did you add the residual? Return the branch only."
+        return "No image loses its branch: did you add the residual? Return only the branch."
     dropped = factor.abs() < 1e-6
     share = float(dropped.float().mean())
     if share == 0 or share == 1:
-        return "All images share one coin. Each image needs its own."
+        return "All images share one coin. Toss one per image."
     if abs(share - (1 - _RATE)) < 0.05:
-        return "The rate is the probability of *leaving out*; you keep with that probability."
+        return "The rate is the probability of *dropping* the branch; you keep it with that probability."
     if abs(share - _RATE) > 0.05:
         return f"With rate {_RATE}, {100 * share:.0f} % of the images were dropped."
     return None
@@ -359,27 +367,27 @@ def _keeps_expectation(function: Callable[..., Tensor], generator: Generator) ->
         return factor
     kept = factor[factor.abs() > 1e-6].mean()
     if abs(float(kept) - 1) < 1e-3:
-        return "What is kept is not scaled: on average the branch is too weak in training. Divide by 1 - rate."
+        return "You don't scale what you keep, so on average the branch is too weak in training. Divide by 1 - rate."
     if abs(float(kept) - (1 - _RATE)) < 1e-3:
-        return "What is kept is multiplied by 1 - rate, which makes it weaker still. Divide by it."
+        return "You multiply what you keep by 1 - rate, which makes it even weaker. Divide by 1 - rate."
     if abs(float(kept) - 1 / _RATE) < 1e-2:
-        return "What is kept is divided by the rate. Divide by the probability of being kept, 1 - rate."
+        return "You divide what you keep by the rate. Divide by the probability of keeping it, 1 - rate."
     if abs(float(kept) - 1 / (1 - _RATE)) > 1e-3:
-        return f"What is kept is multiplied by {float(kept):.3f}; on average the branch must stay what it is."
+        return f"You multiply what you keep by {float(kept):.3f}; on average the branch must stay the same."
     return None
 
 
 def _zero_rate(function: Callable[..., Tensor], generator: Generator) -> str | None:
     branch = normal(generator, 5, 2, 2, 3)
     if not torch.allclose(function(branch, 0.0, generator), branch):
-        return "With rate 0 the branch must come back as it is."
+        return "With rate 0, return the branch unchanged."
     return None
 
 
 def _draws_anew(function: Callable[..., Tensor], generator: Generator) -> str | None:
     branch = torch.ones(50, 1, 1, 1)
     if torch.equal(function(branch, 0.5, generator), function(branch, 0.5, generator)):
-        return "The same images are dropped at every call: draw with `generator`, and do not seed it yourself."
+        return "The same images are dropped in every call: draw with `generator`, and don't seed it yourself."
     return None
 
 
@@ -391,7 +399,7 @@ def _tosses_coins(function: Callable[..., Tensor], generator: Generator) -> str 
     branch = torch.ones(6, 1, 1, 1)
     dropped = {int((function(branch, 0.5, generator) == 0).sum()) for _ in range(40)}
     if len(dropped) == 1:
-        return f"Every call drops {dropped.pop()} of 6 images, a fixed number. Each image tosses a coin of its own."
+        return f"Every call drops {dropped.pop()} of 6 images, a fixed number. Toss a separate coin for each image."
     return None
 
 
@@ -399,7 +407,7 @@ def _is_repeatable(function: Callable[..., Tensor], generator: Generator) -> str
     branch = torch.ones(32, 1, 1, 1)
     one, two = (function(branch, 0.5, Generator().manual_seed(5)) for _ in range(2))
     if not torch.equal(one, two):
-        return "The coins do not come from `generator`: the same seed drops other images."
+        return "The coins do not come from `generator`: the same seed drops different images."
     return None
 
 
@@ -414,8 +422,9 @@ DROP_PATH = Exercise(
     lesson=9,
     title="Drop path",
     statement=r"""
-In training, each **image** of a batch tosses a coin. With probability `rate` its whole `branch` $(B, H, W, C)$ becomes
-zero (the residual still carries the image); else it is scaled so that the **expectation stays** what it was. Toss with
+In training, toss a coin for each **image** of a batch. With probability `rate`, its whole `branch` $(B, H, W, C)$
+becomes zero (the residual still carries the image); otherwise it is scaled so that its **expectation stays the same**.
+Toss with
 `torch.rand(..., generator=generator)`. Return the branch, without the residual.
 """,
     solution=drop_path,
@@ -424,67 +433,68 @@ zero (the residual still carries the image); else it is scaled so that the **exp
     importance=3,
     minutes=8,
     hints=(
-        "One number an image: (B,). How does it meet (B, H, W, C)?",
+        "One number per image: (B,). How does it broadcast with (B, H, W, C)?",
         "If an image is kept with probability p, what must a kept branch be multiplied by so that the mean is 1?",
         "`kept = torch.rand(len(branch), generator=generator) >= rate`, and divide by `1 - rate`.",
     ),
     properties=(
         Property("whole images are dropped", _drops_images),
-        Property("the expectation stays", _keeps_expectation),
+        Property("the same expectation", _keeps_expectation),
         Property("rate 0", _zero_rate),
         Property("a new draw every time", _draws_anew),
         Property("repeatable", _is_repeatable),
-        Property("a coin for each image", _tosses_coins),
+        Property("a separate coin for each image", _tosses_coins),
     ),
     wrong=(
         Wrong(
             "a fixed number",
             _fixed_number,
-            "Every call drops 3 of 6 images, a fixed number. Each image tosses a coin of its own.",
+            "Every call drops 3 of 6 images, a fixed number. Toss a separate coin for each image.",
         ),
         Wrong(
             "dropout of single numbers",
             lambda branch, rate, generator: branch * _coins(generator, *branch.shape, rate=rate) / (1 - rate),
-            "Some tokens or channels of an image are dropped and others kept. One coin an image: all of it or none.",
+            "Some tokens or channels of an image are dropped and others kept. Toss one coin per image: keep all of it "
+            "or none.",
         ),
         Wrong(
             "one coin for the batch",
             lambda branch, rate, generator: branch * _coins(generator, 1, 1, 1, 1, rate=rate) / (1 - rate),
-            "All images share one coin. Each image needs its own.",
+            "All images share one coin. Toss one per image.",
         ),
         Wrong(
             "rate keeps",
             lambda branch, rate, generator: (
                 branch * (1 - _coins(generator, len(branch), 1, 1, 1, rate=rate)) / max(rate, 1e-9)
             ),
-            "The rate is the probability of *leaving out*; you keep with that probability.",
+            "The rate is the probability of *dropping* the branch; you keep it with that probability.",
         ),
         Wrong(
             "not scaled",
             lambda branch, rate, generator: branch * _coins(generator, len(branch), 1, 1, 1, rate=rate),
-            "What is kept is not scaled: on average the branch is too weak in training. Divide by 1 - rate.",
+            "You don't scale what you keep, so on average the branch is too weak in training. Divide by 1 - rate.",
         ),
         Wrong(
             "scaled the wrong way",
             lambda branch, rate, generator: branch * _coins(generator, len(branch), 1, 1, 1, rate=rate) * (1 - rate),
-            "What is kept is multiplied by 1 - rate, which makes it weaker still. Divide by it.",
+            "You multiply what you keep by 1 - rate, which makes it even weaker. Divide by 1 - rate.",
         ),
         Wrong(
             "residual added",
             lambda branch, rate, generator: branch + drop_path(branch, rate, generator),
-            "No image loses its branch: did you add the residual? Return the branch only.",
+            "No image loses its branch: did you add the residual? Return only the branch.",
         ),
         Wrong(
             "divided by the rate",
             lambda branch, rate, generator: (
                 branch * _coins(generator, len(branch), 1, 1, 1, rate=rate) / max(rate, 1e-9)
             ),
-            "What is kept is divided by the rate. Divide by the probability of being kept, 1 - rate.",
+            "You divide what you keep by the rate. Divide by the probability of keeping it, 1 - rate.",
         ),
         Wrong(
             "always the same images",
             lambda branch, rate, generator: drop_path(branch, rate, Generator().manual_seed(0)),
-            "The same images are dropped at every call: draw with `generator`, and do not seed it yourself.",
+            "The same images are dropped in every call: draw with `generator`, and don't seed it yourself.",
         ),
     ),
     after="When the network is used, nothing is dropped and nothing scaled: that is what the division is for.",
@@ -531,9 +541,9 @@ def _mistaken_count(name: str, mistake: str, diagnosis: str) -> Wrong:
 PARAMETERS = Exercise(
     name="block.parameters",
     lesson=9,
-    title="Count what it learns",
+    title="Count its parameters",
     statement=r"""
-Count, by hand, the numbers that the block **without SE and CMN** learns (VM-UNet's block). `dim` is $C$, `states` is
+Count by hand the parameters of the block **without SE and CMN** (VM-UNet's block). `dim` is $C$, `states` is
 $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 16 \rceil$.
 
 | part | shape | bias |
@@ -554,7 +564,7 @@ $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 
     importance=3,
     minutes=10,
     hints=(
-        "Go down the table; what says 'each route' counts four times.",
+        "Go down the table; rows that say 'each route' count four times.",
         "With C = 96 and N = 16 the lines are 192, 36,864, 1,920, 29,184, 5,376, 12,288, 768, 384 and 18,432.",
         "R is rounded **up**: `math.ceil(dim / 16)` or `-(-dim // 16)`.",
     ),
@@ -563,25 +573,27 @@ $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 
         Wrong(
             "a bias in out",
             lambda dim, states: parameters(dim, states) + dim,
-            "C too many: the layer out, D to C, has no bias.",
+            "You count C too many: the output layer, D to C, has no bias.",
         ),
         Wrong(
             "a bias in in",
             lambda dim, states: parameters(dim, states) + 4 * dim,
-            "4 C too many: the layer in, C to 2 D, has no bias.",
+            "You count 4 C too many: the input layer, C to 2 D, has no bias.",
         ),
-        _mistaken_count("one route", "routes", "Only one route is counted. Each of the four has its own parameters."),
+        _mistaken_count("one route", "routes", "You count only one route. Each of the four has its own parameters."),
         _mistaken_count("rank rounded down", "rank", "R is C / 16 rounded up, not down: with C = 20 it is 2."),
-        _mistaken_count("z forgotten", "half", "The first layer makes x and z: D channels each, so C x 2 D numbers."),
+        _mistaken_count(
+            "z forgotten", "half", "The first layer computes x and z, D channels each, so it has C x 2 D weights."
+        ),
         _mistaken_count("linear layers with bias", "bias", "The first and the last linear layer have no bias."),
         _mistaken_count(
-            "convolution without bias", "convolution bias", "The depthwise convolution has a bias, one a channel."
+            "convolution without bias", "convolution bias", "The depthwise convolution has a bias, one per channel."
         ),
         _mistaken_count(
-            "only one of B and C", "one of B and C", "B and C both come from the token: N numbers each, so R + 2 N."
+            "only one of B and C", "one of B and C", "B and C both come from the token, N numbers each, so R + 2 N."
         ),
         _mistaken_count("step bias forgotten", "step bias", "The step sizes have a bias of D numbers in each route."),
-        _mistaken_count("A shared", "shared A", "A is counted once. Each route has its own D x N decay rates."),
+        _mistaken_count("A shared", "shared A", "You count A once. Each route has its own D x N decay rates."),
         _mistaken_count("inner norm forgotten", "norm", "The LayerNorm after the scan, over D channels, is missing."),
     ),
     after="105,408 with C = 96. The state space itself (A and the direct path) is only an eighth of that.",
@@ -639,18 +651,18 @@ def _mistaken_work(name: str, mistake: str, diagnosis: str) -> Wrong:
 OPERATIONS = Exercise(
     name="block.operations",
     lesson=9,
-    title="Count what it does",
+    title="Count its operations",
     statement=r"""
 For **one image** of $L = HW$ tokens, return three whole numbers:
 
-1. **multiply-adds** of the layers that counters see: in ($C \to 2D$), the depthwise convolution (9 a channel), out
-   ($D \to C$);
+1. **multiply-adds** of the layers that FLOP counters include: in ($C \to 2D$), the depthwise convolution (9 per
+channel), out ($D \to C$);
 2. **multiply-adds** of the projections that feed the scan, for each of the $K = 4$ routes: $D \to R + 2N$, then $R \to
    D$;
 3. **operations** of the scan: $9 L D N + L D$ for each route (Mamba's own rule: discretize, multiply, add, read; the
    second term is the direct path).
 
-$D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left out, as everybody does.
+$D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left out, as usual.
 """,
     solution=operations,
     example="operations(8, 8, 32, 16)",
@@ -659,7 +671,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
     minutes=10,
     bonus=True,
     hints=(
-        "A linear layer from a to b channels costs a x b multiply-adds a token. A depthwise 3 x 3 one costs 9 D.",
+        "A linear layer from a to b channels costs a x b multiply-adds per token. A depthwise 3 x 3 one costs 9 D.",
         "Layers: L (4 C C + 18 C + 2 C C). Projections: L K D (R + 2 N + R).",
         "Scan: `4 * tokens * inner * (9 * states + 1)`.",
     ),
@@ -670,7 +682,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
         Case((1, 1, 8, 1), "one token"),
     ],
     wrong=(
-        _mistaken_work("one route", "one route", "Only one route is counted for the projections and the scan."),
+        _mistaken_work("one route", "one route", "You count only one route for the projections and the scan."),
         _mistaken_work(
             "FLOPs for multiply-adds",
             "flops",
@@ -679,7 +691,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
         _mistaken_work(
             "convolution not depthwise",
             "dense",
-            "The convolution is counted as if every channel saw every other: depthwise costs 9 D a token.",
+            "You count the convolution as if it mixed all channels: a depthwise one costs 9 D per token.",
         ),
         _mistaken_work("R to D forgotten", "no steps", "The second projection, R -> D for the step sizes, is missing."),
         _mistaken_work("direct path forgotten", "no D", "The scan's second term, L D for the direct path, is missing."),
@@ -688,7 +700,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
             "quadratic scan",
             "quadratic",
             "The scan's work grows with the square of L in your formula. That is attention; a scan visits each token "
-            "once a route.",
+            "once per route.",
         ),
     ),
     after="233.6 M, 138.4 M and 456.1 M at 64 x 64 x 96. Counters see the first number only.",
@@ -698,7 +710,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
 
 
 def lonely_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
-    """SS2D's scan where each token is a sequence of its own: the same arithmetic, and no neighbors.
+    """SS2D's scan where each token is its own sequence: the same arithmetic without neighbors.
 
     Args:
         x: (B, H, W, D).
@@ -763,8 +775,8 @@ LONELY = Exercise(
     lesson=9,
     title="The control: a scan without neighbors",
     statement=r"""
-To ask what the scan is good for, take away what makes it a scan and **keep the rest**: all weights, all arithmetic, but
-each token is a sequence of length 1. The state starts at zero, so nothing is remembered:
+To find out what the scan contributes, remove what makes it a scan and **keep the rest**: all weights and all
+arithmetic, but each token is a sequence of length 1. The state starts at zero, so there is no memory:
 
 $$h = \Delta\, B\, x, \qquad y = \sum_n C_n h_n + D x, \qquad \Delta = \mathrm{softplus}(\texttt{delta} +
 \texttt{delta\_bias}),$$
@@ -783,7 +795,7 @@ lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zer
     minutes=12,
     hints=(
         "The decay exp(delta A) multiplies the old state, which is zero. So A does not appear.",
-        "`(B * C).sum(-1)` is one number for each token and route. Which axis must it get to meet delta?",
+        "`(B * C).sum(-1)` is one number for each token and route. Which axis does it need to broadcast with delta?",
         "`x * (step * (B * C).sum(-1, keepdim=True) + D).sum(-2)`",
     ),
     cases=_scan_inputs,
@@ -791,28 +803,28 @@ lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zer
         Wrong(
             "the scan itself",
             lambda x, delta, A, B, C, D, bias: cross_selective_scan(x, delta, A, B, C, D, bias, engine="reference"),
-            "This is SS2D's scan as it is, with its memory: every token still depends on those before it.",
+            "This is SS2D's scan unchanged, with its memory: every token still depends on those before it.",
         ),
-        _mistaken_lonely("D shared", "shared D", "Every route uses the D of route 0. Each has its own."),
+        _mistaken_lonely("D shared", "shared D", "You use the D of route 0 for every route. Each has its own."),
         _mistaken_lonely(
             "decays its own input",
             "decay",
-            "The decay is applied to what the token has just written. It applies to the old state, which is zero.",
+            "You apply the decay to what the token has just written. It applies to the old state, which is zero.",
         ),
         _mistaken_lonely("direct path forgotten", "no D", "The direct path D x is missing."),
         _mistaken_lonely(
             "only the direct path",
             "direct only",
-            "Only the direct path is left. A token still writes to its state and reads it: C B delta x.",
+            "Only the direct path is left. A token still writes to its state and reads from it: C B delta x.",
         ),
-        _mistaken_lonely("softplus forgotten", "no softplus", "The step sizes lack their softplus."),
+        _mistaken_lonely("softplus forgotten", "no softplus", "The step sizes lack the softplus."),
         _mistaken_lonely("bias forgotten", "no bias", "The step sizes lack `delta_bias`."),
         _mistaken_lonely("mean of the routes", "mean", "This is the mean over the routes. SS2D adds them."),
-        _mistaken_lonely("one route", "one route", "Only route 0 is used. The results of all four are added."),
+        _mistaken_lonely("one route", "one route", "You use only route 0. Add the results of all four."),
         _mistaken_lonely(
             "B and C summed apart",
             "B and C apart",
-            "B and C are summed over the states before they meet. State n is written with B_n and read with C_n: "
+            "You sum B and C over the states separately. State n is written with B_n and read with C_n: "
             "multiply first, then sum.",
         ),
     ),

@@ -55,8 +55,8 @@ def _mask_pairs(generator: Generator) -> list[Case]:
         Case((large, small, 2), "a mask that is too large"),
         Case((small, small.roll(1, 1), 0), "no tolerance"),
         Case((_rectangle(16, 11, (1, 4), (1, 4)), _rectangle(16, 11, (10, 15), (5, 10)), 1), "masks far apart"),
-        Case((empty, _rectangle(6, 9, (1, 4), (2, 5)), 1), "nothing found"),
-        Case((empty, empty, 1), "no lesion, and nothing found"),
+        Case((empty, _rectangle(6, 9, (1, 4), (2, 5)), 1), "an empty prediction"),
+        Case((empty, empty, 1), "no lesion, and an empty prediction"),
     ]
 
 
@@ -117,7 +117,8 @@ boundary_f1(square, square.roll(1, 0), 0), boundary_f1(square, square.roll(1, 0)
     hints=(
         "Boundary: pad the mask with False (`F.pad`), shift it in four directions, and combine the shifts with &. What"
         " remains is the inside.",
-        "`F.max_pool2d` with kernel 2 * tolerance + 1, stride 1 and padding `tolerance` marks what is near a boundary.",
+        "`F.max_pool2d` with kernel 2 * tolerance + 1, stride 1 and padding `tolerance` marks everything near a "
+        "boundary.",
         "Precision: `(edge_p & near_t).sum() / edge_p.sum()`. For recall, swap the two masks.",
     ),
     cases=_mask_pairs,
@@ -128,13 +129,14 @@ boundary_f1(square, square.roll(1, 0), 0), boundary_f1(square, square.roll(1, 0)
             "image edge",
             "Pixels at the edge of the image are missing: outside the image counts as outside the mask.",
         ),
-        _mistaken("precision", "precision", "That is the precision alone: a small piece of the outline would score 1."),
-        _mistaken("recall", "recall", "That is the recall alone: boundaries all over the image would score 1."),
-        _mistaken("arithmetic mean", "arithmetic", "That is the arithmetic mean of P and R; take the harmonic one."),
+        _mistaken("precision", "precision", "That is only the precision: a small piece of the outline would score 1."),
+        _mistaken("recall", "recall", "That is only the recall: boundaries all over the image would score 1."),
+        _mistaken("arithmetic mean", "arithmetic", "That is the arithmetic mean of P and R. Use the harmonic mean."),
         _mistaken(
             "half the tolerance",
             "half",
-            "The window is too small: it reaches `tolerance` pixels to *each* side, so its side is 2 * tolerance + 1.",
+            "The window is too small: it reaches `tolerance` pixels to *each* side, so it is 2 * tolerance + 1 pixels "
+            "wide.",
         ),
         _mistaken("no tolerance", "none", "The tolerance is ignored: only exactly matching boundary pixels count."),
         _mistaken("two empty masks", "empty", "Two empty masks agree completely: they score 1."),

@@ -40,7 +40,7 @@ def _kernels(generator: Generator) -> list[Case]:
         ((1, 3, 4, 2), ""),
         ((2, 4, 4, 3), "two images"),
         ((1, 1, 2, 1), "smaller than the kernel"),
-        ((3, 6, 3, 5), "three images, higher than wide"),
+        ((3, 6, 3, 5), "three images, taller than wide"),
     ):
         channels = shape[-1]
         weight, bias = normal(generator, channels, 3, 3), normal(generator, channels)
@@ -84,7 +84,7 @@ DEPTHWISE = Exercise(
     lesson=8,
     title="A depthwise convolution, by shifting",
     statement=r"""
-Each channel is convolved with its own 3 x 3 kernel; the channels do not meet. With zeros around the image:
+Each channel is convolved with its own 3 x 3 kernel; the channels don't mix. With zeros around the image:
 
 $$y_c(i, j) = b_c + \sum_{p=0}^{2} \sum_{q=0}^{2} w_c(p, q)\; x_c(i + p - 1,\ j + q - 1)$$
 
@@ -111,15 +111,16 @@ depthwise(x, left, torch.zeros(1))[0, 0, :, 0]
     forbids={"conv2d": "This calls PyTorch's own convolution. The exercise is to write it, with nine shifts."},
     wrong=(
         _mistaken_depthwise(
-            "dilated", "dilated", "Your nine pixels lie two apart: a dilated kernel. Neighbors are one pixel apart."
+            "dilated", "dilated", "Your nine pixels are two apart: a dilated kernel. Neighbors are one pixel apart."
         ),
         _mistaken_depthwise(
-            "edge repeated", "edge repeated", "The edge is repeated outward. Beyond the image there are zeros."
+            "edge repeated", "edge repeated", "You repeat the edge outward. Beyond the image there are zeros."
         ),
         _mistaken_depthwise(
             "kernel flipped",
             "flipped",
-            "Your kernel is upside down and mirrored: a convolution as mathematicians define it. Networks do not flip.",
+            "Your kernel is upside down and mirrored: that is the mathematical definition of a convolution. "
+            "Deep-learning convolutions don't flip the kernel.",
         ),
         _mistaken_depthwise("kernel transposed", "transposed", "Rows and columns of the kernel are swapped."),
         _mistaken_depthwise(
@@ -127,11 +128,9 @@ depthwise(x, left, torch.zeros(1))[0, 0, :, 0]
         ),
         _mistaken_depthwise("one kernel for all", "one kernel", "All channels use the kernel of channel 0."),
         _mistaken_depthwise("no bias", "no bias", "The bias is missing."),
+        _mistaken_depthwise("bias nine times", "bias nine times", "You add the bias once for each of the nine shifts."),
         _mistaken_depthwise(
-            "bias nine times", "bias nine times", "The bias is added once for each of the nine shifts."
-        ),
-        _mistaken_depthwise(
-            "channels added", "channels added", "The channels are added up, as in an ordinary convolution."
+            "channels added", "channels added", "You sum over the channels, as in an ordinary convolution."
         ),
         _mistaken_depthwise("no padding", "no padding", "The image shrinks: pad it with zeros first."),
     ),
@@ -151,7 +150,7 @@ def _mixing_inputs(generator: Generator) -> list[Case]:
     shapes = (
         ((1, 3, 4, 2), "a grid that is not square"),
         ((2, 3, 3, 3), "two images"),
-        ((3, 6, 2, 4), "three images, higher than wide"),
+        ((3, 6, 2, 4), "three images, taller than wide"),
     )
     return [
         Case((normal(generator, *shape), *_layers(generator, shape[-1], 2 * shape[-1])), label, (0,))
@@ -188,7 +187,7 @@ MIXING = Exercise(
     lesson=8,
     title="The channel-mixing network",
     statement=r"""
-Widen the channels, convolve each one with its 3 x 3 kernel, and narrow them again:
+Expand the channels, convolve each one with its own 3 x 3 kernel, and project them back:
 
 $$t = W_1 x, \qquad y = W_2\, \mathrm{GELU}\big(t + \mathrm{DWConv}(t)\big)$$
 
@@ -221,23 +220,25 @@ channel_mixing(torch.ones(1, 1, 2, 1), fc1, dwconv, fc2)
             "reshaped",
             "You reshape to channels first, which mixes channels with positions. Move the axis: permute(0, 3, 1, 2).",
         ),
-        _mistaken_mix("GELU by tanh", "tanh", "This is GELU's approximation by tanh. The exact one is `F.gelu(t)`."),
+        _mistaken_mix(
+            "GELU by tanh", "tanh", "This is the tanh approximation of GELU. The exact function is `F.gelu(t)`."
+        ),
         _mistaken_mix(
             "no inner residual",
             "no inner residual",
-            "The convolution replaces t. The formula keeps t beside it: t + DWConv(t) (our choice A8).",
+            "Your convolution replaces t. The formula adds it to t: t + DWConv(t) (our choice A8).",
         ),
         _mistaken_mix("no convolution", "no convolution", "The convolution is missing: this is an ordinary MLP."),
         _mistaken_mix(
             "GELU before the convolution",
             "activation first",
-            "GELU comes before the convolution. It should come after it (A9).",
+            "You apply GELU before the convolution. It comes after it (A9).",
         ),
-        _mistaken_mix("GELU on the convolution only", "activation inside", "GELU takes the whole sum, t included."),
-        _mistaken_mix("GELU at the end", "activation last", "GELU comes before the second layer, not after it."),
+        _mistaken_mix("GELU on the convolution only", "activation inside", "Apply GELU to the whole sum, including t."),
+        _mistaken_mix("GELU at the end", "activation last", "Apply GELU before the second layer, not after it."),
         _mistaken_mix("ReLU", "relu", "The activation is ReLU; it should be GELU."),
         _mistaken_mix("SiLU", "silu", "The activation is SiLU; it should be GELU."),
-        _mistaken_mix("no activation", "linear", "There is no activation: two linear layers are one linear layer."),
+        _mistaken_mix("no activation", "linear", "There is no activation, so the linear layers collapse into one."),
         _mistaken_mix(
             "outer residual", "outer residual", "You add x at the end. The block does that; this function must not."
         ),
@@ -258,7 +259,8 @@ PARAMETERS = Exercise(
     lesson=8,
     title="What does it cost?",
     statement=r"""
-Return how many numbers the channel-mixing network adds to a block: its LayerNorm (a scale and a shift for each
+Return the number of parameters that the channel-mixing network adds to a block: its LayerNorm (a scale and a shift for
+each
 channel), `fc1`
 $C \to rC$, the depthwise 3 x 3 convolution on $rC$ channels, and `fc2` $rC \to C$; the three layers have a
 bias. $C$ is `dim`, $r$
@@ -270,8 +272,8 @@ is `ratio`.
     importance=3,
     minutes=6,
     hints=(
-        "Count the four parts one by one, weights and bias.",
-        "A depthwise kernel has 9 weights a channel, whatever the number of channels.",
+        "Count the four parts one by one, weights and biases.",
+        "A depthwise kernel has 9 weights per channel, whatever the number of channels.",
         "2 C + (C rC + rC) + (9 rC + rC) + (rC C + C)",
     ),
     cases=lambda generator: [Case((96, 2)), Case((96, 4), "ratio 4"), Case((7, 3)), Case((1, 1))],
@@ -279,9 +281,8 @@ is `ratio`.
         Wrong(
             "dense convolution",
             lambda dim, ratio: parameters(dim, ratio) - 9 * ratio * dim + 9 * (ratio * dim) ** 2,
-            "You counted an ordinary convolution, in which each output channel sees all inputs. A depthwise one has "
-            "9 weights "
-            "a channel.",
+            "You counted an ordinary convolution, in which each output channel depends on all inputs. A depthwise one "
+            "has 9 weights per channel.",
         ),
         Wrong("LayerNorm forgotten", lambda dim, ratio: parameters(dim, ratio) - 2 * dim, "The LayerNorm is missing."),
         Wrong(
@@ -297,17 +298,17 @@ is `ratio`.
         Wrong(
             "fc2 forgotten",
             lambda dim, ratio: parameters(dim, ratio) - (ratio * dim * dim + dim),
-            "The way back to C channels is missing.",
+            "The projection back to C channels is missing.",
         ),
         Wrong(
             "one weight for the convolution",
             lambda dim, ratio: parameters(dim, ratio) - 8 * ratio * dim,
-            "The kernel is 3 x 3: nine weights a channel.",
+            "The kernel is 3 x 3: nine weights per channel.",
         ),
         Wrong(
             "LayerNorm on the wide channels",
             lambda dim, ratio: parameters(dim, ratio) - 2 * dim + 2 * ratio * dim,
-            "The LayerNorm stands before `fc1`, on C channels.",
+            "The LayerNorm comes before `fc1`, on C channels.",
         ),
     ),
     after="39,264 for C = 96. Over all 15 blocks 12.6 million: CMN is the largest of the paper's three additions.",
@@ -318,9 +319,8 @@ DENSE = Exercise(
     lesson=8,
     title="Predict: dense or depthwise?",
     statement="""
-CMN's convolution works on 192 channels (first stage, C = 96, extended twofold). How many times more weights (biases
-left aside) would an
-ordinary 3 x 3 convolution from 192 to 192 channels have?
+CMN's convolution works on 192 channels (first stage, C = 96, expanded twofold). How many times as many weights (not
+counting biases) would an ordinary 3 x 3 convolution from 192 to 192 channels have?
 """,
     solution=192,
     example=(
@@ -329,14 +329,14 @@ ordinary 3 x 3 convolution from 192 to 192 channels have?
     difficulty=1,
     importance=2,
     minutes=2,
-    hints=("Count both: 9 x 192 x 192 against what?", "A depthwise convolution has 9 x 192."),
+    hints=("Count both: 9 x 192 x 192 versus what?", "A depthwise convolution has 9 x 192."),
     wrong=(
         Wrong("nine", 9, "Both have kernels of nine. What differs is how many kernels."),
-        Wrong("C", 96, "The channels have been extended twofold before the convolution."),
+        Wrong("C", 96, "The channels are expanded twofold before the convolution."),
         Wrong("squared", 192 * 192, "The dense one has 192 x 192 kernels, but the depthwise one has 192, not one."),
         Wrong("times nine", 9 * 192, "The nine is on both sides and cancels."),
-        Wrong("two", 2, "That is the extension."),
-        Wrong("the inverse", 1 / 192, "The other way round: the dense one is larger."),
+        Wrong("two", 2, "That is the expansion ratio."),
+        Wrong("the inverse", 1 / 192, "It is the other way around: the dense one is larger."),
     ),
     after="331,776 against 1,728. That is why mixing is split: a depthwise kernel looks around, a linear layer "
     "mixes channels.",
@@ -372,9 +372,9 @@ def _neighbors(weight: Tensor) -> Callable[[Tensor], Tensor]:
 def _influence_inputs(generator: Generator) -> list[Case]:
     return [
         Case((_linear(normal(generator, 3, 3)), normal(generator, 1, 3, 3, 3)), "a linear layer"),
-        Case((_neighbors(normal(generator, 4, 4)), normal(generator, 1, 3, 5, 4)), "a layer that looks at neighbors"),
-        Case((_neighbors(normal(generator, 3, 3)), normal(generator, 1, 4, 6, 3)), "both sides even"),
-        Case((_neighbors(normal(generator, 2, 2)), normal(generator, 1, 7, 2, 2)), "higher than wide"),
+        Case((_neighbors(normal(generator, 4, 4)), normal(generator, 1, 3, 5, 4)), "a layer that depends on neighbors"),
+        Case((_neighbors(normal(generator, 3, 3)), normal(generator, 1, 4, 6, 3)), "even height and width"),
+        Case((_neighbors(normal(generator, 2, 2)), normal(generator, 1, 7, 2, 2)), "taller than wide"),
     ]
 
 
@@ -421,8 +421,7 @@ $$I_{ck} = \sum_{i,j} \left| \frac{\partial\, y_c(\text{middle})}{\partial\, x_k
 
 How much would output channel $c$ of the middle pixel (row $H // 2$, column $W // 2$) change if input channel $k$
 changed somewhere?
-`torch.autograd.grad(output, x, retain_graph=True)` gives one row at a time. `x` itself must not be changed: detach
-a copy.
+`torch.autograd.grad(output, x, retain_graph=True)` gives one row at a time. Don't change `x` itself: detach a copy.
 """,
     solution=influence,
     example="""
@@ -434,42 +433,40 @@ influence(lambda x: x @ swap, torch.zeros(1, 3, 3, 2))
     minutes=12,
     bonus=True,
     hints=(
-        "`x = x.detach().requires_grad_()` is a new tensor with the same values that can have a gradient.",
+        "`x = x.detach().requires_grad_()` is a new tensor with the same values that records gradients.",
         "One gradient for each of the C output channels of the middle pixel; each is (1, H, W, C).",
-        "Of each take `.abs().sum((0, 1, 2))`, which is (C,), and stack them.",
+        "Take `.abs().sum((0, 1, 2))` of each, which is (C,), and stack them.",
     ),
     cases=_influence_inputs,
     wrong=(
         _mistaken_influence(
             "mean output",
             "mean output",
-            "The mean over all output pixels is differentiated. One output pixel is asked.",
+            "You differentiate the mean over all output pixels. Use one output pixel.",
         ),
         _mistaken_influence(
             "another middle",
             "odd sides",
-            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is another pixel where a side is even.",
+            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is a different pixel where a side is even.",
         ),
         _mistaken_influence(
             "a square is assumed",
             "a square",
-            "The same index is used for row and column: that is the middle of a square image only.",
+            "You use the same index for row and column: that is the middle only in a square image.",
         ),
         _mistaken_influence(
-            "signs cancel", "signed", "Without abs, a neighbor that raises and one that lowers cancel."
+            "signs cancel", "signed", "Without abs, a neighbor that raises the output and one that lowers it cancel."
         ),
         _mistaken_influence(
             "abs after the sum", "abs after", "abs comes before the sum over the pixels, or opposite effects cancel."
         ),
         _mistaken_influence(
-            "same pixel only", "same pixel", "Only the middle pixel of the input is looked at. Sum over all."
+            "same pixel only", "same pixel", "You use only the middle pixel of the input. Sum over all pixels."
         ),
-        _mistaken_influence("mean", "mean", "A mean over the pixels; a sum is asked."),
+        _mistaken_influence("mean", "mean", "This is a mean over the pixels. Take the sum."),
         _mistaken_influence("transposed", "transposed", "Rows are output channels, columns input channels."),
-        _mistaken_influence("the corner", "corner", "That is the output of the corner. The middle is asked."),
-        _mistaken_influence(
-            "all outputs", "all pixels", "The outputs of all pixels are added. One output pixel is asked."
-        ),
+        _mistaken_influence("the corner", "corner", "That is the output at the corner. Use the middle."),
+        _mistaken_influence("all outputs", "all pixels", "You add the outputs of all pixels. Use one output pixel."),
     ),
 )
 

@@ -16,7 +16,7 @@ def _maps(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), "a grid that is not square"),
         ((2, 3, 3, 3), "as many channels as rows and columns"),
         ((1, 4, 1, 2), "a single column"),
-        ((3, 2, 6, 4), "three images, wider than high"),
+        ((3, 2, 6, 4), "three images, wider than tall"),
     )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
@@ -26,7 +26,7 @@ MEANS = Exercise(
     lesson=10,
     title="Two profiles of an image (eqs. 2 and 3)",
     statement=r"""
-The mean of each **row** and the mean of each **column**, channel by channel:
+Return the mean of each **row** and the mean of each **column**, channel by channel:
 
 $$z^h_c(i) = \frac1W \sum_j x_c(i, j), \qquad z^w_c(j) = \frac1H \sum_i x_c(i, j)$$
 
@@ -41,7 +41,7 @@ directional_means(x)
     importance=5,
     minutes=5,
     hints=(
-        "The profile along the height has a value for each row: which axis is averaged away?",
+        "The profile along the height has a value for each row: which axis do you average over?",
         "`x.mean(dim=2)` averages over the columns and leaves the rows.",
     ),
     cases=_maps,
@@ -49,25 +49,26 @@ directional_means(x)
         Wrong(
             "swapped",
             lambda x: (x.mean(dim=1), x.mean(dim=2)),
-            "The two are swapped: the mean over axis 1 (rows) leaves a value for each column, which is z_w.",
+            "The two are swapped: the mean over axis 1 (rows) leaves one value per column, which is z_w.",
         ),
-        Wrong("sums", lambda x: (x.sum(dim=2), x.sum(dim=1)), "Sums, not means: they grow with the image."),
-        Wrong("maxima", lambda x: (x.amax(dim=2), x.amax(dim=1)), "Maxima, not means."),
+        Wrong(
+            "sums", lambda x: (x.sum(dim=2), x.sum(dim=1)), "These are sums, not means: they grow with the image size."
+        ),
+        Wrong("maxima", lambda x: (x.amax(dim=2), x.amax(dim=1)), "These are maxima, not means."),
         Wrong(
             "channels averaged",
             lambda x: (x.mean(dim=3), x.mean(dim=3).mT),
-            "The channels are averaged away. Each channel keeps its own profiles.",
+            "You average over the channels. Each channel has its own profiles.",
         ),
         Wrong(
             "axes kept",
             lambda x: (x.mean(dim=2, keepdim=True), x.mean(dim=1, keepdim=True)),
-            "The averaged axis is kept with size 1; drop keepdim.",
+            "You keep the averaged axis with size 1; drop keepdim.",
         ),
         Wrong(
             "divided by the other side",
             lambda x: (x.sum(dim=2) / x.shape[1], x.sum(dim=1) / x.shape[2]),
-            "A row has W pixels, so its mean is divided by W, and a column's by H. On a square grid no check would "
-            "notice.",
+            "A row has W pixels, so divide its sum by W, and a column's by H. On a square grid there is no difference.",
         ),
     ),
     after="SE keeps one number a channel. These keep H + W: enough to say in which rows and columns something is.",
@@ -120,12 +121,12 @@ def _gate_inputs(generator: Generator) -> list[Case]:
     for shape, label in (
         ((1, 2, 3, 4), "a grid that is not square"),
         ((2, 3, 3, 3), "a square grid, two images"),
-        ((1, 4, 2, 6), "a grid that is higher than wide"),
+        ((1, 4, 2, 6), "a grid that is taller than wide"),
     ):
         cases.append(Case((normal(generator, *shape), *_layers(generator, shape[-1], 2)), label, (0,)))
     layers = _layers(generator, 4, 3)
     layers[1].train()
-    return [*cases, Case((normal(generator, 3, 5, 2, 4), *layers), "three images, as in training", (0,))]
+    return [*cases, Case((normal(generator, 3, 5, 2, 4), *layers), "three images, in training mode", (0,))]
 
 
 def _gates(
@@ -168,12 +169,12 @@ GATES = Exercise(
 $$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^h)), \qquad g^w = \sigma(T_w(f^w))$$
 
 Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `conv1` $= F_1$
-reads both; normalize
+processes both; normalize
 (`norm` is a `BatchNorm1d`: it expects the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
 and the last $W$
-positions; a layer and a sigmoid for each. Return $g^h$ $(B, H, C)$ and $g^w$ $(B, W, C)$.
+positions; apply a layer and a sigmoid to each. Return $g^h$ $(B, H, C)$ and $g^w$ $(B, W, C)$.
 
-The paper writes "$\delta$ is the sigmoid" below eq. 6; that only works as a slip for $\sigma$ (A14).
+The paper writes "$\delta$ is the sigmoid" below eq. 6; that makes sense only as a typo for $\sigma$ (A14).
 """,
     solution=gates,
     example="""
@@ -201,13 +202,13 @@ gates(torch.ones(1, 2, 3, 1), *layers)
         _mistaken(
             "two normalizations",
             "two norms",
-            "The two profiles are normalized apart. In training, batch normalization then takes two means and two "
+            "You normalize the two profiles separately. In training, batch normalization then uses two means and two "
             "variances: concatenate first, and normalize once.",
         ),
         _mistaken(
             "cut in halves",
             "halves",
-            "chunk(2) cuts in the middle. The first H positions are the rows, the other W the columns: use split.",
+            "chunk(2) splits in the middle. The first H positions are the rows, the other W the columns: use split.",
         ),
         _mistaken("no normalization", "no norm", "The normalization is missing."),
         _mistaken(
@@ -223,7 +224,7 @@ gates(torch.ones(1, 2, 3, 1), *layers)
             "order",
             "The profiles are concatenated as (columns, rows) but split as (rows, columns). Rows come first.",
         ),
-        _mistaken("T_h twice", "one transform", "Both gates use T_h. The columns have a layer of their own, T_w."),
+        _mistaken("T_h twice", "one transform", "Both gates use T_h. The columns have their own layer, T_w."),
         _mistaken("T_h and T_w swapped", "transforms swapped", "T_h and T_w are swapped."),
         _mistaken(
             "global mean",
@@ -241,7 +242,7 @@ def _gated(generator: Generator) -> list[Case]:
     for batch, height, width, channels, label in (
         (1, 2, 3, 4, "a grid that is not square"),
         (2, 3, 3, 3, "a square grid, two images"),
-        (1, 4, 2, 2, "a grid that is higher than wide"),
+        (1, 4, 2, 2, "a grid that is taller than wide"),
         (3, 2, 5, 4, "three images"),
     ):
         g_h, g_w = uniform(generator, 0, 1, batch, height, channels), uniform(generator, 0, 1, batch, width, channels)
@@ -267,7 +268,7 @@ apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
     importance=4,
     minutes=5,
     hints=(
-        "Both gates must become (B, H, W, C) by broadcasting. Which axis is missing in each?",
+        "Both gates must broadcast to (B, H, W, C). Which axis is missing in each?",
         "`gate_h[:, :, None, :]` and `gate_w[:, None, :, :]`",
     ),
     cases=_gated,
@@ -275,28 +276,28 @@ apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
         Wrong(
             "gate of the rows twice",
             lambda x, gate_h, gate_w: x * gate_h[:, :, None] * gate_h[:, :, None],
-            "The gate of the rows is applied twice, the gate of the columns never.",
+            "You apply the row gate twice and the column gate never.",
         ),
         Wrong(
             "axes swapped",
             lambda x, gate_h, gate_w: x * gate_h[:, None, :, :] * gate_w[:, :, None, :],
-            "The gate of the rows scales the columns, and the other way round. A square grid does not complain.",
+            "The row gate scales the columns, and the other way around. On a square grid there is no error.",
         ),
         Wrong(
             "added gates",
             lambda x, gate_h, gate_w: x * (gate_h[:, :, None] + gate_w[:, None]),
-            "The gates are added. They are multiplied: a pixel passes if its row *and* its column are open.",
+            "You add the gates. Multiply them: a pixel passes only if its row's *and* its column's gate are near 1.",
         ),
         Wrong(
             "mean of the gates",
             lambda x, gate_h, gate_w: x * (gate_h[:, :, None] + gate_w[:, None]) / 2,
             "This is the mean of the two gates. Eq. 7 multiplies them.",
         ),
-        Wrong("rows only", lambda x, gate_h, gate_w: x * gate_h[:, :, None], "The gate of the columns is missing."),
+        Wrong("rows only", lambda x, gate_h, gate_w: x * gate_h[:, :, None], "The column gate is missing."),
         Wrong(
             "residual",
             lambda x, gate_h, gate_w: x + apply_gates(x, gate_h, gate_w),
-            "The input is added once more. Eq. 7 has no residual.",
+            "You add the input. Eq. 7 has no residual.",
         ),
         Wrong(
             "gates only",
@@ -313,20 +314,20 @@ FACTOR = Exercise(
     lesson=10,
     title="Predict: an untrained CRA",
     statement=r"""
-All weights of an untrained CRA are tiny. By about what factor does it multiply the skip that passes through it?
+All weights of an untrained CRA are tiny. By about what factor does it multiply the skip?
 """,
     solution=0.25,
     example="If each gate were $\\sigma(2) = 0.88$, a skip would be multiplied by $0.88 \\cdot 0.88 = 0.78$.",
     difficulty=1,
     importance=2,
     minutes=2,
-    hints=("What is one untrained gate?", "How many gates does each value meet?"),
+    hints=("What is the value of one untrained gate?", "How many gates multiply each value?"),
     wrong=(
-        Wrong("one gate", 0.5, "That is one gate. Each value meets two: its row's and its column's."),
+        Wrong("one gate", 0.5, "That is one gate. Two multiply each value: its row's and its column's."),
         Wrong("open", 1.0, "The sigmoid of 0 is one half, not one."),
         Wrong("closed", 0.0, "Zero goes into the sigmoid, not out of it."),
         Wrong("three gates", 0.125, "There are two gates, not three."),
-        Wrong("added", 2.0, "The gates are multiplied, and each is below one."),
+        Wrong("added", 2.0, "The gates are multiplied, and each is less than one."),
     ),
     rtol=0,
     atol=0.02,
@@ -338,7 +339,7 @@ All weights of an untrained CRA are tiny. By about what factor does it multiply 
 
 
 def rank_one_share(map_: Tensor) -> Tensor:
-    """How much of a map one row profile times one column profile can draw, at best.
+    """How much of a map one row profile times one column profile can represent, at best.
 
     Args:
         map_: (H, W), not all zero.
@@ -377,15 +378,14 @@ SHARE = Exercise(
     lesson=10,
     title="The metric: how much can two profiles represent?",
     statement=r"""
-The gate map of one channel is a column times a row, $g^h (g^w)^\top$: a matrix of **rank one**. Of all rank-one
-matrices the one that is nearest
-to a map $M$ keeps the share
+The gate map of one channel is a column times a row, $g^h (g^w)^\top$: a matrix of **rank one**. The rank-one matrix
+closest to a map $M$ keeps the fraction
 
 $$\frac{s_1^2}{\sum_i s_i^2}$$
 
-of its energy, with the singular values $s_1 \ge s_2 \ge \dots$ of $M$ (Eckart and Young). Return it for `map_` $(H,
-W)$. It is 1 when two
-gates can draw the map exactly.
+of its energy, where the singular values of $M$ are $s_1 \ge s_2 \ge \dots$ (Eckart and Young). Return it for `map_`
+$(H,
+W)$. It is 1 when two gates can represent the map exactly.
 """,
     solution=rank_one_share,
     example="rank_one_share(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))",
@@ -395,7 +395,7 @@ gates can draw the map exactly.
     bonus=True,
     hints=(
         "`torch.linalg.svdvals(map_)` gives the singular values, largest first.",
-        "Square them, then first over sum.",
+        "Square them, then divide the first by the sum.",
     ),
     cases=lambda generator: [
         Case((normal(generator, 4, 6),), "a map that is not square"),
@@ -403,20 +403,22 @@ gates can draw the map exactly.
         Case((uniform(generator, 0, 1, 5, 3),), "a map without negative values"),
     ],
     wrong=(
-        _mistaken_share("not squared", "not squared", "The singular values are not squared: energy is a square."),
+        _mistaken_share("not squared", "not squared", "You don't square the singular values: energy is a square."),
         _mistaken_share(
             "the last one", "last", "That is the share of the smallest singular value. The largest comes first."
         ),
         _mistaken_share(
-            "what is left", "the rest", "That is what two profiles can *not* represent: one minus it is asked."
+            "what is left", "the rest", "That is what two profiles can *not* represent: return one minus it."
+        ),
+        _mistaken_share("the rank", "rank", "That counts the singular values that aren't zero. Their size matters."),
+        _mistaken_share(
+            "centered",
+            "centered",
+            "You subtract the mean first. The gates must represent the map itself, including its mean.",
         ),
         _mistaken_share(
-            "the rank", "rank", "That counts the singular values which are not zero. How large they are matters."
+            "root", "root", "You took a square root at the end: the fraction is of the energy, not of the norm."
         ),
-        _mistaken_share(
-            "centered", "centered", "You subtract the mean first. Gates draw the map itself, its mean included."
-        ),
-        _mistaken_share("root", "root", "You took a square root at the end: the share is of energy, not of size."),
     ),
 )
 

@@ -54,13 +54,13 @@ def _wrong_range(name: str, mistake: str, diagnosis: str) -> Wrong:
 DSC_RANGE = Exercise(
     name="critique.dsc_range",
     lesson=15,
-    title="Can these two numbers belong together?",
+    title="Are these two numbers consistent?",
     statement=r"""
 From one confusion matrix $\mathrm{DSC} = 2\,\mathrm{IoU}/(1 + \mathrm{IoU})$ (lesson 2). But printed numbers are
-**rounded**, and an auditor must not blame rounding. A printed IoU of 81.48 stands for anything from 81.475 to
-81.485; a printed DSC for its value $\pm 0.005$.
+**rounded**, and an audit must allow for that. A printed IoU of 81.48 stands for anything from 81.475 to
+81.485; a printed DSC stands for its value $\pm 0.005$.
 
-Given a printed `iou` in percent, return the least and the largest DSC in percent that could stand beside it:
+Given a printed `iou` in percent, return the smallest and the largest DSC in percent that could be printed with it:
 `(low, high)`.
 """,
     solution=dsc_range,
@@ -69,17 +69,19 @@ Given a printed `iou` in percent, return the least and the largest DSC in percen
     importance=4,
     minutes=8,
     hints=(
-        "DSC grows with IoU: take the two ends of what the IoU may have been.",
-        "In percent: `200 * v / (100 + v)`. Then DSC's own rounding widens the range by 0.005 on either side.",
+        "DSC grows with IoU: take the two ends of the interval for the IoU.",
+        "In percent: `200 * v / (100 + v)`. Then DSC's own rounding widens the range by 0.005 on each side.",
     ),
     cases=lambda generator: [
-        Case((round(float(uniform(generator, 70, 90, 1)), 2),), "an IoU of a table"),
-        Case((50.0,), "half"),
-        Case((12.34,), "a poor one"),
+        Case((round(float(uniform(generator, 70, 90, 1)), 2),), "an IoU from a table"),
+        Case((50.0,), "an IoU of 50"),
+        Case((12.34,), "a low IoU"),
     ],
     wrong=(
-        _wrong_range("only DSC rounded", "dsc only", "The IoU was rounded as well: start from its two ends."),
-        _wrong_range("only IoU rounded", "iou only", "The DSC was rounded as well: widen the range by 0.005 each way."),
+        _wrong_range(
+            "only DSC rounded", "dsc only", "The IoU was rounded too: start from the two ends of its interval."
+        ),
+        _wrong_range("only IoU rounded", "iou only", "The DSC was rounded too: widen the range by 0.005 on each side."),
         _wrong_range("a whole step", "full step", "Rounding moves a number by half a step, 0.005, not by 0.01."),
         _wrong_range("percent as fractions", "percent", "The formula with the 1 is for fractions; these are percent."),
         _wrong_range("the inverse", "inverse", "That is IoU from DSC. DSC is the larger of the two."),
@@ -116,14 +118,14 @@ row?
     difficulty=1,
     importance=2,
     minutes=3,
-    hints=("Find the row with CMN and nothing else.", "Its IoU less that of the first row."),
+    hints=("Find the row with CMN and nothing else.", "Subtract the IoU of the first row from its IoU."),
     wrong=(
-        Wrong("the text", 1.77, "That is what the text says. It is the row SE + CMN: 81.31 - 79.54."),
-        Wrong("the text's DSC", 1.09, "That is the text's DSC, and of the row SE + CMN."),
-        Wrong("DSC", 0.28, "That is the gain in DSC. IoU is asked."),
-        Wrong("on top of SE", 0.87, "That is what CMN adds to SE: 81.31 - 80.44. Alone is asked."),
+        Wrong("the text", 1.77, "That is what the text says. The table has it for SE + CMN: 81.31 - 79.54."),
+        Wrong("the text's DSC", 1.09, "That is the text's DSC. The table has it for SE + CMN."),
+        Wrong("DSC", 0.28, "That is the gain in DSC. Give the gain in IoU."),
+        Wrong("on top of SE", 0.87, "That is what CMN adds to SE: 81.31 - 80.44. Give its gain alone."),
         Wrong("the whole", 1.94, "That is all three modules together."),
-        Wrong("on top of the others", 1.35, "That is what CMN adds to SE + CRA: 81.48 - 80.13. Alone is asked."),
+        Wrong("on top of the others", 1.35, "That is what CMN adds to SE + CRA: 81.48 - 80.13. Give its gain alone."),
     ),
     rtol=0,
     atol=0.004,
@@ -184,8 +186,9 @@ BOOTSTRAP = Exercise(
     lesson=15,
     title="Chance in the test images",
     statement=r"""
-The test images are a draw from all lesions that might have been photographed. How would the score vary with another
-draw? The bootstrap imitates it: draw as many images **from the test images, with repetitions**, and score them.
+The test images are a sample of all lesions that might have been photographed. How much would the score vary with
+another sample? The bootstrap imitates it: draw the same number of images **from the test images, with replacement**,
+and score them.
 
 `counts` is an integer array $(\text{images}, 4)$ of TP, FP, FN, TN. Each row of `draws` $(\text{resamples},
 \text{images})$ lists the images of one resample. Return the **pooled** IoU of each resample, $(\text{resamples})$.
@@ -200,17 +203,17 @@ bootstrap_pooled(counts, np.array([[0, 1], [0, 0], [1, 1]]))
     importance=5,
     minutes=8,
     hints=(
-        "`counts[draws]` has the counts of every drawn image: which shape?",
-        "Sum over the images (axis 1) first, then form the ratio: that is what pooled means.",
+        "`counts[draws]` has the counts of every drawn image. What is its shape?",
+        "Sum over the images (axis 1) first, then take the ratio: that is what pooled means.",
     ),
     cases=_bootstrap_cases,
     wrong=(
-        _wrong_bootstrap("mean over images", "mean", "That is the mean of the images' IoU. Pool the pixels first."),
+        _wrong_bootstrap("mean over images", "mean", "That is the mean of the images' IoUs. Pool the pixels first."),
         _wrong_bootstrap("DSC", "dsc", "That is the DSC."),
         _wrong_bootstrap("accuracy", "accuracy", "That is the accuracy: TN does not belong in an IoU."),
         _wrong_bootstrap("without repetitions", "no repeats", "An image that is drawn twice must count twice."),
-        _wrong_bootstrap("TN in the union", "all", "TN is in your union. Skin that was found is not lesion."),
-        _wrong_bootstrap("not resampled", "whole", "Every resample gives the same: `draws` is not used."),
+        _wrong_bootstrap("TN in the union", "all", "Your union includes TN. Skin predicted as skin isn't part of it."),
+        _wrong_bootstrap("not resampled", "whole", "Every resample gives the same score: use `draws`."),
     ),
 )
 
@@ -275,10 +278,11 @@ PERMUTATION = Exercise(
     lesson=15,
     title="Two runs on the same images",
     statement=r"""
-If two runs were equally good, then in each image it would be chance which of the two got the better score:
-the difference $a_i - b_i$ might as well have the other sign. So draw the signs at random: each row of `signs`
-$(\text{arrangements}, \text{images})$ has a 1 or -1 for each image. The p-value is the part of all arrangements whose
-mean difference is **at least as far from zero** as the observed one, and what was observed counts as one of them:
+If two runs were equally good, then on each image it would be chance which of the two scored better: the difference
+$a_i - b_i$ could just as well have the opposite sign. So draw the signs at random: each row of `signs`
+$(\text{arrangements}, \text{images})$ has a 1 or -1 for each image. The p-value is the fraction of all arrangements
+whose
+mean difference is **at least as far from zero** as the observed one, and the observed one counts as one of them:
 
 $$p = \frac{1 + \#\{\,|\overline{s\,(a - b)}| \ge |\overline{a - b}|\,\}}{1 + \text{arrangements}}$$
 """,
@@ -291,8 +295,8 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
     importance=4,
     minutes=10,
     hints=(
-        "`signs * (a - b)` has a row for each arrangement. Mean over the images.",
-        "Compare absolute values, count, add 1 above and below.",
+        "`signs * (a - b)` has one row per arrangement. Take the mean over the images.",
+        "Compare absolute values, count, and add 1 to numerator and denominator.",
     ),
     cases=_p_cases,
     wrong=(
@@ -304,25 +308,29 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
         _wrong_p(
             "further, not as far",
             "strict",
-            "*At least* as far from zero: an arrangement that gives the same mean counts.",
+            "Use >=, not >: an arrangement with the same mean counts too.",
         ),
         _wrong_p(
             "further, and without the observed",
             "strict, never one",
-            "Count what lies *at least* as far from zero, and the observed one too: add 1 above and below.",
+            "Count what is *at least* as far from zero, and the observed one too: add 1 to numerator and denominator.",
         ),
         _wrong_p(
-            "without the observed", "never one", "What was observed is an arrangement too: add 1 above and below."
+            "without the observed",
+            "never one",
+            "The observed one is an arrangement too: add 1 to numerator and denominator.",
         ),
-        _wrong_p("one-sided", "one-sided", "One-sided: a test for a difference of either sign takes both tails."),
+        _wrong_p(
+            "one-sided", "one-sided", "Your test is one-sided: to test for a difference of either sign, use both tails."
+        ),
         _wrong_p("the other tail", "other tail", "You count the arrangements that are *less* extreme."),
         _wrong_p("signs of the sum", "signs of the sum", "The signs belong to the differences a - b, not to a + b."),
         _wrong_p(
             "absolute differences",
             "absolute first",
-            "You take absolute values before the mean: then no arrangement can reach it. Mean first.",
+            "You take absolute values before the mean: then no arrangement can reach it. Take the mean first.",
         ),
-        _wrong_p("one coin for all", "whole run", "One coin for the whole run. Each image has its own."),
+        _wrong_p("one coin for all", "whole run", "You flip one sign for the whole run. Each image has its own."),
     ),
     atol=1e-6,
 )
@@ -331,7 +339,7 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
 
 
 def runs_needed(difference: float, deviation: float) -> int:
-    """Runs of each system that show a difference with a probability of 80 %.
+    """The runs of each system that are needed to detect a difference with a power of 80 %.
 
     Args:
         difference: that is really there, in points.
@@ -348,9 +356,10 @@ RUNS = Exercise(
     lesson=15,
     title="How many runs?",
     statement=r"""
-Runs of one system that differ in the seed alone scatter with standard deviation $s$ (points). The mean of $n$ runs
-has standard error $s/\sqrt n$; the *difference* of two such means $\sqrt{2/n}\,s$. A test at 5 % calls it a difference
-when it is 1.96 standard errors from zero. To get that far with probability 80 % the true difference $d$ must be
+Runs of one system that differ only in the seed have standard deviation $s$ (points). The mean of $n$ runs
+has standard error $s/\sqrt n$; the *difference* of two such means has $\sqrt{2/n}\,s$. A test at 5 % calls a
+difference significant when it is 1.96 standard errors from zero. To reach that with probability 80 %, the true
+difference $d$ must be
 $1.96 + 0.84$ standard errors:
 
 $$d = (1.96 + 0.84)\,\sqrt{\tfrac2n}\,s$$
@@ -365,51 +374,51 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
     bonus=True,
     hints=("Square both sides.", "n = 2 (2.8 s / d)^2; `math.ceil` rounds up."),
     cases=lambda _: [
-        Case((0.5, 0.5), "a difference as large as the deviation"),
+        Case((0.5, 0.5), "a difference as large as the standard deviation"),
         Case((0.17, 0.4), "a small difference"),
         Case((1.94, 0.9), "a large one"),
-        Case((0.3, 0.77), "a deviation of 0.77"),
+        Case((0.3, 0.77), "a standard deviation of 0.77"),
     ],
     wrong=(
         Wrong(
             "only the constants squared",
             lambda difference, deviation: math.ceil(2 * 2.8**2 * deviation / difference),
-            "Only 2.8 is squared. s / d is squared too: for half the difference you need four times the runs.",
+            "Only 2.8 is squared. s / d is squared too: for half the difference you need four times as many runs.",
         ),
         Wrong(
             "to the nearest",
             lambda difference, deviation: round(2 * (2.8 * deviation / difference) ** 2),
-            "Rounded to the nearest. Round up: with fewer runs 80 % are not reached.",
+            "You round to the nearest integer. Round up: with fewer runs the power is below 80 %.",
         ),
         Wrong(
             "not rounded",
             lambda difference, deviation: 2 * (2.8 * deviation / difference) ** 2,
-            "Not rounded: a number of runs is whole. Round up.",
+            "You don't round: the number of runs is an integer. Round up.",
         ),
         Wrong(
             "one system",
             lambda difference, deviation: math.ceil((2.8 * deviation / difference) ** 2),
-            "The factor 2 is missing: both systems scatter.",
+            "The factor 2 is missing: both systems vary.",
         ),
         Wrong(
             "not squared",
             lambda difference, deviation: math.ceil(2 * 2.8 * deviation / difference),
-            "Not squared: for half the difference you need four times the runs, not twice.",
+            "You don't square 2.8 s / d: for half the difference you need four times as many runs, not twice as many.",
         ),
         Wrong(
             "power forgotten",
             lambda difference, deviation: math.ceil(2 * (1.96 * deviation / difference) ** 2),
-            "With 1.96 alone the test finds the difference in only half of the cases. Add 0.84.",
+            "With 1.96 alone, the test finds the difference only half of the time. Add 0.84.",
         ),
         Wrong(
             "rounded down",
             lambda difference, deviation: math.floor(2 * (2.8 * deviation / difference) ** 2),
-            "Round up: with fewer runs 80 % are not reached.",
+            "You round down. Round up: with fewer runs the power is below 80 %.",
         ),
         Wrong(
             "upside down",
             lambda difference, deviation: math.ceil(2 * (2.8 * difference / deviation) ** 2),
-            "Upside down: a larger deviation needs more runs, a larger difference fewer.",
+            "Your ratio is upside down: a larger standard deviation needs more runs, a larger difference fewer.",
         ),
         Wrong(
             "both systems together",

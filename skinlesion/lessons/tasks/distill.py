@@ -23,7 +23,7 @@ def _pool_inputs(generator: Generator) -> list[Case]:
         Case((normal(generator, 1, 4, 6, 3), 2), "a grid that is not square", (0,)),
         Case((normal(generator, 2, 6, 6, 2), 3), "cells of 3 x 3", (0,)),
         Case((normal(generator, 1, 2, 2, 5), 1), "nothing to pool", (0,)),
-        Case((normal(generator, 3, 8, 4, 8), 4), "three images, higher than wide", (0,)),
+        Case((normal(generator, 3, 8, 4, 8), 4), "three images, taller than wide", (0,)),
     ]
 
 
@@ -55,8 +55,8 @@ POOL = Exercise(
     lesson=12,
     title="Make the teacher as small as the student",
     statement=r"""
-The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, H/f, W/f, C)$, for $H$ and $W$ that
-`factor` divides. Use
+Return the mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, H/f, W/f, C)$, where `factor`
+divides $H$ and $W$. Use
 `reshape` and `mean`.
 """,
     solution=average_pool,
@@ -65,7 +65,7 @@ The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, 
     importance=3,
     minutes=6,
     hints=(
-        "Cut each of the two sides into two axes: which cell, and where in the cell.",
+        "Split each of the two axes in two: which cell, and where in the cell.",
         "`x.reshape(B, H // f, f, W // f, f, C)`; average over the two axes of size f.",
     ),
     cases=_pool_inputs,
@@ -76,22 +76,22 @@ The mean of each cell of `factor` x `factor` pixels: `x` $(B, H, W, C)$ -> $(B, 
             "`F.avg_pool2d` pools the last two axes, which are W and C here: channels come last.",
         ),
         _mistaken_pool(
-            "every f-th pixel", "nearest", "You take one pixel of each cell and throw the others away. Average them."
+            "every f-th pixel", "nearest", "You take one pixel of each cell and discard the others. Average them."
         ),
-        _mistaken_pool("sum", "sum", "A sum over the cell; the mean is asked."),
-        _mistaken_pool("maximum", "max", "The maximum of the cell; the mean is asked."),
+        _mistaken_pool("sum", "sum", "This is a sum over the cell. Take the mean."),
+        _mistaken_pool("maximum", "max", "This is the maximum of the cell. Take the mean."),
         _mistaken_pool(
             "factor before cell",
             "blocks",
-            "Your reshape puts `factor` before the number of cells, so that it averages pixels that lie far apart.",
+            "Your reshape puts `factor` before the number of cells, so it averages pixels that are far apart.",
         ),
         _mistaken_pool(
             "neighbors in memory",
             "flat",
-            "You average pixels that follow each other in memory: they lie in one row. A cell has several rows.",
+            "You average pixels that are adjacent in memory, all in one row. A cell has several rows.",
         ),
         _mistaken_pool(
-            "one side only", "one side", "Only the height is averaged; of the width you take the first pixel."
+            "one side only", "one side", "You average over the height only; along the width you take the first pixel."
         ),
     ),
 )
@@ -162,7 +162,7 @@ CFD = Exercise(
     lesson=12,
     title="Cross-feature distillation of one pair (eq. 8)",
     statement=r"""
-`student` $(B, h, w, C_s)$ and `teacher` $(B, h, w, C_t)$ have the same size already. `student_channels` and
+`student` $(B, h, w, C_s)$ and `teacher` $(B, h, w, C_t)$ already have the same size. `student_channels` and
 `teacher_channels` hold $k$
 indices each (random channel selection has drawn them). Return the **mean** squared distance between the chosen
 channels, first with
@@ -177,8 +177,9 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
     importance=5,
     minutes=8,
     hints=(
-        "Indexing the last axis with a tensor of indices picks and orders channels: `student[..., student_channels]`.",
-        "Where does the gradient flow if you write nothing? Into both. `.detach()` cuts one off.",
+        "Indexing the last axis with a tensor of indices selects and orders channels: `student[..., "
+        "student_channels]`.",
+        "Where does the gradient flow by default? Into both. `.detach()` cuts one off.",
     ),
     cases=_pairs,
     wrong=(
@@ -190,7 +191,7 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
         _mistaken_cfd(
             "missing detach",
             "no detach",
-            "The teacher gets a gradient too: it would be pulled toward its pupils, who know less (A22). Detach it.",
+            "The teacher gets a gradient too: it would be pulled toward the student, which is worse (A22). Detach it.",
         ),
         _mistaken_cfd(
             "student detached", "student detached", "You detached the student, so the teacher learns from it."
@@ -198,17 +199,17 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
         _mistaken_cfd(
             "sum",
             "sum",
-            "A sum over pixels and channels. With it the weight 0.015 would multiply up to 393,216 terms (A20): "
+            "This is a sum over pixels and channels. The weight 0.015 would then multiply up to 393,216 terms (A20): "
             "take the mean.",
         ),
         _mistaken_cfd(
-            "first channels", "first channels", "You compare the first k channels and ignore those that were drawn."
+            "first channels", "first channels", "You compare the first k channels and ignore the selected ones."
         ),
         _mistaken_cfd(
-            "one draw for both", "one draw", "The student's indices are used for the teacher too. Each has its own."
+            "one draw for both", "one draw", "You use the student's indices for the teacher too. Each has its own."
         ),
-        _mistaken_cfd("absolute", "absolute", "Absolute, not squared distance."),
-        _mistaken_cfd("root", "root", "The root of the mean square; eq. 8 has no root."),
+        _mistaken_cfd("absolute", "absolute", "This is the absolute distance, not the squared one."),
+        _mistaken_cfd("root", "root", "You take the square root; eq. 8 has none."),
         _mistaken_cfd("channel means", "channel means", "You compare the means over the channels, not the channels."),
     ),
 )
@@ -225,7 +226,7 @@ def expected_cfd(student: Tensor, teacher: Tensor) -> Tensor:
 def _widths(generator: Generator) -> list[Case]:
     return [
         Case((normal(generator, 1, 2, 3, 4), normal(generator, 1, 2, 3, 3))),
-        Case((normal(generator, 2, 2, 2, 5), 3 + normal(generator, 2, 2, 2, 2)), "a teacher with another mean"),
+        Case((normal(generator, 2, 2, 2, 5), 3 + normal(generator, 2, 2, 2, 2)), "a teacher with a different mean"),
         Case((normal(generator, 1, 2, 2, 3), normal(generator, 1, 2, 2, 1)), "a teacher of one channel"),
         Case((normal(generator, 3, 4, 1, 2), normal(generator, 3, 4, 1, 6)), "a wider teacher"),
     ]
@@ -258,13 +259,13 @@ EXPECTED = Exercise(
     lesson=12,
     title="What random channel selection does on average",
     statement=r"""
-Channels are paired at random. For one student channel $s$ and a teacher channel $t_j$ drawn evenly,
+Channels are paired at random. For one student channel $s$ and a teacher channel $t_j$ drawn uniformly,
 
 $$\mathbb E_j\,(s - t_j)^2 = (s - \bar t)^2 + \mathrm{Var}_j(t_j).$$
 
-So return the mean of CFD over **all draws** in closed form: for each pixel the squared distance of every student
-channel from the teacher's
-channel **mean**, plus the teacher's **variance** over the channels (divided by $C_t$, not $C_t - 1$), averaged over
+So return the mean of CFD over **all draws** in closed form: for each pixel, the squared distance of every student
+channel from the teacher's channel **mean**, plus the teacher's **variance** over the channels (divided by $C_t$, not
+$C_t - 1$), averaged over
 everything.
 `student` $(B, h, w, C_s)$, `teacher` $(B, h, w, C_t)$ -> a scalar.
 """,
@@ -278,35 +279,36 @@ expected_cfd(student, teacher)
     minutes=12,
     hints=(
         "Derive it: write s - t_j = (s - mean) + (mean - t_j), square it, and average over j.",
-        "`teacher.mean(-1, keepdim=True)` meets every student channel. `teacher.var(-1, correction=0)` divides by C_t.",
+        "`teacher.mean(-1, keepdim=True)` broadcasts over the student channels. `teacher.var(-1, correction=0)` "
+        "divides by C_t.",
     ),
     cases=_widths,
     wrong=(
         _mistaken_expected(
             "no variance",
             "no variance",
-            "The teacher's variance is missing. It does not move the student (its gradient is zero), but it is in "
-            "the value.",
+            "The teacher's variance is missing. It doesn't affect the student (its gradient is zero), but it is part "
+            "of the value.",
         ),
         _mistaken_expected(
-            "divided by C - 1", "unbiased", "Divide by C_t: all the teacher's channels are there, not a sample."
+            "divided by C - 1", "unbiased", "Divide by C_t: these are all of the teacher's channels, not a sample."
         ),
         _mistaken_expected(
-            "student's variance", "student variance", "You added the student's variance; the teacher's is asked."
+            "student's variance", "student variance", "You add the student's variance. Add the teacher's."
         ),
         _mistaken_expected(
             "mean over pixels too",
             "over pixels",
-            "The teacher's mean is over its channels, pixel by pixel: it is still a map.",
+            "The teacher's mean is over its channels, pixel by pixel, so it is still a map.",
         ),
         _mistaken_expected(
-            "mean of the student", "both means", "Every student channel is pulled by itself; do not average them."
+            "mean of the student", "both means", "Every student channel counts separately; don't average them."
         ),
         _mistaken_expected(
-            "standard deviation", "deviation", "The standard deviation is added; it must be its square."
+            "standard deviation", "deviation", "You add the standard deviation. Add its square, the variance."
         ),
         _mistaken_expected(
-            "variance subtracted", "minus", "The variance is subtracted. A random target costs more, not less."
+            "variance subtracted", "minus", "You subtract the variance. A random target costs more, not less."
         ),
     ),
     after="On average every channel has the same target, the teacher's channel mean. What does that do to diversity?",
@@ -316,7 +318,7 @@ expected_cfd(student, teacher)
 
 
 def rank_channels(x: Tensor) -> Tensor:
-    """Channel numbers of x (B, H, W, C), highest mean of the spatially normalized map first: (C,)."""
+    """Channel indices of x (B, H, W, C), highest mean of the spatially normalized map first: (C,)."""
     norm = x.square().sum((1, 2)).sqrt().clamp_min(1e-12)  # (B, C)
     return (x.sum((1, 2)) / norm).mean(0).argsort(descending=True, stable=True)
 
@@ -356,7 +358,7 @@ RANK = Exercise(
     statement=r"""
 IFD compares an upper and a lower half of a map's channels. Rank them as SelfReg-UNet's code does (A23): divide each
 channel of each image by
-its L2 norm over the **pixels**, take the mean over pixels and images, and sort the channel numbers from **high to
+its L2 norm over the **pixels**, take the mean over pixels and images, and sort the channel indices from **high to
 low**. `x`
 $(B, H, W, C)$ -> integers $(C)$.
 """,
@@ -382,24 +384,24 @@ rank_channels(x)
         _mistaken_rank(
             "not normalized",
             "not normalized",
-            "The maps are not divided by their norm: channels with large values come first.",
+            "You don't divide the maps by their norm, so channels with large values come first.",
         ),
-        _mistaken_rank("low to high", "ascending", "Sorted from low to high. The highest comes first."),
+        _mistaken_rank("low to high", "ascending", "You sort from low to high. The highest comes first."),
         _mistaken_rank(
             "norm over the batch",
             "over the batch",
-            "The norm is taken over all images together. Each image has its own.",
+            "You take the norm over all images together. Each image has its own.",
         ),
         _mistaken_rank(
-            "norm over channels", "over channels", "The norm is taken over the channels; it is over the pixels."
+            "norm over channels", "over channels", "You take the norm over the channels. Take it over the pixels."
         ),
         _mistaken_rank(
-            "absolute values", "absolute", "You average absolute values: a map of minus ones would rank first."
+            "absolute values", "absolute", "You average absolute values, so a map of all -1 would rank first."
         ),
         _mistaken_rank(
             "places instead of numbers",
             "places",
-            "Your entry c is the place of channel c. Wanted is the channel at each place (argsort once, not twice).",
+            "Your entry c is the rank of channel c. Return the channel at each rank (argsort once, not twice).",
         ),
     ),
 )
@@ -441,9 +443,11 @@ IFD = Exercise(
     lesson=12,
     title="Internal feature distillation of one map (eq. 9)",
     statement=r"""
-Rank the channels of `x` $(B, H, W, C)$, $C$ even, with the last exercise's function, split them into the upper and
+Rank the channels of `x` $(B, H, W, C)$, $C$ even, with the function from the last exercise, split them into the upper
+and
 the lower half, and return the
-mean squared distance of the halves, rank by rank: the best with the best of the lower half, and so on. Neither half
+mean squared distance of the halves, rank by rank: the first of the upper half with the first of the lower half, and so
+on. Neither half
 is detached (A24).
 """,
     solution=ifd,
@@ -461,20 +465,23 @@ ifd(x)
     cases=_gradient_features,
     wrong=(
         _mistaken_ifd(
-            "halves as stored", "index", "The halves are taken as the channels are stored. Rank them first (A23)."
+            "halves as stored", "index", "You take the halves in storage order. Rank the channels first (A23)."
         ),
         _mistaken_ifd(
             "upper half detached",
             "detached",
-            "The upper half is detached. The paper's words would allow it; SelfReg-UNet's code lets both move (A24).",
+            "You detach the upper half. The paper's wording would allow it, but SelfReg-UNet's code detaches neither "
+            "(A24).",
         ),
         _mistaken_ifd(
-            "every other channel", "alternating", "You take every other channel of the ranking: those are not halves."
+            "every other channel",
+            "alternating",
+            "You take every other channel of the ranking: those aren't the upper and lower halves.",
         ),
-        _mistaken_ifd("mirrored", "mirrored", "The best is compared with the worst. Keep the order within each half."),
-        _mistaken_ifd("sum", "sum", "A sum over pixels and channels; the mean is asked."),
+        _mistaken_ifd("mirrored", "mirrored", "You compare the first with the last. Keep the order within each half."),
+        _mistaken_ifd("sum", "sum", "This is a sum over pixels and channels. Take the mean."),
         _mistaken_ifd("means of the halves", "means", "You compare the halves' means. Compare channel with channel."),
-        _mistaken_ifd("absolute", "absolute", "Absolute, not squared distance."),
+        _mistaken_ifd("absolute", "absolute", "This is the absolute distance, not the squared one."),
     ),
 )
 
@@ -519,7 +526,8 @@ REDUNDANCY = Exercise(
     lesson=12,
     title="The metric: how redundant are channels?",
     statement=r"""
-The mean **absolute correlation** of all pairs of different channels of `x` $(B, H, W, C)$, over all pixels of all
+Return the mean **absolute correlation** of all pairs of different channels of `x` $(B, H, W, C)$, over all pixels of
+all
 images: 0 when no channel
 is correlated with another, 1 when they are copies (or negatives) of each other. Leave the diagonal out.
 """,
@@ -533,29 +541,31 @@ redundancy(x)
     minutes=8,
     bonus=True,
     hints=(
-        "Make it a table of B H W rows and C columns. Subtract each column's mean, divide by its norm.",
+        "Reshape it to B H W rows and C columns. Subtract each column's mean, divide by its norm.",
         "The correlations are then `rows.T @ rows`; take abs, remove the diagonal, divide by C (C - 1).",
     ),
     cases=_features,
     wrong=(
         _mistaken_redundancy(
-            "with the diagonal", "diagonal", "The diagonal is in it: a channel always agrees with itself."
+            "with the diagonal", "diagonal", "You include the diagonal, where each channel is compared with itself."
         ),
         _mistaken_redundancy(
-            "signs cancel", "signed", "Without abs, a channel and its negative cancel; they repeat each other."
+            "signs cancel", "signed", "Without abs, positive and negative correlations cancel. Both are redundancy."
         ),
         _mistaken_redundancy(
-            "cosine", "cosine", "The mean is not subtracted: this is cosine similarity, not correlation."
+            "cosine", "cosine", "You don't subtract the mean: this is cosine similarity, not correlation."
         ),
-        _mistaken_redundancy("covariance", "covariance", "Not divided by the norms: these are covariances."),
+        _mistaken_redundancy("covariance", "covariance", "You don't divide by the norms: these are covariances."),
         _mistaken_redundancy(
             "mean over channels",
             "centered by pixel",
-            "You subtracted each pixel's mean over channels; each channel's is asked.",
+            "You subtract each pixel's mean over channels. Subtract each channel's mean.",
         ),
-        _mistaken_redundancy("the largest", "largest", "The largest correlation; the mean is asked."),
+        _mistaken_redundancy("the largest", "largest", "This is the largest correlation. Return the mean."),
         _mistaken_redundancy(
-            "half", "pairs once", "You divide by two once too often: both triangles are in numerator and count."
+            "half",
+            "pairs once",
+            "You divide by an extra factor of 2: the sum and the count both include both triangles.",
         ),
     ),
 )

@@ -33,8 +33,8 @@ def _timings(generator: Generator) -> list[Case]:
     lengths = torch.tensor([100.0, 200.0, 400.0, 1600.0])
     noise = uniform(generator, 0.7, 1.4, 4)
     return [
-        Case((lengths, 1e-6 * lengths.square() * noise), "times that grow like the square"),
-        Case((lengths[:3], 3e-4 * lengths[:3] * noise[:3]), "times that grow in proportion"),
+        Case((lengths, 1e-6 * lengths.square() * noise), "times that grow quadratically"),
+        Case((lengths[:3], 3e-4 * lengths[:3] * noise[:3]), "times that grow linearly"),
         Case((lengths, 0.2 * noise), "times that do not grow"),
     ]
 
@@ -52,7 +52,7 @@ def _intercept(lengths: Tensor, seconds: Tensor) -> float:
 GROWTH = Exercise(
     name="fast_scan.growth",
     lesson=6,
-    title="The measure: how does it grow?",
+    title="The metric: how does it grow?",
     statement=r"""
 If a program takes $s = c\, L^p$ seconds for a length $L$, then $\log s = \log c + p \log L$: a straight line of slope
 $p$. Return the slope of the least-squares line through the points $(x_i, y_i) = (\log L_i, \log s_i)$:
@@ -72,16 +72,17 @@ $$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
     ),
     cases=_timings,
     wrong=(
-        Wrong("the intercept", _intercept, "That is the intercept, log c. The slope of the line is asked for."),
+        Wrong("the intercept", _intercept, "That is the intercept, log c. Return the slope."),
         Wrong(
             "no logarithms",
             lambda lengths, seconds: _slope(lengths, seconds),
-            "This is the slope of seconds over length, in seconds a token. Take the logarithm of both first.",
+            "This is the slope of seconds over length, in seconds per token. Take the logarithm of both first.",
         ),
         Wrong(
             "one logarithm",
             lambda lengths, seconds: _slope(lengths, seconds.log()),
-            "Only the seconds are in logarithms: that line is straight for exponential growth, not for a power.",
+            "You take the logarithm of the seconds only: that line is straight for exponential growth, not for a power "
+            "law.",
         ),
         Wrong(
             "axes swapped",
@@ -96,12 +97,12 @@ $$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
         Wrong(
             "first and last point",
             lambda lengths, seconds: float((seconds[-1] / seconds[0]).log() / (lengths[-1] / lengths[0]).log()),
-            "Only the first and the last point count. One bad timing there and the answer is wrong: use all points.",
+            "You use only the first and last points, so one bad timing there spoils the result. Use all points.",
         ),
         Wrong(
             "ratio of the means",
             lambda lengths, seconds: float(seconds.log().mean() / lengths.log().mean()),
-            "The ratio of the two means is no slope: it depends on the unit of time.",
+            "The ratio of the two means isn't a slope: it depends on the unit of time.",
         ),
     ),
     rtol=1e-3,
@@ -137,9 +138,9 @@ COMBINE = Exercise(
     lesson=6,
     title="Two steps as one",
     statement=r"""
-A step of the scan is the map $h \mapsto a\,h + b$. It is known when $a$ and $b$ are. Do the step `first` $= (a_1,
-b_1)$, then the step `second` $= (a_2, b_2)$. Together they are again such a map. Return its $(a, b)$. All four
-tensors have one shape; everything is elementwise.
+A step of the scan is the map $h \mapsto a\,h + b$. The pair $(a, b)$ describes it completely. Apply the step `first`
+$= (a_1, b_1)$, then the step `second` $= (a_2, b_2)$: the composition is again such a map. Return its $(a, b)$. All
+four tensors have the same shape; everything is elementwise.
 """,
     solution=combine,
     example="""
@@ -150,7 +151,7 @@ combine((two, torch.tensor(1.0)), (three, torch.tensor(5.0)))
     importance=5,
     minutes=6,
     hints=(
-        "Put the first result into the second step: a_2 (a_1 h + b_1) + b_2. What stands before h? What is left?",
+        "Substitute the first result into the second step: a_2 (a_1 h + b_1) + b_2. What multiplies h? What is left?",
         "`(a_1 * a_2, a_2 * b_1 + b_2)`",
     ),
     cases=_steps,
@@ -158,32 +159,32 @@ combine((two, torch.tensor(1.0)), (three, torch.tensor(5.0)))
         Wrong(
             "wrong order",
             lambda first, second: combine(second, first),
-            "The second step is done first. Only what is written by the *first* step decays in the second.",
+            "You apply the second step first. Only what the *first* step writes decays in the second.",
         ),
         Wrong(
             "nothing decays",
             lambda first, second: (first[0] * second[0], first[1] + second[1]),
-            "What the first step wrote has to go through the second: it is multiplied by a_2.",
+            "What the first step wrote must go through the second: multiply it by a_2.",
         ),
         Wrong(
             "decays added",
             lambda first, second: (first[0] + second[0], second[0] * first[1] + second[1]),
-            "The decays are added. One after the other means multiplied (their logarithms would be added).",
+            "You add the decays. Decays in sequence multiply (their logarithms add).",
         ),
         Wrong(
             "first decay lost",
             lambda first, second: (second[0], second[0] * first[1] + second[1]),
-            "a_1 is lost: what came before both steps has to decay in both.",
+            "a_1 is lost: whatever came before both steps must decay in both.",
         ),
         Wrong(
             "both decays",
             lambda first, second: (first[0] * second[0], first[0] * second[0] * first[1] + second[1]),
-            "b_1 is multiplied by a_1 as well. It is written after the first decay and meets only the second.",
+            "You multiply b_1 by a_1 too. It is written after the first decay, so only the second applies to it.",
         ),
         Wrong(
             "new input decays",
             lambda first, second: (first[0] * second[0], second[0] * (first[1] + second[1])),
-            "b_2 decays at once. Within a step the decay comes first, then b is added.",
+            "b_2 decays immediately. Within a step, the decay comes first, then b is added.",
         ),
         Wrong(
             "order of the results",
@@ -220,9 +221,9 @@ def _recurrences(generator: Generator) -> list[Case]:
     cases = []
     for shape, label in (
         ((1, 8, 2), ""),
-        ((2, 11, 3), "a length that is no power of two"),
+        ((2, 11, 3), "a length that isn't a power of two"),
         ((1, 1, 2), "one token"),
-        ((3, 200), "three long sequences, no further axis"),
+        ((3, 200), "three long sequences, no extra axis"),
     ):
         cases.append(Case((combine, uniform(generator, 0.3, 0.9, *shape), normal(generator, *shape)), label, (1, 2)))
     return cases
@@ -256,12 +257,12 @@ def _one_by_one(combine: Combine, a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([h for _, h in done], dim=1)
 
 
-_LOOP = "`combine` is called about once a token: that is the loop again. Let every place take a step in each round."
+_LOOP = "You call `combine` about once per token: that is the loop again. In each round, update every position at once."
 
 
 _OWN_WAY = (
     "The states are right, but not by associative scan: 128 tokens take 7 rounds, each with a call of `combine`. Yours "
-    "calls it less often: no loop over tokens, no cumulative product, but rounds of `combine`."
+    "calls it less often. Don't use a loop over tokens or a cumulative product: use rounds of `combine`."
 )
 
 
@@ -297,11 +298,11 @@ PREFIX = Exercise(
     title="The associative scan (Hillis and Steele)",
     statement=r"""
 Find all states $h_t = a_t h_{t-1} + b_t$ (from $h = 0$) in about $\log_2 L$ rounds. Let the pair at position $t$ stand
-for the last `reach` steps up to $t$. One round doubles that: **every** place $t \ge$ `reach` combines the pair at $t
--$ `reach` (first) with its own (second). The earlier positions are complete and stay. Begin with `reach = 1`;
+for the last `reach` steps up to $t$. One round doubles that: **every** position $t \ge$ `reach` combines the pair at $t
+-$ `reach` (first) with its own (second). The earlier positions are complete and stay the same. Begin with `reach = 1`;
 when `reach` is $L$ or more, `b` holds the states.
 
-`combine` is yours from the last exercise; `a`, `b`: $(B, L, \dots)$, any $L$ -> $h$ of the same shape. Do not write
+`combine` is yours from the last exercise; `a`, `b`: $(B, L, \dots)$, any $L$ -> $h$ of the same shape. Don't write
 into `a` or `b`: make new tensors with `torch.cat`.
 """,
     solution=prefix,
@@ -313,7 +314,8 @@ prefix(both, torch.full((1, 4), 0.5), torch.ones(1, 4))
     importance=4,
     minutes=15,
     hints=(
-        "For L = 4: after the first round place 3 stands for steps 2 and 3. Which place stands for steps 0 and 1?",
+        "Take L = 4: after the first round, position 3 stands for steps 2 and 3. Which position stands for steps 0 and "
+        "1?",
         "All first pairs of a round are `(a[:, :-reach], b[:, :-reach])`; all second ones `(a[:, reach:], b[:, "
         "reach:])`.",
         "After the combine, put the untouched beginning back: `a = torch.cat([a[:, :reach], new_a], dim=1)`, the same "
@@ -326,33 +328,38 @@ prefix(both, torch.full((1, 4), 0.5), torch.ones(1, 4))
         Wrong(
             "running products",
             lambda combine, a, b: a.cumprod(1) * (b / a.cumprod(1)).cumsum(1),
-            "A running product of all decays, and a division by it: in a long sequence the product underflows to zero. "
+            "You divide by a running product of all decays: in a long sequence the product underflows to zero. "
             "Use `combine`, in rounds.",
         ),
         _mistaken_prefix(
-            "one round", "one round", "There is a single round: each place knows itself and one neighbor. Go on."
+            "one round",
+            "one round",
+            "You do a single round: each position depends only on itself and one neighbor. Keep going.",
         ),
         _mistaken_prefix(
-            "stops too early", "early", "The last round is missing: the end of the sequence has not heard of its start."
+            "stops too early",
+            "early",
+            "The last round is missing: the end of the sequence doesn't depend on its start yet.",
         ),
         _mistaken_prefix(
             "reach grows by one",
             "plus one",
-            "`reach` grows by one. After a round each pair stands for twice as many steps, so double it; else steps "
-            "count twice.",
+            "`reach` grows by one. After a round each pair stands for twice as many steps, so double it; otherwise "
+            "steps count twice.",
         ),
         _mistaken_prefix(
-            "wrong order", "swapped", "The later pair is combined as the first. The pair at t - reach comes first."
+            "wrong order", "swapped", "You pass the later pair to `combine` first. The pair at t - reach comes first."
         ),
         _mistaken_prefix(
             "circular",
             "circular",
-            "The end of the sequence flows into its beginning (torch.roll does that). The first `reach` places stay.",
+            "The end of the sequence wraps around to its beginning (torch.roll does that). The first `reach` positions "
+            "must stay the same.",
         ),
         _mistaken_prefix(
             "decays not combined",
             "old decay",
-            "Only b is renewed. A pair that stands for several steps also needs the product of their decays.",
+            "You update only b. A pair that stands for several steps also needs the product of their decays.",
         ),
         _mistaken_prefix("backward", "backward", "The scan runs from the end to the beginning."),
         Wrong("one after the other", _one_by_one, _LOOP),
@@ -427,7 +434,7 @@ def _uses_size(function: Callable[..., Tensor], generator: Generator) -> str | N
 
     function(part, *_sequence(generator, 2, 7, 3, 2), 3)
     if lengths != [3, 3, 1]:
-        return f"7 tokens in chunks of 3 are parts of 3, 3 and 1; yours calls `part` with {lengths or 'nothing'}."
+        return f"7 tokens in chunks of 3 are parts of 3, 3, and 1; you call `part` with {lengths or 'nothing'}."
     return None
 
 
@@ -436,7 +443,7 @@ def _chunks(generator: Generator) -> list[Case]:
         Case((loop_part, *_sequence(generator, *sizes), size), label, (1, 2, 3, 4, 5))
         for *sizes, size, label in (
             (1, 6, 2, 3, 2, ""),
-            (2, 7, 2, 2, 3, "a last chunk that is shorter"),
+            (2, 7, 2, 2, 3, "a shorter last chunk"),
             (1, 2, 3, 2, 4, "a sequence shorter than a chunk"),
         )
     ]
@@ -464,7 +471,7 @@ def _mistaken(part: Part, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Ten
 
 
 _KEEPS = "Nothing is recomputed in the backward pass: call `part` through `checkpoint(part, ..., use_reentrant=False)`."
-_PIECE = "`part` is given more tokens than `size`: the backward pass would need memory for all of them at once."
+_PIECE = "You pass `part` more tokens than `size`: the backward pass would need memory for all of them at once."
 
 
 def _recomputes(function: Callable[..., Tensor], generator: Generator) -> str | None:
@@ -496,7 +503,7 @@ CHUNKED = Exercise(
     title="Chunks, a carried state, and recomputation",
     statement=r"""
 Cut the sequence into chunks of `size` tokens (the last one may be shorter). Scan them in order with `y, h = part(h, u,
-delta, A, B, C)`, which begins with the state $h$ $(B, D, N)$ and gives the state after its last token. Begin with
+delta, A, B, C)`, which starts from the state $h$ $(B, D, N)$ and returns the state after its last token. Start from
 zeros, and carry $h$ from chunk to chunk.
 
 Call `part` through `checkpoint(part, h, ..., use_reentrant=False)`: then autograd keeps what goes *into* a chunk and
@@ -516,29 +523,29 @@ chunked(part, u, u, -torch.ones(1, 1), u, u, 2)[0, :, 0]
     minutes=12,
     bonus=True,
     hints=(
-        "`t.split(size, dim=1)` cuts a tensor and leaves a shorter rest. A has no tokens and is not cut.",
-        "A loop over the pieces of u, delta, B and C side by side (zip). Collect y, carry h.",
+        "`t.split(size, dim=1)` cuts a tensor and leaves a shorter remainder. A has no token axis, so don't split it.",
+        "Loop over the pieces of u, delta, B, and C in parallel (zip). Collect y, carry h.",
         "`y, h = checkpoint(part, h, u_c, delta_c, A, B_c, C_c, use_reentrant=False)`; at the end `torch.cat(outputs, "
         "dim=1)`.",
     ),
     cases=_chunks,
-    properties=(Property("recomputation", _recomputes), Property("chunks of the size asked", _uses_size)),
+    properties=(Property("recomputation", _recomputes), Property("chunks of the right size", _uses_size)),
     wrong=(
         _mistaken_chunks(
-            "state forgotten", "forgets", "Every chunk begins with zeros: no token depends on an earlier chunk."
+            "state forgotten", "forgets", "Every chunk starts from zeros, so no token depends on an earlier chunk."
         ),
         _mistaken_chunks(
             "state detached",
             "detached",
-            "The values are right, but the state is detached between chunks: no gradient crosses a border.",
+            "The values are right, but the state is detached between chunks: no gradient crosses a chunk boundary.",
         ),
         _mistaken_chunks("rest lost", "remainder", "The last chunk is dropped when it is shorter than `size`."),
         _mistaken_chunks(
             "decays at the border",
             "decays again",
-            "The state decays once more at each border. `part` does that itself, with its first token.",
+            "The state decays one more time at each chunk boundary. `part` already does that, with its first token.",
         ),
-        _mistaken_chunks("chunks in reverse", "backward", "The chunks are put together in reverse order."),
+        _mistaken_chunks("chunks in reverse", "backward", "You concatenate the chunks in reverse order."),
         _mistaken_chunks("not recomputed", "keeps", _KEEPS),
         _mistaken_chunks("one piece", "one piece", _PIECE),
     ),

@@ -34,7 +34,7 @@ def _some_pairs(generator: Generator) -> list[Case]:
         Case(([(0, 2), (2, 4)], 5), "a chain of three"),
         Case(([(5, 1), (4, 3), (3, 1)], 7), "two pairs that a third one joins, larger index first"),
         Case(([], 3), "no pairs"),
-        Case(([(1, 3), (0, 1), (3, 1), (2, 2)], 4), "a pair that comes twice, and an image paired with itself"),
+        Case(([(1, 3), (0, 1), (3, 1), (2, 2)], 4), "a repeated pair, and an image paired with itself"),
         Case((_CHAINS, 16), "two long chains, listed upward and downward"),
         Case(([(a, b) for a, b in many], 24), "many pairs"),
     ]
@@ -126,10 +126,10 @@ groups 0, 1, 2, ... in the order in which their first images appear.
         Wrong(
             "numbers with gaps",
             _not_renumbered,
-            "These are the right groups, named by their first image. Number them 0, 1, 2, ... without gaps.",
+            "These are the right groups, numbered by their first image. Number them 0, 1, 2, ... without gaps.",
         ),
         Wrong("single images left out", _singles_left_out, "An image without a partner is a group of its own."),
-        Wrong("numbered from one", _from_one, "The groups are right, but the numbers have to start at 0."),
+        Wrong("numbered from one", _from_one, "The groups are right, but the numbers must start at 0."),
         Wrong(
             "connections ignored",
             lambda pairs, count: list(range(count)),

@@ -83,7 +83,7 @@ Return the corrected p-values, $(n,)$, in the order in which they came.
         ),
         _mistaken("not monotone", "not monotone", "A corrected p is smaller than the one before it in sorted order."),
         _mistaken("sorted", "sorted", "The values are right but sorted: return them in the order in which they came."),
-        _mistaken("above one", "above one", "A p-value is a probability: cut it off at 1."),
+        _mistaken("above one", "above one", "A p-value is a probability: cap it at 1."),
         _mistaken("one less", "one less", "The smallest is multiplied by n, not by n - 1."),
         _mistaken("largest first", "largest first", "The *smallest* p gets the largest factor, n."),
         _mistaken(
@@ -92,7 +92,7 @@ Return the corrected p-values, $(n,)$, in the order in which they came.
             "That is Benjamini and Hochberg's correction. It controls the expected share of false alarms, not their"
             " probability.",
         ),
-        Wrong("not corrected", lambda p: p.copy(), "These are the p-values as they came."),
+        Wrong("not corrected", lambda p: p.copy(), "These are the uncorrected p-values."),
     ),
     after="The results of this lesson are corrected in this way: skinlesion.reproduce.claims.holm.",
 )

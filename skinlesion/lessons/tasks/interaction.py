@@ -11,7 +11,7 @@ from skinlesion.lessons.tasks.inputs import normal, randomized
 
 
 def interaction(network: nn.Module, images: Tensor, donors: Tensor, first: str, second: str) -> Tensor:
-    """How much more two activations change each image's mean logit together than one by one.
+    """How much more two activations change each image's mean logit together than separately.
 
     Args:
         network: with named points, in evaluation mode.
@@ -41,7 +41,7 @@ def _point_pairs(generator: Generator) -> list[Case]:
     cases = []
     for count, first, second, label in (
         (3, "S2.cra.output", "E2.1.output", "a skip and the stage below it"),
-        (1, "E2.1.output", "D1.1.output", "one image; the second point lies behind the first"),
+        (1, "E2.1.output", "D1.1.output", "one image; the second point comes after the first"),
         (2, "E1.1.cmn.output", "E1.1.ss2d.output", "both branches of one block"),
     ):
         images, donors = (normal(generator, count, 3, 16, 24) for _ in range(2))
@@ -84,7 +84,8 @@ $$(m_{12} - m) - (m_1 - m) - (m_2 - m)$$
 is the effect of both minus the two single effects. It is zero if the effects add up, negative if two parts that raise
 the logits are redundant, and positive if they need each other.
 
-Return it for each image, $(B,)$. `first` and `second` name two points, and donor $i$ gives to image $i$. Compute no
+Return it for each image, $(B,)$. `first` and `second` name two points, and donor $i$ provides the activations for
+image $i$. Compute no
 gradients.
 """,
     solution=interaction,
@@ -101,9 +102,9 @@ bool(torch.isclose(interaction(network, images, donors, "E1.1.output", "D1.1.out
     minutes=12,
     bonus=True,
     hints=(
-        "Four runs of the images: with both activations replaced, with each one alone, and with none.",
+        "You need four runs of the images: with both activations replaced, with each one alone, and with none.",
         "`intervene` takes a dict with as many points as you like, and an empty one too.",
-        "With the brackets resolved: both - first - second + none.",
+        "Expand the parentheses: both - first - second + none.",
     ),
     cases=_point_pairs,
     seconds=20.0,
@@ -131,7 +132,7 @@ bool(torch.isclose(interaction(network, images, donors, "E1.1.output", "D1.1.out
         _mistaken(
             "mean over the batch",
             lambda both, one, other, none: (both - one - other + none).mean(),
-            "The images are averaged. Return one number per image.",
+            "You average over the images. Return one number per image.",
         ),
         _mistaken(
             "absolute value",

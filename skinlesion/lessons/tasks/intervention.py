@@ -64,7 +64,7 @@ RECORD = Exercise(
     title="Read activations",
     statement=r"""
 Every interesting tensor of the network has a name, a *point*: `E2.1.se.gate`, `S2.cra.gate_h`, `D1.1.output`.
-`observe(network, pattern)` is a context manager: what runs inside it is recorded, and the object that it returns is a
+`observe(network, pattern)` is a context manager: it records what runs inside it, and the object that it returns is a
 dict of point -> tensor.
 
 Run `network` on `images` $(B, 3, H, W)$ and return a plain dict of the activations at all points that match `pattern`.
@@ -107,7 +107,7 @@ gates = record(network, torch.zeros(2, 3, 16, 16), "*.se.gate")
         Wrong(
             "a list",
             _changed_record(lambda seen: list(seen.values())),
-            "A dict of point -> tensor is asked: without the names it is unknown where a tensor is from.",
+            "Return a dict of point -> tensor: without the names you can't tell where a tensor comes from.",
         ),
         Wrong(
             "short names",
@@ -117,7 +117,7 @@ gates = record(network, torch.zeros(2, 3, 16, 16), "*.se.gate")
         Wrong(
             "the output",
             lambda network, images, pattern: {pattern: network(images).detach()},
-            "This is the network's output. What is recorded is in the object that `observe` returns.",
+            "This is the network's output. The recorded activations are in the object that `observe` returns.",
         ),
     ),
 )
@@ -177,10 +177,11 @@ TRANSFER = Exercise(
     title="Replace activations",
     statement=r"""
 `intervene(network, {point: tensor})` is a context manager too: inside it the network continues with the given tensor at
-each named point, as if it had computed it. (A function of the activation is allowed in place of a tensor.)
+each named point, as if it had computed it. (You can also give a function of the activation instead of a tensor.)
 
 Return the logits of `images` $(B, 3, H, W)$ when the activations at **all** points that match `pattern` are those of
-`donors` $(B, 3, H, W)$: donor $i$ gives to image $i$. Compute no gradients. Swapping gates, transplanting maps and
+`donors` $(B, 3, H, W)$: donor $i$ provides those of image $i$. Compute no gradients. Swapping gates, transplanting
+maps and
 activation patching are all this function, with different patterns and donors.
 """,
     solution=transfer,
@@ -195,9 +196,9 @@ bool(torch.equal(transfer(network, images, donors, "D1.1.output"), network(donor
     importance=5,
     minutes=8,
     hints=(
-        "First record the donors' activations (the last exercise), then run the images with them.",
-        "`given = record(network, donors, pattern)`, then `with torch.no_grad(), intervene(network, given):` and the "
-        "images.",
+        "First record the donors' activations with the function from the last exercise, then run the images with them.",
+        "`given = record(network, donors, pattern)`, then `with torch.no_grad(), intervene(network, given):` and run "
+        "the images inside it.",
     ),
     cases=_transfer_cases,
     seconds=20.0,
@@ -211,26 +212,30 @@ bool(torch.equal(transfer(network, images, donors, "D1.1.output"), network(donor
         Wrong(
             "the donors' output",
             lambda network, images, donors, pattern: network(donors).detach(),
-            "These are the donors' logits: everything was replaced. Only the named points are.",
+            "These are the donors' logits: everything was replaced. Replace only the named points.",
         ),
         Wrong(
             "the wrong way round",
             lambda network, images, donors, pattern: transfer(network, donors, images, pattern),
-            "The images give and the donors receive: the other way round.",
+            "You run the donors with the images' activations. It is the other way around.",
         ),
         Wrong(
             "the first point only",
             _transfer_first,
-            "Only one point is replaced. All points that match the pattern are.",
+            "You replace only one point. Replace all points that match the pattern.",
         ),
-        Wrong("half replaced", _transfer_mean, "Own and donor's activations are averaged. Replace them."),
-        Wrong("added", _transfer_added, "The donor's activation is added to the own one. It replaces it."),
+        Wrong(
+            "half replaced",
+            _transfer_mean,
+            "You average the image's activations and the donor's. Replace them.",
+        ),
+        Wrong("added", _transfer_added, "You add the donor's activation to the image's own. Replace it."),
         Wrong(
             "one donor for all",
             lambda network, images, donors, pattern: transfer(
                 network, images, donors[:1].expand_as(donors) if len(donors) > 1 else donors.flip(-1), pattern
             ),
-            "All images receive the same donor's activations. Donor i gives to image i.",
+            "All images get the same donor's activations. Use donor i for image i.",
         ),
     ),
 )
@@ -239,7 +244,7 @@ bool(torch.equal(transfer(network, images, donors, "D1.1.output"), network(donor
 
 
 def recovered(clean: Tensor, corrupted: Tensor, patched: Tensor) -> Tensor:
-    """Which share of the difference between two runs a patch restores.
+    """The fraction of the difference between two runs that a patch restores.
 
     Args:
         clean: the score of each image, (B,).
@@ -266,9 +271,10 @@ RECOVERED = Exercise(
     title="How much does a patch restore?",
     statement=r"""
 Activation patching has three runs: the *clean* image; a *corrupted* one, in which what you study is missing; and the
-corrupted one with some activations *patched in* from the clean run. Each gives a score per image, $(B)$. Return which
-share of the difference between clean and corrupted the patch restores: 0 where it changes nothing, 1 where it restores
-everything. Values outside $[0, 1]$ are possible and are kept.
+corrupted one with some activations *patched in* from the clean run. Each gives a score per image, $(B)$. Return the
+fraction of the difference between clean and corrupted that the patch restores: 0 where it changes nothing, 1 where it
+restores
+everything. Values outside $[0, 1]$ are possible; keep them.
 """,
     solution=recovered,
     example="recovered(torch.tensor([4.0, 4.0]), torch.tensor([-6.0, 0.0]), torch.tensor([-1.0, 5.0]))",
@@ -289,7 +295,7 @@ everything. Values outside $[0, 1]$ are possible and are kept.
         Wrong(
             "share of the clean score",
             lambda clean, corrupted, patched: patched / clean,
-            "A share of the clean score: then a corrupted run would not count as zero.",
+            "This is a share of the clean score: a corrupted run without a patch wouldn't give zero.",
         ),
         Wrong(
             "what is missing",
@@ -299,14 +305,14 @@ everything. Values outside $[0, 1]$ are possible and are kept.
         Wrong(
             "clipped",
             lambda clean, corrupted, patched: ((patched - corrupted) / (clean - corrupted)).clamp(0, 1),
-            "The share is clipped to 0 .. 1. A patch that overshoots or harms should be seen.",
+            "You clip the share to [0, 1]. A patch that overshoots or does harm should be visible.",
         ),
         Wrong(
             "mean of the batch",
             lambda clean, corrupted, patched: (
                 (patched.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean()) + torch.zeros_like(clean)
             ),
-            "The scores are averaged before dividing. Each image has a share of its own.",
+            "You average the scores before dividing. Return one share per image.",
         ),
         Wrong(
             "absolute",
@@ -338,13 +344,13 @@ def _norms(function: Callable[..., Tensor], generator: Generator) -> str | None:
     change = normal(generator, 4, 5, 6) * torch.tensor([1.0, 3.0, 0.1, 0.0])[:, None, None]
     made = function(change.clone(), Generator().manual_seed(0))
     if not isinstance(made, Tensor) or made.shape != change.shape:
-        return "The result must be a tensor of the shape of the change."
+        return "Return a tensor of the same shape as `change`."
     own, theirs = made.flatten(1).norm(dim=1), change.flatten(1).norm(dim=1)
     if torch.allclose(own, theirs, rtol=1e-4, atol=1e-6):
         return None
     if abs(float(own.square().sum() - theirs.square().sum())) < 1e-3 * float(theirs.square().sum()):
-        return "The norm of the whole batch is right, but not that of each image: image by image is asked."
-    return "The norms of your change are not those of the given one. Scale each image's random numbers to its norm."
+        return "The norm of the whole batch is right, but not that of each image. Scale each image separately."
+    return "The norms of your change differ from those of the given one. Scale each image's random numbers to its norm."
 
 
 def _direction(function: Callable[..., Tensor], generator: Generator) -> str | None:
@@ -353,16 +359,16 @@ def _direction(function: Callable[..., Tensor], generator: Generator) -> str | N
     if abs(float(torch.cosine_similarity(one, change).abs().max())) > 0.3:
         return "Your change points along the given one (or against it): that is the effect itself, not a control."
     if not torch.equal(one, again):
-        return "Two calls with generators in the same state differ: draw from the generator that is handed in."
+        return "Two calls with generators in the same state differ: draw from `generator`."
     if torch.equal(one, other):
-        return "Two different generators give the same change: draw from the generator that is handed in."
+        return "Two different generators give the same change: draw from `generator`."
     if abs(float(torch.cosine_similarity(one[:1], one[1:]))) > 0.3:
-        return "All images get the same direction. Each needs a random one of its own."
+        return "All images get the same direction. Draw a separate one for each."
     spike = torch.zeros(1, 4000)
     spike[0, 7] = 5.0
     made = function(spike.clone(), Generator().manual_seed(2)).double()
     if float((made != 0).double().mean()) < 0.5:
-        return "Your numbers are those of the change, moved to other places. Draw normal random numbers."
+        return "You shuffle the numbers of the change. Draw normal random numbers."
     kurtosis = float(
         made.pow(4).mean() / made.square().mean() ** 2
     )  # 3 for a normal distribution, 1.8 for a uniform one
@@ -383,7 +389,7 @@ SAME_SIZE = Exercise(
     statement=r"""
 You replaced an activation and the mask changed. Would *any* change of this size have done that? The control needs a
 random change with the same norm. Given `change` $(B, \dots)$, return a tensor of its shape: for each image, normal
-random numbers drawn from `generator`, scaled so that their norm is that of the image's change.
+random numbers drawn from `generator`, scaled so that their norm equals that of the image's change.
 """,
     solution=same_size,
     example="""
@@ -402,19 +408,20 @@ same_size(change, torch.Generator().manual_seed(0)).norm(dim=1)
         Wrong(
             "moved to other places",
             lambda change, g: change.flatten(1)[:, torch.randperm(change[0].numel(), generator=g)].view_as(change),
-            "Your numbers are those of the change, moved to other places. Draw normal random numbers.",
+            "You shuffle the numbers of the change. Draw normal random numbers.",
         ),
         Wrong(
             "not scaled",
             lambda change, generator: torch.randn(change.shape, generator=Generator().manual_seed(3)),
-            "The norms of your change are not those of the given one. Scale each image's random numbers to its norm.",
+            "The norms of your change differ from those of the given one. Scale each image's random numbers to its "
+            "norm.",
         ),
         Wrong(
             "the batch's norm",
             lambda change, generator: (lambda noise: noise * change.norm() / noise.norm())(
                 torch.randn(change.shape, generator=generator)
             ),
-            "The norm of the whole batch is right, but not that of each image: image by image is asked.",
+            "The norm of the whole batch is right, but not that of each image. Scale each image separately.",
         ),
         Wrong(
             "the change itself",
@@ -424,19 +431,19 @@ same_size(change, torch.Generator().manual_seed(0)).norm(dim=1)
         Wrong(
             "own random numbers",
             lambda change, generator: _scaled(torch.randn(change.shape), change),
-            "Two calls with generators in the same state differ: draw from the generator that is handed in.",
+            "Two calls with generators in the same state differ: draw from `generator`.",
         ),
         Wrong(
             "seeded inside",
             lambda change, generator: _scaled(torch.randn(change.shape, generator=Generator().manual_seed(0)), change),
-            "Two different generators give the same change: draw from the generator that is handed in.",
+            "Two different generators give the same change: draw from `generator`.",
         ),
         Wrong(
             "one direction for all",
             lambda change, generator: _scaled(
                 torch.randn(change[:1].shape, generator=generator).expand_as(change), change
             ),
-            "All images get the same direction. Each needs a random one of its own.",
+            "All images get the same direction. Draw a separate one for each.",
         ),
     ),
 )
@@ -495,7 +502,8 @@ DOSE = Exercise(
     lesson=16,
     title="Dose and response",
     statement=r"""
-A cause acts more where there is more of it. Let the activation at `point` move from the image's own value $a$ to the
+If something is a cause, more of it has a larger effect. Let the activation at `point` move from the image's own value
+$a$ to the
 donor's value $a'$: $a + s\,(a' - a)$ for each share $s$ in `shares`. Return the mean logit of each image for each
 share, `(len(shares), B)`.
 """,
@@ -513,42 +521,44 @@ curve = dose(network, images, donors, "D1.1.output", [0.0, 0.5, 1.0])
     minutes=10,
     bonus=True,
     hints=(
-        "`intervene` takes a function of the own activation: `lambda own: own + share * (given - own)`.",
+        "`intervene` takes a function of the image's own activation: `lambda own: own + share * (given - own)`.",
         "In a loop a lambda sees the variable's last value: bind it with a default argument, `share=share`.",
     ),
     cases=_dose_cases,
     seconds=20.0,
     plain=True,
     wrong=(
-        Wrong("probabilities", _in_probability, "You average probabilities. The mean *logit* is asked: no sigmoid."),
+        Wrong(
+            "probabilities", _in_probability, "You average probabilities. Return the mean *logit*, without a sigmoid."
+        ),
         _mistaken_dose(
             "shares reversed",
             lambda network, images, donors, point, shares: dose(
                 network, images, donors, point, [1 - share for share in shares]
             ),
-            "A share of 0 must give the image's own result, and 1 the donor's: yours is reversed.",
+            "A share of 0 must give the image's own result, and 1 the donor's: yours are reversed.",
         ),
         _mistaken_dose(
             "added",
             lambda network, images, donors, point, shares: torch.stack(
                 [_added(network, images, donors, point, share) for share in shares]
             ),
-            "The donor's activation is added on top, own + s given. Move from one to the other: own + s (given - own).",
+            "The donor's activation is added on top: own + s given. Interpolate instead: own + s (given - own).",
         ),
         _mistaken_dose(
             "donors receive",
             lambda network, images, donors, point, shares: dose(network, donors, images, point, shares),
-            "The donors' logits are returned: run the images, with the donors' activations.",
+            "You run the donors. Run the images, with the donors' activations.",
         ),
         _mistaken_dose(
             "transposed",
             lambda network, images, donors, point, shares: dose(network, images, donors, point, shares).T,
-            "One row for each share, one column for each image: yours is transposed.",
+            "Return one row per share and one column per image: yours is transposed.",
         ),
         _mistaken_dose(
             "mean over the batch",
             lambda network, images, donors, point, shares: dose(network, images, donors, point, shares).mean(1),
-            "The images are averaged. Keep one column for each.",
+            "You average over the images. Keep one column per image.",
         ),
         _mistaken_dose(
             "outputs mixed",

@@ -22,7 +22,7 @@ def _images(generator: Generator) -> list[Case]:
     return [
         Case((draw(30, 226, 4, 5, 3),)),
         Case((tinted,), "a red image"),
-        Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "an image of one value"),
+        Case((np.full((2, 3, 3), 77, dtype=np.uint8),), "an image with a single value"),
         Case((draw(0, 256, 7, 2, 3),), "an image from black to white"),
     ]
 
@@ -74,7 +74,7 @@ Stretch **one image** so that its darkest value becomes 0 and its brightest 1 (A
 $$x \mapsto \frac{x - \min x}{\max x - \min x}$$
 
 `image` is a NumPy array, uint8 $(H, W, 3)$; return float32 $(H, W, 3)$. One minimum and one maximum for all three
-colors together. An image of one single value becomes all zeros.
+colors together. An image with a single value becomes all zeros.
 """,
     solution=normalize,
     takes="image",
@@ -83,7 +83,7 @@ colors together. An image of one single value becomes all zeros.
     importance=4,
     minutes=6,
     hints=(
-        "Change to float32 before you subtract: uint8 has no negative numbers, and no fractions.",
+        "Convert to float32 before you subtract: uint8 has no negative numbers, and no fractions.",
         "`x = image.astype(np.float32)`; then x.min() and x.max() without an axis.",
         "Where the maximum equals the minimum, return zeros before you divide.",
     ),
@@ -93,37 +93,40 @@ colors together. An image of one single value becomes all zeros.
         Wrong(
             "percentiles",
             _percentiles,
-            "You stretch between the percentiles 1 and 99 and clip the rest. Use the darkest and the brightest value.",
+            "You stretch from the 1st to the 99th percentile and clip the rest. Use the darkest and the brightest "
+            "value.",
         ),
         Wrong(
             "in eight bits",
             _eight_bits,
-            "You compute in uint8, which overflows beyond 255 and has no fractions. Change to float32 first.",
+            "You compute in uint8, which overflows beyond 255 and has no fractions. Convert to float32 first.",
         ),
-        Wrong("one for one value", _one_for_one_value, "An image of one value becomes all zeros, not ones."),
+        Wrong("one for one value", _one_for_one_value, "An image with a single value must become all zeros, not ones."),
         Wrong(
             "each color by itself",
             _per_channel,
-            "Each color is stretched by itself, which changes the hue: a red image turns gray. One minimum and one "
+            "You stretch each color separately, which changes the hue: a red image turns gray. Use one minimum and one "
             "maximum for all three.",
         ),
         Wrong(
             "divided by 255",
             lambda image: image.astype(np.float32) / 255,
-            "Division by 255 does not look at the image: a dark image stays dark.",
+            "Dividing by 255 doesn't depend on the image: a dark image stays dark.",
         ),
         Wrong(
-            "minimum forgotten", _only_divided, "The brightest is 1, but the darkest is not 0: subtract the minimum."
+            "minimum forgotten",
+            _only_divided,
+            "The brightest value is 1, but the darkest isn't 0: subtract the minimum.",
         ),
         Wrong(
             "standardized",
             _standardized,
-            "That is mean 0 and deviation 1. Here the extremes are fixed, not the moments.",
+            "That gives mean 0 and standard deviation 1. Here, map the extremes to 0 and 1.",
         ),
         Wrong(
             "no guard",
             _unguarded,
-            "A image of one value gives 0 / 0. Somewhere in a data set there is a black frame.",
+            "An image with a single value gives 0/0. Some data set contains a black frame.",
         ),
         Wrong(
             "to 255",
@@ -160,7 +163,7 @@ def _readings(generator: Generator) -> list[Case]:
     second = torch.cat([masks(0.5, 1), empty[:1], masks(0.4, 1)])
     return [
         Case((masks(0.5), masks(0.6))),
-        Case((masks(0.2), masks(0.7)), "one reads more than the other"),
+        Case((masks(0.2), masks(0.7)), "one annotator marks more than the other"),
         Case((first, second), "an image without any lesion"),
         Case(
             (torch.rand(2, 7, 3, generator=generator) < 0.3, torch.rand(2, 7, 3, generator=generator) < 0.3),
@@ -188,8 +191,8 @@ How much do two annotators agree? Take the pixels that both marked and divide by
 
 $$\mathrm{IoU} = \frac{|A \cap B|}{|A \cup B|}$$
 
-`first` and `second` are bool $(B, H, W)$; return one number for each image, $(B)$. Where both annotators found nothing
-they agree: 1.
+`first` and `second` are bool $(B, H, W)$; return one number for each image, $(B)$. Where both annotators marked
+nothing, they agree: return 1.
 """,
     solution=agreement,
     example="""
@@ -200,8 +203,8 @@ agreement(first, torch.tensor([[[False, True, True]]]))
     importance=5,
     minutes=6,
     hints=(
-        "`&` is the intersection of two masks and `|` the union. Sum over which axes?",
-        "`(first & second).sum((1, 2)) / (first | second).sum((1, 2))`, and then the case 0 / 0.",
+        "`&` is the intersection of two masks and `|` the union. Which axes do you sum over?",
+        "`(first & second).sum((1, 2)) / (first | second).sum((1, 2))`, and then handle the case 0 / 0.",
     ),
     cases=_readings,
     wrong=(
@@ -211,12 +214,12 @@ agreement(first, torch.tensor([[[False, True, True]]]))
         Wrong(
             "one added above and below",
             lambda a, b: ((a & b).sum((1, 2)) + 1) / ((a | b).sum((1, 2)) + 1),
-            "You add 1 above and below. That settles 0/0, but it also moves every other IoU toward 1.",
+            "You add 1 to numerator and denominator. That handles 0/0, but it also moves every other IoU toward 1.",
         ),
         Wrong(
             "accuracy",
             lambda first, second: (first == second).float().mean((1, 2)),
-            "That counts skin that both left alone: two annotators of a small lesion always agree then.",
+            "That counts skin that neither annotator marked, so on a small lesion any two would agree.",
         ),
         Wrong(
             "Dice",
@@ -225,25 +228,26 @@ agreement(first, torch.tensor([[[False, True, True]]]))
                 2 * (first & second).sum((1, 2)) / (first.sum((1, 2)) + second.sum((1, 2))).clamp(min=1),
                 1.0,
             ),
-            "That is the Dice coefficient (lesson 2): the union is asked for, not the sum of both areas.",
+            "That is the Dice coefficient (lesson 2): divide by the union, not by the sum of both areas.",
         ),
-        Wrong("no guard", _no_guard, "Two empty annotations give 0 / 0. They agree: 1."),
+        Wrong("no guard", _no_guard, "Two empty annotations give 0 / 0. They agree, so return 1."),
         Wrong(
             "empty counts as 0",
             lambda first, second: (first & second).sum((1, 2)) / (first | second).sum((1, 2)).clamp(min=1),
-            "Two empty annotations get 0, as if they disagreed altogether. They agree: 1.",
+            "Two empty annotations get 0, as if they disagreed completely. They agree, so return 1.",
         ),
         Wrong(
             "first as truth",
             lambda first, second: torch.where(
                 (first | second).sum((1, 2)) > 0, (first & second).sum((1, 2)) / first.sum((1, 2)).clamp(min=1), 1.0
             ),
-            "Divided by the first annotation only: an annotator who marks the whole image would agree with everybody.",
+            "You divide by the first annotation only, so an annotator who marks the whole image would agree with "
+            "everyone.",
         ),
         Wrong(
             "batch pooled",
             lambda first, second: (first & second).sum() / (first | second).sum(),
-            "One number for the whole batch. One for each image is asked for.",
+            "You return one number for the whole batch. Return one per image.",
         ),
         Wrong(
             "exclusive or",
@@ -261,7 +265,7 @@ agreement(first, torch.tensor([[[False, True, True]]]))
 
 
 def turn(image: Tensor, mask: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Turn an image (3, H, W) and its mask (H, W) together by a random number of quarter turns, 0 to 3."""
+    """Rotate an image (3, H, W) and its mask (H, W) together by a random number of quarter turns, 0 to 3."""
     quarters = int(torch.randint(4, (), generator=generator))
     return torch.rot90(image, quarters, (1, 2)), torch.rot90(mask, quarters, (0, 1))
 
@@ -281,26 +285,29 @@ def _is_right_pair(function: Callable[..., tuple[Tensor, Tensor]], generator: Ge
     for _ in range(16):
         result = function(*_pair(), generator)
         if not isinstance(result, tuple | list) or len(result) != 2:
-            return "Return two things, the image and its mask."
+            return "Return two values, the image and its mask."
         image, mask = result
         quarters = _turned(image)
         if quarters is None:
-            return "The image is not a turned one: turn it in the plane of H and W, axes 1 and 2."
+            return "The image isn't a rotated copy: rotate it in the plane of H and W, axes 1 and 2."
         if not torch.equal(mask, torch.rot90(_pair()[1], quarters, (0, 1))):
-            return "The mask was not turned as its image was: draw one number and use it for both."
+            return "The mask was not rotated like its image: draw one number and use it for both."
     return None
 
 
 def _draws_each_time(function: Callable[..., tuple[Tensor, Tensor]], generator: Generator) -> str | None:
     seen = [_turned(function(*_pair(), generator)[0]) for _ in range(64)]
     if len(set(seen)) == 1:
-        return "Every call turns by the same number of quarters: draw with `generator`, inside the function."
+        return "Every call rotates by the same number of quarter turns: draw with `generator`, inside the function."
     if set(seen) != {0, 1, 2, 3}:
         missing = ", ".join(str(k) for k in range(4) if k not in seen)
-        return f"Never drawn: {missing} quarters. All of 0, 1, 2 and 3 are asked for."
+        return f"Never drawn: {missing} quarter turns. All of 0, 1, 2, and 3 must occur."
     first = [_turned(function(*_pair(), torch.Generator().manual_seed(5))[0]) for _ in range(12)]
     if len(set(first)) > 1:
-        return "The number does not come from `generator`: the same seed gives other turns, and no run can be repeated."
+        return (
+            "The number does not come from `generator`: the same seed gives different rotations, so no run can be "
+            "repeated."
+        )
     return None
 
 
@@ -324,7 +331,7 @@ def _up_to(limit: int) -> Callable[..., tuple[Tensor, Tensor]]:
 TURN = Exercise(
     name="lesions.turn",
     lesson=1,
-    title="Turn image and mask together",
+    title="Rotate image and mask together",
     statement="""
 A lesion has no up or down. Rotate an image $(3, H, W)$ and its mask $(H, W)$ by 0, 1, 2 or 3 quarter turns
 (`torch.rot90`), each equally likely. Draw the number **in every call**, with `generator`
@@ -340,40 +347,41 @@ turn(image, image[0] > 2, torch.Generator().manual_seed(1))
     minutes=7,
     bonus=True,
     hints=(
-        "One number, two uses. In which axes does the image lie, and in which the mask?",
+        "One number, two uses. Which axes are height and width in the image, and which in the mask?",
         "`torch.rot90(image, k, (1, 2))` and `torch.rot90(mask, k, (0, 1))`.",
     ),
     properties=(
         Property("image and mask stay together", _is_right_pair),
-        Property("every call draws", _draws_each_time),
+        Property("a new draw in every call", _draws_each_time),
     ),
     wrong=(
         Wrong(
             "mask left behind",
             lambda image, mask, generator: (turn(image, mask, generator)[0], mask),
-            "The mask was not turned as its image was: draw one number and use it for both.",
+            "The mask was not rotated like its image: draw one number and use it for both.",
         ),
-        Wrong("drawn twice", _apart, "The mask was not turned as its image was: draw one number and use it for both."),
+        Wrong("drawn twice", _apart, "The mask was not rotated like its image: draw one number and use it for both."),
         Wrong(
             "colors turned",
             lambda image, mask, generator: (torch.rot90(image, 1, (0, 1)), mask),
-            "The image is not a turned one: turn it in the plane of H and W, axes 1 and 2.",
+            "The image isn't a rotated copy: rotate it in the plane of H and W, axes 1 and 2.",
         ),
         Wrong(
             "one angle for the whole run",
             lambda image, mask, generator: turn(image, mask, torch.Generator().manual_seed(1)),
-            "Every call turns by the same number of quarters: draw with `generator`, inside the function.",
+            "Every call rotates by the same number of quarter turns: draw with `generator`, inside the function.",
         ),
-        Wrong("never 3", _up_to(3), "Never drawn: 3 quarters. All of 0, 1, 2 and 3 are asked for."),
+        Wrong("never 3", _up_to(3), "Never drawn: 3 quarter turns. All of 0, 1, 2, and 3 must occur."),
         Wrong(
             "somebody else's random numbers",
             _global_draw,
-            "The number does not come from `generator`: the same seed gives other turns, and no run can be repeated.",
+            "The number does not come from `generator`: the same seed gives different rotations, so no run can be "
+            "repeated.",
         ),
         Wrong(
             "image only",
             lambda image, mask, generator: turn(image, mask, generator)[0],
-            "Return two things, the image and its mask.",
+            "Return two values, the image and its mask.",
         ),
     ),
 )
@@ -406,7 +414,7 @@ def _memory(generator: Generator) -> list[Case]:
     opposite = torch.tensor([2.0, 0.1, -3.0, 1.0, 4.0])[:, None, None, None] * torch.ones(5, 3, 4, 4)
     masks = torch.rand(5, 4, 4, generator=generator) < 0.5
     cases.append(Case((images[1] * 0.9, images, masks), "one very bright image"))
-    cases.append(Case((torch.full((3, 4, 4), 0.3), opposite, masks), "images of one gray"))
+    cases.append(Case((torch.full((3, 4, 4), 0.3), opposite, masks), "uniform gray images"))
     mixed = torch.randn(6, 3, 5, 3, generator=generator)
     halves = torch.cat([mixed[2, :, :3], mixed[4, :, 3:]], dim=1)  # its lower pixels are nearest to another image
     cases.append(Case((halves, mixed, torch.rand(6, 5, 3, generator=generator) < 0.5), "an image made of two others"))
@@ -424,7 +432,7 @@ REMEMBER = Exercise(
     title="A program that only memorizes",
     statement=r"""
 Write the worst segmentation program that can still get a good score. It has learned nothing: it looks for the training
-image with the smallest squared difference to `image`, summed over all colors and pixels, and hands back *that image's*
+image with the smallest squared difference to `image`, summed over all colors and pixels, and returns *that image's*
 mask.
 
 `image` $(3, H, W)$, `images` $(n, 3, H, W)$, `masks` bool $(n, H, W)$ -> bool $(H, W)$.
@@ -440,20 +448,20 @@ remember(torch.full((3, 1, 2), 0.8), images, masks)
     minutes=8,
     hints=(
         "images - image broadcasts over the first axis. Square, and sum over everything but the first.",
-        "`.argmin()` gives the place of the smallest; index `masks` with it.",
+        "`.argmin()` gives the index of the smallest; index `masks` with it.",
     ),
     cases=_memory,
     wrong=(
         Wrong(
             "pixel by pixel",
             _pixel_by_pixel,
-            "You look for the nearest image at each pixel by itself, so the mask is a patchwork of several. Sum over "
+            "You look for the nearest image at each pixel separately, so the mask is a patchwork of several. Sum over "
             "all pixels first.",
         ),
         Wrong(
             "sum over the images",
             lambda image, images, masks: masks[(images - image).square().sum((0, 2, 3)).argmin() % len(masks)],
-            "You sum over axis 0, the images, and keep the colors. Sum over the axes 1 to 3 and keep the images.",
+            "You sum over axis 0, the images, and keep the colors. Sum over axes 1 to 3 and keep the images.",
         ),
         Wrong(
             "the most different",
@@ -468,22 +476,22 @@ remember(torch.full((3, 1, 2), 0.8), images, masks)
         Wrong(
             "largest product",
             lambda image, images, masks: masks[(images * image).sum((1, 2, 3)).argmax()],
-            "The largest product is not the smallest difference: a very bright image wins against all.",
+            "The largest product is not the smallest difference: a very bright image always wins.",
         ),
         Wrong(
             "mean of all masks",
             lambda image, images, masks: masks.float().mean(0) > 0.5,
-            "That is the average mask, whatever the image. Look at the image.",
+            "That is the average mask, whatever the image is. Use the image.",
         ),
         Wrong(
             "image for mask",
             lambda image, images, masks: images[(images - image).square().sum((1, 2, 3)).argmin()],
-            "You hand back the training image. Its mask is asked for.",
+            "You return the training image. Return its mask.",
         ),
         Wrong(
             "always the first",
             lambda image, images, masks: masks[0],
-            "The first mask, whatever the image.",
+            "You return the first mask, whatever the image is.",
         ),
     ),
 )
@@ -500,7 +508,7 @@ def whole_lesions(lesion: Sequence[int], fraction: float, generator: Generator) 
         generator: draws the lesions.
 
     Returns:
-        Places of the training images and of the test images, each in rising order.
+        Indices of the training images and of the test images, each in increasing order.
     """
     names = sorted(set(lesion))
     order = torch.randperm(len(names), generator=generator).tolist()
@@ -515,9 +523,9 @@ _LESION = [0, 1, 2, 2, 3, 4, 5, 5, 5, 6, 7, 8, 9, 9, 1, 0]
 def _is_a_split(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
     train, test = function(list(_LESION), 0.3, generator)
     if not set(train) | set(test) <= set(range(len(_LESION))):
-        return "Return places of images (0 to n - 1), not names of lesions."
+        return "Return indices of images (0 to n - 1), not lesion numbers."
     if sorted([*train, *test]) != list(range(len(_LESION))):
-        return "Some image is lost, or on both sides: every image belongs to exactly one part."
+        return "Some image is missing or on both sides: every image belongs to exactly one side."
     return None
 
 
@@ -528,9 +536,11 @@ def _keeps_whole(function: Callable[..., tuple[list[int], list[int]]], generator
             return "A lesion is on both sides: draw lesions, not images."
         count = len({_LESION[i] for i in test})
         if count == 7:
-            return "The parts are swapped: training first, and `fraction` is the part to be tested on."
+            return (
+                "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test part."
+            )
         if count != 3:
-            return f"{count} of 10 lesions are tested on where 0.3 of them, 3, are asked for."
+            return f"The test part has {count} of 10 lesions; with `fraction` 0.3 it should have 3."
     return None
 
 
@@ -539,7 +549,7 @@ def _is_drawn(function: Callable[..., tuple[list[int], list[int]]], generator: G
     if len(parts) == 1:
         return "The test part is always the same: draw it with `generator`."
     same = {tuple(sorted(function(list(_LESION), 0.3, torch.Generator().manual_seed(1))[1])) for _ in range(4)}
-    return None if len(same) == 1 else "The same seed gives different parts: draw with `generator` only."
+    return None if len(same) == 1 else "The same seed gives different splits: draw with `generator` only."
 
 
 def _by_image(lesion: Sequence[int], fraction: float, generator: Generator) -> tuple[list[int], list[int]]:
@@ -571,15 +581,15 @@ def _asked_number(function: Callable[..., tuple[list[int], list[int]]], generato
     for fraction in 4 * (0.45, 0.2):
         train, test = function(list(_OTHER), fraction, generator)
         if sorted([*train, *test]) != list(range(len(_OTHER))):
-            return "Some image is lost, or on both sides, where lesions have numbers like 104: these are only names."
+            return "With lesion numbers like 104, some image is missing or on both sides: the numbers are only names."
         count, asked = len({_OTHER[i] for i in test}), round(fraction * 6)
         if count == int(fraction * 6) != asked:
-            return f"{fraction} of 6 lesions are {fraction * 6:.1f}, so `round` gives {asked}; yours takes {count}."
+            return f"{fraction} of 6 lesions are {fraction * 6:.1f}, so `round` gives {asked}; you take {count}."
         if count == 3 != asked:
-            return f"Always three lesions are tested on: `fraction` isn't used (here it is {fraction})."
+            return f"The test part always has three lesions: `fraction` isn't used (here it is {fraction})."
         if count != asked:
             return (
-                f"{count} of 6 lesions are tested on where `round({fraction} * 6)`, {asked}, are asked for. Count the "
+                f"The test part has {count} of 6 lesions; `round({fraction} * 6)` is {asked}. Count the "
                 "different lesions: their numbers are names and may have gaps."
             )
     return None
@@ -601,37 +611,37 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
     minutes=10,
     hints=(
         "Draw from `sorted(set(lesion))`, not from the images.",
-        "Then an image's place goes where its lesion went: `[i for i, name in enumerate(lesion) if name in chosen]`.",
+        "Then each image goes where its lesion went: `[i for i, name in enumerate(lesion) if name in chosen]`.",
     ),
     properties=(
-        Property("every image has one place", _is_a_split),
+        Property("every image on one side", _is_a_split),
         Property("no lesion on both sides", _keeps_whole),
-        Property("the number of lesions asked for", _asked_number),
-        Property("drawn by seed", _is_drawn),
+        Property("the right number of lesions", _asked_number),
+        Property("reproducible from the seed", _is_drawn),
     ),
     wrong=(
         Wrong(
             "always three",
             lambda lesion, fraction, g: whole_lesions(lesion, 3 / len(set(lesion)), g),
-            "Always three lesions are tested on: `fraction` isn't used (here it is 0.2).",
+            "The test part always has three lesions: `fraction` isn't used (here it is 0.2).",
         ),
         Wrong("images drawn", _by_image, "A lesion is on both sides: draw lesions, not images."),
         Wrong(
             "parts swapped",
             lambda lesion, fraction, generator: whole_lesions(lesion, fraction, generator)[::-1],
-            "The parts are swapped: training first, and `fraction` is the part to be tested on.",
+            "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test part.",
         ),
         Wrong("the last ones", _last_lesions, "The test part is always the same: draw it with `generator`."),
         Wrong(
             "one image a lesion",
             _one_image_each,
-            "Some image is lost, or on both sides: every image belongs to exactly one part.",
+            "Some image is missing or on both sides: every image belongs to exactly one side.",
         ),
-        Wrong("names for places", _names, "Return places of images (0 to n - 1), not names of lesions."),
+        Wrong("names for places", _names, "Return indices of images (0 to n - 1), not lesion numbers."),
         Wrong(
             "half of them",
             lambda lesion, fraction, generator: whole_lesions(lesion, 0.5, generator),
-            "5 of 10 lesions are tested on where 0.3 of them, 3, are asked for.",
+            "The test part has 5 of 10 lesions; with `fraction` 0.3 it should have 3.",
         ),
     ),
     after="The package does the same, with hashes in place of random numbers: skinlesion.data.splits.",

@@ -50,7 +50,7 @@ IMAGE_SHARE = Exercise(
     lesson=14,
     title="A metric: do the gates depend on the image?",
     statement=r"""
-SE computes its gates anew for every image. That does not mean that they *differ* from image to image. For the gates
+SE computes new gates for every image. That does not mean that they *differ* from image to image. For the gates
 $g_{ic}$ of images $i$ and channels $c$, take the variance **over the images** in each channel, average it over the
 channels, and divide by the variance of all values together:
 
@@ -65,8 +65,9 @@ $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
     importance=4,
     minutes=6,
     hints=(
-        "Images are axis 0. Which axis does the variance run over, and which the mean?",
-        "`gates.var(dim=0, correction=0)` has one value a channel; average, then divide by `gates.var(correction=0)`.",
+        "Images are axis 0. Which axis is the variance over, and which is the mean over?",
+        "`gates.var(dim=0, correction=0)` has one value per channel; average, then divide by "
+        "`gates.var(correction=0)`.",
     ),
     cases=lambda generator: [
         Case((uniform(generator, 0, 1, 5, 8),), "five images, eight channels"),
@@ -79,16 +80,22 @@ $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
             lambda gates: gates.var(dim=0).mean() / gates.var(),
             "These variances divide by n - 1, torch's default. Divide by n: `correction=0`.",
         ),
-        _shared("wrong axis", "axis", "This is the variance over the channels. The image's part runs over axis 0."),
         _shared(
-            "deviations", "deviation", "These are standard deviations. Variances add up to the whole; they do not."
+            "wrong axis", "axis", "This is the variance over the channels. Take the variance over the images, axis 0."
         ),
-        _shared("sum over channels", "sum", "The channels are added up, not averaged: this grows with their number."),
-        _shared("the rest", "rest", "That is what the image does *not* explain: one minus it is asked."),
+        _shared(
+            "deviations",
+            "deviation",
+            "These are standard deviations. Use variances, which add up; standard deviations don't.",
+        ),
+        _shared(
+            "sum over channels", "sum", "You sum over the channels, so this grows with their number. Average them."
+        ),
+        _shared("the rest", "rest", "That is the part that the image does *not* explain. Return one minus it."),
         _shared(
             "means of images",
             "means",
-            "You average each image's gates first. Two images may open different channels and have the same mean.",
+            "You average each image's gates first. Two images may have different gates and the same mean.",
         ),
         _shared("not divided", "whole", "Divide by the variance of all values: without it, weak gates look constant."),
     ),
@@ -125,13 +132,13 @@ REGION_SCORE = Exercise(
     lesson=14,
     title="One number out of a map",
     statement=r"""
-Captum explains **one number** for each image. A segmentation is a map. So ask about a region $R$, for instance the
-mask that was predicted:
+Captum explains **one number** for each image. A segmentation is a map. So choose a region $R$, for instance the
+predicted mask, and explain
 
 $$s = \frac{1}{|R|}\sum_{p \in R} z_p$$
 
-with the **logits** $z$: a sigmoid is flat where the network is sure, and there its gradient says nothing.
-`logits` $(B, 1, H, W)$ and `region` bool $(H, W)$ -> $(B)$, each image by itself.
+with the **logits** $z$: a sigmoid saturates where the network is confident, so its gradient vanishes there.
+`logits` $(B, 1, H, W)$ and `region` bool $(H, W)$ -> $(B)$, one number per image.
 """,
     solution=region_score,
     example="region_score(torch.tensor([[[[4.0, 1.0, 7.0]]]]), torch.tensor([[True, False, True]]))",
@@ -139,7 +146,7 @@ with the **logits** $z$: a sigmoid is flat where the network is sure, and there 
     importance=4,
     minutes=5,
     hints=(
-        "A boolean map as an index picks its pixels: `logits[:, 0, region]` has which shape?",
+        "A boolean mask as an index selects its pixels: what is the shape of `logits[:, 0, region]`?",
         "`logits[:, 0, region].mean(dim=1)`",
     ),
     cases=_region_cases,
@@ -157,12 +164,12 @@ with the **logits** $z$: a sigmoid is flat where the network is sure, and there 
         Wrong(
             "probabilities",
             lambda logits, region: logits[:, 0, region].sigmoid().mean(dim=1),
-            "These are probabilities: their gradient vanishes where the network is sure. Explain logits.",
+            "These are probabilities: their gradient vanishes where the network is confident. Use logits.",
         ),
         Wrong(
             "region ignored",
             lambda logits, region: logits[:, 0].mean((1, 2)),
-            "The region is not used: that asks about the whole image.",
+            "You don't use the region: that is the mean over the whole image.",
         ),
         Wrong(
             "outside",
@@ -172,7 +179,7 @@ with the **logits** $z$: a sigmoid is flat where the network is sure, and there 
         Wrong(
             "one number for the batch",
             lambda logits, region: logits[:, 0, region].mean(),
-            "One number for the whole batch: each image has its own, (B,).",
+            "You return one number for the whole batch. Return one per image, (B,).",
         ),
     ),
 )
@@ -202,10 +209,10 @@ def integrated_gradients(score: Score, image: Tensor, base: Tensor, steps: int) 
         score: images (B, C, H, W) -> (B,).
         image: (1, C, H, W).
         base: (1, C, H, W), the image of "nothing there".
-        steps: points on the way.
+        steps: points along the path.
 
     Returns:
-        (H, W), channels added up.
+        (H, W), summed over the channels.
     """
     along = (torch.arange(steps) + 0.5) / steps
     way = (base + along.view(-1, 1, 1, 1) * (image - base)).detach().requires_grad_()  # (steps, C, H, W)
@@ -249,16 +256,16 @@ INTEGRATED = Exercise(
     lesson=14,
     title="Integrated gradients",
     statement=r"""
-Walk on a straight line from a base image $x'$ ("nothing there") to the image $x$, and collect the gradient of the
-score on the way:
+Move along a straight line from a baseline image $x'$ ("nothing there") to the image $x$, and average the gradient of
+the score along the way:
 
 $$a = (x - x') \cdot \frac1n \sum_{k=1}^{n} \nabla s\Big(x' + \tfrac{k - 1/2}{n}\,(x - x')\Big)$$
 
-Use these midpoints. `score` takes a batch $(B, C, H, W)$ and gives $(B)$; `image` and `base` are $(1, C, H, W)$.
-Make all `steps` points one batch, ask `torch.autograd.grad` for the gradient of the **sum** of their scores (each
-score depends on its own image only), and add the channels up: -> $(H, W)$.
+Use these midpoints. `score` maps a batch $(B, C, H, W)$ to $(B)$; `image` and `base` are $(1, C, H, W)$.
+Put all `steps` points in one batch, use `torch.autograd.grad` to get the gradient of the **sum** of their scores (each
+score depends only on its own image), and sum over the channels: -> $(H, W)$.
 
-Why this product? For many steps $\sum a = s(x) - s(x')$: the map tells where the difference comes from.
+Why this product? For many steps $\sum a = s(x) - s(x')$: the map shows where the difference comes from.
 """,
     solution=integrated_gradients,
     example="""
@@ -269,25 +276,27 @@ integrated_gradients(lambda x: x.square().sum((1, 2, 3)), image, torch.zeros_lik
     importance=5,
     minutes=15,
     hints=(
-        "First the places along the way: `(torch.arange(steps) + 0.5) / steps`, shaped (steps, 1, 1, 1).",
+        "First compute the positions along the way: `(torch.arange(steps) + 0.5) / steps`, shaped (steps, 1, 1, 1).",
         "`way = (base + along * (image - base)).detach().requires_grad_()` and `(slope,) = "
         "torch.autograd.grad(score(way).sum(), way)`",
-        "Mean of the slope over the steps, times `(image - base)[0]`, sum over the channels.",
+        "Take the mean of the slope over the steps, multiply by `(image - base)[0]`, and sum over the channels.",
     ),
     cases=_gradient_cases,
     wrong=(
         _wrong_gradients("gradient at the image", "end", "All points are the image itself: that is gradient x input."),
-        _wrong_gradients("left ends", "left", "Your points start at the base: (k - 1)/n. Take the midpoints."),
+        _wrong_gradients("left ends", "left", "Your points start at the baseline: (k - 1)/n. Take the midpoints."),
         _wrong_gradients("right ends", "right", "Your points are k/n. Take the midpoints (k - 1/2)/n."),
-        _wrong_gradients("not averaged", "sum", "The gradients are added up; their mean is asked."),
+        _wrong_gradients("not averaged", "sum", "You sum the gradients. Take their mean."),
         _wrong_gradients(
             "without the difference",
             "only slope",
             "The factor (x - x') is missing: without it the sum is not the difference of the scores.",
         ),
         _wrong_gradients("times the image", "times image", "You multiply by x. The factor is x - x'."),
-        _wrong_gradients("base ignored", "black", "Your way starts at black. It starts at `base`."),
-        _wrong_gradients("absolute", "absolute", "No absolute values: what speaks against must stay negative."),
+        _wrong_gradients("base ignored", "black", "Your path starts at black. Start at `base`."),
+        _wrong_gradients(
+            "absolute", "absolute", "Don't take absolute values: evidence against the lesion must stay negative."
+        ),
     ),
     after="In a deep network few steps are not enough: the package checks the sum and "
     "reports how far it is off (`completeness_gap`).",
@@ -353,12 +362,12 @@ DELETION = Exercise(
     lesson=14,
     title="A test: deletion",
     statement=r"""
-A map that says what matters can be tested: replace the pixels by those of `base`, **the most important first**, and
+You can test a map that says what matters: replace the pixels with those of `base`, **the most important first**, and
 watch the score. Point $k$ of the curve ($k = 0 \dots P - 1$, $P$ = `points`) has $k/(P - 1)$ of all pixels replaced:
-the first is the image, the last is the base.
+the first is the image, the last is the baseline.
 
 `score` takes a batch $(B, C, H, W)$, `image` and `base` are $(1, C, H, W)$, `importance` is $(H, W)$ with a sign
-(negative speaks against, so it goes last). -> $(P)$, without a gradient. $P - 1$ divides $HW$.
+(negative is evidence against, so it goes last). -> $(P)$, without a gradient. $P - 1$ divides $HW$.
 """,
     solution=deletion_curve,
     example="""
@@ -369,35 +378,39 @@ deletion_curve(lambda x: x.sum((1, 2, 3)), image, torch.zeros_like(image), torch
     importance=4,
     minutes=12,
     hints=(
-        "You need each pixel's place in the order. argsort gives the pixel at each place; argsort of that gives the "
-        "place of each pixel.",
+        "You need each pixel's rank. argsort gives the pixel at each rank; argsort of that gives the rank of each "
+        "pixel.",
         "`place = (-importance.flatten()).argsort().argsort().view(H, W)`; after k parts the pixels with `place < k * "
-        "H * W // (points - 1)` are gone.",
+        "H * W // (points - 1)` are replaced.",
         "`score(torch.where(place < gone, base, image))`, with `gone` shaped (points, 1, 1, 1).",
     ),
     cases=_deletion_cases,
     plain=True,
     wrong=(
-        _wrong_deletion("least important first", "least", "The least important pixels go first. Turn the order."),
+        _wrong_deletion(
+            "least important first", "least", "You replace the least important pixels first. Reverse the order."
+        ),
         _wrong_deletion("insertion", "insertion", "Your curve goes from the base to the image: that is insertion."),
         _wrong_deletion(
             "one argsort",
             "one argsort",
-            "One argsort gives the pixel at each place. You need the place of each pixel: argsort twice.",
+            "One argsort gives the pixel at each rank. You need the rank of each pixel: argsort twice.",
         ),
-        _wrong_deletion("black", "black", "Pixels are replaced by 0. A lesion is dark: black is no absence; use base."),
+        _wrong_deletion(
+            "black", "black", "You replace pixels with 0. Lesions are dark, so black doesn't mean absence. Use `base`."
+        ),
         _wrong_deletion(
             "absolute values",
             "absolute",
-            "You order by the absolute value: then what speaks against the lesion goes first as well.",
+            "You sort by absolute value, so evidence against the lesion goes first too.",
         ),
         _wrong_deletion(
             "the last point",
             "end",
-            "Your last point still holds a part of the image: divide by points - 1, so that all is gone.",
+            "Your last point still contains part of the image: divide by points - 1, so that all of it is replaced.",
         ),
         _wrong_deletion(
-            "one part at a time", "one part", "Each point replaces only one part. What is gone stays gone."
+            "one part at a time", "one part", "Each point replaces only one part. What was replaced stays replaced."
         ),
     ),
 )
@@ -459,8 +472,8 @@ SIMILARITY = Exercise(
     lesson=14,
     title="The control: does a network with shuffled weights give the same map?",
     statement=r"""
-Take the trained network and **shuffle each weight tensor**. Nothing learned is left. If an explanation still draws
-the same map, it shows the image, not the network. To compare two maps whatever their scale, use Spearman's
+Take the trained network and **shuffle each weight tensor**. Nothing learned is left. If an explanation method still
+gives the same map, it shows the image, not the network. To compare two maps regardless of scale, use Spearman's
 correlation of their absolute values: replace each $|a_p|$ by its rank, and correlate the ranks (Pearson).
 
 `a` and `b` are NumPy arrays $(H, W)$ -> a float in $[-1, 1]$. **Equal values share the mean of their ranks** (a
@@ -473,7 +486,7 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
     minutes=6,
     bonus=True,
     hints=(
-        "Ranks of the flattened absolute values: argsort twice would order equal values by position.",
+        "Rank the flattened absolute values. Don't use argsort twice: it orders equal values by position.",
         "`scipy.stats.rankdata` for both, then `np.corrcoef(ranks_a, ranks_b)[0, 1]`, as a float.",
     ),
     cases=_map_pairs,
@@ -481,7 +494,7 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
         Wrong(
             "Kendall",
             lambda a, b: float(stats.kendalltau(np.abs(a).ravel(), np.abs(b).ravel()).statistic),
-            "This is Kendall's tau. Spearman's correlation is Pearson's, of the ranks.",
+            "This is Kendall's tau. Spearman's correlation is Pearson's correlation of the ranks.",
         ),
         _wrong_similarity(
             "min rank for ties",
@@ -496,11 +509,13 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
         _wrong_similarity(
             "dense ranks",
             "dense",
-            "Equal values share one rank and the next value takes the next one (dense). They must share the *mean* of "
+            "Equal values share one rank and the next value gets the next rank (dense). They must share the *mean* of "
             "their ranks.",
         ),
-        _wrong_similarity("signed", "signed", "The signs are kept. Take absolute values: how much a pixel matters."),
-        _wrong_similarity("Pearson", "pearson", "That correlates values, so a few bright pixels decide. Rank first."),
+        _wrong_similarity(
+            "signed", "signed", "You keep the signs. Take absolute values: only how much a pixel matters counts."
+        ),
+        _wrong_similarity("Pearson", "pearson", "You correlate values, so a few bright pixels dominate. Rank first."),
         _wrong_similarity(
             "one argsort", "one argsort", "One argsort gives the pixel at each rank, not the rank of each pixel."
         ),
@@ -511,7 +526,7 @@ Grad-CAM map has many zeros, and their order must not matter): `scipy.stats.rank
         ),
         _wrong_similarity("cosine", "cosine", "Ranks are all positive: subtract their mean first (Pearson does)."),
         _wrong_similarity("distance", "distance", "That is one minus the correlation: a distance."),
-        _wrong_similarity("squared", "squared", "The correlation is squared: a reversed map would look alike."),
+        _wrong_similarity("squared", "squared", "You square the correlation, so a reversed map would look similar."),
     ),
     after="`skinlesion.explain.similarity` is this, and it handles constant maps as well.",
 )

@@ -18,8 +18,8 @@ def _even_grids(generator: Generator) -> list[Case]:
     shapes = (
         ((1, 2, 4, 1), "one channel"),
         ((2, 4, 4, 2), "two images, a square grid"),
-        ((1, 4, 2, 3), "a grid that is higher than wide"),
-        ((3, 2, 6, 5), "three images, wider than high"),
+        ((1, 4, 2, 3), "a grid that is taller than wide"),
+        ((3, 2, 6, 5), "three images, wider than tall"),
     )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
@@ -45,7 +45,7 @@ MERGE = Exercise(
     lesson=11,
     title="Four tokens become one",
     statement=r"""
-Patch merging first puts the four tokens of each $2 \times 2$ cell behind each other: $(B, H, W, C) \to (B, H/2, W/2,
+Patch merging first concatenates the four tokens of each $2 \times 2$ cell: $(B, H, W, C) \to (B, H/2, W/2,
 4C)$, in the order (row, column) = $(0,0), (1,0), (0,1), (1,1)$. All $C$ channels of one token stay together. ($H$ and
 $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
 """,
@@ -56,16 +56,16 @@ $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
     importance=4,
     minutes=8,
     hints=(
-        "`x[:, 0::2, 0::2]` is the upper left token of every cell.",
-        "Four such slices, joined along the last axis with `torch.cat`.",
+        "`x[:, 0::2, 0::2]` is the upper-left token of every cell.",
+        "Concatenate four such slices along the last axis with `torch.cat`.",
     ),
     cases=_even_grids,
     wrong=(
         Wrong(
             "rows first",
             lambda x: _cells(x, ((0, 0), (0, 1), (1, 0), (1, 1))),
-            "The second and the third token are swapped: down comes before right. Any order would train, but weights "
-            "that you load were trained with this one.",
+            "The second and the third token are swapped: down comes before right. Any order would train, but "
+            "pretrained weights expect this one.",
         ),
         Wrong(
             "channels interleaved",
@@ -75,22 +75,22 @@ $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
         Wrong(
             "quarters of the image",
             _halves,
-            "You joined the four quarters of the whole image. Joined are the four neighbors in each 2 x 2 cell.",
+            "You concatenate the four quarters of the whole image. Concatenate the four neighbors in each 2 x 2 cell.",
         ),
         Wrong(
             "only one token kept",
             lambda x: x[:, ::2, ::2].repeat(1, 1, 1, 4),
-            "The same token four times: three quarters of the image are thrown away.",
+            "You repeat the same token four times: three quarters of the image are lost.",
         ),
         Wrong(
             "mean of the cell",
             lambda x: _cells(x, ((0, 0), (1, 0), (0, 1), (1, 1))).unflatten(-1, (4, -1)).mean(-2),
-            "That is average pooling. Merging keeps all four, and lets a linear layer choose.",
+            "That is average pooling. Merging keeps all four tokens for the linear layer that follows.",
         ),
         Wrong(
             "plain reshape",
             lambda x: x.reshape(x.shape[0], x.shape[1] // 2, x.shape[2] // 2, 4 * x.shape[3]),
-            "A reshape takes four neighbors of one *row*. Two rows have to meet, so an axis must move.",
+            "A reshape takes four neighbors from one *row*. You need two rows, so an axis must move.",
         ),
     ),
 )
@@ -126,8 +126,8 @@ EXPAND = Exercise(
     title="One token becomes a cell",
     statement=r"""
 Patch expanding does the reverse: a token's channels become a `factor` x `factor` cell of tokens, **row by row**, each
-with `factor * factor` times fewer channels: $(B, H, W, f^2 C) \to (B, fH, fW, C)$. The first $C$ channels are the upper
-left token, the next $C$ the one to its *right*.
+with `factor * factor` times fewer channels: $(B, H, W, f^2 C) \to (B, fH, fW, C)$. The first $C$ channels are the
+upper-left token, the next $C$ the one to its *right*.
 """,
     solution=depth_to_space,
     takes="x, factor",
@@ -136,7 +136,7 @@ left token, the next $C$ the one to its *right*.
     importance=4,
     minutes=10,
     hints=(
-        "Split the last axis in three: (B, H, W, row, column, C). Which axis must the row stand beside?",
+        "Split the last axis in three: (B, H, W, row, column, C). Which axis must the row be next to?",
         "Permute to (B, H, row, W, column, C), then reshape to (B, fH, fW, C).",
         "`x.reshape(b, h, w, f, f, c).permute(0, 1, 3, 2, 4, 5).reshape(b, f * h, f * w, c)`",
     ),
@@ -150,13 +150,13 @@ left token, the next $C$ the one to its *right*.
         Wrong(
             "column by column",
             lambda x, factor: _expand(x, factor, "bhwcrd->bhrwcd"),
-            "The cell is filled column by column: each comes out transposed. Here it is filled row by row.",
+            "You fill the cell column by column, so each comes out transposed. Fill it row by row.",
         ),
         Wrong(
             "no permutation",
             lambda x, factor: x.reshape(x.shape[0], factor * x.shape[1], factor * x.shape[2], x.shape[3] // factor**2),
-            "A plain reshape puts all the cell's tokens into one row of the image. The row of the cell must move "
-            "beside the row of the grid.",
+            "A plain reshape puts all of the cell's tokens into one row of the image. Move the row of the cell next to "
+            "the row of the grid.",
         ),
         Wrong(
             "channels first in the split",
@@ -167,14 +167,14 @@ left token, the next $C$ the one to its *right*.
         Wrong(
             "cell outside the grid",
             lambda x, factor: _expand(x, factor, "bhwrcd->brhcwd"),
-            "The grid is repeated, factor times in each direction, instead of each token being opened in its place.",
+            "You repeat the grid `factor` times in each direction. Expand each token in place instead.",
         ),
         Wrong(
             "repeated",
             lambda x, factor: (
                 x[..., : x.shape[3] // factor**2].repeat_interleave(factor, 1).repeat_interleave(factor, 2)
             ),
-            "Every token of a cell is the same: three quarters of the channels, or more, are not used.",
+            "All tokens of a cell are the same: you don't use three quarters of the channels or more.",
         ),
         Wrong(
             "the inverse of merging",
@@ -260,7 +260,7 @@ def _networks(generator: Generator) -> list[Case]:
     flat = _parts(generator, _Shift, _Shift, 3)
     shaped = _parts(generator, _Merge, _Expand, 2)
     return [
-        Case((normal(generator, 1, 2, 2, 3), *flat), "layers that keep the grid, so that any wiring runs", (0,)),
+        Case((normal(generator, 1, 2, 2, 3), *flat), "layers that keep the grid size", (0,)),
         Case((normal(generator, 2, 8, 16, 2), *shaped), "a grid that is halved and doubled", (0,)),
     ]
 
@@ -335,8 +335,8 @@ run_u(torch.zeros(1), [plus(1), plus(10), plus(100), plus(1000)], [same] * 3, [s
     importance=5,
     minutes=15,
     hints=(
-        "D4 works on the grid of E4. So the first skip that the decoder meets is the one that was kept last.",
-        "In the decoder's step i = 1, 2, 3 the skip is number 3 - i, of `kept` and of `skips`.",
+        "D4 works on the grid of E4. So the first skip that the decoder needs is the one kept last.",
+        "In the decoder's step i = 1, 2, 3 the skip is number 3 - i, in both `kept` and `skips`.",
         "`x = expanding[i - 1](x + skips[3 - i](kept[3 - i]))`, then `x = decoder[i](x)`.",
     ),
     cases=_networks,
@@ -344,32 +344,32 @@ run_u(torch.zeros(1), [plus(1), plus(10), plus(100), plus(1000)], [same] * 3, [s
         _mistaken_u(
             "the stage's output is kept",
             "output",
-            "You keep the outputs of E2, E3 and E4. Their shapes fit, too, and that is how a classic U-Net would do "
-            "it; here the inputs are kept.",
+            "You keep the outputs of E2, E3 and E4. Their shapes fit too, and a classic U-Net does it that way, but "
+            "here you keep the inputs.",
         ),
         _mistaken_u(
             "added after expanding",
             "after",
-            "The skip is added after the expansion. It belongs to the coarser grid: add first, then expand.",
+            "You add the skip after the expansion. It belongs to the coarser grid: add first, then expand.",
         ),
         _mistaken_u(
             "first in, first out",
             "first in first out",
-            "The skips are used in the order in which they were kept. The last one kept is the first one needed.",
+            "You use the skips in the order in which they were kept. The last one kept is the first one needed.",
         ),
-        _mistaken_u("CRA forgotten", "raw", "The skip is added as it is: its CRA is missing."),
+        _mistaken_u("CRA forgotten", "raw", "You add the skip directly: its CRA is missing."),
         _mistaken_u(
             "CRA on the sum",
             "on the sum",
-            "CRA sees the sum of skip and decoder. It is applied to the skip alone, before the sum (A12).",
+            "You apply CRA to the sum of skip and decoder. Apply it to the skip only, before the sum (A12).",
         ),
-        _mistaken_u("no skips", "none", "The skips are not used."),
+        _mistaken_u("no skips", "none", "You don't use the skips."),
         _mistaken_u(
             "CRAs in the wrong order",
             "other CRA",
-            "Each skip passes through another one's CRA. `skips` is ordered from the finest to the coarsest.",
+            "Each skip goes through the CRA of another one. `skips` is ordered from the finest to the coarsest.",
         ),
-        _mistaken_u("multiplied", "product", "The skip multiplies the decoder's map. It is added (A11)."),
+        _mistaken_u("multiplied", "product", "You multiply the decoder's map by the skip. Add it (A11)."),
     ),
     after="D1 has no skip of its own grid: the finest skip is the input of E2.",
 )
@@ -378,7 +378,7 @@ run_u(torch.zeros(1), [plus(1), plus(10), plus(100), plus(1000)], [same] * 3, [s
 
 
 def at_any_size(network: Callable[[Tensor], Tensor], image: Tensor, multiple: int) -> Tensor:
-    """Pad below and at the right by repeating the last row and column, run, and crop.
+    """Pad at the bottom and on the right by repeating the last row and column, run, and crop.
 
     Args:
         network: wants both sides to be multiples of `multiple`; (B, 3, H, W) -> (B, 1, H, W).
@@ -412,8 +412,8 @@ class _Picky(nn.Module):
 def _sizes(generator: Generator) -> list[Case]:
     cases = []
     for shape, multiple, label in (
-        ((1, 3, 8, 4), 4, "a size that fits already"),
-        ((2, 3, 7, 13), 4, "both sides odd"),
+        ((1, 3, 8, 4), 4, "a size that already fits"),
+        ((2, 3, 7, 13), 4, "odd height and width"),
         ((1, 3, 8, 5), 8, "only the width needs more"),
         ((3, 3, 10, 6), 6, "only the height needs more, three images"),
     ):
@@ -478,8 +478,9 @@ ANY_SIZE = Exercise(
     lesson=11,
     title="Any size",
     statement=r"""
-The grid is divided by 4 and then three times by 2, so both sides must be multiples of 32. Remove this restriction:
-pad `image` $(B, 3, H, W)$ **below and at the right**, as little as needed, by repeating its last row and column
+The grid is divided by 4 and then three times by 2, so height and width must be multiples of 32. Remove this
+restriction:
+pad `image` $(B, 3, H, W)$ **at the bottom and on the right**, as little as needed, by repeating its last row and column
 (`F.pad(..., mode="replicate")`), run `network`, and crop the logits back to $(B, 1, H, W)$.
 """,
     solution=at_any_size,
@@ -491,7 +492,7 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
     importance=3,
     minutes=8,
     hints=(
-        "`-height % multiple` is what is missing to the next multiple, and 0 if nothing is.",
+        "`-height % multiple` is what is missing to the next multiple, or 0 if nothing is.",
         "`F.pad(image, (left, right, top, bottom), mode='replicate')`",
         "Crop with `[..., :height, :width]`.",
     ),
@@ -500,36 +501,37 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
         Wrong(
             "always 32",
             lambda network, image, multiple: at_any_size(network, image, 32),
-            "You pad to multiples of 32 whatever `multiple` is: more than needed.",
+            "You always pad to multiples of 32. Use `multiple`.",
         ),
-        Wrong("padded on all sides", _centered, "You pad on all sides. Only below and at the right is asked for."),
+        Wrong("padded on all sides", _centered, "You pad on all sides. Pad only at the bottom and on the right."),
         Wrong(
             "zeros",
             _zeros,
-            "You pad with zeros: a black edge, which no image has there. Repeat the last row and column.",
+            "You pad with zeros, which adds a black edge. Repeat the last row and column.",
         ),
         Wrong(
             "padded even where it fits",
             _always,
-            "A size that fits already is padded by a whole multiple. `multiple - height % multiple` is `multiple`, not "
+            "You pad a size that already fits by a whole multiple. `multiple - height % multiple` is `multiple`, not "
             "0, when nothing is missing.",
         ),
         Wrong("not cropped", _no_crop, "The logits still have the padded size."),
         Wrong(
             "cropped at the wrong corner",
             _other_corner,
-            "You pad below and at the right, and crop above and at the left: the mask is shifted against the image.",
+            "You pad at the bottom and on the right but crop at the top and on the left, so the mask is shifted "
+            "against the image.",
         ),
         Wrong(
             "resized",
             _resized,
-            "You resize instead of padding: pixels are interpolated and the lesion changes its form a little.",
+            "You resize instead of padding, which interpolates pixels and changes the lesion's shape slightly.",
         ),
-        Wrong("cut down", _cut_down, "Edges are cut away, so that pixels get no answer. Pad, do not cut."),
+        Wrong("cut down", _cut_down, "You crop the edges, so some pixels get no prediction. Pad, don't crop."),
         Wrong(
             "padded to a square",
             _square,
-            "You pad to a square. Sides need not be equal; as little as needed.",
+            "You pad to a square. Height and width need not be equal: pad as little as needed.",
         ),
     ),
 )
@@ -538,7 +540,7 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
 
 
 def skeleton(dim: int) -> int:
-    """What the network learns outside its blocks and CRAs.
+    """The number of parameters outside the blocks and CRAs.
 
     Args:
         dim: channels C of the first stage, a multiple of 4; four stages, patches of 4 x 4 pixels of 3 channels.
@@ -576,9 +578,9 @@ def _mistaken_skeleton(name: str, mistake: str, diagnosis: str) -> Wrong:
 SKELETON = Exercise(
     name="network.skeleton",
     lesson=11,
-    title="The skeleton's budget",
+    title="The skeleton's parameters",
     statement=r"""
-How many numbers does the network learn **outside** its blocks and CRAs? A LayerNorm over $c$ channels learns $2c$.
+How many parameters does the network have **outside** its blocks and CRAs? A LayerNorm over $c$ channels has $2c$.
 
 | part | layers |
 | --- | --- |
@@ -595,26 +597,26 @@ How many numbers does the network learn **outside** its blocks and CRAs? A Layer
     minutes=10,
     bonus=True,
     hints=(
-        "Five lines, one for each row of the table; the second and third are sums over three widths.",
+        "Write five lines, one per row of the table; the second and third are sums over three widths.",
         "With C = 96 the lines are 4,896, 1,553,664, 1,549,632, 36,912 and 25.",
     ),
-    cases=lambda generator: [Case((96,)), Case((16,)), Case((24,)), Case((4,), "as narrow as can be")],
+    cases=lambda generator: [Case((96,)), Case((16,)), Case((24,)), Case((4,), "the smallest width")],
     wrong=(
         _mistaken_skeleton(
-            "classifier without bias", "classifier's bias", "The classifier has a bias: one number more."
+            "classifier without bias", "classifier's bias", "The classifier has a bias: one more parameter."
         ),
-        _mistaken_skeleton("norms counted once", "half a norm", "A LayerNorm has a scale *and* a shift for a channel."),
+        _mistaken_skeleton("norms counted once", "half a norm", "A LayerNorm has a scale *and* a shift per channel."),
         _mistaken_skeleton("embedding without bias", "no bias", "The embedding's convolution has a bias."),
         _mistaken_skeleton("merging with bias", "merging with bias", "The linear layer of merging has no bias."),
         _mistaken_skeleton(
             "merging's norm after the linear layer",
             "merging's norm",
-            "The LayerNorm of merging stands before the linear layer: over 4 c channels.",
+            "The LayerNorm of merging comes before the linear layer, so it has 4 c channels.",
         ),
         _mistaken_skeleton(
             "expanding from the narrower side",
             "expanding from the finer",
-            "Expanding starts from 8 C, 4 C and 2 C channels, what comes *in*.",
+            "Expanding starts from its *input* channels: 8 C, 4 C, and 2 C.",
         ),
         _mistaken_skeleton(
             "expanded to c channels",
@@ -644,11 +646,14 @@ def _all_given_away(function: Callable[[Tensor], Tensor], generator: Generator) 
             return f"The shape must stay {tuple(maps.shape)}."
         same = (result[:, None] == maps[None]).flatten(2).all(2)  # (B, B): result i is the map of image j
         if not bool(same.any(1).all()):
-            return "What an image gets is no other image's map, whole and in place."
+            return "Some image doesn't get another image's map, complete and in place."
         if bool(same.diagonal().any()):
-            return f"With {images} images, some image keeps its own map: it would not be hurt, and the score would lie."
+            return (
+                f"With {images} images, some image keeps its own map: its score wouldn't drop, and the result would be "
+                "misleading."
+            )
         if not bool(same.any(0).all()):
-            return "Some map is used twice and another not at all."
+            return "One map is used twice and another not at all."
     return None
 
 
@@ -657,9 +662,9 @@ TRANSPLANT = Exercise(
     lesson=11,
     title="The intervention: the map of another image",
     statement=r"""
-What does a part of the network contribute that is specific to this image? Replace its map by that of another image:
+What does a part of the network contribute that is specific to this image? Replace its map with that of another image:
 what is typical of all images stays, what is specific is wrong. From `maps` $(B, H, W, C)$, $B \ge 2$, make a batch in
-which **each** image has the map of another one, whole, **none** its own, and each map is used once.
+which **each** image gets the whole map of another image, **none** keeps its own, and each map is used once.
 """,
     solution=transplant,
     example="transplant(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1)).flatten()",
@@ -667,35 +672,35 @@ which **each** image has the map of another one, whole, **none** its own, and ea
     importance=4,
     minutes=5,
     hints=(
-        "A random order may leave an image in its place. Which order never does?",
+        "A random order may leave an image where it was. Which order never does?",
         "`maps.roll(1, dims=0)`",
     ),
-    properties=(Property("everybody gets somebody else's map", _all_given_away),),
+    properties=(Property("every image gets another image's map", _all_given_away),),
     wrong=(
         Wrong(
             "turned round",
             lambda maps: maps.flip(0),
-            "With 3 images, some image keeps its own map: it would not be hurt, and the score would lie.",
+            "With 3 images, some image keeps its own map: its score wouldn't drop, and the result would be misleading.",
         ),
         Wrong(
             "as it is",
             lambda maps: maps.clone(),
-            "With 2 images, some image keeps its own map: it would not be hurt, and the score would lie.",
+            "With 2 images, some image keeps its own map: its score wouldn't drop, and the result would be misleading.",
         ),
         Wrong(
             "the mean map",
             lambda maps: maps.mean(0, keepdim=True).expand_as(maps),
-            "What an image gets is no other image's map, whole and in place.",
+            "Some image doesn't get another image's map, complete and in place.",
         ),
         Wrong(
             "shifted in the image",
             lambda maps: maps.roll(1, dims=1),
-            "What an image gets is no other image's map, whole and in place.",
+            "Some image doesn't get another image's map, complete and in place.",
         ),
         Wrong(
             "all get the first one's but the first",
             lambda maps: torch.cat([maps[1:2], maps[:1].expand(len(maps) - 1, -1, -1, -1)]),
-            "Some map is used twice and another not at all.",
+            "One map is used twice and another not at all.",
         ),
         Wrong(
             "channels first", lambda maps: maps.roll(1, dims=0).permute(0, 3, 1, 2), "The shape must stay (2, 3, 2, 4)."
@@ -715,16 +720,16 @@ An image of $100 \times 130$ pixels (height x width) is padded, embedded and mer
 of E4? Answer as a tuple (height, width).
 """,
     solution=(4, 5),
-    example="At E2 the grid of a 96 x 160 image is 12 x 20: a quarter by the embedding, half by one merging.",
+    example="At E2 the grid of a 96 x 160 image is 12 x 20: the embedding divides it by 4, one merging by 2.",
     difficulty=1,
     importance=2,
     minutes=2,
     hints=(
-        "To which multiples of 32 are the sides padded?",
+        "Which multiples of 32 are the sides padded to?",
         "Then divide by 4 for the embedding and three times by 2.",
     ),
     wrong=(
-        Wrong("rounded down", (3, 4), "The sides are padded *up* to multiples of 32, not cut."),
+        Wrong("rounded down", (3, 4), "The sides are padded *up* to multiples of 32, not cropped."),
         Wrong("merged twice", (8, 10), "That is the grid of E3. E4 comes after the third merging."),
         Wrong("merged four times", (2, 3), "There are three mergings; E1 works on the embedded grid."),
         Wrong("width first", (5, 4), "Height comes first."),

@@ -51,9 +51,9 @@ PROJECT = Exercise(
     lesson=4,
     title="From a token to its parameters: x_proj",
     statement=r"""
-In S6 one matrix `x_proj_weight` $(R + 2N, D)$ makes everything that depends on the token: $R$ numbers for the step
+In S6 one matrix `x_proj_weight` $(R + 2N, D)$ produces everything that depends on the token: $R$ numbers for the step
 size, $N$ for $B_t$ and $N$ for $C_t$, **in this order**. Return the three parts of $W x_t$ for `x` $(B, L, D)$:
-$(B, L, R)$, $(B, L, N)$ and $(B, L, N)$. $R$ is what is left of the rows; there is no bias.
+$(B, L, R)$, $(B, L, N)$ and $(B, L, N)$. $R$ is the number of remaining rows; there is no bias.
 """,
     solution=project,
     example="""
@@ -88,22 +88,22 @@ project(x, weight, 1)
         Wrong(
             "softplus too early",
             lambda x, w, states: (F.softplus(project(x, w, states)[0]), *project(x, w, states)[1:]),
-            "Softplus comes after the step has been widened to all channels, not on its R numbers.",
+            "Softplus comes after the step has been projected to all channels, not on its R numbers.",
         ),
         Wrong(
             "mean token",
             lambda x, w, states: project(x.mean(1, keepdim=True).expand_as(x), w, states),
-            "All tokens get the same parameters: you average over the sequence. Each token makes its own.",
+            "All tokens get the same parameters: you average over the sequence. Each token has its own.",
         ),
         Wrong(
             "B squashed",
             lambda x, w, states: (project(x, w, states)[0], *(p.sigmoid() for p in project(x, w, states)[1:])),
-            "B and C are used as they come, without a nonlinearity: they may be negative.",
+            "B and C are used as they are, without a nonlinearity: they may be negative.",
         ),
         Wrong(
             "shared B and C",
             lambda x, w, states: (project(x, w, states)[0], project(x, w, states)[1], project(x, w, states)[1]),
-            "C repeats B. Writing and reading have rows of their own.",
+            "You return B for C. Each has its own rows.",
         ),
     ),
     after="Linear, so a token decides with a single matrix product. B and C are shared by all D channels.",
@@ -140,7 +140,7 @@ STEP_SIZE = Exercise(
     title="The low-rank step size",
     statement=r"""
 Each of the $D$ channels needs a step size of its own, for every token. A full matrix for that would have $D^2$
-weights; S6 goes through $R$ numbers, $R = \lceil D / 16 \rceil$ by default, and back:
+weights; S6 goes through a bottleneck of $R$ numbers, by default $R = \lceil D / 16 \rceil$:
 
 $$\Delta_t = \mathrm{softplus}(W_\Delta\, r_t + b_\Delta), \qquad \mathrm{softplus}(v) = \ln(1 + e^v) > 0$$
 
@@ -163,15 +163,18 @@ step_size(low, torch.ones(3, 1), torch.tensor([-4.6, 0.0, 2.0]))
         Wrong(
             "two softplus, added",
             lambda low, weight, bias: F.softplus(low @ weight.T) + F.softplus(bias),
-            "Softplus is taken of both parts and then added. Add the bias first: one softplus of the sum.",
+            "You take softplus of each part and then add. Add the bias first: one softplus of the sum.",
         ),
         Wrong(
             "bias outside",
             lambda low, w, b: F.softplus(low @ w.T) + b,
-            "The bias is added after softplus: with a negative bias a step would be negative and the state would grow.",
+            "The bias is added after softplus: with a negative bias, a step could be negative, and the state would "
+            "grow.",
         ),
         Wrong(
-            "bias forgotten", lambda low, w, b: F.softplus(low @ w.T), "The bias is missing: it sets the step at rest."
+            "bias forgotten",
+            lambda low, w, b: F.softplus(low @ w.T),
+            "The bias is missing: it sets the default step size.",
         ),
         Wrong(
             "exponential",
@@ -191,7 +194,7 @@ step_size(low, torch.ones(3, 1), torch.tensor([-4.6, 0.0, 2.0]))
         Wrong(
             "softplus twice",
             lambda low, w, b: F.softplus(F.softplus(low @ w.T + b)),
-            "Softplus is applied twice. It cannot give a step below 0.69 then.",
+            "Softplus is applied twice. Then no step can be below 0.69.",
         ),
         Wrong(
             "linear",
@@ -227,8 +230,8 @@ INVERSE = Exercise(
     title="Which bias gives this step?",
     statement=r"""
 Training should *start* at chosen step sizes. So we need the bias $b$ with $\mathrm{softplus}(b) = \Delta$. Solve for
-it: $b = \ln(e^\Delta - 1)$. Written so, it fails in float32: for $\Delta = 100$ the exponential overflows, and for
-$\Delta = 10^{-6}$ the difference loses nearly all digits. Use the equal form
+it: $b = \ln(e^\Delta - 1)$. In this form it fails in float32: for $\Delta = 100$ the exponential overflows, and for
+$\Delta = 10^{-6}$ the difference loses nearly all digits. Use the equivalent form
 
 $$b = \Delta + \ln\!\big(1 - e^{-\Delta}\big) = \Delta + \ln\!\big(-\mathrm{expm1}(-\Delta)\big)$$
 
@@ -240,8 +243,8 @@ $$b = \Delta + \ln\!\big(1 - e^{-\Delta}\big) = \Delta + \ln\!\big(-\mathrm{expm
     importance=3,
     minutes=6,
     hints=(
-        "Check yours by putting it back: `F.softplus(inverse_softplus(step))` must be `step`.",
-        "`torch.expm1(v)` is e^v - 1 without the loss of digits: `step + torch.log(-torch.expm1(-step))`.",
+        "Check your result by inverting it: `F.softplus(inverse_softplus(step))` must be `step`.",
+        "`torch.expm1(v)` is e^v - 1 without losing digits: `step + torch.log(-torch.expm1(-step))`.",
     ),
     cases=_positive,
     rtol=1e-5,
@@ -259,7 +262,7 @@ $$b = \Delta + \ln\!\big(1 - e^{-\Delta}\big) = \Delta + \ln\!\big(-\mathrm{expm
         Wrong(
             "plain log",
             lambda step: torch.log(step),
-            "log(step) is the inverse of exp. It is close for tiny steps only; softplus has an inverse of its own.",
+            "log(step) is the inverse of exp. It is close for tiny steps only; softplus has a different inverse.",
         ),
         Wrong("softplus itself", lambda step: F.softplus(step), "This is softplus, not its inverse."),
         Wrong(
@@ -312,11 +315,11 @@ def _bounds(function, generator: Generator) -> str | None:
             "Exponentiate before you return them."
         )
     if float(steps.min()) < 0.999 * SMALLEST or float(steps.max()) > 1.001 * LARGEST:
-        return f"Your steps reach from {float(steps.min()):.2g} to {float(steps.max()):.2g}; asked: 0.001 to 0.1."
+        return f"Your steps range from {float(steps.min()):.2g} to {float(steps.max()):.2g}, not from 0.001 to 0.1."
     other = torch.as_tensor(function(1000, 0.01, 1.0, torch.Generator().manual_seed(2)))
     if float(other.min()) < 0.0099 or float(other.max()) > 1.01 or float(other.max()) < 0.9:
         return (
-            "With other bounds (0.01 to 1) your steps do not fill the range: the bounds are written into the function."
+            "With other bounds (0.01 to 1) your steps don't fill the range: the bounds are hard-coded in your function."
         )
     return None
 
@@ -325,24 +328,26 @@ def _log_uniform(function, generator: Generator) -> str | None:
     share = float((_draw(function, 3) < 0.01).float().mean())
     if share > 0.97:
         return (
-            "All your steps are small: every channel would forget slowly. They should fill the range evenly in the log."
+            "All your steps are small, so every channel would forget slowly. They should fill the range evenly on a "
+            "log scale."
         )
     if 0.46 < share < 0.54:
         return None
     if share < 0.15:
         return (
-            f"Only {100 * share:.0f} % of your steps lie below 0.01, half of the range in the logarithm: you draw "
+            f"Only {100 * share:.0f} % of your steps are below 0.01, the lower half of the range on a log scale: you "
+            "draw "
             "the step uniformly, not its logarithm. Almost no channel would have a long memory."
         )
-    return f"{100 * share:.0f} % of your steps lie below 0.01. With a uniform logarithm it is one half."
+    return f"{100 * share:.0f} % of your steps are below 0.01. With a uniform logarithm it is one half."
 
 
 def _random(function, generator: Generator) -> str | None:
     one, same, other = _draw(function, 5), _draw(function, 5), _draw(function, 6)
     if not torch.equal(one, same):
-        return "Two calls with generators in the same state differ: draw from the generator that is handed in."
+        return "Two calls with generators in the same state differ: draw from `generator`."
     if torch.equal(one, other):
-        return "Two different generators give the same steps: nothing is drawn, or the generator is not used."
+        return "Two different generators give the same steps: draw them, and use `generator`."
     return None
 
 
@@ -352,8 +357,8 @@ INITIAL = Exercise(
     title="A log-uniform start",
     statement=r"""
 S6 starts with a different step size in each channel, between `smallest` $= 0.001$ and `largest` $= 0.1$, so that
-memories of about 10 and of about 1000 tokens are both there from the beginning. A step is a *scale*, so its
-**logarithm** is drawn uniformly: $\Delta = e^{u}$ with $u \sim \mathcal U(\ln \texttt{smallest}, \ln
+memories of about 10 and of about 1000 tokens both exist from the start. A step size is a *scale*, so its **logarithm**
+is drawn uniformly: $\Delta = e^{u}$ with $u \sim \mathcal U(\ln \texttt{smallest}, \ln
 \texttt{largest})$. Return `channels` such numbers, drawn from `generator`.
 """,
     solution=initial_steps,
@@ -366,19 +371,20 @@ float(steps.median())
     importance=4,
     minutes=6,
     hints=(
-        "Draw `torch.rand(channels, generator=generator)` and stretch it between the two logarithms.",
-        "`torch.exp(low + (high - low) * torch.rand(channels, generator=generator))` with the bounds' logarithms.",
+        "Draw `torch.rand(channels, generator=generator)` and scale it to the range between the two logarithms.",
+        "`torch.exp(low + (high - low) * torch.rand(channels, generator=generator))` where low and high are the "
+        "logarithms of the bounds.",
     ),
     properties=(
         Property("steps within the bounds", _bounds),
         Property("a uniform logarithm", _log_uniform),
-        Property("the generator is used", _random),
+        Property("uses the generator", _random),
     ),
     wrong=(
         Wrong(
             "uniform",
             lambda n, low, high, g: low + (high - low) * torch.rand(n, generator=g),
-            "Only 9 % of your steps lie below 0.01, half of the range in the logarithm: you draw "
+            "Only 9 % of your steps are below 0.01, the lower half of the range on a log scale: you draw "
             "the step uniformly, not its logarithm. Almost no channel would have a long memory.",
         ),
         Wrong(
@@ -390,12 +396,12 @@ float(steps.median())
         Wrong(
             "own random numbers",
             lambda n, low, high, g: torch.exp(math.log(low) + math.log(high / low) * torch.rand(n)),
-            "Two calls with generators in the same state differ: draw from the generator that is handed in.",
+            "Two calls with generators in the same state differ: draw from `generator`.",
         ),
         Wrong(
             "evenly spaced",
             lambda n, low, high, g: torch.logspace(math.log10(low), math.log10(high), n),
-            "Two different generators give the same steps: nothing is drawn, or the generator is not used.",
+            "Two different generators give the same steps: draw them, and use `generator`.",
         ),
         Wrong(
             "one number for all",
@@ -405,7 +411,8 @@ float(steps.median())
         Wrong(
             "bounds built in",
             lambda n, low, high, g: initial_steps(n, 0.001, 0.1, g),
-            "With other bounds (0.01 to 1) your steps do not fill the range: the bounds are written into the function.",
+            "With other bounds (0.01 to 1) your steps don't fill the range: the bounds are hard-coded in your "
+            "function.",
         ),
     ),
     after="This, through the inverse softplus, is the bias of the step size when training starts.",
@@ -450,7 +457,7 @@ of channels in which **more than half** of a token is left `tokens` steps later.
     minutes=6,
     bonus=True,
     hints=(
-        "After n equal steps a token has been multiplied by exp(step A) n times.",
+        "After n equal steps, a token has been multiplied by exp(step A) n times.",
         "`(torch.exp(rate * tokens * steps) > 0.5).double().mean()`.",
     ),
     cases=_memories,
@@ -458,7 +465,7 @@ of channels in which **more than half** of a token is left `tokens` steps later.
         Wrong(
             "1/e for one half",
             lambda s, rate, n: (torch.exp(rate * n * s) > 1 / 2.718281828).double().mean(),
-            "You ask for 1/e, the time constant. More than half is asked.",
+            "Your threshold is 1/e, the time constant. The question is one half.",
         ),
         Wrong(
             "linear decay",
@@ -468,12 +475,12 @@ of channels in which **more than half** of a token is left `tokens` steps later.
         Wrong(
             "tokens forgotten",
             lambda s, rate, n: (torch.exp(rate * s) > 0.5).double().mean(),
-            "This is what is left after one token: the number of tokens does not appear.",
+            "This is what is left after one token: you don't use the number of tokens.",
         ),
         Wrong(
             "a count",
             lambda s, rate, n: (torch.exp(rate * n * s) > 0.5).double().sum(),
-            "This is the number of channels. The share is asked.",
+            "This is the number of channels. Return the fraction.",
         ),
         Wrong(
             "the forgetting ones",
@@ -483,7 +490,7 @@ of channels in which **more than half** of a token is left `tokens` steps later.
         Wrong(
             "sign of the rate",
             lambda s, rate, n: (torch.exp(-rate * n * s) > 0.5).double().mean(),
-            "The rate is negative already: with one more minus every state grows.",
+            "The rate is negative already: with another minus sign, every state grows.",
         ),
     ),
 )

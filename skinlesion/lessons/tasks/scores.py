@@ -71,18 +71,16 @@ confusion(prediction, torch.tensor([[[True, False, True, False]]]))
             "swapped",
             "False positives and false negatives are swapped: FP is skin that was called lesion.",
         ),
+        _miscounted("over the batch", "pooled", "You counted over all images together. Return one row per image."),
         _miscounted(
-            "over the batch", "pooled", "You counted over all images together. One row for each image is asked."
-        ),
-        _miscounted(
-            "fractions", "fractions", "These are fractions of the pixels. Counts are asked: they can be added up."
+            "fractions", "fractions", "These are fractions of the pixels. Return counts, which can be added up."
         ),
         _miscounted(
             "areas",
             "areas",
-            "The second number is everything that was called lesion, the third all lesion: TP is counted in both.",
+            "Your second number is everything called lesion, your third all lesion pixels: both include TP.",
         ),
-        _miscounted("positive and negative swapped", "negatives first", "Lesion is the positive class; you took skin."),
+        _miscounted("positive and negative swapped", "negatives first", "Lesion is the positive class; you used skin."),
         _miscounted("order", "tn last but one", "The order is TP, FP, FN, TN."),
     ),
 )
@@ -104,8 +102,8 @@ def _counts(generator: Generator) -> list[Case]:
     many = torch.randint(1, 90_000, (2, 3, 4), generator=generator)
     return [
         Case((some,)),
-        Case((missed,), "nothing right"),
-        Case((empty,), "an image without lesion, found empty"),
+        Case((missed,), "no overlap"),
+        Case((empty,), "an image without a lesion, predicted empty"),
         Case((many,), "two axes before the counts"),
     ]
 
@@ -141,7 +139,7 @@ $$\mathrm{IoU} = \frac{TP}{TP + FP + FN}$$
 
 `counts` $(\dots, 4)$, integers in the order TP, FP, FN, TN -> $(\dots)$, `float64`. Where there is no lesion and
 none was predicted
-($0/0$), nothing could go wrong and nothing did: **1**.
+($0/0$), the prediction is perfect: return **1**.
 """,
     solution=iou,
     example="iou(torch.tensor([[30, 10, 20, 40], [0, 0, 0, 100]]))",
@@ -156,16 +154,14 @@ none was predicted
     exact_dtype=True,
     wrong=(
         _mistaken_iou("Dice", "dice", "This is Dice, 2 TP / (2 TP + FP + FN). IoU counts the overlap once."),
-        _mistaken_iou("accuracy", "accuracy", "True negatives are in it: this is accuracy."),
+        _mistaken_iou("accuracy", "accuracy", "You count true negatives: this is accuracy."),
         _mistaken_iou("0/0 is NaN", "nan", "0/0 gives NaN, and one NaN makes the mean over a whole set NaN."),
+        _mistaken_iou("0/0 is 0", "zero", "A correctly predicted empty mask gets 0, the worst score."),
         _mistaken_iou(
-            "0/0 is 0", "zero", "An empty mask that is found empty gets 0, the worst score, for a perfect answer."
-        ),
-        _mistaken_iou(
-            "smoothed", "smooth", "A one is added above and below. That is for losses; a score should be exact."
+            "smoothed", "smooth", "You add 1 to numerator and denominator. That is for losses; a score should be exact."
         ),
         _mistaken_iou("sensitivity", "sensitivity", "False positives are missing: a mask of everything would get 1."),
-        _mistaken_iou("TP counted twice", "half", "TP is twice in the denominator."),
+        _mistaken_iou("TP counted twice", "half", "TP appears twice in the denominator."),
     ),
     after="The paper calls this mIoU. No mean over classes is in it (A37): it is the IoU of the lesion.",
 )
@@ -183,9 +179,8 @@ IDENTITY = Exercise(
     lesson=2,
     title="Dice and IoU carry the same information",
     statement=r"""
-$\mathrm{DSC} = \frac{2 TP}{2 TP + FP + FN}$ (eq. 13). Find the formula that gives DSC from IoU alone, when both
-come from the same
-counts, and write it: a number -> a number.
+$\mathrm{DSC} = \frac{2 TP}{2 TP + FP + FN}$ (eq. 13). Find the formula for DSC as a function of IoU alone, when both
+come from the same counts, and implement it: a number -> a number.
 """,
     solution=dsc_from_iou,
     takes="iou",
@@ -195,16 +190,14 @@ counts, and write it: a number -> a number.
     minutes=6,
     hints=(
         "Divide numerator and denominator of both by TP and call (FP + FN) / TP = e. Then IoU = 1 / (1 + e).",
-        "DSC = 2 / (2 + e). Put e = 1 / IoU - 1 into it.",
+        "DSC = 2 / (2 + e). Substitute e = 1 / IoU - 1.",
     ),
     cases=lambda generator: [Case((value,)) for value in (0.8148, 0.5, 1.0, 0.01)],
     wrong=(
-        Wrong(
-            "the other way", lambda value: value / (2 - value), "That gives IoU from DSC. The other way round is asked."
-        ),
+        Wrong("the other way", lambda value: value / (2 - value), "That gives IoU from DSC. You need the inverse."),
         Wrong("twice", lambda value: 2 * value, "DSC is not twice the IoU: at IoU = 1 it would be 2."),
         Wrong("mean with one", lambda value: (1 + value) / 2, "That is halfway to 1. At IoU = 0 the DSC is 0."),
-        Wrong("square root", lambda value: value**0.5, "Close, but not it: test it at 0.5, where DSC is 2/3."),
+        Wrong("square root", lambda value: value**0.5, "Close, but not right: try it at 0.5, where DSC is 2/3."),
         Wrong(
             "numerator forgotten",
             lambda value: value / (1 + value),
@@ -226,9 +219,9 @@ def pooled_and_mean(counts: Tensor) -> tuple[float, float]:
 def _tables(generator: Generator) -> list[Case]:
     sizes = torch.tensor([[9000, 500, 400, 100], [40, 50, 60, 9850], [900, 90, 80, 8930]])
     return [
-        Case((sizes,), "a large, a small and a middling lesion"),
+        Case((sizes,), "a large, a small, and a medium lesion"),
         Case((torch.randint(1, 50, (5, 4), generator=generator),)),
-        Case((torch.tensor([[10, 5, 5, 80], [0, 0, 0, 100]]),), "one image without lesion"),
+        Case((torch.tensor([[10, 5, 5, 80], [0, 0, 0, 100]]),), "one image without a lesion"),
     ]
 
 
@@ -239,7 +232,7 @@ POOLED = Exercise(
     statement=r"""
 `counts` $(\text{images}, 4)$. Return two numbers: the **pooled** IoU (all pixels of all images in one confusion
 matrix) and the **mean** of
-the images' IoU, each 1 where an image has $0/0$.
+the images' IoUs, where $0/0$ counts as 1.
 """,
     solution=pooled_and_mean,
     example="pooled_and_mean(torch.tensor([[90, 10, 0, 0], [1, 1, 2, 96]]))",
@@ -247,23 +240,27 @@ the images' IoU, each 1 where an image has $0/0$.
     importance=4,
     minutes=6,
     hints=(
-        "Pooled: add the counts first, then one IoU. Mean: an IoU each, then the mean.",
-        "With the last exercises' `iou`: `float(iou(counts.sum(0))), float(iou(counts).mean())`",
+        "Pooled: add the counts first, then one IoU. Mean: one IoU per image, then the mean.",
+        "With `iou` from the exercise above: `float(iou(counts.sum(0))), float(iou(counts).mean())`",
     ),
     cases=_tables,
     wrong=(
         Wrong("swapped", lambda counts: pooled_and_mean(counts)[::-1], "The two are swapped: pooled first."),
-        Wrong("mean twice", lambda counts: (pooled_and_mean(counts)[1],) * 2, "Both are the mean over the images."),
-        Wrong("pooled twice", lambda counts: (pooled_and_mean(counts)[0],) * 2, "Both are pooled."),
+        Wrong(
+            "mean twice",
+            lambda counts: (pooled_and_mean(counts)[1],) * 2,
+            "Both of your numbers are the mean over the images.",
+        ),
+        Wrong("pooled twice", lambda counts: (pooled_and_mean(counts)[0],) * 2, "Both of your numbers are pooled."),
         Wrong(
             "median",
             lambda counts: (pooled_and_mean(counts)[0], float(iou(counts).quantile(0.5))),
-            "The second is a median. A mean is asked.",
+            "Your second number is a median. Return the mean.",
         ),
         Wrong(
             "empty images left out",
             lambda counts: (pooled_and_mean(counts)[0], float(iou(counts[counts[:, :3].sum(1) > 0]).mean())),
-            "Images without lesion are left out of the mean. They count, with 1 when nothing was predicted.",
+            "You leave images without a lesion out of the mean. They count too, as 1 if nothing was predicted.",
         ),
         Wrong(
             "weighted by area",
@@ -271,7 +268,7 @@ the images' IoU, each 1 where an image has $0/0$.
                 pooled_and_mean(counts)[0],
                 float((iou(counts) * counts[:, 0:3:2].sum(1)).sum() / counts[:, 0:3:2].sum()),
             ),
-            "Each image is weighted by its lesion's area. In a mean every image counts alike.",
+            "Each image is weighted by its lesion's area. In a mean, every image counts the same.",
         ),
     ),
 )
@@ -297,7 +294,7 @@ def _predictions(generator: Generator) -> list[Case]:
     for shape, scale, label in (
         ((2, 1, 3, 4), 2.0, "two images"),
         ((1, 1, 2, 2), 1.0, "one image"),
-        ((3, 1, 5, 2), 3.0, "three images, higher than wide"),
+        ((3, 1, 5, 2), 3.0, "three images, taller than wide"),
     ):
         target = (torch.rand(shape, generator=generator) < 0.4).float()
         cases.append(Case((scale * normal(generator, *shape), target), label, (0,)))
@@ -337,7 +334,7 @@ def _mistaken_bce(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda logits, target: _bce(logits, target, mistake=mistake), diagnosis)
 
 
-_NOT_WRITTEN = "This calls PyTorch's own binary cross-entropy. The exercise is to write it: with `F.softplus`."
+_NOT_WRITTEN = "This calls PyTorch's own binary cross-entropy. The exercise is to write it yourself, with `F.softplus`."
 
 BCE = Exercise(
     name="loss.bce",
@@ -350,7 +347,7 @@ from **logits** $z$ and target $y \in \{0, 1\}$, both $(B, 1, H, W)$ -> a scalar
 100, and its gradient
 must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 - \sigma(z)) =
 -\mathrm{softplus}(z)$. (No
-`F.binary_cross_entropy...`: write it.)
+`F.binary_cross_entropy...`: write it yourself.)
 """,
     solution=bce,
     example="bce(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]))",
@@ -359,7 +356,7 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
     minutes=8,
     hints=(
         "sigmoid(100) is exactly 1 in float32, and log(1 - 1) is minus infinity. So never take the sigmoid.",
-        "Put the two identities into the formula: y softplus(-z) + (1 - y) softplus(z).",
+        "Substitute the two identities into the formula: y softplus(-z) + (1 - y) softplus(z).",
         "`(target * F.softplus(-logits) + (1 - target) * F.softplus(logits)).mean()`",
     ),
     cases=_large_predictions,
@@ -374,22 +371,21 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
         _mistaken_bce(
             "log of a sigmoid",
             "unstable",
-            "It is right for small logits, and infinite or NaN for large ones: the sigmoid rounds to 0 or 1 before "
+            "This is right for small logits but infinite or NaN for large ones: the sigmoid rounds to 0 or 1 before "
             "the log.",
         ),
         _mistaken_bce(
             "clamped",
             "clamped",
-            "Clamping keeps it finite, but a pixel that is wrong with a logit of 60 gets no gradient at all, though "
-            "it is the "
-            "worst of all.",
+            "Clamping keeps it finite, but a pixel that is wrong with a logit of 60 gets no gradient at all, although "
+            "it is the worst one.",
         ),
-        _mistaken_bce("sum", "sum", "A sum over the pixels; eq. 11 divides by their number."),
+        _mistaken_bce("sum", "sum", "This is a sum over the pixels; eq. 11 divides by their number."),
         _mistaken_bce(
-            "lesion only", "lesion only", "The second half is missing: skin that is called lesion costs nothing."
+            "lesion only", "lesion only", "The second term is missing, so skin that is called lesion costs nothing."
         ),
-        _mistaken_bce("sign", "sign", "The sign is wrong: a loss falls when the answer gets better."),
-        _mistaken_bce("sigmoid twice", "twice", "A sigmoid is taken of a sigmoid: the loss can then never reach zero."),
+        _mistaken_bce("sign", "sign", "The sign is wrong: a loss must fall as the prediction gets better."),
+        _mistaken_bce("sigmoid twice", "twice", "You apply the sigmoid twice, so the loss can never reach zero."),
         _mistaken_bce("classes swapped", "swapped", "Lesion and skin are swapped."),
     ),
 )
@@ -429,8 +425,8 @@ DICE = Exercise(
     statement=r"""
 For each image $1 - \dfrac{2 \sum_i \hat y_i y_i + 1}{\sum_i \hat y_i + \sum_i y_i + 1}$ with $\hat y = \sigma(z)$,
 then the mean over the
-images. Logits and target $(B, 1, H, W)$ -> a scalar. (The ones keep $0/0$ away; per image and with this constant is
-VM-UNet's form: A27.)
+images. Logits and target $(B, 1, H, W)$ -> a scalar. (The ones prevent $0/0$. VM-UNet also computes it per image and
+with this constant: A27.)
 """,
     solution=dice_loss,
     takes="logits, target",
@@ -449,20 +445,24 @@ VM-UNet's form: A27.)
         _mistaken_dice(
             "over the batch",
             "batch",
-            "All images are taken together: a large lesion then outweighs a small one. Sum per image, then average.",
+            "You pool all images, so a large lesion outweighs a small one. Sum per image, then average.",
         ),
         _mistaken_dice(
-            "hard mask", "hard", "The prediction is thresholded: a step has no gradient, and nothing can be learned."
+            "hard mask",
+            "hard",
+            "You threshold the prediction: a step function has no gradient, so nothing can be learned.",
         ),
         _mistaken_dice(
             "squares", "squares", "The denominator has squares. That is another Dice loss (V-Net's), not this one."
         ),
-        _mistaken_dice("IoU", "iou", "This is an IoU loss: the union stands below."),
-        _mistaken_dice("coefficient", "coefficient", "This is the overlap itself; the loss is one minus it."),
-        _mistaken_dice("sum over images", "sum", "The images are added, not averaged."),
-        _mistaken_dice("nothing added", "no smooth", "The constant 1 above and below is missing."),
+        _mistaken_dice("IoU", "iou", "This is an IoU loss: its denominator is the union."),
+        _mistaken_dice("coefficient", "coefficient", "This is the Dice coefficient itself; the loss is one minus it."),
+        _mistaken_dice("sum over images", "sum", "You sum over the images. Take the mean."),
+        _mistaken_dice("nothing added", "no smooth", "The constant 1 is missing in the numerator and the denominator."),
         _mistaken_dice(
-            "added above only", "smooth above", "The constant 1 is added above only: the loss becomes negative."
+            "added above only",
+            "smooth above",
+            "You add the constant 1 to the numerator only, so the loss becomes negative.",
         ),
         _mistaken_dice("overlap once", "single", "The overlap must be counted twice."),
     ),
@@ -505,7 +505,7 @@ def _mistaken_slope(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda probability, truth: _slope(probability, truth, mistake=mistake), diagnosis)
 
 
-_NOT_DERIVED = "This lets autograd do it. The exercise is to derive the gradient by hand: quotient rule."
+_NOT_DERIVED = "This lets autograd do it. The exercise is to derive the gradient by hand, with the quotient rule."
 
 GRADIENT = Exercise(
     name="loss.dice_gradient",
@@ -535,15 +535,17 @@ vector. No autograd.
             "no quotient rule",
             "You treat the denominator as a constant. It contains p_i too: that is what pushes skin pixels down.",
         ),
-        _mistaken_slope("lesion only", "lesion only", "Skin pixels have a gradient as well: they are in S."),
+        _mistaken_slope("lesion only", "lesion only", "Skin pixels have a gradient too: they are part of S."),
         _mistaken_slope("denominator not squared", "not squared", "The denominator of the quotient rule is squared."),
         _mistaken_slope("sign", "sign", "The sign is wrong: raising p on the lesion must lower the loss."),
-        _mistaken_slope("constants forgotten", "no smooth", "The two added ones are missing."),
+        _mistaken_slope("constants forgotten", "no smooth", "The two constants of 1 are missing."),
         _mistaken_slope(
-            "with respect to the logit", "chain", "That is the derivative with respect to the logit; asked is p_i."
+            "with respect to the logit",
+            "chain",
+            "That is the derivative with respect to the logit. Differentiate with respect to p_i.",
         ),
         _mistaken_slope(
-            "divided by the pixels", "mean", "Dice is no mean over the pixels: do not divide by their number."
+            "divided by the pixels", "mean", "Dice isn't a mean over the pixels: don't divide by their number."
         ),
     ),
     rtol=1e-3,
@@ -559,19 +561,19 @@ A lesion covers 2 % of an image. A program calls every pixel skin. What is its a
 """,
     solution=0.98,
     example=(
-        "On an image in which the lesion covers a quarter of the pixels, calling everything skin is right for"
-        " 0.75 of them."
+        "On an image in which the lesion covers a quarter of the pixels, calling everything skin has an accuracy of"
+        " 0.75."
     ),
     difficulty=0,
     importance=2,
     minutes=1,
-    hints=("Which pixels does it get right?", "All the skin: 98 of 100."),
+    hints=("Which pixels does it get right?", "All the skin: 98 of every 100 pixels."),
     wrong=(
-        Wrong("IoU", 0.0, "That is its IoU and its Dice. Accuracy counts the right pixels, skin included."),
-        Wrong("the lesion", 0.02, "That is the share it gets wrong."),
-        Wrong("half", 0.5, "It does not guess: it is right on all the skin."),
-        Wrong("in percent", 98.0, "As a fraction, please: between 0 and 1."),
-        Wrong("perfect", 1.0, "The lesion is wrong."),
+        Wrong("IoU", 0.0, "That is its IoU and its Dice. Accuracy counts all correct pixels, skin included."),
+        Wrong("the lesion", 0.02, "That is the fraction it gets wrong."),
+        Wrong("half", 0.5, "It doesn't guess: it gets all the skin right."),
+        Wrong("in percent", 98.0, "Give a fraction between 0 and 1."),
+        Wrong("perfect", 1.0, "It gets the lesion wrong."),
     ),
     rtol=0,
     atol=1e-3,

@@ -22,7 +22,7 @@ def _maps(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), ""),
         ((2, 3, 3, 3), "as many channels as rows and columns"),
         ((2, 1, 1, 5), "one pixel"),
-        ((3, 6, 4, 2), "three images, higher than wide"),
+        ((3, 6, 4, 2), "three images, taller than wide"),
     )
     return [Case((normal(generator, *shape),), label, (0,)) for shape, label in shapes]
 
@@ -32,29 +32,31 @@ SQUEEZE = Exercise(
     lesson=7,
     title="Squeeze",
     statement=r"""
-One number for each channel: its mean over the whole image. $(B, H, W, C) \to (B, C)$. Tensors are
-channels last in this network.
+Return one number per channel, its mean over the whole image: $(B, H, W, C) \to (B, C)$. Tensors in this network are
+channels-last.
 """,
     solution=squeeze,
     example="squeeze(torch.tensor([[[[1.0, 0.0], [3.0, 10.0]]]]))",
     difficulty=0,
     importance=4,
     minutes=3,
-    hints=("Over which axes is the mean taken? Those that disappear.", "`x.mean(dim=(1, 2))`"),
+    hints=("Which axes do you take the mean over? The ones that disappear.", "`x.mean(dim=(1, 2))`"),
     cases=_maps,
     wrong=(
         Wrong(
             "a square is assumed",
             lambda x: x.sum(dim=(1, 2)) / x.shape[1] ** 2,
-            "You divide by the height squared: right for square images only.",
+            "You divide by the height squared, which is right only for square images.",
         ),
         Wrong(
-            "sum", lambda x: x.sum(dim=(1, 2)), "A sum grows with the image; the weights would have to know its size."
+            "sum",
+            lambda x: x.sum(dim=(1, 2)),
+            "A sum grows with the image size; the weights would have to compensate for it.",
         ),
         Wrong(
             "mean over the channels",
             lambda x: x.mean(dim=3),
-            "You averaged the channels and kept the pixels. The channels are what must stay.",
+            "You average over the channels and keep the pixels. Keep the channels.",
         ),
         Wrong(
             "channels first",
@@ -64,11 +66,11 @@ channels last in this network.
         Wrong(
             "batch averaged",
             lambda x: x.mean(dim=(0, 1, 2)),
-            "The batch is averaged away: one image would see the others.",
+            "You average over the batch too, so each image's result would depend on the others.",
         ),
-        Wrong("maximum", lambda x: x.amax(dim=(1, 2)), "The maximum, not the mean."),
+        Wrong("maximum", lambda x: x.amax(dim=(1, 2)), "This is the maximum, not the mean."),
         Wrong(
-            "axes kept", lambda x: x.mean(dim=(1, 2), keepdim=True), "The two axes are kept with size 1; drop keepdim."
+            "axes kept", lambda x: x.mean(dim=(1, 2), keepdim=True), "You keep the two axes with size 1; drop keepdim."
         ),
     ),
 )
@@ -95,7 +97,7 @@ def _means(generator: Generator) -> list[Case]:
     for batch, channels, narrow, label in (
         (1, 6, 3, ""),
         (3, 4, 2, "three images"),
-        (2, 3, 1, "squeezed to one number"),
+        (2, 3, 1, "a hidden layer of one unit"),
     ):
         tensors = (
             normal(generator, batch, channels),
@@ -111,7 +113,7 @@ EXCITE = Exercise(
     lesson=7,
     title="Excitation",
     statement=r"""
-From the means, a gate between 0 and 1 for each channel:
+From the means, compute a gate between 0 and 1 for each channel:
 
 $$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
 
@@ -151,12 +153,13 @@ $$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
         Wrong(
             "softmax",
             lambda mean, fc1, fc2: torch.softmax(torch.relu(mean @ fc1.T) @ fc2.T, dim=-1),
-            "Softmax makes channels compete for a total of one. Here each has its own gate: all may be open at once.",
+            "Softmax makes channels compete for a total of one. Here each has its own gate: all can be close to 1 at "
+            "once.",
         ),
         Wrong(
             "matrices swapped",
             lambda mean, fc1, fc2: torch.sigmoid(torch.relu(mean @ fc2) @ fc1),
-            "The two matrices are used the other way round. The shapes fit, since one has the shape of the other's "
+            "You swapped the two matrices. The shapes fit, since one has the shape of the other's "
             "transpose; the trained weights do not.",
         ),
     ),
@@ -171,7 +174,7 @@ def _full(generator: Generator) -> list[Case]:
         ((1, 2, 3, 4), 2, ""),
         ((2, 3, 3, 3), 1, "as many channels as rows and columns"),
         ((2, 4, 4, 4), 2, "a square image"),
-        ((3, 5, 2, 6), 3, "three images, higher than wide"),
+        ((3, 5, 2, 6), 3, "three images, taller than wide"),
     ):
         weights = normal(generator, narrow, shape[-1]), normal(generator, shape[-1], narrow)
         cases.append(Case((normal(generator, *shape), *weights), label, (0, 1, 2)))
@@ -192,7 +195,7 @@ def _shared_gate(x: Tensor, fc1: Tensor, fc2: Tensor) -> tuple[Tensor, Tensor]:
 FORWARD = Exercise(
     name="se.forward",
     lesson=7,
-    title="Squeeze-and-excitation, whole",
+    title="The whole squeeze-and-excitation",
     statement=r"""
 Scale each channel of the image by its gate: $y_{b,i,j,c} = x_{b,i,j,c}\; s_{b,c}$. Return **both** $y$ $(B, H, W,
 C)$ and the gate
@@ -207,7 +210,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
     importance=5,
     minutes=6,
     hints=(
-        "You have the two halves already. What is left is to make (B, C) meet (B, H, W, C).",
+        "You already have both halves. What is left is to broadcast (B, C) against (B, H, W, C).",
         "`x * s[:, None, None, :]`",
     ),
     cases=_full,
@@ -215,7 +218,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
         Wrong(
             "one gate for the batch",
             _shared_gate,
-            "All images of the batch share one gate: the mean runs over the batch too. Each image has its own.",
+            "All images of the batch share one gate: your mean runs over the batch too. Each image has its own gate.",
         ),
         Wrong(
             "broadcast along the wrong axis",
@@ -223,8 +226,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
                 x * gate(x.mean((1, 2)), fc1, fc2)[:, None, :, None],
                 gate(x.mean((1, 2)), fc1, fc2),
             ),
-            "The gate scales the columns of the image: it stands in the place of W. With square shapes nothing "
-            "complains.",
+            "The gate scales the columns of the image: it is on the axis of W. With square shapes, there is no error.",
         ),
         Wrong(
             "added",
@@ -232,7 +234,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
                 x + gate(x.mean((1, 2)), fc1, fc2)[:, None, None],
                 gate(x.mean((1, 2)), fc1, fc2),
             ),
-            "The gate is added. It must multiply.",
+            "You add the gate. Multiply by it.",
         ),
         Wrong(
             "residual",
@@ -240,7 +242,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
                 x + x * gate(x.mean((1, 2)), fc1, fc2)[:, None, None],
                 gate(x.mean((1, 2)), fc1, fc2),
             ),
-            "The input is added once more: nothing could ever be suppressed, since 1 + s is at least one.",
+            "You add the input again: nothing could ever be suppressed, since 1 + s is at least one.",
         ),
         Wrong(
             "gate cut off",
@@ -248,7 +250,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
                 x * gate(x.mean((1, 2)), fc1, fc2)[:, None, None].detach(),
                 gate(x.mean((1, 2)), fc1, fc2),
             ),
-            "The gate that scales is detached: W_1 and W_2 would never learn.",
+            "You detach the gate, so W_1 and W_2 would never learn.",
         ),
         Wrong(
             "order of the results",
@@ -258,7 +260,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
         Wrong(
             "a gate for each row",
             _wrong_gate,
-            "Every row has its own gate. Squeeze the whole image into one number a channel.",
+            "Every row has its own gate. Squeeze the whole image into one number per channel.",
         ),
     ),
     after="Two matrices and a mean, and yet every pixel now depends on every other.",
@@ -268,7 +270,7 @@ squeeze_excitation(x, torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0], [3.0]]))
 
 
 def parameters(dim: int, ratio: int) -> int:
-    """How many numbers SE learns: two matrices without bias, dim x max(1, dim // ratio) each."""
+    """The number of parameters of SE: two matrices without bias, dim x max(1, dim // ratio) each."""
     return 2 * dim * max(1, dim // ratio)
 
 
@@ -277,9 +279,8 @@ PARAMETERS = Exercise(
     lesson=7,
     title="What does it cost?",
     statement="""
-Return how many numbers SE learns for `dim` channels: two matrices, **no** bias, squeezed to `dim // ratio`
-channels, but to at least
-one.
+Return the number of parameters of SE for `dim` channels: two matrices, **no** bias, with `dim // ratio` hidden
+channels, but at least one.
 """,
     solution=parameters,
     example="parameters(64, 8)",
@@ -292,7 +293,7 @@ one.
         Case((96, 16)),
         Case((5, 8), "fewer channels than the ratio"),
         Case((20, 8)),
-        Case((23, 8), "nearly the next whole number"),
+        Case((23, 8), "just below the next integer"),
     ],
     wrong=(
         Wrong(
@@ -301,17 +302,17 @@ one.
             "There is no bias.",
         ),
         Wrong("one matrix", lambda dim, ratio: dim * max(1, dim // ratio), "That is one of the two matrices."),
-        Wrong("not squeezed", lambda dim, ratio: 2 * dim * dim, "The middle is narrower: dim // ratio channels."),
-        Wrong("squeezed to nothing", lambda dim, ratio: 2 * dim * (dim // ratio), "At least one channel must be left."),
+        Wrong("not squeezed", lambda dim, ratio: 2 * dim * dim, "The hidden layer is narrower: dim // ratio channels."),
+        Wrong("squeezed to nothing", lambda dim, ratio: 2 * dim * (dim // ratio), "At least one channel must remain."),
         Wrong(
             "not rounded down",
             lambda dim, ratio: 2 * dim * dim / ratio,
-            "dim // ratio is rounded down, and at least one.",
+            "dim // ratio rounds down, and it is at least one.",
         ),
         Wrong(
             "ratio squared",
             lambda dim, ratio: 2 * (max(1, dim // ratio)) ** 2,
-            "Only one side of each matrix is squeezed.",
+            "Only one side of each matrix is reduced.",
         ),
     ),
     after="C^2 for the inner width 2 C and a ratio of 8: 9,216 in the first stage, 589,824 in the last.",
@@ -338,12 +339,12 @@ def _keeps_pixels(function: Callable[..., Tensor], generator: Generator) -> str 
     if not torch.equal(x, _picture()):
         return "Your function changes its argument `x`."
     if not torch.equal(y.flatten().sort().values, x.flatten()):
-        return "Some values are lost or doubled: draw a permutation (torch.randperm), not random indices."
+        return "Some values are lost or repeated: draw a permutation (torch.randperm), not random indices."
     if not torch.equal(y.sum((1, 2)), x.sum((1, 2))):
         return "Values have moved between channels or between images: only pixels may move."
     difference = y[..., 1:] - y[..., :1]
     if not torch.equal(difference, x[..., 1:] - x[..., :1]):
-        return "Each channel is shuffled on its own, which tears the pixels apart. Use one order for all channels."
+        return "You shuffle each channel separately, which breaks up the pixels. Use one order for all channels."
     return None
 
 
@@ -355,18 +356,18 @@ def _moves_pixels(function: Callable[..., Tensor], generator: Generator) -> str 
     if not moved_rows and not moved_columns:
         return "Nothing has moved."
     if not (moved_rows and moved_columns):
-        return "Pixels move only along one axis: put height and width into one line before shuffling."
+        return "Pixels move along one axis only: flatten height and width before shuffling."
     rows = [set(row.unique().tolist()) for row in x[0, ..., 0]]
     if all(set(row.unique().tolist()) in rows for row in first[0, ..., 0]):
-        return "Pixels of one row stay in one row: rows are moved as a whole. Put height and width into one line first."
+        return "Pixels of one row stay in one row: you move whole rows. Flatten height and width first."
     line = first[0, ..., 0].flatten() // 3  # the number of the pixel that stands at each place
     if int(((line[1:] - line[:-1]) % len(line) == 1).sum()) > len(line) // 2:
         return "Most pixels keep their neighbors: the image is shifted as a whole. Draw a new order (torch.randperm)."
     if torch.equal(first, function(x, generator)):
-        return "The order is the same at every call: draw it with `generator`, and do not seed it yourself."
+        return "The order is the same in every call: draw it with `generator`, and don't seed it yourself."
     one, two = (function(x, torch.Generator().manual_seed(5)) for _ in range(2))
     if not torch.equal(one, two):
-        return "The order does not come from `generator`: the same seed gives another order."
+        return "The order does not come from `generator`: the same seed gives a different order."
     return None
 
 
@@ -390,9 +391,9 @@ SHUFFLE = Exercise(
     lesson=7,
     title="The control: move every pixel",
     statement=r"""
-Write the control for the question "does SE know *where* something is?": move the pixels of `x` $(B, H, W, C)$ to
-random places. Whole
-pixels move (all channels together), every pixel arrives somewhere, and the order comes from `generator`
+Write the control for the question "does SE depend on *where* something is?": move the pixels of `x` $(B, H, W, C)$ to
+random positions. Move whole pixels (all channels together), keep every pixel exactly once, and draw the order from
+`generator`
 (`torch.randperm(n, generator=generator)`).
 """,
     solution=shuffle_pixels,
@@ -402,7 +403,7 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
     minutes=8,
     bonus=True,
     hints=(
-        "Put the grid into one line, shuffle the line, and cut it into a grid again.",
+        "Flatten the grid, shuffle it, and reshape it to a grid again.",
         "`order = torch.randperm(H * W, generator=generator)`; index axis 1 of `x.flatten(1, 2)` with it.",
     ),
     properties=(Property("pixels stay whole", _keeps_pixels), Property("pixels move", _moves_pixels)),
@@ -417,17 +418,17 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
         Wrong(
             "rows, then columns",
             _rows_then_columns,
-            "Pixels of one row stay in one row: rows are moved as a whole. Put height and width into one line first.",
+            "Pixels of one row stay in one row: you move whole rows. Flatten height and width first.",
         ),
         Wrong(
             "channels shuffled apart",
             _channels_apart,
-            "Each channel is shuffled on its own, which tears the pixels apart. Use one order for all channels.",
+            "You shuffle each channel separately, which breaks up the pixels. Use one order for all channels.",
         ),
         Wrong(
             "with repetition",
             lambda x, generator: x.flatten(1, 2)[:, torch.randint(20, (20,), generator=generator)].unflatten(1, (4, 5)),
-            "Some values are lost or doubled: draw a permutation (torch.randperm), not random indices.",
+            "Some values are lost or repeated: draw a permutation (torch.randperm), not random indices.",
         ),
         Wrong(
             "channels moved",
@@ -437,12 +438,12 @@ pixels move (all channels together), every pixel arrives somewhere, and the orde
         Wrong(
             "rows only",
             lambda x, generator: x[:, torch.randperm(x.shape[1], generator=generator)],
-            "Pixels move only along one axis: put height and width into one line before shuffling.",
+            "Pixels move along one axis only: flatten height and width before shuffling.",
         ),
         Wrong(
             "always the same",
             _same_order,
-            "The order is the same at every call: draw it with `generator`, and do not seed it yourself.",
+            "The order is the same in every call: draw it with `generator`, and don't seed it yourself.",
         ),
         Wrong("nothing moves", lambda x, generator: x.clone(), "Nothing has moved."),
         Wrong(
@@ -461,17 +462,17 @@ AT_START = Exercise(
 The weights of a new network are tiny ($\sigma = 0.02$). By about how much does an untrained SE multiply each channel?
 """,
     solution=0.5,
-    example="If the hidden layer gave 2 and the second matrix $-1$, the gate would be $\\sigma(-2) = 0.12$.",
+    example="If the hidden layer's output were 2 and the second matrix's $-1$, the gate would be $\\sigma(-2) = 0.12$.",
     difficulty=1,
     importance=2,
     minutes=2,
-    hints=("What comes out of two tiny matrices?", "And what is the sigmoid of that?"),
+    hints=("What do two tiny matrices output?", "And what is the sigmoid of that?"),
     wrong=(
         Wrong("closed", 0.0, "Zero goes *into* the sigmoid, not out of it."),
         Wrong("open", 1.0, "The sigmoid of 0 is not 1."),
         Wrong("two gates", 0.25, "That is CRA, which multiplies two gates (lesson 10). SE has one."),
-        Wrong("the ratio", 8.0, "8 is how much narrower the middle is."),
-        Wrong("one of many", 0.125, "The ratio 8 is the width in the middle. Gates do not share a total."),
+        Wrong("the ratio", 8.0, "The 8 says how much narrower the hidden layer is."),
+        Wrong("one of many", 0.125, "The ratio 8 sets the width of the hidden layer. Gates don't share a total."),
     ),
     rtol=0,
     atol=0.02,

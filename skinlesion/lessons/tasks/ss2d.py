@@ -13,7 +13,7 @@ from skinlesion.scan.reference import cross_merge, cross_scan, four_routes, sele
 
 
 def _grids(generator: Generator) -> list[Case]:
-    sizes = [(2, 3, "a grid that is not square"), (3, 2, "a grid that is higher than wide"), (3, 3, "a square grid")]
+    sizes = [(2, 3, "a grid that is not square"), (3, 2, "a grid that is taller than wide"), (3, 3, "a square grid")]
     more = [(1, 4, "a single row"), (4, 1, "a single column"), (5, 4, "five rows of four")]
     return [Case((h, w), label) for h, w, label in [*sizes, *more]]
 
@@ -75,7 +75,7 @@ $j$) of the token that route $k$ reads at step $t$:
 
 * route 0 goes along the rows, from the top left;
 * route 1 goes down the columns, from the top left;
-* routes 2 and 3 are routes 0 and 1, walked backward.
+* routes 2 and 3 are routes 0 and 1 in reverse.
 
 Grids need not be square.
 """,
@@ -87,29 +87,29 @@ Grids need not be square.
     minutes=8,
     hints=(
         "Write the row-major indices of a 2 x 3 grid on paper as a grid, and read that grid column by column.",
-        "`torch.arange(height * width)` is route 0. Reshaped to (height, width) and transposed, it is read down the "
-        "columns.",
-        "`columns = rows.reshape(height, width).T.reshape(-1)`; a route backward is `route.flip(0)`.",
+        "`torch.arange(height * width)` is route 0. Reshape it to (height, width) and transpose it, and you read down "
+        "the columns.",
+        "`columns = rows.reshape(height, width).T.reshape(-1)`; a reversed route is `route.flip(0)`.",
     ),
     cases=_grids,
     wrong=(
         Wrong(
             "snake",
             _routes_snake,
-            "Every second line runs the other way, like a snake. Every row goes from left to right, every column from "
+            "Every other line runs the other way, like a snake. Every row goes from left to right, every column from "
             "top to bottom.",
         ),
         Wrong(
             "height for width",
             _routes_wrong_stride,
-            "The index of row i, column j is i * width + j. You multiply by the height, which a square grid does "
-            "not notice.",
+            "The index of row i, column j is i * width + j. You multiply by the height, which makes no difference on a "
+            "square grid.",
         ),
         Wrong(
             "inverse permutation",
             _routes_inverse,
-            "Your route 1 says *when* each token is read. Wanted is *which* token is read at each step: the inverse "
-            "of yours.",
+            "Your route 1 says *when* each token is read. Return *which* token is read at each step: the inverse of "
+            "yours.",
         ),
         Wrong(
             "not reversed",
@@ -117,13 +117,16 @@ Grids need not be square.
             "Routes 2 and 3 are the same as routes 0 and 1: they must run backward. Without them the last token never "
             "reaches the first.",
         ),
-        Wrong("another order", _routes_order, "The right routes, in another order: rows, columns, then both backward."),
+        Wrong(
+            "another order",
+            _routes_order,
+            "These are the right routes in the wrong order: rows, columns, then both backward.",
+        ),
         Wrong(
             "mirrored, not reversed",
             _routes_mirror,
-            "Routes 2 and 3 start at the right place of each line, but still take the lines from the first to the "
-            "last. "
-            "Backward means that the whole sequence is reversed: it begins at the bottom right.",
+            "Routes 2 and 3 reverse each line, but still take the lines from first to last. "
+            "Reverse the whole sequence, so that it begins at the bottom right.",
         ),
         Wrong("counts from 1", _routes_off_by_one, "Indices start at 0."),
     ),
@@ -138,7 +141,7 @@ def _grid_inputs(generator: Generator) -> list[Case]:
     for batch, height, width, channels, label in (
         (1, 2, 3, 2, "a grid that is not square"),
         (2, 3, 3, 4, "a square grid and two images"),
-        (2, 4, 2, 3, "a grid that is higher than wide"),
+        (2, 4, 2, 3, "a grid that is taller than wide"),
     ):
         x = normal(generator, batch, height, width, channels)
         cases.append(Case((x, four_routes(height, width)), label, (0,)))
@@ -172,9 +175,8 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
     importance=4,
     minutes=8,
     hints=(
-        "First put the grid into one line: (B, H, W, D) -> (B, HW, D). Row-major is how it is stored.",
-        "A tensor can be indexed with a table of integers: `line[:, table]` has the table's shape in place of the "
-        "axis.",
+        "First flatten the grid: (B, H, W, D) -> (B, HW, D). Row-major is how it is stored.",
+        "You can index a tensor with a table of integers: in `flat[:, table]` the table's shape replaces the axis.",
         "`x.flatten(1, 2)[:, routes.long()]`",
     ),
     cases=_grid_inputs,
@@ -182,23 +184,23 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
         Wrong(
             "own routes",
             lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3]).long()],
-            "The argument `routes` isn't used: you make the four routes yourself. Any number of any routes may be "
-            "given.",
+            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "
+            "any routes.",
         ),
         Wrong(
             "inverse",
             lambda x, routes: x.flatten(1, 2)[:, _inverse(routes)],
-            "The tokens are put *to* the places that the table names. They should be read *from* there.",
+            "You write the tokens *to* the indices in the table. Read them *from* there.",
         ),
         Wrong(
             "column-major flattening",
             lambda x, routes: x.transpose(1, 2).flatten(1, 2)[:, routes.long()],
-            "The grid is flattened column by column. The table's indices are row-major.",
+            "You flatten the grid column by column. The table's indices are row-major.",
         ),
         Wrong(
             "axes of the result",
             lambda x, routes: x.flatten(1, 2)[:, routes.long()].transpose(1, 2),
-            "The result is (B, HW, K, D). Wanted is (B, K, HW, D): one sequence after the other.",
+            "Your result is (B, HW, K, D). It should be (B, K, HW, D): one sequence after the other.",
         ),
         Wrong(
             "one route only",
@@ -221,7 +223,7 @@ def _sequences(generator: Generator) -> list[Case]:
     for batch, height, width, channels, label in (
         (1, 2, 3, 2, "a grid that is not square"),
         (2, 3, 3, 4, "a square grid and two images"),
-        (1, 4, 2, 3, "a grid that is higher than wide"),
+        (1, 4, 2, 3, "a grid that is taller than wide"),
     ):
         y = normal(generator, batch, 4, height * width, channels)
         cases.append(Case((y, four_routes(height, width), height, width), label, (0,)))
@@ -255,7 +257,7 @@ cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
     importance=5,
     minutes=12,
     hints=(
-        "Two tokens in the same place t of two routes are different tokens. Which step of route k read token p?",
+        "At a given step, different routes generally read different tokens. At which step does route k read token p?",
         "`torch.argsort(routes[k])` is the inverse of a permutation: entry p is the step at which token p was read.",
         "Sum `y[:, k, torch.argsort(routes[k].long())]` over k, then `.unflatten(1, (height, width))`.",
     ),
@@ -264,47 +266,48 @@ cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
         Wrong(
             "overwritten",
             _overwritten,
-            "Only the last route is left: each one writes over what the one before has put there. Add them (`+=`).",
+            "Only the last route is left: each one writes over the result of the one before. Add them (`+=`).",
         ),
         Wrong(
             "own routes",
             lambda y, routes, height, width: _merged(y, _inverse(four_routes(height, width)), height, width),
-            "The argument `routes` isn't used: you make the four routes yourself. Any number of any routes may be "
-            "given.",
+            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "
+            "any routes.",
         ),
         Wrong(
             "un-reversed routes",
             lambda y, routes, height, width: y.sum(1).unflatten(1, (height, width)),
-            "The sequences are added step by step, without putting the tokens back: step 0 of route 0 is the top left "
+            "You add the sequences step by step, without putting the tokens back: step 0 of route 0 is the top left "
             "token, step 0 of route 2 the bottom right one.",
         ),
         Wrong(
             "forward permutation",
             lambda y, routes, height, width: _merged(y, routes.long(), height, width),
-            "You index with the routes themselves. That permutes once more instead of undoing it (rows and reversed "
+            "You index with the routes themselves. That permutes again instead of undoing the permutation (rows and "
+            "reversed "
             "rows "
             "are their own inverse; columns are not, unless the grid is square).",
         ),
         Wrong(
             "mean",
             lambda y, routes, height, width: _merged(y, _inverse(routes), height, width) / y.shape[1],
-            "This is the mean over the routes. SS2D adds them; a LayerNorm comes next, and it cares little, but the "
-            "weights that you load were trained with the sum.",
+            "This is the mean over the routes. SS2D adds them. The LayerNorm that follows makes the difference small, "
+            "but pretrained weights expect the sum.",
         ),
         Wrong(
             "width before height",
             lambda y, routes, height, width: _merged(y, _inverse(routes), width, height),
-            "The result is cut into (W, H) rather than (H, W).",
+            "You reshape the result to (W, H) rather than (H, W).",
         ),
         Wrong(
             "two routes",
             lambda y, routes, height, width: _merged(y[:, :2], _inverse(routes), height, width),
-            "Only the forward routes are added.",
+            "You add only the forward routes.",
         ),
         Wrong(
             "backward routes left reversed",
             lambda y, routes, height, width: _merged(y, _inverse(routes[[0, 1, 0, 1]]), height, width),
-            "The two backward routes are put back as if they ran forward.",
+            "You put the two backward routes back as if they ran forward.",
         ),
     ),
     after="Merging undoes expansion: with nothing in between, you get four times the input.",
@@ -318,7 +321,7 @@ def _scan_inputs(generator: Generator) -> list[Case]:
     for batch, height, width, channels, states, label in (
         (1, 2, 3, 2, 3, "a grid that is not square"),
         (2, 3, 3, 2, 1, "two images, one state"),
-        (3, 4, 2, 3, 2, "three images, higher than wide"),
+        (3, 4, 2, 3, 2, "three images, taller than wide"),
     ):
         grid = (batch, height, width)
         x = normal(generator, *grid, channels)
@@ -367,8 +370,7 @@ SCAN = Exercise(
     title="SS2D's scan, assembled",
     statement=r"""
 Put the pieces together. Each route $k$ has its own $A_k$ $(D, N)$, $D_k$ $(D)$ and step bias $(D)$, and every token
-brings its own
-$\Delta$, $B$ and $C$ **for each route**:
+has its own $\Delta$, $B$ and $C$ **for each route**:
 
 $$\Delta = \mathrm{softplus}(\texttt{delta} + \texttt{delta\_bias}), \qquad y = \sum_k \text{put
 back}\big(\mathrm{S6}_k(\text{read along } k)\big)$$
@@ -377,7 +379,7 @@ back}\big(\mathrm{S6}_k(\text{read along } k)\big)$$
 | --- | --- | --- | --- | --- | --- |
 | $(B,H,W,D)$ | $(B,H,W,K,D)$ | $(K,D,N)$ | $(B,H,W,K,N)$ | $(K,D)$ | $(B,H,W,D)$ |
 
-Use `selective_scan(u, delta, A, B, C, D)` of the last lesson for one route.
+Use `selective_scan(u, delta, A, B, C, D)` from the last lesson for one route.
 """,
     solution=cross_selective_scan,
     takes="x, delta, A, B, C, D, delta_bias",
@@ -390,7 +392,7 @@ cross_selective_scan(x, zero, -torch.ones(4, 1, 1), zero, zero, torch.ones(4, 1)
     importance=5,
     minutes=20,
     hints=(
-        "Whatever belongs to a token travels with it: x, delta, B and C are all read along the route.",
+        "Everything that belongs to a token moves with it: read x, delta, B, and C along the route.",
         "For route k: flatten the grid of each, index tokens with `order = routes[k]` and take `[..., k, :]` of "
         "delta, B and C.",
         "`step = F.softplus(delta[:, order, k] + delta_bias[k])`, `y += selective_scan(x[:, order], step, A[k], "
@@ -402,32 +404,33 @@ cross_selective_scan(x, zero, -torch.ones(4, 1, 1), zero, zero, torch.ones(4, 1)
         _mistaken_scan(
             "softplus forgotten: exp",
             "exp",
-            "The step size is made positive with exp. It should be softplus(z) = log(1 + exp(z)), which grows no "
-            "faster "
-            "than z.",
+            "You make the step size positive with exp. Use softplus(z) = log(1 + exp(z)), which grows no faster than "
+            "z.",
         ),
-        _mistaken_scan("bias after softplus", "bias after", "The bias is added after softplus. It belongs inside."),
+        _mistaken_scan("bias after softplus", "bias after", "You add the bias after softplus. It belongs inside."),
         _mistaken_scan("no bias", "no bias", "The step sizes lack `delta_bias`."),
         _mistaken_scan(
             "delta in grid order",
             "delta stays",
-            "`delta` is not read along the route: each token gets the step size of another token.",
+            "You don't read `delta` along the route, so each token gets the step size of another token.",
         ),
         _mistaken_scan(
             "B and C in grid order",
             "B and C stay",
-            "`B` and `C` are not read along the route: what a token writes and reads must travel with it.",
+            "You don't read `B` and `C` along the route: each token must keep its own.",
         ),
         _mistaken_scan(
             "not put back",
             "not put back",
-            "The results are added in the order of each route. Put them back in their places first.",
+            "You add the results in the order of each route. Put them back in grid order first.",
         ),
         _mistaken_scan("shared A", "shared A", "All routes use the A of route 0. Each has its own."),
         _mistaken_scan("no D", "no D", "The direct path D is missing."),
-        _mistaken_scan("D of one route", "D once", "The direct path is added once. Each route adds its own D * x."),
+        _mistaken_scan("D of one route", "D once", "You add the direct path once. Each route adds its own D * x."),
         _mistaken_scan(
-            "no backward routes", "forward only", "Routes 2 and 3 run forward: nothing flows from the bottom right."
+            "no backward routes",
+            "forward only",
+            "Routes 2 and 3 run forward: no information flows from the bottom right.",
         ),
     ),
     rtol=2e-4,
@@ -514,7 +517,7 @@ implicit_attention(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([-1.0]), one, one
     bonus=True,
     hints=(
         "The sum of step sizes between s and t is a difference of two running sums.",
-        "`time = delta.cumsum(0)`; `time[t] - time[s]` is what the exponent needs: s itself is left out, t is in.",
+        "`time = delta.cumsum(0)`; `time[t] - time[s]` is what the exponent needs: it excludes s and includes t.",
         "`torch.einsum('tn,tsn,sn->ts', C, decay, delta[:, None] * B).tril()`, with `decay` (L, L, N). Clamp the "
         "exponent "
         "where s > t, or it overflows.",
@@ -524,7 +527,7 @@ implicit_attention(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([-1.0]), one, one
         _mistaken_attention(
             "decays its own input",
             "own decay",
-            "The exponent includes the step of s itself. What token s writes is not yet decayed at time s: M[s, s] has "
+            "The exponent includes the step of s itself. What token s writes hasn't decayed yet at time s: M[s, s] has "
             "no exponential.",
         ),
         _mistaken_attention(
@@ -533,12 +536,12 @@ implicit_attention(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([-1.0]), one, one
             "The decay uses t - s steps of size 1. Each step has its own size: that is what selectivity means.",
         ),
         _mistaken_attention("delta forgotten", "no delta", "Token s writes delta[s] * B[s] * u[s]: delta is missing."),
-        _mistaken_attention("no decay", "no decay", "The past does not fade: the exponential is missing."),
+        _mistaken_attention("no decay", "no decay", "The old state doesn't decay: the exponential is missing."),
         _mistaken_attention(
             "transposed", "transposed", "Rows are the token that reads (t), columns the one that wrote (s)."
         ),
         _mistaken_attention(
-            "not causal", "not masked", "Tokens read from the future: entries with s > t must be zero."
+            "not causal", "not masked", "Outputs depend on future tokens: entries with s > t must be zero."
         ),
         _mistaken_attention(
             "diagonal lost", "diagonal lost", "The diagonal is zero: a token does read what it has just written."
@@ -561,15 +564,15 @@ output at row 3, column 4 depend? (Rows and columns count from 0.)
 """,
     solution=29,
     example=(
-        "The pixel in row 1, column 1 of the same 6 x 6 grid (counted from 0) has index 7. It and the 7 "
-        "before it can influence it; a change of it reaches it and the 28 after it."
+        "The pixel in row 1, column 1 of a 6 x 6 grid (counted from 0) has index 7. Its output can depend on 8 tokens: "
+        "itself and the 7 before it. A change to it can reach itself and the 28 after it."
     ),
     difficulty=1,
     importance=2,
     minutes=2,
     hints=(
         "At which step of the route is that token read?",
-        "Everything that was read up to then, and the token itself.",
+        "Count every token read before that step, and the token itself.",
     ),
     wrong=(
         Wrong("itself forgotten", 28, "You forgot the token itself."),

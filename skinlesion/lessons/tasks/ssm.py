@@ -13,7 +13,7 @@ from skinlesion.scan import reference
 
 
 def discretize(A: Tensor, B: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero-order hold: what h' = A h + B u does to h in a time `delta` in which u does not change.
+    """Zero-order hold: what h' = A h + B u does to h during a time `delta` in which u is constant.
 
     Args:
         A: decay rates, (N,), not zero.
@@ -59,20 +59,20 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
         Wrong(
             "bilinear",
             lambda A, B, d: ((1 + d * A / 2) / (1 - d * A / 2), d * B / (1 - d * A / 2)),
-            "This is the bilinear rule (trapezoid), as in S4. Mamba's zero-order hold is asked: an exponential.",
+            "This is the bilinear rule (trapezoid), as in S4. Use Mamba's zero-order hold, an exponential.",
         ),
         Wrong(
             "Euler for both",
             lambda A, B, delta: (1 + delta * A, delta * B),
             "This is Euler's rule, 1 + delta A and delta B: the first term of the series. It is close only while "
             "delta * A "
-            "is small, and explodes when delta * |A| > 2.",
+            "is small, and it diverges when delta * |A| > 2.",
         ),
         Wrong(
             "Euler for B",
             lambda A, B, delta: (torch.exp(delta * A), delta * B),
             "A_bar is exact, B_bar is Euler's delta * B. That is what Mamba does (and the network, see the end of the "
-            "lesson); here the exact one is asked.",
+            "lesson); here, return the exact one.",
         ),
         Wrong(
             "delta forgotten",
@@ -92,7 +92,7 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
         Wrong(
             "divided by delta A",
             lambda A, B, delta: (torch.exp(delta * A), (torch.exp(delta * A) - 1) / (delta * A) * B),
-            "Divide by A only, not by delta * A: a longer step lets more in.",
+            "Divide by A only, not by delta * A: a longer step lets in more of the input.",
         ),
     ),
     after="Exact, whatever the step size, and never larger than one in size: the state cannot explode.",
@@ -169,7 +169,7 @@ recurrence(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]),
     importance=5,
     minutes=8,
     hints=(
-        "A loop over u. Keep h between the rounds, and collect one number a round.",
+        "A loop over u. Keep h from one iteration to the next, and append one number per iteration.",
         "Inside the loop: `h = a * h + b * u_t`, then `y.append((c * h).sum())`. At the end `torch.stack(y)`.",
     ),
     cases=_signals,
@@ -182,19 +182,23 @@ recurrence(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]),
         _mistaken_recurrence(
             "reads too early",
             "late",
-            "You read the state before the token has been written: y_t uses h_(t-1). Update first, then read.",
+            "You read the state before the token is written: y_t uses h_(t-1). Update first, then read.",
         ),
-        _mistaken_recurrence("no memory", "no carry", "The state does not carry over: each output knows one token."),
+        _mistaken_recurrence(
+            "no memory", "no carry", "The state isn't carried over: each output depends on one token only."
+        ),
         _mistaken_recurrence(
             "input decays at once",
             "input decays",
-            "The new token is multiplied by a too: a * (h + b u). Only the past fades.",
+            "The new token is multiplied by a too: a * (h + b u). Only the old state decays.",
         ),
         _mistaken_recurrence("b forgotten", "no b", "The input weight b is missing."),
-        _mistaken_recurrence("c forgotten", "no c", "The states are added without the weights c."),
-        _mistaken_recurrence("backward", "backward", "The sequence is walked from its end."),
+        _mistaken_recurrence("c forgotten", "no c", "You add the states without the weights c."),
+        _mistaken_recurrence("backward", "backward", "You go through the sequence backward, from its end."),
         _mistaken_recurrence(
-            "keeps 1 - a", "mixed", "The past is multiplied by 1 - a. It should be a: near one, long memory."
+            "keeps 1 - a",
+            "mixed",
+            "You multiply the old state by 1 - a. It should be a: the closer a is to 1, the longer the memory.",
         ),
     ),
 )
@@ -203,7 +207,7 @@ recurrence(torch.tensor([0.5]), torch.tensor([1.0]), torch.tensor([2.0]),
 
 
 def kernel(a: Tensor, b: Tensor, c: Tensor, length: int) -> Tensor:
-    """The answer to an impulse: K_j = sum over n of c a^j b.
+    """The impulse response: K_j = sum over n of c a^j b.
 
     Args:
         a: (N,).
@@ -245,7 +249,7 @@ taps $K_0, K_1, \dots$
     importance=3,
     minutes=8,
     hints=(
-        "How much is left of a token after j steps? It has been multiplied by a, j times.",
+        "How much of a token is left after j steps? It has been multiplied by a, j times.",
         "`a ** j` for all j at once: `a ** torch.arange(length)[:, None]` is (length, N).",
         "Multiply by c and b, and sum over the last axis.",
     ),
@@ -259,12 +263,12 @@ taps $K_0, K_1, \dots$
         Wrong(
             "starts at power one",
             lambda a, b, c, length: (c * b * a ** (_tap_numbers(length) + 1)).sum(-1),
-            "Your powers start at one. A token that has just been written has not faded: K_0 = sum of c b.",
+            "Your powers start at one. A token that has just been written has not decayed: K_0 = sum of c b.",
         ),
         Wrong(
             "multiplies by j",
             lambda a, b, c, length: (c * b * a * _tap_numbers(length)).sum(-1),
-            "a * j instead of a to the power j: decay is repeated multiplication.",
+            "You multiply a by j. It should be a to the power j: decay is repeated multiplication.",
         ),
         Wrong(
             "backward",
@@ -284,12 +288,12 @@ taps $K_0, K_1, \dots$
         Wrong(
             "running sum",
             lambda a, b, c, length: (c * b * a ** _tap_numbers(length)).sum(-1).cumsum(0),
-            "This is the answer to a step (a running sum), not to an impulse.",
+            "This is the step response (a running sum), not the impulse response.",
         ),
         Wrong(
             "states averaged",
             lambda a, b, c, length: (c * b * a ** _tap_numbers(length)).sum(-1) / len(a),
-            "The states are averaged. They are added.",
+            "You average the states. Add them.",
         ),
     ),
 )
@@ -320,8 +324,8 @@ CONVOLUTION = Exercise(
     lesson=4,
     title="The same system as a convolution: applying it",
     statement=r"""
-$y_t = \sum_{j=0}^{t} K_j\, u_{t-j}$: `u` $(L)$, `kernel` $(L)$ -> `y` $(L)$. What lies before the sequence counts
-as zero. A
+$y_t = \sum_{j=0}^{t} K_j\, u_{t-j}$: `u` $(L)$, `kernel` $(L)$ -> `y` $(L)$. Tokens before the start of the sequence
+count as zero. A
 loop over $t$ will do.
 """,
     solution=causal_convolution,
@@ -330,7 +334,7 @@ loop over $t$ will do.
     importance=3,
     minutes=10,
     hints=(
-        "Write down y_0, y_1 and y_2. K_0 always meets the newest token.",
+        "Write down y_0, y_1 and y_2. K_0 always multiplies the newest token.",
         "For each t: the first t + 1 taps, reversed, times the first t + 1 tokens.",
     ),
     cases=_convolution_inputs,
@@ -344,33 +348,35 @@ loop over $t$ will do.
         Wrong(
             "correlation",
             lambda u, kernel: torch.stack([(kernel[: t + 1] * u[: t + 1]).sum() for t in range(len(u))]),
-            "The kernel is not reversed: K_0 meets the oldest token. It must meet the newest.",
+            "The kernel isn't reversed: K_0 is multiplied by the oldest token. It belongs to the newest.",
         ),
         Wrong(
             "circular",
             lambda u, kernel: torch.fft.irfft(torch.fft.rfft(u) * torch.fft.rfft(kernel), n=len(u)),
-            "The end of the sequence wraps around to its beginning, as it does with an unpadded FFT. Pad with zeros to "
+            "The end of the sequence wraps around to its beginning, as with an unpadded FFT. Pad with zeros to "
             "twice the length.",
         ),
         Wrong(
             "one step late",
             lambda u, kernel: torch.cat([torch.zeros(1), causal_convolution(u, kernel)[:-1]]),
-            "Everything comes one step late: y_t must include u_t.",
+            "Everything is one step late: y_t must include u_t.",
         ),
         Wrong(
             "looks ahead",
             lambda u, kernel: causal_convolution(u.flip(0), kernel).flip(0),
-            "The sum runs over the tokens after t. A causal system knows only those before.",
+            "Your sum runs over the tokens after t. A causal system uses only t and the tokens before it.",
         ),
         Wrong(
             "centered",
             lambda u, kernel: F.conv1d(u[None, None], kernel.flip(0)[None, None], padding=len(u))[0, 0][
                 len(u) // 2 + 1 : len(u) // 2 + 1 + len(u)
             ],
-            "The kernel is centered on t, as image convolutions are. Here it reaches back from t.",
+            "The kernel is centered on t, as in image convolutions. Here it must extend back from t.",
         ),
         Wrong(
-            "product", lambda u, kernel: u * kernel, "This multiplies element by element: no output sees another token."
+            "product",
+            lambda u, kernel: u * kernel,
+            "This multiplies element by element: no output depends on another token.",
         ),
     ),
     after="Two programs, one system. The loop needs L steps, one after the other; the convolution needs none, and "
@@ -435,7 +441,7 @@ SELECTIVE = Exercise(
     lesson=4,
     title="The selective scan, by hand",
     statement=r"""
-Now every token brings its own step size $\Delta_t$, its own $B_t$ and its own $C_t$. There are $D$ channels with
+Now every token has its own step size $\Delta_t$, its own $B_t$ and its own $C_t$. There are $D$ channels with
 $N$ states each;
 $B$ and $C$ are shared by the channels:
 
@@ -445,7 +451,8 @@ $$h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t u_t, \qquad y_t = \sum_n C_{t,n} h
 | --- | --- | --- | --- | --- |
 | $(B, L, D)$ | $(D, N)$ | $(B, L, N)$ | $(B, D, N)$ | $(B, L, D)$ |
 
-`delta` is positive already. Do not write into a tensor that autograd needs (`y[:, t] = ...`): collect and stack.
+`delta` is already positive. Don't write into a tensor that autograd needs (`y[:, t] = ...`): collect the outputs in a
+list and stack them.
 """,
     solution=reference.selective_scan,
     takes="u, delta, A, B, C",
@@ -459,10 +466,10 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
     importance=5,
     minutes=20,
     hints=(
-        "It is the recurrence again, with one more axis for the batch, one for the channels and one for the states. "
+        "It is the recurrence again, with one more axis each for the batch, the channels, and the states. "
         "Get the "
         "shapes of one step right: everything must become (B, D, N).",
-        "`delta[:, t, :, None]` is (B, D, 1) and meets A (D, N); `B[:, t, None, :]` is (B, 1, N).",
+        "`delta[:, t, :, None]` is (B, D, 1) and broadcasts with A (D, N); `B[:, t, None, :]` is (B, 1, N).",
         "`h = torch.exp(delta[:, t, :, None] * A) * h + (delta * u)[:, t, :, None] * B[:, t, None, :]`, then "
         "`y.append((h * C[:, t, None, :]).sum(-1))`.",
     ),
@@ -471,13 +478,13 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
         _mistaken_scan(
             "division by the decays",
             "division",
-            "Right on paper: all decays in one running product, and a division by it. In a long sequence the product "
+            "Right on paper: you divide by a running product of all decays. But in a long sequence the product "
             "underflows to zero. Go step by step.",
         ),
         _mistaken_scan(
             "state kept between sequences",
             "one sequence",
-            "The state goes on from one sequence of the batch to the next. Each sequence starts from zero.",
+            "The state carries over from one sequence of the batch to the next. Each sequence starts from zero.",
         ),
         _mistaken_scan("reads too early", "early", "y_t reads the state from before token t. Update first, then read."),
         _mistaken_scan(
@@ -487,18 +494,20 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
             "delta missing in the write", "no delta in B", "What is written is B u: it needs the step size, delta B u."
         ),
         _mistaken_scan(
-            "the write decays", "write decays", "The new token is multiplied by the decay as well. Only the past fades."
+            "the write decays",
+            "write decays",
+            "You multiply the new token by the decay too. Only the old state decays.",
         ),
         _mistaken_scan(
             "softplus twice",
             "softplus",
-            "You apply softplus to delta. Here it is positive already; softplus comes in SS2D.",
+            "You apply softplus to delta. Here it is already positive; softplus comes in SS2D.",
         ),
-        _mistaken_scan("B and C swapped", "swapped", "B writes and C reads; you have them the other way round."),
+        _mistaken_scan("B and C swapped", "swapped", "B writes and C reads; you have them the other way around."),
         _mistaken_scan(
             "exp forgotten", "no exp", "The decay is delta * A, a negative number. It should be exp(delta * A)."
         ),
-        _mistaken_scan("mean over the states", "mean", "The states are averaged. They are added, weighted by C."),
+        _mistaken_scan("mean over the states", "mean", "You average the states. Add them, weighted by C."),
         _mistaken_scan(
             "the first step size for all",
             "first step",
@@ -513,9 +522,8 @@ HALF = Exercise(
     lesson=4,
     title="Predict: how long is the memory?",
     statement=r"""
-A state decays at the rate $A = -1$, and each token takes a step of $\Delta = 0.1$. A token is written into the
-state. After how
-many further tokens is **less than half** of it left?
+A state decays at the rate $A = -1$, and each token takes a step of $\Delta = 0.1$. A token is written into the state.
+After how many more tokens is **less than half** of it left?
 """,
     solution=7,
     example=(
@@ -531,11 +539,11 @@ many further tokens is **less than half** of it left?
     ),
     wrong=(
         Wrong("one too few", 6, "After 6 steps exp(-0.6) = 0.55 is left: still more than half."),
-        Wrong("linear", 5, "You subtract 0.1 a step. Decay multiplies: exp(-0.1) a step."),
+        Wrong("linear", 5, "You subtract 0.1 per step. Decay multiplies: by exp(-0.1) per step."),
         Wrong("time constant", 10, "After 10 steps 1/e = 0.37 is left: that is the time constant, not the half-life."),
-        Wrong("delta forgotten", 1, "You used exp(-n): each token takes a step of 0.1 only."),
-        Wrong("ten times too long", 70, "exp(-0.1 n), not exp(-0.01 n)."),
-        Wrong("log base 2", 4, "exp, not powers of two, and a rate of 0.1."),
+        Wrong("delta forgotten", 1, "You used exp(-n): each token takes a step of only 0.1."),
+        Wrong("ten times too long", 70, "It is exp(-0.1 n), not exp(-0.01 n)."),
+        Wrong("log base 2", 4, "Use exp, not powers of two, with a rate of 0.1."),
     ),
     after="ln 2 / 0.1 = 6.93. Half the step size, twice the memory: S6 makes this step a function of the token.",
 )

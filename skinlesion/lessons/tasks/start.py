@@ -19,8 +19,8 @@ def _probabilities(generator: Generator) -> list[Case]:
     return [
         Case((uniform(generator, 0, 1, 4, 5), 0.5)),
         Case((uniform(generator, 0, 1, 4, 5), 0.2), "a threshold of 0.2"),
-        Case((exact, 0.5), "pixels that lie exactly on the threshold"),
-        Case((uniform(generator, 0, 1, 7, 2), 0.75), "an image that is higher than wide"),
+        Case((exact, 0.5), "pixels exactly at the threshold"),
+        Case((uniform(generator, 0, 1, 7, 2), 0.75), "an image that is taller than wide"),
     ]
 
 
@@ -40,17 +40,15 @@ The network gives each pixel a probability of belonging to the lesion. Make the 
     hints=("A comparison of a tensor with a number gives a tensor of bools.", "`probability >= threshold`"),
     cases=_probabilities,
     wrong=(
-        Wrong(
-            "more than", lambda p, t: p > t, "A pixel exactly on the threshold counts as lesion: at least, not more."
-        ),
+        Wrong("more than", lambda p, t: p > t, "A pixel exactly at the threshold counts as lesion: use `>=`, not `>`."),
         Wrong("inside out", lambda p, t: p < t, "This marks the skin. The lesion is where the probability is high."),
         Wrong("always one half", lambda p, t: p >= 0.5, "The threshold is an argument; yours is always 0.5."),
-        Wrong("numbers", lambda p, t: (p >= t).float(), "Zeros and ones, but as numbers. A mask is of dtype bool."),
+        Wrong("numbers", lambda p, t: (p >= t).float(), "You return zeros and ones as numbers. A mask has dtype bool."),
         Wrong("rounded", lambda p, t: p.round().bool(), "Rounding is a threshold of 0.5 whatever was asked for."),
         Wrong(
             "of the maximum",
             lambda p, t: p >= t * p.max(),
-            "The threshold is a probability, not a share of the maximum.",
+            "The threshold is a probability, not a fraction of the maximum.",
         ),
     ),
     after="Every figure of this course states its threshold.",
@@ -74,7 +72,7 @@ AREA = Exercise(
     lesson=0,
     title="How much of the image is lesion",
     statement=r"""
-The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each in $[0, 1]$.
+Return the area of each mask as a fraction of its image: bool $(B, H, W) \to (B)$, each in $[0, 1]$.
 """,
     solution=area_fraction,
     example="area_fraction(torch.tensor([[[True, False], [False, False]], [[True, True], [True, False]]]))",
@@ -87,21 +85,33 @@ The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each i
         Wrong(
             "of the whole batch",
             lambda m: m.sum(dim=(1, 2)) / m.numel(),
-            "You divide by the pixels of all images together: `m.numel()` counts the batch too.",
+            "You divide by the number of pixels in all images: `mask.numel()` counts the whole batch.",
         ),
-        Wrong("pixels", lambda m: m.sum(dim=(1, 2)).float(), "A number of pixels. Divide it by how many there are."),
-        Wrong("one for all", lambda m: m.float().mean(), "One number for the batch. Each image has its own."),
+        Wrong(
+            "pixels",
+            lambda m: m.sum(dim=(1, 2)).float(),
+            "This is a number of pixels. Divide it by the number of pixels in an image.",
+        ),
+        Wrong(
+            "one for all",
+            lambda m: m.float().mean(),
+            "You return one number for the whole batch. Return one per image.",
+        ),
         Wrong("the skin", lambda m: (~m).float().mean(dim=(1, 2)), "This is the share of the skin around the lesion."),
         Wrong(
             "a square is assumed",
             lambda m: m.sum(dim=(1, 2)) / m.shape[1] ** 2,
-            "You divide by the height squared: right for square images alone.",
+            "You divide by the height squared, which is right only for square images.",
         ),
-        Wrong("by rows", lambda m: m.float().mean(dim=2), "A share for each row. The mean is over rows and columns."),
+        Wrong(
+            "by rows",
+            lambda m: m.float().mean(dim=2),
+            "This is a fraction per row. Take the mean over rows and columns.",
+        ),
         Wrong(
             "whole division",
             lambda m: (m.sum(dim=(1, 2)) // m[0].numel()).float(),
-            "Whole-number division: everything that does not fill the image becomes 0.",
+            "`//` is integer division: a mask that doesn't fill its image becomes 0.",
         ),
     ),
 )
@@ -110,7 +120,7 @@ The area of each mask, as a share of its image. bool $(B, H, W) \to (B)$, each i
 
 
 def seen_in_mirror(network: nn.Module, x: Tensor) -> Tensor:
-    """The network's answer for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
+    """The network's output for the mirrored images, mirrored back: (B, 3, H, W) -> (B, 1, H, W)."""
     return network(x.flip(-1)).flip(-1)
 
 
@@ -119,7 +129,7 @@ def _mirror_cases(generator: Generator) -> list[Case]:
     return [
         Case((network, normal(generator, 2, 3, 4, 5))),
         Case((network, normal(generator, 1, 3, 3, 3)), "as many channels as rows and columns"),
-        Case((network, normal(generator, 3, 3, 6, 2)), "three images, higher than wide"),
+        Case((network, normal(generator, 3, 3, 6, 2)), "three images, taller than wide"),
     ]
 
 
@@ -136,8 +146,8 @@ MIRROR = Exercise(
     lesson=0,
     title="A second prediction, from the mirror image",
     statement=r"""
-Mirror the images left to right, run the network, and mirror its output back, so that it can be compared with the first
-output. `network` takes $(B, 3, H, W)$ and gives $(B, 1, H, W)$.
+Mirror the images left to right, run the network, and mirror its output back, so that you can compare it with the
+output for the original images. `network` maps $(B, 3, H, W)$ to $(B, 1, H, W)$.
 """,
     solution=seen_in_mirror,
     example="""
@@ -154,19 +164,23 @@ seen_in_mirror(lambda image: image.cumsum(-1), x)
         Wrong(
             "mean of both",
             lambda network, x: (network(x) + network(x.flip(-1)).flip(-1)) / 2,
-            "This is the mean of both predictions. Return the second one alone, so that the two can be compared.",
+            "This is the mean of both predictions. Return only the second one, so that the two can be compared.",
         ),
         Wrong(
             "half a turn",
             lambda network, x: network(x.flip(-2, -1)).flip(-2, -1),
-            "The rows are reversed too: that is half a turn, not a mirror.",
+            "You reversed the rows too: that is a rotation by 180 degrees, not a mirror image.",
         ),
         Wrong(
-            "not mirrored back", lambda network, x: network(x.flip(-1)), "The answer is still mirrored: flip it back."
+            "not mirrored back", lambda network, x: network(x.flip(-1)), "The output is still mirrored: flip it back."
         ),
-        Wrong("not mirrored at all", lambda network, x: network(x), "This is the network's first answer again."),
         Wrong(
-            "only the answer", lambda network, x: network(x).flip(-1), "The images must be mirrored before the network."
+            "not mirrored at all",
+            lambda network, x: network(x),
+            "This is the network's output for the original images.",
+        ),
+        Wrong(
+            "only the answer", lambda network, x: network(x).flip(-1), "Mirror the images before you run the network."
         ),
         Wrong("upside down", _up_down, "You mirrored top to bottom: axis -2 holds the rows."),
         Wrong(
@@ -174,7 +188,7 @@ seen_in_mirror(lambda image: image.cumsum(-1), x)
             lambda network, x: network(x.flip(1)),
             "Axis 1 holds the colors: red and blue are swapped.",
         ),
-        Wrong("transposed", _quarter_turn, "Rows and columns are exchanged. That is not a mirror."),
+        Wrong("transposed", _quarter_turn, "You swapped rows and columns: that is a transpose, not a mirror image."),
     ),
     after="The mean of both answers is called test-time augmentation. The dashboard's switch for it uses four flips.",
 )
@@ -210,8 +224,8 @@ COVER = Exercise(
     lesson=0,
     title="The control: remove the lesion",
     statement=r"""
-Paint the lesion over. Every pixel of the mask gets the **mean color of the pixels outside it**; the others stay as they
-are. `image` $(H, W, 3)$ of floats, `mask` bool $(H, W)$ -> $(H, W, 3)$. Do not change the image that was handed in.
+Paint over the lesion. Every pixel of the mask gets the **mean color of the pixels outside it**; the other pixels stay
+the same. `image` $(H, W, 3)$ of floats, `mask` bool $(H, W)$ -> $(H, W, 3)$. Don't modify the input image.
 """,
     solution=cover,
     example="""
@@ -222,18 +236,22 @@ cover(image, torch.tensor([[True, False, False]]))
     importance=3,
     minutes=6,
     hints=(
-        "`image[~mask]` is a table of the pixels outside, one row of three colors each.",
-        "Make a new image with `torch.where(mask[..., None], color, image)`, or `image.clone()` and write into that.",
+        "`image[~mask]` holds the pixels outside the mask, one row of three color values per pixel.",
+        "Make a new image with `torch.where(mask[..., None], color, image)`, or write into `image.clone()`.",
     ),
     cases=_pictures,
     wrong=(
         Wrong(
             "the lesion counted as black",
             lambda image, mask: _paint(image, mask, (image * ~mask[..., None]).mean(dim=(0, 1))),
-            "You set the lesion to zero and divide by the number of all pixels: the lesion counts as black. Divide by "
-            "the number of pixels outside.",
+            "You set the lesion to zero but divide by the number of all pixels, so the lesion counts as black. Divide "
+            "by the number of pixels outside it.",
         ),
-        Wrong("black", lambda image, mask: _paint(image, mask, 0.0), "Black: a very dark lesion, and so no control."),
+        Wrong(
+            "black",
+            lambda image, mask: _paint(image, mask, 0.0),
+            "Black looks like a very dark lesion, so this is not a control.",
+        ),
         Wrong(
             "the lesion's own color",
             lambda image, mask: _paint(image, mask, image[mask].mean(dim=0)),
@@ -242,12 +260,12 @@ cover(image, torch.tensor([[True, False, False]]))
         Wrong(
             "mean of everything",
             lambda image, mask: _paint(image, mask, image.mean(dim=(0, 1))),
-            "The mean of the whole image has the lesion in it: a pale shadow stays.",
+            "The mean of the whole image includes the lesion, so a pale shadow remains.",
         ),
         Wrong(
             "gray",
             lambda image, mask: _paint(image, mask, image[~mask].mean()),
-            "One number for all three colors gives gray. Average over the pixels alone, `dim=0`.",
+            "One number for all three colors gives gray. Average over the pixels only: `dim=0`.",
         ),
         Wrong(
             "the skin painted",

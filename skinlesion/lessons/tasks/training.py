@@ -26,32 +26,42 @@ COSINE = Exercise(
     title="The cosine schedule",
     statement=r"""
 Return $\eta = \eta_{low} + \frac{1}{2}(\eta_{high} - \eta_{low})\,(1 + \cos(\pi\, e / T))$ after `progress` $= e$
-epochs with `period` $= T$. Do not stop at $T$: let the formula go on.
+epochs with `period` $= T$. Don't stop at $T$: let the formula continue.
 """,
     solution=cosine,
     example="[cosine(t, 100.0, 0.01, 0.001) for t in (0.0, 50.0, 100.0)]",
     difficulty=1,
     importance=4,
     minutes=5,
-    hints=("At e = 0 it must be high, at e = T low.", "`math.cos(math.pi * progress / period)` goes from 1 to -1."),
+    hints=("It must be high at e = 0 and low at e = T.", "`math.cos(math.pi * progress / period)` goes from 1 to -1."),
     cases=lambda generator: [
         Case((0.0, 50.0, 1.0, 0.1), "the start"),
         Case((20.0, 50.0, 1.0, 0.1)),
         Case((80.0, 50.0, 1.0, 0.1), "later than the period"),
-        Case((12.5, 80.0, 3e-1, 1e-2), "another period, in the middle of an epoch"),
+        Case((12.5, 80.0, 3e-1, 1e-2), "a different period, in the middle of an epoch"),
     ],
     wrong=(
         Wrong(
             "degrees",
             lambda e, t, h, lo: cosine(e / 180, t, h, lo),
-            "You convert to radians once more: pi e / T is the angle in radians already.",
+            "You convert to radians again: pi e / T is already in radians.",
         ),
-        Wrong("full turn", lambda e, t, h, lo: cosine(2 * e, t, h, lo), "2 pi is a whole turn: at T you are up again."),
-        Wrong("no half", lambda e, t, h, lo: lo + (h - lo) * (1 + math.cos(math.pi * e / t)), "The half is missing."),
-        Wrong("upside down", lambda e, t, h, lo: cosine(e, t, lo, h), "It starts at the low rate."),
-        Wrong("no low rate", lambda e, t, h, lo: cosine(e, t, h, 0.0), "The lowest rate is ignored."),
-        Wrong("stopped", lambda e, t, h, lo: cosine(min(e, t), t, h, lo), "You stop at T; the formula goes on."),
-        Wrong("restart", lambda e, t, h, lo: cosine(e % t, t, h, lo), "That jumps up at T (warm restarts)."),
+        Wrong(
+            "full turn",
+            lambda e, t, h, lo: cosine(2 * e, t, h, lo),
+            "2 pi is a full period: at T the rate is high again.",
+        ),
+        Wrong(
+            "no half", lambda e, t, h, lo: lo + (h - lo) * (1 + math.cos(math.pi * e / t)), "The factor 1/2 is missing."
+        ),
+        Wrong(
+            "upside down",
+            lambda e, t, h, lo: cosine(e, t, lo, h),
+            "Yours starts at the low rate. Start at the high one.",
+        ),
+        Wrong("no low rate", lambda e, t, h, lo: cosine(e, t, h, 0.0), "You ignore the low rate."),
+        Wrong("stopped", lambda e, t, h, lo: cosine(min(e, t), t, h, lo), "You stop at T. Let the formula continue."),
+        Wrong("restart", lambda e, t, h, lo: cosine(e % t, t, h, lo), "Yours jumps up at T (warm restarts)."),
     ),
 )
 
@@ -59,19 +69,19 @@ AT_END = Exercise(
     name="training.rate_at_end",
     lesson=13,
     title="Predict: where does the paper's schedule end?",
-    statement="A rate from 1e-3 down to 1e-5, T = 50, and 300 epochs. Which rate does epoch 300 reach? Give a number.",
+    statement="The rate goes from 1e-3 down to 1e-5 with T = 50, for 300 epochs. What is the rate at epoch 300?",
     solution=1e-3,
-    example="After 75 epochs with $T = 50$ the rate is in the middle of its way up, at 5.05e-4.",
+    example="After 75 epochs with $T = 50$ the rate is halfway back up, at 5.05e-4.",
     difficulty=2,
     importance=3,
     minutes=3,
     hints=("What is 300 / 50: odd or even?", "cos(6 pi) is 1."),
     wrong=(
         Wrong("low", 1e-5, "It is low at odd multiples of 50: 50, 150, 250. 300 is six times 50."),
-        Wrong("middle", 5.05e-4, "The middle is at 25, 75, ..; 300 is six times 50."),
+        Wrong("middle", 5.05e-4, "It is halfway at 25, 75, ...; 300 is six times 50."),
         Wrong("zero", 0.0, "The rate never falls below 1e-5."),
         Wrong("cosine", 1.0, "That is the cosine, not the rate."),
-        Wrong("six times", 6e-3, "The periods do not add up."),
+        Wrong("six times", 6e-3, "The rate doesn't add up over periods."),
     ),
     rtol=0.02,
     atol=0,
@@ -88,22 +98,31 @@ EMA = Exercise(
     name="training.average",
     lesson=13,
     title="An average of the weights",
-    statement="One step of an exponential average: `decay` of `mean` and the rest of `weight`. Return a new tensor.",
+    statement="""
+Compute one step of an exponential moving average: weight `mean` by `decay` and `weight` by the rest. Return a new
+tensor.
+""",
     solution=average,
     example="average(torch.tensor(1.0), torch.tensor(3.0), 0.9)",
     difficulty=1,
     importance=3,
     minutes=3,
     bonus=True,
-    hints=("The two shares add up to one.", "`decay * mean + (1 - decay) * weight`"),
+    hints=("The two coefficients add up to one.", "`decay * mean + (1 - decay) * weight`"),
     cases=lambda g: _weights(g),
     wrong=(
-        Wrong("swapped", lambda m, w, d: average(w, m, d), "The shares are swapped: it forgets almost everything."),
-        Wrong("sum", lambda m, w, d: d * m + w, "The shares do not add up to one: the average grows."),
-        Wrong("plain", lambda m, w, d: (m + w) / 2, "That is a plain mean; decay is ignored."),
+        Wrong(
+            "swapped", lambda m, w, d: average(w, m, d), "You swapped the coefficients: it forgets almost everything."
+        ),
+        Wrong("sum", lambda m, w, d: d * m + w, "The coefficients don't add up to one, so the average grows."),
+        Wrong("plain", lambda m, w, d: (m + w) / 2, "That is a plain mean. Use `decay`."),
         Wrong("weight", lambda m, w, d: w, "You return the weight; nothing is averaged."),
-        Wrong("minus", lambda m, w, d: d * m - (1 - d) * w, "The weight is subtracted."),
-        Wrong("in place", lambda m, w, d: m.mul_(d).add_((1 - d) * w), "Your function changes its argument `mean`"),
+        Wrong("minus", lambda m, w, d: d * m - (1 - d) * w, "You subtract the weight. Add it."),
+        Wrong(
+            "in place",
+            lambda m, w, d: m.mul_(d).add_((1 - d) * w),
+            "You change the argument `mean` in place. Return a new tensor.",
+        ),
     ),
 )
 
@@ -199,7 +218,7 @@ def _small_network(generator: Generator) -> Callable[[], nn.Module]:
 
 def _loops(generator: Generator) -> list[Case]:
     cases = []
-    for steps, decay, label in ((5, 0.01, ""), (6, 5.0, "much weight decay")):
+    for steps, decay, label in ((5, 0.01, ""), (6, 5.0, "strong weight decay")):
         batches = [
             (normal(generator, 3, 3, 4, 4), (uniform(generator, 0, 1, 3, 1, 4, 4) > 0.5).float()) for _ in range(steps)
         ]
@@ -213,7 +232,7 @@ LOOP = Exercise(
     lesson=13,
     title="The loop",
     statement=r"""
-Train a network, one step a batch, and return the losses as Python numbers. `new_network()` makes it, in evaluation
+Train a network, one step per batch, and return the losses as Python numbers. `new_network()` makes it, in evaluation
 mode. Use `torch.optim.AdamW` with `decay`, set each step's rate from `rates` (`group["lr"]` of
 `optimizer.param_groups`), the loss `bce_dice_loss(logits, masks)`, and clip the gradient's norm to 1 before the step.
 """,
@@ -229,7 +248,7 @@ bare_loop(new, [pair, pair], [0.1, 0.1], 0.01)
     importance=5,
     minutes=12,
     hints=(
-        "Six lines for a batch: rate, loss, zero_grad, backward, clip, step. And one line before them all.",
+        "Six lines per batch: rate, loss, zero_grad, backward, clip, step. And one line before the loop.",
         "`new_network().train()`; `torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)` after backward.",
         "Collect `loss.item()`, not `loss`: a tensor keeps its whole graph in memory.",
     ),
@@ -237,35 +256,43 @@ bare_loop(new, [pair, pair], [0.1, 0.1], 0.01)
     plain=True,
     wrong=(
         Wrong(
-            "SGD", _varied(plain=True), "This is plain gradient descent (SGD). AdamW keeps moments of each gradient."
+            "SGD",
+            _varied(plain=True),
+            "This is plain gradient descent (SGD). Use AdamW, which keeps moments of each gradient.",
         ),
         Wrong(
             "rate set after the step",
             _varied(late=True),
-            "Each rate is set after its step, so every step uses the rate before (the first one the default).",
+            "You set each rate after its step, so every step uses the previous rate (and the first one the default).",
         ),
         Wrong(
             "loss after the step",
             _varied(after=True),
-            "The losses are those after each step. Keep the loss that the step was made from.",
+            "You return the losses after each step. Return the loss that the step is computed from.",
         ),
         Wrong(
             "a new optimizer for each step",
             _varied(anew=True),
-            "The optimizer is made anew for each step, so AdamW's moments are lost. Make it once, before the loop.",
+            "You make a new optimizer for each step, so AdamW's moments are lost. Make it once, before the loop.",
         ),
-        Wrong("no zero_grad", _varied(zero=False), "Gradients are never set to zero: each step uses the sum of all."),
         Wrong(
-            "evaluation mode", _varied(train=False), "The network is in evaluation mode: BatchNorm and dropout differ."
+            "no zero_grad",
+            _varied(zero=False),
+            "You never set the gradients to zero, so each step uses the sum of all of them.",
+        ),
+        Wrong(
+            "evaluation mode",
+            _varied(train=False),
+            "The network is in evaluation mode: BatchNorm and dropout behave differently there.",
         ),
         Wrong(
             "no clipping, or after the step",
             _varied(clip=False),
-            "The gradient that the optimizer sees is not clipped to norm 1: clip after backward and before step.",
+            "The gradient isn't clipped to norm 1 when the optimizer uses it: clip after backward and before step.",
         ),
-        Wrong("Adam", _varied(coupled=True), "Adam's weight decay goes through the moments. AdamW's does not."),
-        Wrong("one rate", _varied(constant=True), "The rate stays what it was at the first step."),
-        Wrong("sigmoid twice", _varied(sigmoid=True), "The loss takes logits and applies the sigmoid itself."),
+        Wrong("Adam", _varied(coupled=True), "You use Adam, whose weight decay goes through the moments. Use AdamW."),
+        Wrong("one rate", _varied(constant=True), "You use the first rate in every step."),
+        Wrong("sigmoid twice", _varied(sigmoid=True), "You apply the sigmoid twice: the loss takes logits."),
     ),
     after="The rest of a trainer is convenience: progress, logs, checkpoints, several devices.",
 )
@@ -324,8 +351,8 @@ SCORE = Exercise(
     lesson=13,
     title="The metric: IoU on held-out images",
     statement=r"""
-The IoU of the network's masks with the true ones, **pooled** over all pixels of all images, as a number. The network
-gives logits and may be in training mode when you get it. No gradient is needed.
+Return the IoU of the network's masks with the true ones, **pooled** over all pixels of all images, as a number. The
+network outputs logits and may be in training mode when you get it. You don't need gradients.
 """,
     solution=held_out_iou,
     example="""
@@ -337,32 +364,34 @@ held_out_iou(nn.Identity(), logits, truth)
     importance=4,
     minutes=6,
     hints=(
-        "Mode first. Then, where is a logit's probability above one half?",
+        "Set the mode first. Then: for which logits is the probability above one half?",
         "`network.eval()`, `network(images) > 0`.",
     ),
     cases=_held_out,
     wrong=(
-        Wrong("training mode", _in_training_mode, "The network is in training mode: its answer depends on the batch."),
+        Wrong(
+            "training mode", _in_training_mode, "The network is in training mode, so its output depends on the batch."
+        ),
         Wrong(
             "one half of a logit",
             lambda network, images, masks: _scored(network, images, masks, _iou, 0.5),
-            "The outputs are logits: one half of probability is a logit of 0.",
+            "The outputs are logits: a probability of one half is a logit of 0.",
         ),
         Wrong(
             "mean over images",
             lambda network, images, masks: _scored(network, images, masks, _per_image),
-            "That is the mean of the images' own IoUs. Pooled: one intersection and one union of all pixels.",
+            "That is the mean of the images' IoUs. Pool instead: one intersection and one union over all pixels.",
         ),
         Wrong("Dice", lambda network, images, masks: _scored(network, images, masks, _dice), "That is the Dice score."),
         Wrong(
             "accuracy",
             lambda network, images, masks: _scored(network, images, masks, lambda f, t: (f == t).float().mean()),
-            "That is the accuracy: the skin that was rightly left out counts too.",
+            "That is the accuracy: true negatives count too.",
         ),
         Wrong(
             "of the truth",
             lambda network, images, masks: _scored(network, images, masks, lambda f, t: (f & t).sum() / t.sum()),
-            "You divide by the truth alone. Divide by the union.",
+            "You divide by the true mask only. Divide by the union.",
         ),
     ),
 )
@@ -371,23 +400,23 @@ held_out_iou(nn.Identity(), logits, truth)
 
 
 def snapshot(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """All that a run needs to go on: {"network", "optimizer", "random"}."""
+    """Everything that a run needs to continue: {"network", "optimizer", "random"}."""
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
     return copy.deepcopy(state)
 
 
 _KEYS = ("network", "optimizer", "random")
-_LIVE = "What you kept went on changing with the run: state_dict() gives the tensors themselves. Copy them."
-_NO_KEYS = "It must be a dictionary with the keys network, optimizer and random."
-_NO_BUFFERS = "The network's state is not complete: BatchNorm's running means are buffers, not parameters."
-_NO_OPTIMIZER = "The optimizer's state is not all there: AdamW would start again with empty moments."
+_LIVE = "What you kept changed as the run went on: state_dict() returns the tensors themselves. Copy them."
+_NO_KEYS = "It must be a dictionary with the keys network, optimizer, and random."
+_NO_BUFFERS = "The network's state is incomplete: BatchNorm's running means are buffers, not parameters."
+_NO_OPTIMIZER = "The optimizer's state is incomplete: AdamW would start again with empty moments."
 _OBJECTS = "You keep the objects themselves. Keep their `state_dict()`: numbers, which any later program can load."
 _NUMPY = (
     "That is NumPy's random state. Dropout and the order of the images come from torch's: `torch.get_rng_state()`. "
     "(Keep both if you like, in a dictionary.)"
 )
 _PYTHON = "That is Python's random state (`random`). Dropout comes from torch's: `torch.get_rng_state()`."
-_NO_RANDOM = "The state of the random numbers is not that of this moment (`torch.get_rng_state()`)."
+_NO_RANDOM = "That isn't the current state of the random numbers (`torch.get_rng_state()`)."
 
 
 def _goes_on(answer: Callable[..., Any], generator: Generator) -> str | None:
@@ -453,10 +482,10 @@ def _wrong_random(kept: Any) -> str:
 SNAPSHOT = Exercise(
     name="training.snapshot",
     lesson=13,
-    title="The control: what a stopped run needs to go on",
+    title="The control: what a stopped run needs to continue",
     statement=r"""
-Return `{"network": ..., "optimizer": ..., "random": ...}`: all that a run on one processor needs to go on as if it had
-never stopped. It must stay what it is while the run goes on.
+Return `{"network": ..., "optimizer": ..., "random": ...}`: everything that a run on one processor needs to continue as
+if it had never stopped. It must not change while the run continues.
 """,
     solution=snapshot,
     example="""
@@ -470,7 +499,7 @@ sorted(snapshot(network, torch.optim.AdamW(network.parameters())))
         "Both have a `state_dict()`. The random numbers (dropout, the order of images) have `torch.get_rng_state()`.",
         "`state_dict()` does not copy. `copy.deepcopy` does.",
     ),
-    properties=(Property("the run could go on from it", _goes_on),),
+    properties=(Property("the run can continue from it", _goes_on),),
     wrong=(
         Wrong(
             "NumPy's random state",

@@ -28,9 +28,9 @@ def field(layers: Sequence[tuple[int, int]]) -> int:
 def _stacks(generator: Generator) -> list[Case]:
     return [
         Case(([(3, 1), (3, 1)],), "two convolutions"),
-        Case(([(3, 1), (3, 1), (2, 2), (3, 1), (3, 1)],), "with a pooling"),
+        Case(([(3, 1), (3, 1), (2, 2), (3, 1), (3, 1)],), "with one pooling layer"),
         Case(([(4, 4), (3, 2), (5, 1)],), "other kernels"),
-        Case(([(3, 1), (2, 2), (3, 1), (2, 2), (3, 1)],), "two poolings"),
+        Case(([(3, 1), (2, 2), (3, 1), (2, 2), (3, 1)],), "two pooling layers"),
         Case(([(1, 1)],), "a kernel of one pixel"),
     ]
 
@@ -60,8 +60,8 @@ FIELD = Exercise(
     lesson=3,
     title="The theoretical receptive field",
     statement=r"""
-Each layer has a kernel of side $k$ and a stride $s$. An output of one layer sees $k$ neighboring inputs; these lie one
-*step* apart in the image, and every stride multiplies the step for all layers **after** it. So, beginning with a
+Each layer has a kernel of side $k$ and a stride $s$. An output of a layer depends on $k$ neighboring inputs; these are
+one *step* apart in the image, and every stride multiplies the step for all layers **after** it. So, starting with a
 side of 1 and a step of 1:
 
 $$\text{side} \leftarrow \text{side} + (k - 1)\cdot\text{step}, \qquad \text{step} \leftarrow \text{step}\cdot s$$
@@ -77,7 +77,7 @@ field([(3, 1), (2, 2), (3, 1)])
     importance=4,
     minutes=6,
     hints=(
-        "Two numbers go through the loop: the side and the step.",
+        "Keep two numbers in the loop: the side and the step.",
         "First the side grows by (k - 1) steps, then the step is multiplied by s.",
     ),
     cases=_stacks,
@@ -85,7 +85,7 @@ field([(3, 1), (2, 2), (3, 1)])
         Wrong(
             "strides forgotten",
             _walk(lambda side, kernel, stride, step: side + kernel - 1),
-            "After a pooling, neighbors lie further apart in the image: count in steps.",
+            "After pooling, neighbors are farther apart in the image: count in steps.",
         ),
         Wrong(
             "stride too early",
@@ -95,18 +95,18 @@ field([(3, 1), (2, 2), (3, 1)])
         Wrong(
             "whole kernels",
             _walk(lambda side, kernel, stride, step: side + kernel * step),
-            "A kernel adds k - 1: its middle was there already.",
+            "A kernel adds k - 1: its center was already counted.",
         ),
-        Wrong("steps added", _additive_step, "Strides multiply: after two poolings the step is 4, not 3."),
+        Wrong("steps added", _additive_step, "Strides multiply: after two pooling layers the step is 4, not 3."),
         Wrong(
             "sides multiplied",
             _walk(lambda side, kernel, stride, step: side * kernel),
-            "Two 3 x 3 convolutions see 5 x 5, not 9 x 9: their windows overlap.",
+            "Two 3 x 3 convolutions cover 5 x 5, not 9 x 9: their windows overlap.",
         ),
         Wrong(
             "half the field",
             lambda layers: (field(layers) - 1) // 2,
-            "That is the radius. The side of the whole square is asked for.",
+            "That is the radius. Return the side of the whole square.",
         ),
     ),
 )
@@ -185,10 +185,12 @@ FORWARD = Exercise(
     title="A U-Net",
     statement="""
 Down: run the stages of `encoder`; before every stage **but the first**, halve the grid with a 2 x 2 maximum
-(`F.max_pool2d(x, 2)`). Keep each stage's output: these are the skips. The deepest output is not a skip, it goes on.
+(`F.max_pool2d(x, 2)`). Keep each stage's output: these are the skips. The deepest output isn't a skip: it goes into
+the decoder.
 
-Up: for each pair of `up` and `decoder`, double the grid with the layer of `up`, join the skip of the same size in
-front of it along the channels (`torch.cat([skip, doubled], dim=1)`), and run the stage. Images here are (B, C, H, W).
+Up: for each pair of `up` and `decoder`, double the grid with the layer of `up`, concatenate the skip of the same size
+in front of it along the channels (`torch.cat([skip, doubled], dim=1)`), and run the stage. Images here are (B, C, H,
+W).
 
 `encoder` has n stages, `up` and `decoder` n - 1 each, **from the deepest on**. Return the last map.
 """,
@@ -205,7 +207,7 @@ forward(torch.arange(4.0).reshape(1, 1, 2, 2), nn.ModuleList([same, same]), nn.M
     importance=5,
     minutes=12,
     hints=(
-        "A list that is filled on the way down and emptied from its end on the way up.",
+        "Use a list: append to it on the way down, and pop from its end on the way up.",
         "After the way down, `skips.pop()` once: the deepest output is x itself.",
         "`x = stage(torch.cat([skips.pop(), enlarge(x)], dim=1))`",
     ),
@@ -214,29 +216,29 @@ forward(torch.arange(4.0).reshape(1, 1, 2, 2), nn.ModuleList([same, same]), nn.M
         Wrong(
             "every second pixel",
             _variant("strided"),
-            "You keep every second pixel and ignore the others. The maximum of each 2 x 2 cell is asked for.",
+            "You keep every other pixel and ignore the rest. Take the maximum of each 2 x 2 cell.",
         ),
         Wrong("order of the pair", _variant("swapped"), "The skip comes first, the doubled map second."),
-        Wrong("mean for maximum", _variant("mean"), "The grid is halved by a maximum, not by a mean."),
+        Wrong("mean for maximum", _variant("mean"), "Halve the grid with a maximum, not with a mean."),
         Wrong(
             "skips cut off",
             _variant("detached"),
-            "The skips are detached: the encoder would learn through the deepest path only.",
+            "You detach the skips, so the encoder would learn only through the deepest path.",
         ),
         Wrong(
             "no skips",
             _variant("no skip"),
-            "Zeros stand where the skips belong: the fine grid of the encoder is lost.",
+            "You use zeros in place of the skips, so the encoder's fine detail is lost.",
         ),
         Wrong(
             "doubled without learning",
             _variant("not learned"),
-            "The grid is doubled by copying pixels; the layers of `up` are not used.",
+            "You double the grid by copying pixels; use the layers of `up`.",
         ),
         Wrong(
             "skip after the pooling",
             _variant("pooled first"),
-            "The skip was taken after the pooling: its fine detail is gone. Keep the output of the stage.",
+            "You take the skip after the pooling, so its fine detail is gone. Keep the output of the stage.",
         ),
     ),
 )
@@ -264,7 +266,7 @@ def side_holding(gradient: Tensor, fraction: float) -> int:
 
 def _gradients(generator: Generator) -> list[Case]:
     cases = []
-    for size, width, label in ((31, 4.0, ""), (31, 1.5, "a narrow field"), (24, 5.0, "an even side")):
+    for size, width, label in ((31, 4.0, ""), (31, 1.5, "a narrow field"), (24, 5.0, "even height and width")):
         grid = torch.arange(size) - size // 2
         bell = torch.exp(-(grid[:, None].square() + grid.square()) / (2 * width**2))
         cases.append(Case((bell * normal(generator, 3, size, size), 0.5 if width > 4 else 0.9), label))
@@ -273,7 +275,7 @@ def _gradients(generator: Generator) -> list[Case]:
     wide = normal(generator, 3, 17, 40) * torch.linspace(0.1, 1, 40)
     cases.append(Case((wide, 0.8), "an image that is not square"))
     cases.append(Case((dot, 0.9), "everything five pixels to the right"))
-    return [*cases, Case((normal(generator, 3, 10, 6), 1.0), "all of the gradient, both sides even")]
+    return [*cases, Case((normal(generator, 3, 10, 6), 1.0), "all of the gradient, even height and width")]
 
 
 def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Callable[[Tensor, float], int]:
@@ -307,7 +309,7 @@ SIDE = Exercise(
     lesson=3,
     title="The metric: the effective receptive field",
     statement=r"""
-`gradient` $(3, H, W)$ says how much the output at the middle pixel $(H // 2, W // 2)$ changes with each number of the
+`gradient` $(3, H, W)$ says how much the output at the middle pixel $(H // 2, W // 2)$ changes with each value of the
 image. Take absolute values, sum over the three colors, divide by the total: each pixel's *share*. Return the side
 $2 r + 1$ of the smallest square, $r$ pixels to each side of the middle, that holds at least `fraction` of the total.
 (Allow for rounding: compare with `fraction - 1e-6`.)
@@ -323,20 +325,21 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
     minutes=10,
     hints=(
         "A pixel lies in the square of radius r if neither its row nor its column is more than r away.",
-        "`torch.maximum(rows[:, None], columns)` with absolute distances is each pixel's radius. Then raise r from 0.",
+        "`torch.maximum(rows[:, None], columns)` with absolute distances is each pixel's radius. Then increase r from "
+        "0.",
     ),
     cases=_gradients,
     wrong=(
         Wrong(
             "another middle",
             _side_of(_plain_sum, "early"),
-            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is another pixel where a side is even.",
+            "The middle is (H // 2, W // 2). Yours, (H - 1) // 2, is a different pixel where a side is even.",
         ),
         Wrong(
             "a disk",
             _side_of(_plain_sum, "disk"),
-            "You grow a disk. A pixel lies in the square of radius r if neither its row nor its column is further "
-            "away than r.",
+            "You grow a disk. A pixel lies in the square of radius r if neither its row nor its column is farther away "
+            "than r.",
         ),
         Wrong(
             "signs kept",
@@ -346,7 +349,7 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
         Wrong(
             "squared",
             _side_of(lambda gradient: gradient.square().sum(0)),
-            "Squares favor the middle: absolute values are asked for.",
+            "Squares favor the middle: take absolute values.",
         ),
         Wrong(
             "radius for side",
@@ -367,10 +370,12 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
                     .view_as(gradient[0])
                 )
             ),
-            "That is where the largest value lies, not where the fraction is reached.",
+            "That is where the largest value is, not where the fraction is reached.",
         ),
         Wrong(
-            "the middle only", lambda gradient, fraction: 1, "One pixel holds everything only if nothing else counts."
+            "the middle only",
+            lambda gradient, fraction: 1,
+            "You return 1, which is right only if the middle pixel holds all of the gradient.",
         ),
         Wrong(
             "the whole image",
@@ -404,9 +409,9 @@ def _features(generator: Generator) -> list[Case]:
     common = normal(generator, 2, 4, 3, 1)
     alike = 0.6 * normal(generator, 2, 4, 3, 4) - common
     return [
-        Case((normal(generator, 2, 3, 4, 3) + 2,), "channels of another mean"),
-        Case((alike + 3 * uniform(generator, -1, 1, 4),), "channels alike"),
-        Case((torch.cat([common, -common, normal(generator, 2, 4, 3, 1)], dim=-1),), "two channels that are opposite"),
+        Case((normal(generator, 2, 3, 4, 3) + 2,), "channels with a nonzero mean"),
+        Case((alike + 3 * uniform(generator, -1, 1, 4),), "correlated channels"),
+        Case((torch.cat([common, -common, normal(generator, 2, 4, 3, 1)], dim=-1),), "two opposite channels"),
         Case((normal(generator, 3, 5, 2, 6),), "three images, six channels"),
     ]
 
@@ -457,26 +462,31 @@ likeness(features)
     minutes=8,
     bonus=True,
     hints=(
-        "Subtract each channel's mean, divide by its length; then all correlations are one matrix product.",
-        "`x.T @ x` is (C, C) with ones on the diagonal: take the diagonal away, and count C (C - 1) pairs.",
+        "Subtract each channel's mean, divide by its norm; then one matrix product gives all correlations.",
+        "`x.T @ x` is (C, C) with ones on the diagonal: leave out the diagonal, and divide by the number of pairs, C "
+        "(C - 1).",
     ),
     cases=_features,
     wrong=(
-        Wrong("with the diagonal", _likeness(diagonal=True), "The diagonal is in it: every channel is like itself."),
+        Wrong(
+            "with the diagonal",
+            _likeness(diagonal=True),
+            "You include the diagonal, where every channel is compared with itself.",
+        ),
         Wrong(
             "sign kept",
             _likeness(absolute=False),
-            "Without absolute values, channels that are opposite cancel those that are alike. Both are repetition.",
+            "Without absolute values, opposite channels cancel similar ones. Both are redundant.",
         ),
         Wrong(
             "mean kept",
             _likeness(centered=False),
-            "The channels' means were not subtracted: any two positive channels look alike then.",
+            "You don't subtract the channels' means, so any two positive channels look similar.",
         ),
         Wrong(
-            "covariance", _covariance, "That is a covariance: it grows when a channel is scaled. Divide by the lengths."
+            "covariance", _covariance, "That is a covariance: it grows when a channel is scaled. Divide by the norms."
         ),
-        Wrong("pixels compared", _of_pixels, "That compares pixels over channels. Compare channels over pixels."),
+        Wrong("pixels compared", _of_pixels, "You correlate pixels over channels. Correlate channels over pixels."),
         Wrong(
             "squared",
             lambda features: (
@@ -540,9 +550,10 @@ HIDE = Exercise(
     lesson=3,
     title="The control: hide everything far away",
     statement="""
-If a pixel's answer does not change when everything further than `radius` is gone, the network does not use it. Write
-that control: return a copy of `image` (C, H, W) in which all pixels are 0, except those at most `radius` rows **and**
-at most `radius` columns away from `at` = (row, column). At the image's edge the square is cut off.
+If the output at a pixel doesn't change when everything farther away than `radius` is gone, the network doesn't use it.
+Write this control: return a copy of `image` (C, H, W) in which all pixels are 0, except those at most `radius` rows
+**and**
+at most `radius` columns away from `at` = (row, column). Clip the square at the edge of the image.
 """,
     solution=hide_far,
     example="hide_far(torch.ones(1, 4, 4), (0, 1), 1)",
@@ -550,9 +561,9 @@ at most `radius` columns away from `at` = (row, column). At the image's edge the
     importance=3,
     minutes=6,
     hints=(
-        "Begin with zeros and copy the square into them.",
+        "Start with zeros and copy the square into them.",
         "A slice's end is not part of it: `row - radius : row + radius + 1`. A negative start counts from the other "
-        "end: max(0, ...).",
+        "end, so use max(0, ...).",
     ),
     cases=_pictures,
     wrong=(
@@ -568,18 +579,18 @@ at most `radius` columns away from `at` = (row, column). At the image's edge the
             lambda image, at, radius: _window(
                 image, at[0] - radius, at[0] + radius + 1, at[1] - radius, at[1] + radius + 1
             ),
-            "Near the edge the start is negative, which counts from the other end: nothing is kept.",
+            "Near the edge the start is negative, which counts from the other end, so nothing is kept.",
         ),
         Wrong(
             "near hidden",
             lambda image, at, radius: image - hide_far(image, at, radius),
-            "You hid what is near and kept what is far.",
+            "You hide what is near and keep what is far.",
         ),
         Wrong("a cross", _cross, "Rows *or* columns near: that keeps a cross. Both must be near."),
         Wrong(
             "row and column swapped",
             lambda image, at, radius: hide_far(image, (at[1], at[0]), radius),
-            "Row and column are swapped: the row counts along H, axis 1 of (C, H, W).",
+            "Row and column are swapped: the row runs along H, axis 1 of (C, H, W).",
         ),
         Wrong("in place", _hide_in_place, "Your function changes its argument `image`: the caller still needs it."),
     ),
