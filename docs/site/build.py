@@ -93,7 +93,8 @@ def _assemble(source: Path) -> None:
         text = _BADGE.sub(r"[\1]", _EXERCISES.sub(r"{download}`exercises <../\1>`", text))
         path.write_text(text, encoding="utf-8")
     for path in source.rglob("*.md"):
-        path.write_text(_without_folders(path.read_text(encoding="utf-8"), path.relative_to(source)), encoding="utf-8")
+        text = _BADGE.sub(r"[\1]", path.read_text(encoding="utf-8"))
+        path.write_text(_without_folders(text, path.relative_to(source)), encoding="utf-8")
     for path in Path(__file__).parent.iterdir():
         if path.suffix in (".md", ".py") and path.name != "build.py":
             shutil.copy(path, source / path.name)
