@@ -555,8 +555,8 @@ else:
 # %% [markdown] kind="limits"
 # ## What this does not show
 #
-# - The figure shows one run of each schedule, and the table above says how little that proves. Lesson 15 has more seeds
-#   and intervals.
+# - The figure shows one run of each schedule. As the table above shows, even three seeds can't tell which one is better.
+#   Lesson 15 has more seeds and intervals.
 # - Synthetic lesions are easier than real ones: this network was never trained on real hair, gel or rulers.
 # - The loop has no distillation (lesson 12), no strong augmentation (lesson 1) and no validation set, on which you
 #   would choose the epoch to keep without using the test images.
