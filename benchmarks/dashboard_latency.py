@@ -112,25 +112,26 @@ def drag(page: Any, url: str) -> dict[str, float]:
 
 
 def intervene(page: Any, url: str, repeats: int) -> list[float]:
-    """A stamp painted on the image: milliseconds from the key to the finding, each at another place."""
+    """A stamp painted on the image: milliseconds from the key to the painted image's mask, each at another place."""
     page.goto(f"{url}/intervene", timeout=PATIENCE)
     page.locator(".st-key-painter .stage[data-drawn]").wait_for(timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
-    stage, times, said = page.locator(".st-key-painter .stage"), [], ""
+    stage, times, shown = page.locator(".st-key-painter .stage"), [], ""
     for _ in range(2 * repeats + 1):
         stage.press("ArrowDown")
         started = time.perf_counter()
         stage.press("Enter")
-        said = page.wait_for_function(_FOUND, arg=said, timeout=PATIENCE).json_value()
+        shown = page.wait_for_function(_SHOWN, arg=shown, timeout=PATIENCE).json_value()
         times.append(1000 * (time.perf_counter() - started))
         page.wait_for_function(READY, timeout=PATIENCE)
     return times[1:]  # the first draws the charts anew
 
 
-# The finding as soon as it is another one.
-_FOUND = """(before) => {
-    const found = document.querySelector('.st-key-finding')?.textContent;
-    return found && found !== before ? found : false;
+# The painted image with its mask, as soon as it is another one; the finding beside it may well read as before.
+_SHOWN = """(before) => {
+    const finding = document.querySelector('.st-key-finding');
+    const shown = finding && document.querySelector('[data-testid="stMain"] img')?.src;
+    return shown && shown !== before ? shown : false;
 }"""
 
 
@@ -210,7 +211,7 @@ def table(found: dict[str, Any]) -> str:
         f"(slowest {found['live']['worst_ms']:.1f}; aim: {FRAME}), and the picture is on the screen "
         f"{found['live']['input_to_frame_ms']:.0f} ms after the input, two frames of the display among them.",
         "",
-        "A stamp painted in Intervene, with its control: the finding is there "
+        "A stamp painted in Intervene, with its control: the new mask is there "
         f"{found['intervention_ms']:.0f} ms after the key (aim: 500).",
         "",
         "Repaint: from the key to the frame after the picture has changed. No network runs.",

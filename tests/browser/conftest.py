@@ -246,6 +246,11 @@ class Visit:
         """What a menu shows."""
         return self.at(key).locator("input").input_value()
 
+    def until_set(self, slider: str, value: str) -> None:
+        """Wait until a slider of the live image, which takes its value with the image, stands so."""
+        found = self.at("live").locator(f".{slider} input")
+        self.until(lambda: found.input_value(timeout=PATIENCE) == value, f"{slider} at {value}")
+
     def press(self, key: str) -> None:
         """A shortcut: pressed while no field has the focus."""
         self.page.evaluate("document.activeElement?.blur()")

@@ -81,7 +81,7 @@ def test_open_in_carries_an_image_into_another_view(visitor, view):
     visit.page.go_back()
     visit.page.wait_for_url(f"**/{view}?**")
     visit.ready()
-    assert links.count() == 1  # one press of Back, and what was computed is still there
+    visit.until(lambda: links.count() == 1, "what was computed, after one press of Back")
 
 
 def test_the_link_is_copied_as_it_stands_in_the_address(visitor):
