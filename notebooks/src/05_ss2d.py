@@ -176,13 +176,13 @@ there_and_back = cross_merge(sequences, routes, 24, 32)
 forgotten = sequences.sum(1).unflatten(1, (24, 32))  # without restoring the order
 
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.2))
-for ax, picture, title in zip(
+for ax, image, title in zip(
     axes,
     (photo, there_and_back / 4, forgotten / 4),
     ("input", "merged, divided by 4", "added without reordering, divided by 4"),
     strict=True,
 ):
-    ax.imshow(picture[0].clamp(0, 1))
+    ax.imshow(image[0].clamp(0, 1))
     ax.set(title=title, xticks=[], yticks=[])
 plt.show()
 lessons.happened("5.1", f"4 x input; largest difference {float((there_and_back - 4 * photo).abs().max()):.0e}")

@@ -498,8 +498,8 @@ class Chain(nn.Module):
         self.first, self.head = nn.Conv2d(1, dim, 1), nn.Conv2d(dim, 1, 1)
         self.blocks = nn.ModuleList(nn.Conv2d(dim, dim, 3, padding=1) for _ in range(4))
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x, maps = self.first(picture[:, None]), []
+    def forward(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, maps = self.first(image[:, None]), []
         for block in self.blocks:
             x = x + F.silu(block(x))
             maps.append(x.permute(0, 2, 3, 1))  # (B, H, W, C)
@@ -525,8 +525,8 @@ def train(which: str, weight: float = WEIGHT) -> tuple[nn.Module, list[tuple[flo
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     curve = []
     for _ in range(STEPS):
-        picture, mask = disks(16, data)
-        logits, maps = model(picture)
+        image, mask = disks(16, data)
+        logits, maps = model(image)
         distance = all_cfd(maps, draw, detach=which != "CFD, no detach")
         inner = torch.stack([ifd(x) for x in maps[:-1]]).mean()
         curve.append((distance.item(), inner.item()))
@@ -607,7 +607,7 @@ if SCORES.exists():
         if claim["source"] == "Table 5" and claim["seeds"]:
             print(
                 f"{claim['text']:40} {claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f}, with all "
-                f"cells' scatter {claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}), {claim['seeds']} runs each; "
+                f"cells' standard deviation {claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}), {claim['seeds']} runs each; "
                 f"paper {claim['paper']:+.2f}: {claim['word']}"
             )
 else:

@@ -44,7 +44,7 @@ PHOTO = "ISIC_0010587"  # the name of a bundled image, or the path of a photo
 segmenter = Segmenter.from_pretrained("small")
 network, size = segmenter.model, segmenter.size
 samples = {sample.image_path.stem: sample for sample in bundled_samples()}
-pictures = [resize_image(read_image(sample.image_path), size) for sample in samples.values()]
+images = [resize_image(read_image(sample.image_path), size) for sample in samples.values()]
 masks = np.stack([resize_mask(read_mask(sample.mask_path), size) for sample in samples.values()])  # (20, H, W)
 photo = resize_image(read_image(samples[PHOTO].image_path if PHOTO in samples else PHOTO), size)
 image = segmenter.prepare([photo])  # (1, 3, H, W)
@@ -71,7 +71,7 @@ static.cra_gates(photo, *gates["S2"].profiles(), gates["S2"].product(), what="S2
 # control? If the gates depend on the lesion, the ratio for an image's own lesion must differ from that for the others.
 
 # %%
-every = [explain.cra_gates(network, segmenter.prepare([picture])) for picture in pictures]
+every = [explain.cra_gates(network, segmenter.prepare([image])) for image in images]
 for skip in ("S2", "S3", "S4"):
     cell = every[0][skip].cell
     maps = np.stack([np.kron(each[skip].product(), np.ones((cell, cell))) for each in every])  # (20, H, W)
@@ -106,7 +106,7 @@ def image_share(gates: Tensor) -> Tensor:
 # %%
 image_share = lessons.use("looking.image_share", image_share)
 
-one_by_one = [explain.se_gates(network, segmenter.prepare([picture])) for picture in pictures]
+one_by_one = [explain.se_gates(network, segmenter.prepare([image])) for image in images]
 shares = {
     block: float(image_share(torch.tensor(np.stack([gates[block] for gates in one_by_one])))) for block in one_by_one[0]
 }
@@ -125,7 +125,7 @@ static.se_overview(explain.se_gates(network, image))
 # function that you plug into the network.
 
 # %%
-batch = segmenter.prepare(pictures)  # (20, 3, H, W)
+batch = segmenter.prepare(images)  # (20, 3, H, W)
 means = [torch.tensor(np.mean([gates[block] for gates in one_by_one], axis=0)) for block in one_by_one[0]]
 running = itertools.cycle(means)  # the blocks run in this order
 
@@ -267,8 +267,8 @@ deletion_curve = lessons.use("looking.deletion_curve", deletion_curve)
 
 def deletions(name: str) -> dict[str, Tensor]:
     """The deletion curves of one bundled image, for three orders."""
-    picture = resize_image(read_image(samples[name].image_path), size)
-    shown = segmenter.prepare([picture])
+    image = resize_image(read_image(samples[name].image_path), size)
+    shown = segmenter.prepare([image])
     asked = explain.predicted_region(network, shown)
     inside, empty = torch.from_numpy(asked), explain.baseline_image(shown, asked)
 
@@ -442,12 +442,12 @@ LAYERS = [name for name in explain.layers(network) if name[0] in "EDS"]
 
 def explore(name: str = "synthetic-030", layer: str = "E4.2") -> None:
     """Grad-CAM of any bundled image at any layer, with its score."""
-    picture = resize_image(read_image(samples[name].image_path), size)
-    given = segmenter.prepare([picture])
+    image = resize_image(read_image(samples[name].image_path), size)
+    given = segmenter.prepare([image])
     asked = explain.predicted_region(network, given)
     answer = explain.attribute(network, given, asked, "grad_cam", layer=layer)
     value = explain.faithfulness(network, given, answer, explain.random_control(network, given, asked)).score
-    display(static.attribution(picture, answer.map, asked, method="grad_cam", layer=layer, faithfulness=value))
+    display(static.attribution(image, answer.map, asked, method="grad_cam", layer=layer, faithfulness=value))
 
 
 _ = ipywidgets.interact_manual(explore, name=list(samples), layer=LAYERS)

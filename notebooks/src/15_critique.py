@@ -276,7 +276,7 @@ for difference in (0.0, 0.25, 0.5, 1.0):
         power.append((stats.ttest_ind(a, b, axis=1).pvalue < 0.05).mean())
     ax.plot(counts, power, label=f"{difference:.2f} points")
 ax.axhline(0.8, color="gray", linewidth=0.8, linestyle=":")
-ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="t test, seeds scatter by 0.5 points", ylim=(0, 1.02))
+ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="t test, standard deviation of seeds 0.5 points", ylim=(0, 1.02))
 ax.legend(fontsize=7)
 plt.show()
 lessons.happened("15.4", {f"{d} points": f"{runs_needed(d, 0.5)} runs of each" for d in (0.5, 0.17)})
@@ -361,7 +361,7 @@ for table in values["tables"].values():
 
 # %%
 judged = [claim for claim in values["claims"] if claim["seeds"]]
-print(f"{'claim':39} paper   here   resampled     all scatter  runs verdict")
+print(f"{'claim':39} paper   here   resampled     all sources  runs verdict")
 for claim in values["claims"]:
     said = "-" if claim["paper"] is None else f"{claim['paper']:+.2f}"
     here = f"{claim['difference']:+.2f}" if claim["seeds"] else ""
@@ -389,7 +389,7 @@ if judged:
     plt.show()
 if "isic2017" in values["scatter"]:
     measured, freedom = values["scatter"]["isic2017"].values()
-    print(f"\nseeds scatter by {measured:.2f} points ({freedom} degrees of freedom);", end=" ")
+    print(f"\nstandard deviation of seeds {measured:.2f} points ({freedom} degrees of freedom);", end=" ")
     print(f"half a point then takes {runs_needed(0.5, measured)} runs of each")
 
 # %% [markdown]
