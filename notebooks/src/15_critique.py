@@ -276,7 +276,7 @@ for difference in (0.0, 0.25, 0.5, 1.0):
         power.append((stats.ttest_ind(a, b, axis=1).pvalue < 0.05).mean())
     ax.plot(counts, power, label=f"{difference:.2f} points")
 ax.axhline(0.8, color="gray", linewidth=0.8, linestyle=":")
-ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="t test, standard deviation of seeds 0.5 points", ylim=(0, 1.02))
+ax.set(xlabel="runs of each system", ylabel="p < 0.05", title="t test, SD of seeds 0.5 points", ylim=(0, 1.02))
 ax.legend(fontsize=7)
 plt.show()
 lessons.happened("15.4", {f"{d} points": f"{runs_needed(d, 0.5)} runs of each" for d in (0.5, 0.17)})

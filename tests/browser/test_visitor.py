@@ -275,7 +275,8 @@ def test_the_threshold_of_compare_moves_masks_and_table_and_leaves_the_map(visit
     visit.changed(old, "compare-wipe", ".before")
     visit.until(lambda: agreement.inner_text() != said, "another agreement")
     visit.ready()
-    assert (agreement.count(), chart.count(), tables.count()) == (1, 1, there)
+    everything = (1, 1, there)
+    visit.until(lambda: (agreement.count(), chart.count(), tables.count()) == everything, "each of them once")
     assert len(server.noted("run")) == runs
 
 
@@ -289,7 +290,7 @@ def test_a_set_is_evaluated_and_a_click_shows_an_image_closely(visitor):
     tiles.nth(2).click()
     visit.until(lambda: visit.query().get("case") == tiles.nth(2).get_attribute("data-id"), "the case in the address")
     visit.changed(old, "errors-wipe")
-    assert tiles.nth(2).get_attribute("aria-pressed") == "true"
+    visit.until(lambda: tiles.nth(2).get_attribute("aria-pressed") == "true", "the tile is marked")
 
 
 def test_the_first_view_is_found_by_its_name_too(visitor):
