@@ -53,13 +53,13 @@ _STYLE = """
 [data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] * { color: var(--st-text-color); }
 [data-testid="stCaptionContainer"] { opacity: .86; }
 .st-key-gallery { margin-top: -.6rem; margin-bottom: -.6rem; }
-/* A telephone: below the header, title and buttons in one line, and no keys to press. */
+/* A telephone: below the header, title and buttons in one line, no keys to press, and the strip to step through. */
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 4.2rem .8rem 1rem; }
   [data-testid="stMainBlockContainer"] h1 { font-size: 1.25rem; }
   .st-key-heading { flex-wrap: nowrap; }
   .st-key-heading > [data-testid="stLayoutWrapper"] { width: 160px !important; flex: none; }
-  [data-testid="stMain"] button kbd { display: none; }
+  [data-testid="stMain"] button kbd, .st-key-previous, .st-key-next { display: none; }
 }
 /* A model card's tables and hashes on a telephone. */
 [data-testid="stMarkdownContainer"] table { width: 100%; }
