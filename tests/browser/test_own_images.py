@@ -44,7 +44,9 @@ def test_a_photo_is_taken_with_the_camera(camera, visitor):
     old = visit.source(part=".before")
     visit.page.get_by_role("button", name="Your own images").click()
     visit.page.get_by_text("Take a photo with the camera").click()
-    visit.until(lambda: visit.page.evaluate("document.querySelector('video')?.readyState === 4"), "the camera's picture")
+    visit.until(
+        lambda: visit.page.evaluate("document.querySelector('video')?.readyState === 4"), "the camera's picture"
+    )
     visit.page.get_by_role("button", name="Take Photo").click()
     visit.changed(old, part=".before")
     visit.until(lambda: visit.chosen("sample") == "photo.jpg", "the photo is chosen")
