@@ -142,8 +142,8 @@ def import_listed_model(name: str) -> None:
     module, _, attribute = name.partition(":")
     if module not in listed_modules():
         raise SkinlesionError(
-            f"The network {printable(name)!r} is not part of skinlesion. If you trust the module {printable(module)!r}, "
-            f"have it imported: set {PLUGINS}={printable(module)} in the environment."
+            f"The network {printable(name)!r} is not part of skinlesion. If you trust the module "
+            f"{printable(module)!r}, have it imported: set {PLUGINS}={printable(module)} in the environment."
         )
     network = getattr(import_plugin(module), attribute, None)
     if not (isinstance(network, type) and issubclass(network, nn.Module)):

@@ -304,6 +304,13 @@ def test_results_go_from_evaluate_through_export_into_the_model_card(
     assert "exists already" in err
 
 
+def test_evaluate_refuses_a_split_that_it_would_ignore(cli, small_checkpoint: Path, lesions: Path) -> None:
+    for option in ("--split", "paper"), ("--split-seed", 3):
+        code, out, err = cli("evaluate", "--weights", small_checkpoint, "--root", lesions, "--part", "all", *option)
+        assert (code, out) == (2, "")
+        assert "leave out --split and --split-seed" in err
+
+
 def test_evaluate_says_when_the_weights_may_have_seen_the_images(cli, small_checkpoint: Path, lesions: Path) -> None:
     words = ("evaluate", "--weights", small_checkpoint, "--data", "folder", "--root", lesions, "--truth-size", 32)
     assert "may have seen these images" in cli(*words)[2]
