@@ -285,7 +285,7 @@ def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:
     next((tmp_path / "new" / "masks").iterdir()).write_bytes(b"gone")
     code, out, err = cli("data", "verify", "folder", "--root", tmp_path / "new")
     assert code == 2
-    assert "1 problems" in err
+    assert "1 problem, listed" in err
     assert "problem:" in out
 
 
