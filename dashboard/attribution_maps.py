@@ -62,7 +62,7 @@ class Canvas:
                 faithfulness=score,
                 pixel=self.pixel,
             )
-            drawn.update_layout(height=370)
+            drawn.update_layout(height=340, margin_t=10)
             frame.figure(drawn, f"map-{method}" if answer.faithfulness else f"draft-{method}")
             if not found.map.any():
                 st.caption("The map is empty: this layer has no evidence for lesion there.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -29,7 +30,7 @@ VIEWS = (
     ("why", "sample=ISIC_0012246", "Explain"),
     ("compare", "sample=ISIC_0014642&off=CRA at its mean gate", ""),
     ("errors", "", "Evaluate"),
-    ("runs", "", ""),
+    ("runs", "run=cra&beside=plain", ""),
     ("about", "part=E3", ""),
 )
 COLUMNS, WIDTH, HEIGHT, SCALE = 3, 1280, 860, 0.4
@@ -48,11 +49,22 @@ def photograph(page: Page, view: str, query: str, button: str) -> Image.Image:
     return Image.open(BytesIO(page.screenshot())).convert("RGB")
 
 
+def train(folder: Path) -> None:
+    """Two short runs on drawn lesions, with CRA and without."""
+    skinlesion = [sys.executable, "-m", "skinlesion"]
+    lesions = folder / "lesions"
+    subprocess.run([*skinlesion, "data", "synthesize", "--out", lesions, "--n", "120", "--size", "64"], check=True)
+    options = ["--preset", "tiny", "--data", "folder", "--root", lesions, "--size", "64", "--epochs", "12"]
+    for name, change in (("cra", []), ("plain", ["--model", "cra=false"])):
+        words = [*skinlesion, "train", *options, "--batch-size", "8", "--lr", "4e-3", *change]
+        subprocess.run([*words, "--out", folder / "runs" / name], check=True)
+
+
 @contextmanager
-def app() -> Iterator[Browser]:
+def app(**settings: str) -> Iterator[Browser]:
     """The app, and a browser to visit it with."""
     words = [sys.executable, "-m", "dashboard", "--server.port", str(PORT), "--server.headless", "true"]
-    server = subprocess.Popen(words, cwd=HERE.parent, stdout=subprocess.DEVNULL, env=dict(os.environ))
+    server = subprocess.Popen(words, cwd=HERE.parent, stdout=subprocess.DEVNULL, env=os.environ | settings)
     try:
         for _ in range(120):
             try:
@@ -71,9 +83,11 @@ def app() -> Iterator[Browser]:
 
 def main() -> None:
     """Visit each view, and lay the pictures out."""
-    with app() as browser:
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        pictures = [photograph(page, *view) for view in VIEWS]
+    with TemporaryDirectory() as folder:
+        train(Path(folder))
+        with app(SKINLESION_RUNS_DIR=f"{folder}/runs") as browser:
+            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            pictures = [photograph(page, *view) for view in VIEWS]
     size = round(WIDTH * SCALE), round(HEIGHT * SCALE)
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (size[0] + 8) - 8, rows * (size[1] + 8) - 8), "#888888")

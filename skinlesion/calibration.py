@@ -20,7 +20,7 @@ from skinlesion.data.images import resize_mask
 from skinlesion.data.outliers import outlier, plain_skin
 from skinlesion.data.sample import Sample
 from skinlesion.data.sample import read_pair as read_sample
-from skinlesion.data.transforms import Window
+from skinlesion.data.transforms import TrainingTransform, Window
 from skinlesion.domain import Domain, domain_features, domain_points, fit_domain
 from skinlesion.errors import SkinlesionError
 from skinlesion.evaluation import read_pair
@@ -34,7 +34,7 @@ from skinlesion.segmenter import Segmenter
 BATCH = 8
 OUTLIERS = 1500
 PLAIN_SKIN = 200  # at most, of the training images' corners
-CROPS = 2  # of each validation image, in addition to the image itself, for the threshold
+VIEWS = 3  # of each image, in addition to the image itself
 _TEMPERATURES = (0.2, 20.0)
 _CROP_SIDE = 224  # pixels
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def _crop(sample: Sample, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bo
     """A crop around the lesion, as if the camera were closer."""
     if sample.mask is None:
         raise SkinlesionError(f"{sample.id} has no mask.")
-    image, mask = Window()(*read_sample(sample), _CROP_SIDE, np.random.default_rng((number, CROPS)))
+    image, mask = Window()(*read_sample(sample), _CROP_SIDE, np.random.default_rng((number, 2)))
     return image, resize_mask(mask, (TRUTH_SIZE, TRUTH_SIZE))
 
 
@@ -148,8 +148,9 @@ def find_domain(
 ) -> Domain:
     """Fit the out-of-distribution score; see `skinlesion.domain`.
 
-    The training images and one crop of each count as in distribution, synthetic outliers and corners of plain skin as
-    out of distribution.
+    The training images and augmented views of each count as in distribution, synthetic outliers and corners of plain
+    skin as out of distribution. The views are magnified, turned and recolored as in training with `--augmentation
+    zoom`: dermoscopy images from elsewhere differ in these ways, and must not be called something else.
 
     Raises:
         SkinlesionError: the network has no encoder stages E1 to E3, or a file cannot be used.
@@ -165,14 +166,14 @@ def find_domain(
         return np.concatenate(found)
 
     progress("training images")
-    inside = features(_with_crops(train, 1))
+    inside = features(_with_views(train))
     progress("outliers")
     outside = features(outlier(seed) for seed in range(OUTLIERS))
     skin = [corner for image, mask in map(read_sample, train) if (corner := plain_skin(image, mask)) is not None]
     if skin:
         outside = np.concatenate([outside, features(iter(skin[:PLAIN_SKIN]))])
     progress("validation images")
-    return fit_domain(names, inside, outside, features(_with_crops(validation, CROPS)), false_alarms=false_alarms)
+    return fit_domain(names, inside, outside, features(_with_views(validation)), false_alarms=false_alarms)
 
 
 def calibrate(
@@ -200,10 +201,10 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _with_crops(samples: Sequence[Sample], crops: int) -> Iterator[NDArray[np.uint8]]:
-    """Each image, followed by crops around its lesion, as if the camera were closer."""
-    window = Window()
+def _with_views(samples: Sequence[Sample]) -> Iterator[NDArray[np.uint8]]:
+    """Each image, followed by what another camera might have taken of it."""
+    view = TrainingTransform("zoom", size=_CROP_SIDE)
     for number, (image, mask) in enumerate(map(read_sample, samples)):
         yield image
-        for crop in range(crops):
-            yield window(image, mask, _CROP_SIDE, np.random.default_rng((number, crop)))[0]
+        for turn in range(VIEWS):
+            yield view(image, mask, epoch=turn, index=number)[0]

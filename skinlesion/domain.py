@@ -6,9 +6,9 @@ drawn outliers (`skinlesion.data.outliers`), fitted by ridge regression:
 
 .. math:: z = \mathrm{sgn}(u) \log(1 + |u|), \quad u = (f - \mu) / \sigma, \qquad s = w \cdot (z, z^2) + b - t
 
-The threshold t leaves a share of the validation images, and of crops of them, above it: the false alarms. Training on
-outliers of a different kind than those expected in use is outlier exposure (https://arxiv.org/abs/1812.04606); the
-squares let a linear function enclose the training images.
+The threshold t leaves a share of the validation images, and of augmented views of them, above it: the false alarms.
+Training on outliers of a different kind than those expected in use is outlier exposure
+(https://arxiv.org/abs/1812.04606); the squares let a linear function enclose the training images.
 """
 
 from collections.abc import Mapping, Sequence

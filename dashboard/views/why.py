@@ -56,28 +56,37 @@ def show() -> None:
         return
     segmenter, prediction = load(weights), predict(weights, picture)
     place = (state.get("py") / 1000, state.get("px") / 1000)
-    left, right = st.columns([2, 3])
-    with left:
-        _click(picture, prediction, weights, place)
-    with right:
-        layer = _choices(weights, segmenter)
+    one, two, three = _columns()
+    with three:
+        layer, methods = _choices(weights, segmenter), _methods()
         pixel = None if state.get("ask") == "mask" else _pixel(place, prediction)
         _say(prediction, weights, pixel)
-        methods = _methods()
-        st.markdown("\n".join(f"- **{METHODS[method]}**: {IDEAS[method]}" for method in methods))
-        work = st.container()
+    with one:
+        _click(picture, prediction, weights, place)
+    with two:
+        work, beside = st.container(), st.container()
     asked = Asked(weights.digest, picture.key, pixel, state.get("baseline"), layer)
     region = _region(prediction, weights, pixel)
     if not region.any():
         work.info("No pixel reaches the threshold in this image, so there is no mask to explain. Click on a pixel.")
         return
-    canvas = Canvas(picture, prediction, weights, region, pixel, methods)
+    with beside if len(methods) == 1 else st.container():
+        canvas = Canvas(picture, prediction, weights, region, pixel, methods)
     answers = _answers(work, canvas, segmenter, picture, region, asked, prediction.seconds)
     if answers is not None:
         if len(answers) > 1:
             _agreement(answers)
         _how_measured(answers)
         _sanity(segmenter, picture, region, asked, answers)
+
+
+def _columns() -> list[Any]:
+    """Places for the image, for what is computed, and for the choices: a single map has room beside the image."""
+    if state.get("method") != "all":
+        return st.columns([6, 6, 5], gap="medium")
+    left, right = st.columns(2, gap="large")
+    choices = right.container()
+    return [left, right, choices]
 
 
 def _click(picture: Picture, prediction: Prediction, weights: Weights, place: tuple[float, float]) -> None:
@@ -105,8 +114,8 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
     """The widgets; gives Grad-CAM's layer."""
     names = _layers(weights.digest, segmenter)
     state.settle("cam", names, "D2.2" if "D2.2" in names else names[-2])
+    st.segmented_control("Explain what", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Explain what", list(ABOUT), key="ask", format_func=lambda key: ABOUT[key])
         st.selectbox(
             "Grad-CAM layer", names, key="cam", width=135, help="Layers are listed in the order in which they run."
         )
@@ -123,12 +132,14 @@ def _choices(weights: Weights, segmenter: Segmenter) -> str:
 
 
 def _methods() -> list[str]:
-    """The widget; the methods that were chosen."""
-    st.segmented_control(
-        "Method", [*METHODS, "all"], key="method", format_func=lambda key: METHODS.get(key, "All three")
-    )
+    """The widget and what it chose; the methods."""
+    options = [*METHODS, "all"]
+    st.selectbox("Method", options, key="method", format_func=lambda key: METHODS.get(key, "All three"))
     chosen = state.get("method")
-    return list(METHODS) if chosen == "all" else [chosen]
+    methods = list(METHODS) if chosen == "all" else [chosen]
+    for method in methods:
+        st.caption(f"**{METHODS[method]}**: {IDEAS[method]}")
+    return methods
 
 
 @st.cache_resource(max_entries=LOADED, show_spinner=False)

@@ -37,8 +37,8 @@ def calibrate(
         out: The new .safetensors file.
         split: The split that the weights were trained on: paper, official, random, or a saved manifest (*.json).
         split_seed: Random seed of the split.
-        false_alarms: False-positive rate: the share of the validation images, and of crops of them, that may be flagged
-            as out of distribution.
+        false_alarms: False-positive rate: the share of the validation images, and of augmented views of them, that may
+            be flagged as out of distribution.
         device: cpu, cuda, cuda:0, ...
     """
     require_new([out])

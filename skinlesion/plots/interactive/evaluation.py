@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from skinlesion.plots import captions
 from skinlesion.plots.colors import BLUE, CYCLE, GRAY, ORANGE, hexadecimal
 from skinlesion.plots.curves import COMPARED, PANELS, present
-from skinlesion.plots.interactive.base import finish, panels
+from skinlesion.plots.interactive.base import MARGIN, finish, panels
 from skinlesion.plots.rasters import Array
 
 
@@ -125,5 +125,5 @@ def compared_runs(histories: Mapping[str, Mapping[str, Sequence[float]]]) -> go.
                 hovertemplate=f"epoch %{{x}}<br>{title} %{{y:.4g}}<extra></extra>",
             )
             figure.add_trace(trace, row=i // 2 + 1, col=i % 2 + 1)
-    legend = {"orientation": "h", "yanchor": "top", "y": -0.06, "x": 0}
-    return finish(figure, captions.compared_runs([*histories]), height=560, legend=legend)
+    legend = {"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0}  # on the first screen, above the panels
+    return finish(figure, captions.compared_runs([*histories]), height=580, legend=legend, margin=MARGIN | {"t": 60})
