@@ -37,7 +37,8 @@ def as_array(image: ImageLike) -> np.ndarray:
         image = _from_tensor(image)
     if not isinstance(image, np.ndarray):
         raise SkinlesionError(
-            f"Give a path, a file's bytes, a Pillow image, an array or a tensor, not {type(image).__name__}."
+            f"Give a path, a file's bytes, a Pillow image, an array or a tensor, not {type(image).__name__}; several "
+            "images go to segment_batch."
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise SkinlesionError(

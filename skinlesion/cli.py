@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data synthesize": ("skinlesion.commands.data:synthesize", "generate a dataset of synthetic lesions"),
 }
 _DRAWN = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")  # colors and borders
+_PARSED_CLASS = re.compile(r"^Error parsing \w+: ")  # before the message of a config that refuses its values
 # Modules that the core installation lacks -> the extra that has them.
 _EXTRAS = {
     **dict.fromkeys(("pytorch_lightning", "albumentations", "cv2", "matplotlib", "tensorboard"), "train"),
@@ -143,7 +144,13 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: 
     except SystemExit as error:
         if not error.code:
             raise
-        raise SkinlesionError(f"{_one_line(messages.getvalue())} See `{prog} --help`.") from None
+        hint = "".join(f" Is {word} a file? Then give it as ./{word}." for word in args if _is_dashed_file(word))
+        raise SkinlesionError(f"{_one_line(messages.getvalue())}{hint} See `{prog} --help`.") from None
+
+
+def _is_dashed_file(word: str) -> bool:
+    """Whether a word that looks like a flag is a file of the current folder."""
+    return word.startswith("-") and os.path.lexists(word)
 
 
 def _dispatch(args: list[str]) -> int:
@@ -228,7 +235,7 @@ def _one_line(box: str) -> str:
         else:
             sections[-1].append(line)
     kept = [" ".join(part) for part in sections if part and not part[0].startswith(("For full", "Argument help"))]
-    text = "; ".join(kept) or " ".join(lines)
+    text = _PARSED_CLASS.sub("", "; ".join(kept) or " ".join(lines))
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 

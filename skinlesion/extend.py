@@ -18,7 +18,15 @@ from skinlesion.data.layouts import DATASETS
 from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.model.config import Config
-from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, import_plugin, load_plugins
+from skinlesion.plugins import (
+    EXTRA_DATASETS,
+    EXTRA_ENGINES,
+    EXTRA_LOSSES,
+    PLUGINS,
+    import_plugin,
+    listed_modules,
+    load_plugins,
+)
 from skinlesion.scan import ENGINES
 from skinlesion.text import printable
 from skinlesion.zoo import REGISTRY
@@ -123,6 +131,29 @@ def import_model(name: str) -> None:
     register_model(name, network)
 
 
+def import_listed_model(name: str) -> None:
+    """Register the network "package.module:Network" that a file names, if `SKINLESION_PLUGINS` lists its module.
+
+    Only a class of networks qualifies: a name that comes from a file must not call any other function of the module.
+
+    Raises:
+        SkinlesionError: the module isn't listed or cannot be imported, or it has no such class.
+    """
+    module, _, attribute = name.partition(":")
+    if module not in listed_modules():
+        raise SkinlesionError(
+            f"The network {printable(name)!r} is not part of skinlesion. If you trust the module "
+            f"{printable(module)!r}, have it imported: set {PLUGINS}={printable(module)} in the environment."
+        )
+    network = getattr(import_plugin(module), attribute, None)
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise SkinlesionError(
+            f"The module {printable(module)} has no class {printable(attribute)!r} of networks; if it was a function, "
+            f"register it there: skinlesion.register_model({printable(name)!r}, {printable(attribute)})."
+        )
+    register_model(name, network)
+
+
 def _check_name(name: str, taken: Any, kind: str) -> None:
     if not isinstance(name, str) or not name or not all(c.isalnum() or c in "_-.:" for c in name):
         raise SkinlesionError(f"The name of a {kind} consists of letters, digits and _ - . : only, not {name!r}.")
@@ -141,7 +172,13 @@ def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
         default = tuple(each.default) if isinstance(each.default, list) else each.default
         fields.append((each.name, Any, dataclasses.field(default=default)))
     made = dataclasses.make_dataclass("OwnConfig", fields, bases=(Config,), frozen=True, kw_only=True)
-    return made()
+    try:
+        return made()
+    except SkinlesionError as error:
+        raise SkinlesionError(
+            f"The options of {name!r} cannot be stored in a checkpoint: {error} Options are counts, lists of counts, "
+            "rates in [0, 1) or booleans; leave others out of its arguments."
+        ) from error
 
 
 def check_logits(logits: Any, image: Tensor) -> Tensor:

@@ -23,6 +23,11 @@ EXTRA_ENGINES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {}  # the
 EXTRA_LOSSES: dict[str, Callable[..., Any]] = {}
 
 
+def listed_modules() -> tuple[str, ...]:
+    """The modules that the user lists in `SKINLESION_PLUGINS`."""
+    return tuple(filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))))
+
+
 @functools.cache
 def load_plugins() -> None:
     """Import what `SKINLESION_PLUGINS` lists and what installed packages register; once a process.
@@ -30,7 +35,7 @@ def load_plugins() -> None:
     Raises:
         SkinlesionError: one cannot be imported.
     """
-    for module in filter(None, map(str.strip, os.environ.get(PLUGINS, "").split(","))):
+    for module in listed_modules():
         import_plugin(module)
     for each in entry_points(group=GROUP):
         try:

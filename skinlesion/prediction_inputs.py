@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skinlesion.data.decoding import IMAGE_SUFFIXES
-from skinlesion.data.pairing import left_out_line, no_image
+from skinlesion.data.pairing import FOLDERS, left_out_line, no_image
 from skinlesion.errors import SkinlesionError
 from skinlesion.prediction_table import FILE
 from skinlesion.text import cell, printable
@@ -129,8 +129,11 @@ def _add_folder(folder: Path, found: Inputs) -> None:
             left_out.setdefault(reason, []).append(entry.name)
         else:
             images.append(entry)
+    line = left_out_line(folder, left_out)
     if not images:
-        raise SkinlesionError(f"{printable(folder)} contains no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        empty = f"{printable(folder)} contains no images ({', '.join(sorted(IMAGE_SUFFIXES))})."
+        hint = "Subfolders aren't searched: name them." if FOLDERS in left_out else ""
+        raise SkinlesionError(" ".join(filter(None, (empty, line, hint))))
     found.images.extend(images)
-    if line := left_out_line(folder, left_out):
+    if line:
         found.left_out.append(line)

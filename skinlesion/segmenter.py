@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from skinlesion.any_image import ImageLike, as_array
@@ -149,6 +150,9 @@ class Segmenter:
 
         All are in memory at once: give a long list in parts.
         """
+        if isinstance(images, str | Path | bytes | Image.Image):
+            raise SkinlesionError("segment_batch takes a list of images; for one image use segment.")
+        images = list(images)  # an array (B, H, W, 3) and a tensor (B, 3, H, W) are lists of images, too
         if not images:
             return []
         threshold = check_threshold(self.threshold if threshold is None else threshold)
@@ -170,6 +174,8 @@ class Segmenter:
 
     def mask(self, probability: np.ndarray, threshold: float, *, clean: bool | None = None) -> np.ndarray:
         """The mask of a probability map, bool (H, W); `threshold` and `clean` as in `segment`."""
+        if clean not in (None, True, False):  # "off" would count as true
+            raise SkinlesionError(f"clean must be True, False or None (as the weights say), not {clean!r}.")
         mask: np.ndarray = probability >= threshold
         return clean_mask(mask) if (self.clean if clean is None else clean) else mask
 
@@ -228,8 +234,8 @@ class Segmenter:
 
 def check_threshold(threshold: float) -> float:
     """The threshold, if it is one; else SkinlesionError."""
-    if not 0 < threshold < 1:
-        raise SkinlesionError(f"The threshold must be between 0 and 1, not {threshold}.")
+    if isinstance(threshold, str) or not 0 < threshold < 1:
+        raise SkinlesionError(f"The threshold must be a number between 0 and 1, not {threshold!r}.")
     return threshold
 
 

@@ -27,6 +27,11 @@ def printable(text: object) -> str:
     return "".join(_written_out(character) for character in str(text))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 image", "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def cell(value: object) -> object:
     """A table's cell that a spreadsheet shows and doesn't run.
 

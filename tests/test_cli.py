@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,6 +55,18 @@ def test_the_names_of_the_package_are_there() -> None:
         "cross_selective_scan skinlesion.data",
         "module 'skinlesion' has no attribute 'nothing'",
     ]
+
+
+def test_a_message_names_no_class_and_says_how_to_give_a_file_whose_name_is_like_a_flag(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-a.png").write_bytes(b"x")
+    err = cli("predict", "-a.png", "--out", "out")[2]
+    assert "Is -a.png a file? Then give it as ./-a.png." in err
+    err = cli("train", "--model", "mypkg.nets:Net")[2]
+    assert err.startswith("skinlesion: --model mypkg.nets:Net is not NAME=VALUE")
+    assert "a network is chosen with --preset" in err
 
 
 def test_without_a_command_it_lists_them(cli) -> None:
@@ -272,7 +285,7 @@ def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:
     next((tmp_path / "new" / "masks").iterdir()).write_bytes(b"gone")
     code, out, err = cli("data", "verify", "folder", "--root", tmp_path / "new")
     assert code == 2
-    assert "1 problems" in err
+    assert "1 problem, listed" in err
     assert "problem:" in out
 
 
@@ -302,6 +315,28 @@ def test_results_go_from_evaluate_through_export_into_the_model_card(
     code, _, err = cli(*words, "--json", scores)
     assert code == 2
     assert "exists already" in err
+
+
+def test_training_ends_with_a_command_that_works(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("data", "synthesize", "--out", "some lesions", "--n", 8, "--size", 32)[0] == 0
+    Path("some lesions/images").rename("photos")
+    Path("some lesions/masks").rename("the masks")
+    words = ("--preset", "tiny", "--size", 32, "--truth-size", 32, "--epochs", 1, "--batch-size", 4, "--device", "cpu")
+    code, out, _ = cli("train", *words, "--images", "photos", "--masks", "the masks", "--split-seed", 5, "--out", "run")
+    assert code == 0
+    program, *proposed = shlex.split(out.partition("Next: ")[2])
+    assert program == "skinlesion"
+    code, out, err = cli(*proposed)
+    assert (code, err) == (0, "")
+    assert "part test" in out
+
+
+def test_evaluate_refuses_a_split_that_it_would_ignore(cli, small_checkpoint: Path, lesions: Path) -> None:
+    for option in ("--split", "paper"), ("--split-seed", 3):
+        code, out, err = cli("evaluate", "--weights", small_checkpoint, "--root", lesions, "--part", "all", *option)
+        assert (code, out) == (2, "")
+        assert "leave out --split and --split-seed" in err
 
 
 def test_evaluate_says_when_the_weights_may_have_seen_the_images(cli, small_checkpoint: Path, lesions: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_network_whose_output_does_not_fit_is_named_where_it_is_used() -> None
         ("a b", Plain, "letters"),
         ("../x", Plain, "letters"),
         ("own", nn.Linear, "no default"),
-        ("own", lambda act="gelu": nn.Identity(), "act must be"),
+        ("own", lambda act="gelu": nn.Identity(), "cannot be stored in a checkpoint: act must be"),
     ],
 )
 def test_what_cannot_be_registered(name: str, network: object, message: str) -> None:
@@ -175,10 +175,66 @@ def test_a_name_in_a_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert "trap" not in sys.modules
 
 
+LISTED = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, dim: int = 4):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, dim, 1), nn.Conv2d(dim, 1, 1)
+    def forward(self, image):
+        return self.last(self.first(image))
+def make():
+    raise SystemExit("called")
+"""
+
+
+@pytest.fixture
+def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module that defines a network and registers nothing, in the list of plugins."""
+    (tmp_path / "listed_nets.py").write_text(LISTED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv(PLUGINS, "other_nets, listed_nets")
+    yield "listed_nets"
+    sys.modules.pop("listed_nets", None)
+
+
+def test_a_network_named_by_its_class_is_found_again_if_its_module_is_listed(listed: str, tmp_path: Path) -> None:
+    extend.import_model(f"{listed}:Net")
+    save_checkpoint(tmp_path / "net.safetensors", create_model(f"{listed}:Net", dim=3), CARD)
+    del REGISTRY[f"{listed}:Net"]  # a new process, which nobody told the name
+    model, card = load_checkpoint(tmp_path / "net.safetensors")
+    assert (card["model"]["name"], model.first.out_channels) == (f"{listed}:Net", 3)
+
+
+@pytest.mark.parametrize("attribute", ["make", "nothing", "nn", "__name__"])
+def test_a_name_in_a_file_calls_no_function_of_a_listed_module(listed: str, attribute: str) -> None:
+    with pytest.raises(SkinlesionError, match=rf"no class '{attribute}' of networks"):
+        create_model(f"{listed}:{attribute}")
+
+
+class Tupled(Plain):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.conv(image),)
+
+
+def test_training_a_network_that_returns_no_tensor_says_so(tmp_path: Path) -> None:
+    from skinlesion.training.module import SegmentationModule
+
+    skinlesion.register_model("tupled", Tupled)
+    module = SegmentationModule(create_model("tupled"), TrainConfig(preset="tupled", w_cfd=0, w_ifd=0, out=tmp_path))
+    batch = {"image": torch.zeros(2, 3, 8, 8), "mask": torch.zeros(2, 1, 8, 8)}
+    with pytest.raises(SkinlesionError, match=r"must return logits of shape \(2, 1, 8, 8\).*it returned tuple"):
+        module.losses(batch)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", "Unknown training option epoch"),
+        ("epoch = 3", r"Unknown training option epoch \(did you mean epochs\?\)"),
+        ("batch-size = 3", r"did you mean batch_size"),
+        ("zzz = 3", "Unknown training option zzz;"),
         ("epochs = 'three'", "epochs"),
         ("epochs = ", "not a TOML file"),
         ("epochs = 3\nepochs = 4", "not a TOML file"),

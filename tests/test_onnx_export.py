@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from skinlesion import Segmenter, SkinlesionError, create_model, observe
-from skinlesion.checkpoint import available_weights
+from skinlesion.checkpoint import available_weights, save_checkpoint
 from skinlesion.model import SS2D
 
 onnx = pytest.importorskip("onnx")
@@ -161,6 +161,17 @@ def test_a_missing_package_is_named(small_checkpoint: Path, tmp_path: Path) -> N
     )
     assert done.returncode == 2
     assert "needs onnxscript: pip install 'skinlesion[onnx]'" in done.stderr
+
+
+def test_a_network_without_a_scan_can_be_exported_by_a_process_that_never_scanned(tmp_path: Path) -> None:
+    model = create_model("unet", dim=8)
+    save_checkpoint(tmp_path / "unet.safetensors", model, CARD)
+    words = ["export", str(tmp_path / "unet.safetensors"), "--onnx", str(tmp_path / "unet.onnx")]
+    done = subprocess.run(
+        [sys.executable, "-m", "skinlesion", *words], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(onnxruntime.InferenceSession(tmp_path / "unet.onnx").get_outputs()) == 1
 
 
 @pytest.mark.slow

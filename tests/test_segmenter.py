@@ -250,3 +250,24 @@ def test_engines_agree(small_checkpoint: Path, photo: np.ndarray) -> None:
     assert (fast.engine, slow.engine) == ("cpu", "reference")
     assert fast.segment(photo).probability.std() > 1e-3
     assert np.allclose(fast.segment(photo).probability, slow.segment(photo).probability, atol=1e-4)
+
+
+def test_a_batch_is_any_series_of_images_but_not_one_image(
+    segmenter: Segmenter, photo: np.ndarray, tmp_path: Path
+) -> None:
+    stack = np.stack([photo, photo[::-1]])
+    expected = [segmenter.segment(each).mask for each in stack]
+    tensor = torch.from_numpy(stack).permute(0, 3, 1, 2)
+    for images in (stack, tensor, iter(stack), tuple(stack)):
+        for found, mask in zip(segmenter.segment_batch(images), expected, strict=True):
+            np.testing.assert_array_equal(found.mask, mask)
+    assert segmenter.segment_batch(stack[:0]) == segmenter.segment_batch(()) == []
+    for one in ("photo.jpg", tmp_path / "photo.jpg", b"x", Image.fromarray(photo)):
+        with pytest.raises(SkinlesionError, match="takes a list of images; for one image use segment"):
+            segmenter.segment_batch(one)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"clean": "off"}, {"clean": "auto"}, {"threshold": "0.5"}])
+def test_words_of_the_command_line_are_no_values_here(segmenter: Segmenter, photo: np.ndarray, options: dict) -> None:
+    with pytest.raises(SkinlesionError, match=r"must be (True, False|a number)"):
+        segmenter.segment(photo, **options)

@@ -11,7 +11,7 @@ def dashboard(
     *,
     port: int = 8501,
     address: str = "127.0.0.1",
-    open_browser: bool = True,
+    no_open_browser: bool = False,
     weights_dir: Path | None = None,
     runs_dir: Path | None = None,
     data_dir: Path | None = None,
@@ -23,7 +23,7 @@ def dashboard(
     Args:
         port: Port to listen on.
         address: Address to listen on; 0.0.0.0 accepts connections from other machines, for a class.
-        open_browser: Open the app in a browser window.
+        no_open_browser: Only print the address, and open no browser window.
         weights_dir: Folder of additional checkpoints (.safetensors files and run folders).
         runs_dir: Folder of training runs; ./runs by default.
         data_dir: A dataset with masks, or a folder of several, for the views Errors and Compare.
@@ -38,5 +38,5 @@ def dashboard(
         if value is not None:
             os.environ[f"SKINLESION_{name}"] = str(value)
     options = ["--server.port", str(port), "--server.address", address]
-    sys.argv = ["skinlesion dashboard", *options, *([] if open_browser else ["--server.headless", "true"])]
+    sys.argv = ["skinlesion dashboard", *options, *(["--server.headless", "true"] if no_open_browser else [])]
     return main()

@@ -14,7 +14,7 @@ from skinlesion.data.source import DataSource
 from skinlesion.data.synthetic import write_dataset
 from skinlesion.data.verify import verify as check_dataset
 from skinlesion.errors import SkinlesionError
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 
 def download(
@@ -51,7 +51,7 @@ def verify(dataset: tyro.conf.Positional[str] = "folder", *, source: DataSource)
     report, notes = check_dataset(source, dataset)
     print("\n".join([*notes, str(report)]))
     if not report.ok:
-        raise SkinlesionError(f"The data have {len(report.problems)} problems, listed above.")
+        raise SkinlesionError(f"The data have {counted(len(report.problems), 'problem')}, listed above.")
 
 
 def duplicates(
@@ -82,7 +82,8 @@ def duplicates(
         print(f"{pair.correlation:.3f}  {printable(pair.a)}  {printable(pair.b)}")
     for _, reason in found.failed:
         print(f"Left out: {reason}", file=sys.stderr)
-    print(f"{len(found.pairs)} pairs in {len(found.groups)} groups among {len(samples) - len(found.failed)} images.")
+    count = len(samples) - len(found.failed)
+    print(f"{counted(len(found.pairs), 'pair')} in {counted(len(found.groups), 'group')} among {count} images.")
     if out is not None:
         path_of = {sample.id: sample.image for sample in samples}
         pairs = [*(pair[:2] for pair in found.pairs), *group_pairs(samples)]

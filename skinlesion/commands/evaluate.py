@@ -11,7 +11,7 @@ from rich.table import Table
 
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.commands.outputs import STDOUT, require_new, write_json
-from skinlesion.data.groups import read_diagnoses
+from skinlesion.data.groups import diagnoses_of
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import PARTS, load_split
 from skinlesion.errors import SkinlesionError
@@ -60,10 +60,12 @@ def evaluate(
     """
     require_new([json, csv])
     kinds = [each.strip() for each in by.split(",")] if by else []
-    diagnoses = read_diagnoses(source.folder / "metadata.csv") if "diagnosis" in kinds else None
-    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
+    if part == "all" and (split is not None or split_seed is not None):
+        raise SkinlesionError("--part all uses every image: leave out --split and --split-seed, or choose a part.")
     found = source.find(data)
     samples = found.samples
+    diagnoses = diagnoses_of(samples, source.folder / "metadata.csv") if "diagnosis" in kinds else None
+    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
     for note in found.left_out:
         print(note, file=sys.stderr)
     protocol: dict[str, Any] = {"dataset": data, "part": part, "split": None, "manifest": None}

@@ -14,14 +14,14 @@ STDOUT = Path("-")
 
 
 def require_new(paths: Iterable[Path | None], *, overwrite: bool = False) -> None:
-    """Refuse outputs that exist already, or that two options send to the same file.
+    """Refuse outputs that exist already, that have no folder, or that two options send to the same file.
 
     Args:
         paths: all outputs of a command; None for one that wasn't requested, `STDOUT` for standard output.
         overwrite: existing files may be replaced.
 
     Raises:
-        SkinlesionError: an output exists, or two are the same file.
+        SkinlesionError: an output exists or its folder doesn't, or two are the same file.
     """
     taken: set[str] = set()
     for path in paths:
@@ -29,6 +29,10 @@ def require_new(paths: Iterable[Path | None], *, overwrite: bool = False) -> Non
             continue
         if path.exists() and not overwrite:
             raise SkinlesionError(f"{printable(path)} exists already: choose another name, or move it away.")
+        if not path.absolute().parent.is_dir():  # said before the work, not after it
+            raise SkinlesionError(
+                f"Cannot write {printable(path)}: there is no folder {printable(path.parent)}. Create it first."
+            )
         real = os.path.normcase(os.path.realpath(path))
         if real in taken:
             raise SkinlesionError(f"Two outputs would go to {printable(path)}: give each a name of its own.")

@@ -10,7 +10,7 @@ from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.commands.progress import progress_bar
 from skinlesion.prediction import TABLE, Predictions, collect_inputs, predict_files
 from skinlesion.segmenter import CLEAN, Segmenter
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 MAX_WARNINGS = 20  # printed
 
@@ -84,8 +84,8 @@ def predict(
     if found.table is not None:
         earlier = f" ({found.earlier} were done before)" if found.earlier else ""
         print(
-            f"{len(found.done)} images segmented with {printable(segmenter.name)}{earlier}: masks, overlays and "
-            f"{printable(found.table)}"
+            f"{counted(len(found.done), 'image')} segmented with {printable(segmenter.name)}{earlier}: "
+            f"masks, overlays and {printable(found.table)}"
         )
     return 2 if found.failed else 0
 

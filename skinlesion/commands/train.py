@@ -1,8 +1,11 @@
 """`skinlesion train`."""
 
+import dataclasses
+import shlex
 from pathlib import Path
 
 from skinlesion.cli import parse
+from skinlesion.data.splits import Manifest
 from skinlesion.errors import SkinlesionError
 from skinlesion.extend import import_model
 from skinlesion.training import RECIPES, TrainConfig
@@ -40,7 +43,22 @@ def train(args: list[str], *, prog: str) -> None:
 
     result = run(config)
     if getattr(rank_zero_only, "rank", 0) == 0:  # under torchrun every process comes here
-        print(f"Next: skinlesion evaluate --weights {result.folder} --data {config.data} --root ... --part test")
+        print(f"Next: {_next_command(config, result.folder)}")
+
+
+def _next_command(config: TrainConfig, folder: Path) -> str:
+    """What to type next: an evaluation on the same data and split."""
+    source = config.source
+    if source.root is None and source.images is None:  # synthetic images that are in no folder
+        return shlex.join(["skinlesion", "predict", "PHOTO.jpg", "--weights", str(folder), "--out", "results"])
+    words = ["skinlesion", "evaluate", "--weights", str(folder), "--data", config.data]
+    for field in dataclasses.fields(source):
+        value, flag = getattr(source, field.name), "--" + field.name.replace("_", "-")
+        if value is not None and value is not False:
+            words += [flag] if value is True else [flag, str(value)]
+    manifest = folder / "manifest.json"
+    part = "test" if Manifest.load(manifest).parts["test"] else "val"
+    return shlex.join([*words, "--split", str(manifest), "--part", part])
 
 
 train.parses_itself = True  # type: ignore[attr-defined]

@@ -48,6 +48,7 @@ _UPRIGHT = {
 # The first brand of an ISO media file -> what it is.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @functools.cache
@@ -198,6 +199,10 @@ def _require_file(path: str | Path, label: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
+        if str(path).lower().startswith(("http:/", "https:/")):  # a Path has lost the second slash
+            raise SkinlesionError(
+                f"{label} is an address, not a file: download the image first, in Python with skinlesion.fetch_image."
+            ) from None
         raise SkinlesionError(f"{label}: there is no such file. Check the path.") from None
     except PermissionError:
         raise SkinlesionError(f"{label} cannot be opened: no permission to read it.") from None
@@ -215,16 +220,22 @@ def _unreadable(source: Source, label: str) -> str:
         return f'{label} is a HEIC image: install its reader with pip install "skinlesion[heif]", or save it as JPEG.'
     if brand in _AVIF_BRANDS and "AVIF" not in readable_formats():
         return f"{label} is an AVIF image: update Pillow with pip install -U pillow, or save it as JPEG."
+    if _start(source, 4) in _TIFF_MARKS:
+        return f"{label} is a TIFF of a kind that isn't read, or damaged; save it with 8 bits, or as PNG."
     return f"{label} is not an image that can be read; give {_NAMED}."
 
 
 def _brand(source: Source) -> bytes:
+    start = _start(source, 12)
+    return start[8:12] if start[4:8] == b"ftyp" else b""
+
+
+def _start(source: Source, length: int) -> bytes:
+    """The first bytes of a file; b"" if it cannot be read."""
+    if isinstance(source, bytes):
+        return source[:length]
     try:
-        if isinstance(source, bytes):
-            start = source[:12]
-        else:
-            with open(source, "rb") as file:
-                start = file.read(12)
+        with open(source, "rb") as file:
+            return file.read(length)
     except OSError:
         return b""
-    return start[8:12] if start[4:8] == b"ftyp" else b""

@@ -9,16 +9,18 @@ Here it is measured on the image's own background, so it is a property of the im
 balance and exposure affect it as much as skin does, and a lesion that fills the frame leaves little to measure.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from skinlesion.data.sample import Sample
+from skinlesion.data.tables import image_name, plain, read_table
 from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
 
 # Name and lowest angle in degrees, from light to dark (Del Bino and Bernerd, https://doi.org/10.1111/bjd.12529).
 TONES = (
@@ -33,6 +35,7 @@ TONES = (
 SIZES = (("under 5 %", 0.0), ("5 to 20 %", 0.05), ("20 to 50 %", 0.2), ("over 50 %", 0.5))
 Balance = Literal["none", "tone"]  # which groups training oversamples
 UNKNOWN = "unknown"
+_FLAGS = ("melanoma", "seborrheic_keratosis")  # of ISIC 2017
 GROUPS = ("tone", "size", "border", "diagnosis")
 
 _SIDE = 128  # pixels; a median over the background needs no more
@@ -109,25 +112,48 @@ def read_diagnoses(path: str | Path) -> dict[str, str]:
     Raises:
         SkinlesionError: the file cannot be read or has no such columns.
     """
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SkinlesionError(f"{path} cannot be read as a table ({error}).") from error
-    columns = set(rows[0]) if rows else set()
-    id = next((name for name in ("id", "image_id", "isic_id", "image") if name in columns), None)
-    named = next((name for name in ("diagnosis", "dx") if name in columns), None)
-    if id is None or (named is None and not {"melanoma", "seborrheic_keratosis"} <= columns):
+    path = Path(path)
+    columns, rows = read_table(path)
+    id = next((columns.index(name) for name in ("id", "image_id", "isic_id", "image") if name in columns), None)
+    named = next((columns.index(name) for name in ("diagnosis", "dx") if name in columns), None)
+    if id is None or (named is None and not set(_FLAGS) <= set(columns)):
         raise SkinlesionError(
-            f"{path} has no diagnoses: it needs a column `id` and either `diagnosis` or the flags `melanoma` and "
-            "`seborrheic_keratosis`."
+            f"{printable(path)} has no diagnoses: it needs a column `id` and either `diagnosis` or the flags "
+            "`melanoma` and `seborrheic_keratosis`."
         )
-    return {row[id]: (row[named] or UNKNOWN if named else _flagged(row)) for row in rows}
+    flags = [] if named is not None else [(flag, columns.index(flag)) for flag in _FLAGS]
+    found = {}
+    for row in rows:
+        cells = [plain(each) for each in row] + [""] * (len(columns) - len(row))
+        found[image_name(cells[id])] = _flagged(cells, flags) if named is None else cells[named] or UNKNOWN
+    return found
 
 
-def _flagged(row: Mapping[str, Any]) -> str:
-    for flag in ("melanoma", "seborrheic_keratosis"):
-        if str(row[flag]).strip() in ("1", "1.0", "true", "True"):
+def diagnoses_of(samples: Iterable[Sample], path: Path) -> dict[str, str]:
+    """The diagnosis of each sample's id, from a `metadata.csv`; images that it doesn't list are left out.
+
+    Raises:
+        SkinlesionError: there is no such table, it cannot be used, or it lists none of the images.
+    """
+    if not path.exists():
+        raise SkinlesionError(
+            f"There are no diagnoses to group by: {printable(path)} doesn't exist. Put a table there with the columns "
+            "id (the image's name) and diagnosis."
+        )
+    by_name = read_diagnoses(path)
+    names = {sample.id: sample.id if sample.id in by_name else sample.image.stem for sample in samples}
+    found = {id: by_name[name] for id, name in names.items() if name in by_name}
+    if not found:
+        raise SkinlesionError(
+            f"{printable(path)} lists none of the images: its column of ids must hold their file names."
+        )
+    return found
+
+
+def _flagged(cells: Sequence[str], flags: Sequence[tuple[str, int]]) -> str:
+    """The first flag that is set, of those at the given places."""
+    for flag, place in flags:
+        if cells[place] in ("1", "1.0", "true", "True"):
             return flag.replace("_", " ")
     return "nevus"
 

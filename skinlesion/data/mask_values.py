@@ -12,6 +12,8 @@ from PIL import Image
 
 from skinlesion.errors import SkinlesionError
 
+_MOST_CLASSES = 20  # in a file that numbers several structures
+
 
 @dataclass(frozen=True)
 class MaskRules:
@@ -132,6 +134,15 @@ def _not_binary(label: str, values: np.ndarray, present: np.ndarray) -> str:
     some = ", ".join(str(value) for value in present[:4].tolist())
     more = ", ..." if len(present) > 4 else ""
     message = f"{label} is not a binary mask: it holds {len(present)} gray values ({some}{more})."
+    if values.dtype.kind != "f" and present[-1] < _MOST_CLASSES:
+        return (
+            f"{message} They look like numbers of classes. Pass --mask-threshold 1 if every class is lesion, or save "
+            "the one that is as 255 and the rest as 0."
+        )
     if values.max() <= 255 and not ((values > 32) & (values < 223)).any():
         message += " They are close to black and white, which suggests JPEG compression."
-    return message + " Pass --mask-threshold 128 to count pixels at least that bright, or save as PNG with 0 and 255."
+    brightest = float(_to_eight_bits(values).max())
+    middle = 128 if brightest >= 128 else max(1, round(brightest / 2))  # of a mask that is dark all over
+    return (
+        f"{message} Pass --mask-threshold {middle} to count pixels at least that bright, or save as PNG with 0 and 255."
+    )

@@ -27,6 +27,7 @@ def _trimmed(word: str) -> tuple[re.Pattern[str], ...]:
     return re.compile(rf"[ _.-]{word}$"), re.compile(rf"^{word}[ _.-]")
 
 
+FOLDERS = "folders"  # a reason for leaving an entry of a folder out
 _MASK_MARKS, _IMAGE_MARKS = _trimmed(_MASK_WORD), _trimmed(_IMAGE_WORD)
 
 
@@ -148,7 +149,7 @@ def no_image(path: Path) -> str:
     if path.name.startswith("."):
         return "hidden files"
     if path.is_dir():
-        return "folders"
+        return FOLDERS
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return "files without an image extension"
     return "superpixel maps" if path.stem.lower().endswith("_superpixels") else ""

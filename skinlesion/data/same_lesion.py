@@ -8,14 +8,12 @@ metadata::
     ISIC_0025030,HAM_0000118
 """
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from skinlesion.data.decoding import IMAGE_SUFFIXES
 from skinlesion.data.sample import Sample
+from skinlesion.data.tables import image_name, plain, read_table
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import replacing
 from skinlesion.text import printable, table_writer
@@ -23,7 +21,6 @@ from skinlesion.text import printable, table_writer
 FILE = "groups.csv"
 _IMAGE_COLUMNS = ("image", "image_id", "image_name", "isic_id", "id", "file", "filename", "name")
 _GROUP_COLUMNS = ("group", "group_id", "lesion", "lesion_id", "patient", "patient_id", "case", "case_id")
-_MAX_BYTES = 50_000_000
 
 
 def with_groups(samples: Sequence[Sample], path: Path) -> list[Sample]:
@@ -46,9 +43,9 @@ def with_groups(samples: Sequence[Sample], path: Path) -> list[Sample]:
             if value:
                 links.append((first.setdefault((column, value), id), id))
     if not known:
+        listed = f"it begins with {printable(named[0][0])!r}" if named else "it has no complete row"
         raise SkinlesionError(
-            f"{printable(path)} lists none of the images ({printable(named[0][0]) if named else 'it is empty'}, ...): "
-            "its first column must hold their file names."
+            f"{printable(path)} lists none of the images ({listed}): its column of images must hold their file names."
         )
     together = [members for members in joined([sample.id for sample in samples], links) if len(members) > 1]
     group_of = {id: members[0] for members in together for id in members}
@@ -61,15 +58,7 @@ def read_groups(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     Raises:
         SkinlesionError: it cannot be read, or has no such columns.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise SkinlesionError(f"{printable(path)} is too large for a table of groups; keep only two columns.")
-        rows = list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
-    except OSError as error:
-        raise SkinlesionError(f"{printable(path)} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SkinlesionError(f"{printable(path)} is not a CSV table in UTF-8 ({error}); save it as one.") from error
-    header = [name.strip().lower() for name in rows[0]] if rows else []
+    header, rows = read_table(path)
     image = next((header.index(name) for name in _IMAGE_COLUMNS if name in header), None)
     groups = [place for place, name in enumerate(header) if name in _GROUP_COLUMNS and place != image]
     if image is None or not groups:
@@ -77,8 +66,8 @@ def read_groups(path: Path) -> list[tuple[str, tuple[str, ...]]]:
             f"{printable(path)} needs a header with a column of images ({', '.join(_IMAGE_COLUMNS[:4])}, ...) and one "
             f"of groups ({', '.join(_GROUP_COLUMNS[1:6:2])}, ...); found {printable(', '.join(header[:6])) or 'none'}."
         )
-    wide = [row for row in rows[1:] if len(row) > max(image, *groups)]
-    return [(_stem(row[image]), tuple(_text(row[place]) for place in groups)) for row in wide]
+    wide = [row for row in rows if len(row) > max(image, *groups)]
+    return [(image_name(row[image]), tuple(plain(row[place]) for place in groups)) for row in wide]
 
 
 def write_groups(path: Path, groups: Iterable[Sequence[str]]) -> None:
@@ -122,16 +111,3 @@ def group_pairs(samples: Iterable[Sample]) -> list[tuple[str, str]]:
     """Links between the ids of each group."""
     first: dict[str, str] = {}
     return [(first.setdefault(s.group, s.id), s.id) for s in samples if s.group is not None]
-
-
-def _stem(name: str) -> str:
-    name = _text(name)
-    suffix = Path(name).suffix
-    name = name.replace("\\", "/").rpartition("/")[2]
-    return name[: len(name) - len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def _text(value: str) -> str:
-    """A cell without the apostrophe that `skinlesion.text.cell` puts before what looks like a formula."""
-    value = value.strip()
-    return value[1:] if value[:1] == "'" and value[1:2] in ("=", "+", "-", "@") else value

@@ -63,7 +63,8 @@ class DataSource:
         if self.images is None or self.masks is None:
             if self.root is None:
                 raise SkinlesionError(
-                    f"{dataset} needs the folder that holds the data (--root), or --images DIR --masks DIR."
+                    f"Where are the data ({dataset})? Give the folder that holds them with --root DIR, or two folders "
+                    "with --images DIR --masks DIR."
                 )
             return find_dataset(self.root, dataset, rules=self.rules, groups=self.groups)
         if self.root is not None:

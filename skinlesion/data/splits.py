@@ -292,8 +292,8 @@ def _cut(
     if count and not cut:
         largest = max(map(len, groups))
         raise SkinlesionError(
-            f"No {count} of {len(ids)} images can be split off without dividing a group (the largest has {largest}): "
-            "check groups.csv, or use a saved manifest (*.json)."
+            f"A part of about {count} of {len(ids)} images can't be drawn without dividing a group (the largest has "
+            f"{largest}): check groups.csv, or use a saved manifest (*.json)."
         )
     chosen = set(cut)
     return [id for id in ids if id not in chosen], cut

@@ -15,7 +15,7 @@ from skinlesion.data.sample import Sample, size_mismatch
 from skinlesion.data.source import DataSource, describe_split
 from skinlesion.data.splits import load_split
 from skinlesion.errors import SkinlesionError
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 _STRETCH = 0.05  # relative difference of the aspect ratios of image and mask that is worth a remark
 
@@ -34,7 +34,8 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        lines = [f"{self.checked} pairs opened: {len(self.problems)} problems, {len(self.remarks)} remarks"]
+        counts = f"{counted(len(self.problems), 'problem')}, {counted(len(self.remarks), 'remark')}"
+        lines = [f"{counted(self.checked, 'pair')} opened: {counts}"]
         lines += [f"problem: {text}" for text in self.problems]
         lines += [f"remark:  {text}" for text in self.remarks]
         return "\n".join(lines)

@@ -15,6 +15,8 @@ import torch
 from onnxscript import FLOAT, graph, script
 from onnxscript import opset18 as op
 
+import skinlesion.scan.cpu  # noqa: F401  (its import registers the operator that is translated)
+
 OPSET = 18  # of the standard; nothing newer is needed
 _INT64 = 7  # onnx.TensorProto.INT64; onnxscript wants a plain number
 

@@ -1,6 +1,7 @@
 """Everything that defines a training run, in one object that a command line, a file and a checkpoint can hold."""
 
 import dataclasses
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +235,10 @@ class TrainConfig:
         for item in self.model:
             name, equals, value = item.partition("=")
             if not (name.isidentifier() and equals and value):
-                raise SkinlesionError(f"--model {item} is not NAME=VALUE, such as --model dim=24 se=false.")
+                raise SkinlesionError(
+                    f"--model {item} is not NAME=VALUE, such as --model dim=24 se=false; "
+                    "a network is chosen with --preset."
+                )
             options[name] = parse_option(value)
         return options
 
@@ -259,7 +263,9 @@ class TrainConfig:
         valid = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - valid):
             some = printable(", ".join(unknown[:5]))
-            raise SkinlesionError(f"Unknown training option {some}; this version does not have it.")
+            near = difflib.get_close_matches(unknown[0].replace("-", "_"), valid, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise SkinlesionError(f"Unknown training option {some}{hint}; this version does not have it.")
         model = values.get("model", ())
         return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 

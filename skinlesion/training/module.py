@@ -89,11 +89,11 @@ class SegmentationModule(pl.LightningModule):
         config = self.config
         if config.distills:
             logits, features = self.model.forward_features(batch["image"])  # type: ignore[operator]
+            check_logits(logits, batch["image"])
             cfd, ifd, distillation = self.distillation(*features)
         else:
-            logits = self.model(batch["image"])
+            logits = check_logits(self.model(batch["image"]), batch["image"])
             cfd = ifd = distillation = logits.new_zeros(())
-        check_logits(logits, batch["image"])
         bce, dice = bce_loss(logits, batch["mask"]), dice_loss(logits, batch["mask"])
         own = None if self.supervised is None else self.supervised(logits, batch["mask"])
         loss = (config.w_bce * bce + config.w_dice * dice if own is None else own) + distillation

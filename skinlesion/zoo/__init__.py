@@ -59,8 +59,12 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """
     if name not in REGISTRY:
         load_plugins()
+    if name not in REGISTRY and ":" in name:
+        from skinlesion.extend import import_listed_model  # which imports this module
+
+        import_listed_model(name)
     if name not in REGISTRY:
-        raise SkinlesionError(_unknown(name))
+        raise SkinlesionError(f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}.")
     network, config = REGISTRY[name]
     model = network(config.override(**overrides))
     _refuse_constant_norms(model, name)
@@ -68,16 +72,6 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
         name_outputs(model)
     model.name = name  # type: ignore[assignment]
     return model
-
-
-def _unknown(name: str) -> str:
-    module = name.partition(":")[0]
-    if module != name:
-        return (
-            f"The network {name!r} is not part of skinlesion. If you trust the module {module!r}, have it imported: "
-            f"SKINLESION_PLUGINS={module} in the environment, where the module calls skinlesion.register_model."
-        )
-    return f"Unknown model {name!r}; choose one of: {', '.join(REGISTRY)}."
 
 
 def _refuse_constant_norms(model: nn.Module, name: str) -> None:

@@ -63,3 +63,20 @@ def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path) -> None:
     if Path("/dev/zero").exists():
         with pytest.raises(SkinlesionError, match="not an ordinary file"):
             read_image("/dev/zero")
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg", Path("HTTP://example.org/a.jpg")])
+def test_an_address_is_not_called_a_missing_file(address: str | Path) -> None:
+    with pytest.raises(SkinlesionError, match=r"is an address, not a file: download the image first"):
+        read_image(address)
+
+
+def test_a_tiff_that_is_not_read_is_not_said_to_be_no_tiff(tmp_path: Path) -> None:
+    PHOTO.save(tmp_path / "a.tif")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    place = data.index((258).to_bytes(2, "little") + (3).to_bytes(2, "little"))  # BitsPerSample
+    bits = int.from_bytes(data[place + 8 : place + 12], "little")
+    data[bits : bits + 6] = (64).to_bytes(2, "little") * 3
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(SkinlesionError, match=r"a\.tif is a TIFF of a kind that isn't read, or damaged"):
+        read_image(tmp_path / "a.tif")

@@ -53,7 +53,7 @@ def test_found_groups_are_respected_by_the_next_split(root, cli):
         put_copy(root, ids[0], f"copy{number}", COPIES["darker"])
     code, out, _ = cli("data", "duplicates", "--root", root, "--out", root / "groups.csv")
     assert code == 0
-    assert "10 pairs in 1 groups among 28 images" in out
+    assert "10 pairs in 1 group among 28 images" in out
     samples = find_samples(root, "folder")
     together = {ids[0], *(f"copy{number}" for number in range(4))}
     assert {sample.id for sample in samples if sample.group} == together

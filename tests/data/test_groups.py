@@ -7,6 +7,7 @@ import pytest
 from skimage.color import lab2rgb, rgb2lab
 
 from skinlesion.data import groups
+from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 
 LESION = np.hypot(*np.ogrid[-32:32, -32:32]) < 12
@@ -91,6 +92,26 @@ def test_diagnoses_of_isic_2017_and_of_others(tmp_path: Path) -> None:
     assert groups.read_diagnoses(table) == {"a": "melanoma", "b": "seborrheic keratosis", "c": "nevus"}
     table.write_text("image_id,dx\na,nv\nb,\n", "utf-8-sig")
     assert groups.read_diagnoses(table) == {"a": "nv", "b": "unknown"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["image,dx\ndir/a.jpg,nv\n", "Image_ID;Sex;DX\na;f;nv\nb;m\n", "id\tmelanoma\tseborrheic_keratosis\na.PNG\t0\t0\n"],
+)
+def test_diagnoses_of_tables_as_people_have_them(tmp_path: Path, text: str) -> None:
+    table = tmp_path / "metadata.csv"
+    table.write_text(text)
+    found = groups.diagnoses_of([Sample("a", tmp_path / "a.jpg", None), Sample("c", tmp_path / "c.jpg", None)], table)
+    assert found in ({"a": "nv"}, {"a": "nevus"})
+
+
+def test_diagnoses_of_other_images_are_an_error(tmp_path: Path) -> None:
+    table = tmp_path / "metadata.csv"
+    table.write_text("id,dx\nother,nv\n")
+    with pytest.raises(SkinlesionError, match="lists none of the images"):
+        groups.diagnoses_of([Sample("a", tmp_path / "a.jpg", None)], table)
+    with pytest.raises(SkinlesionError, match=r"none\.csv doesn't exist\. Put a table there"):
+        groups.diagnoses_of([Sample("a", tmp_path / "a.jpg", None)], tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"id\na\n", b"dx\nnv\n", b"\xff\xfe\x00", None])

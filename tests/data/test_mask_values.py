@@ -55,6 +55,30 @@ def test_one_value_besides_black_is_the_lesion_whatever_the_threshold(name):
         np.testing.assert_array_equal(read_mask(encode(BINARY[name]), rules=rules), DISK)
 
 
+@pytest.mark.parametrize(
+    ("values", "lesion"),
+    [
+        ((0, 1, 2), (1, 2)),  # numbers of classes
+        ((0, 3, 9, 19), (3, 9, 19)),
+        ((0, 20, 40, 60, 100), (60, 100)),  # dark all over
+        ((0, 64, 127, 128, 255), (128, 255)),
+        ((0, 300, 20_000, 40_000), (40_000,)),  # 16 bits
+        ((0.0, 0.2, 0.6, 1.0), (0.6, 1.0)),
+        ((0.0, 0.1, 0.3), (0.3,)),
+    ],
+)
+def test_the_threshold_that_is_proposed_divides_the_values(values: tuple[float, ...], lesion: tuple[float, ...]):
+    kind = np.float32 if isinstance(values[0], float) else np.uint16 if max(values) > 255 else np.uint8
+    array = np.tile(np.array(values, kind), (4, 3))
+    file = encode(array, "TIFF")
+    with pytest.raises(SkinlesionError, match="--mask-threshold") as error:
+        read_mask(file)
+    proposed = int(str(error.value).partition("--mask-threshold ")[2].split()[0])
+    np.testing.assert_array_equal(
+        read_mask(file, rules=MaskRules(threshold=proposed)), np.isin(array, np.array(lesion, kind))
+    )
+
+
 def test_soft_edges_and_jpeg_are_read_with_a_threshold_and_refused_without():
     large = Image.fromarray(np.kron(DISK, np.ones((4, 4))).astype(np.uint8) * 255)
     soft = large.resize(DISK.shape[::-1], Image.Resampling.LANCZOS)

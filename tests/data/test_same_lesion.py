@@ -56,8 +56,21 @@ def test_parts_that_divide_a_group_are_said(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text", ["Image;Lesion_ID\ns000.png;x\ns001.png;x\n", "image\tgroup\textra\ns000\tx\ns001\tx\ty\n"]
+)
+def test_semicolons_and_tabs_separate_too(tmp_path, text):
+    path = tmp_path / "groups.csv"
+    path.write_text(text, "utf-8-sig")
+    groups = [sample.group for sample in with_groups(samples(3), path)]
+    assert groups[0] == groups[1] is not None
+    assert groups[2] is None
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("image,group\n", "no complete row"),
+        ("group,image\nx,other\n", r"begins with 'other'\): its column of images"),
         ("", "needs a header"),
         ("a,b\n1,2\n", "needs a header"),
         ("image,group\nother,x\n", "lists none of the images"),

@@ -82,6 +82,23 @@ def test_two_outputs_never_share_a_file(cli, small_checkpoint: Path, lesions: Pa
         assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
+def test_a_missing_folder_of_an_output_is_said_before_the_work(
+    cli, small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinlesion.segmenter.Segmenter.from_pretrained", lambda *_, **__: pytest.fail("work began"))
+    out = tmp_path / "none" / "a"
+    for words in (
+        ("evaluate", "--root", tmp_path, "--csv", out),
+        ("evaluate", "--root", tmp_path, "--json", out),
+        ("export", small_checkpoint, "--onnx", out.with_suffix(".onnx")),
+        ("export", small_checkpoint, "--out", out.with_suffix(".safetensors")),
+        ("calibrate", small_checkpoint, "--root", tmp_path, "--out", out.with_suffix(".safetensors")),
+    ):
+        code, _, err = cli(*words)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"there is no folder {out.parent}. Create it first." in err
+
+
 def test_json_is_a_file_in_every_command_and_a_dash_is_standard_output(
     cli, small_checkpoint: Path, lesions: Path, tmp_path: Path
 ) -> None:
