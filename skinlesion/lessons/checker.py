@@ -3,6 +3,7 @@
 import inspect
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from skinlesion.lessons.catalog import find
 from skinlesion.lessons.compare import Difference, describe, difference, kind
 from skinlesion.lessons.diagnosis import explanation
 from skinlesion.lessons.exercise import Case, Exercise
+from skinlesion.lessons.facts import in_all, is_same_fact
 from skinlesion.lessons.result import CheckResult
 from skinlesion.lessons.trial import Demand, Run, Trial, run, try_cases, try_demands
 
@@ -129,12 +131,36 @@ def judge_cases(exercise: Exercise, cases: list[Case], trial: Trial) -> CheckRes
         if changed:
             return _failed(exercise, _changed(exercise, *changed), likely=likely, **where)
         assert found is not None
-        if not likely and not found.likely:
-            pairs = enumerate(zip(trial.runs, expected, strict=True))
-            wrong = [i for i, (one, two) in pairs if one.error or not _agrees(exercise, one, two)]
-            likely = explanation(exercise, cases, trial.runs, wrong, partial(_agrees, exercise)) or found.trace
+        if not likely:
+            likely, found = _explained(exercise, cases, trial.runs, expected, found)
         return _from_difference(exercise, found, likely, **where)
     return _failed(exercise, _VARIES) if trial.varies else None
+
+
+def _explained(
+    exercise: Exercise, cases: list[Case], mine: list[Run], right: list[Run], found: Difference
+) -> tuple[str, Difference]:
+    """The likely mistake in results that no known wrong answer gives, and the difference without what chance explains.
+
+    Args:
+        exercise: with a function as its solution.
+        cases: its inputs.
+        mine: what the student's function did with each.
+        right: what the solution did.
+        found: how the first wrong result differs.
+    """
+    pairs = list(zip(mine, right, strict=True))
+    wrong = [i for i, (one, two) in enumerate(pairs) if one.error or not _agrees(exercise, one, two)]
+    apart = [pairs[i] for i in wrong if not pairs[i][0].error]
+    if found.likely and found.kind == "value":
+        others = [_compare(exercise, one, two) for one, two in apart]
+        if any(other and other.kind == "value" and not is_same_fact(other, found) for other in others):
+            found = replace(found, likely="")  # true of one input by chance
+    if found.likely:
+        return "", found
+    likely = in_all([(one.value, two.value) for one, two in apart], exercise.rtol, exercise.atol)
+    likely = likely or explanation(exercise, cases, mine, wrong, partial(_agrees, exercise))
+    return likely or found.trace, found
 
 
 def judge_demands(exercise: Exercise, demands: Iterable[Demand]) -> CheckResult | None:

@@ -19,8 +19,22 @@ _RELATED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
     ("It is the expected result, rounded down.", np.floor),
     ("It is the expected result, rounded up.", np.ceil),
     ("It is the expected result in percent: multiply or divide by 100.", lambda e: 100 * e),
+    ("It is x / (1 - x) for the expected x: you divide by the rest instead of by the whole.", lambda e: e / (1 - e)),
+    (
+        "It is x / (1 + x) for the expected x: the denominator counts the numerator once too often.",
+        lambda e: e / (1 + e),
+    ),
     ("It is the expected result, with all negative values set to 0.", lambda e: e.clip(0)),
     ("It is the expected result, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
+)
+
+_CONSTANTS = (
+    ("ln 2 (the other base of the logarithm)", math.log(2)),
+    ("ln 10 (the other base of the logarithm)", math.log(10)),
+    ("pi", math.pi),
+    ("2 pi", 2 * math.pi),
+    ("the square root of 2", math.sqrt(2)),
+    ("the square root of 2 pi", math.sqrt(2 * math.pi)),
 )
 
 
@@ -39,10 +53,19 @@ def of_values(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
 
     if not y.any():
         return "Everything is zero."
+    if y.size > 1 and np.ptp(y) == 0:
+        return f"All values are {y.flat[0]:.4g}." if np.ptp(e) else ""
     with np.errstate(all="ignore"):  # infinite less infinite, the logarithm of what is negative
-        rearranged = _rearranged(y, e, same)
-        if rearranged:
-            return rearranged
+        return _rearranged(y, e, same) or of_relation(y, e, rtol, atol)
+
+
+def of_relation(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
+    """The formula that leads from the right numbers to the wrong ones, where it is a common one; "" for none."""
+
+    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
+
+    with np.errstate(all="ignore"):
         weight = float((e * e).sum())
         factor = float((y * e).sum()) / weight if weight else 1.0
         if factor and same(y / factor):
@@ -53,7 +76,7 @@ def of_values(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
         offset = float((y - e).mean())
         if y.size > 1 and same(y - offset):
             return f"Everything is off by the same {offset:.4g}."
-    return ""
+        return _affine(y, e, same)
 
 
 def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
@@ -118,14 +141,32 @@ def _rearranged(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
         if y.shape[axis] > 2:
             by = [("late", -1), ("early", 1)]
             turned += [(f"Along axis {axis} each value is one position too {d}.", np.roll(y, k, axis)) for d, k in by]
-    return next((text for text, array in turned if same(array)), "")
+    return next((text for text, array in turned if same(array)), "") or _shifted(y, e, same)
+
+
+def _shifted(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether values moved along an axis and other ones came in at the edge."""
+    for axis in range(y.ndim):
+        length = y.shape[axis]
+        for by in range(1, length // 2 + 1):
+            early, late = np.arange(length - by), np.arange(by, length)
+            for word, mine, right in (("late", late, early), ("early", early, late)):
+                one, two = np.take(y, mine, axis), np.take(e, right, axis)
+                if np.unique(two).size > 2 and same(one, two):
+                    many = "one position" if by == 1 else f"{by} positions"
+                    return f"Along axis {axis} each value is {many} too {word}."
+    return ""
 
 
 def _of_ratio(ratio: float) -> str:
     if not math.isfinite(ratio):
         return ""
+    for name, constant in _CONSTANTS:
+        for text, factor in ((name, constant), (f"1 / {name}", 1 / constant)):
+            if math.isclose(ratio, factor, rel_tol=1e-4):
+                return f"It is {text} times what it should be."
     for text, factor in (("", ratio), ("1/", 1 / ratio)):
-        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e6:
+        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e10:
             return (
                 f"It is {text}{round(factor)} times what it should be: did you take a sum instead of a mean, or leave "
                 "something out?"
@@ -137,6 +178,18 @@ def _scaled(y: np.ndarray, factor: float) -> str:
     if np.count_nonzero(y) < 3:
         return ""
     return f"Everything is {factor:.4g} times what it should be: a constant is missing, or you normalized the result."
+
+
+def _affine(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether the result is the expected one on another scale: four values at least, so that two numbers can't fit."""
+    spread = float(((e - e.mean()) ** 2).sum())
+    if np.unique(e).size < 4 or not spread:
+        return ""
+    factor = float(((e - e.mean()) * y).sum()) / spread
+    shift = float(y.mean() - factor * e.mean())
+    if abs(factor) < 1e-6 or not same((y - shift) / factor):
+        return ""
+    return f"It is {factor:.4g} times the expected result {'plus' if shift > 0 else 'minus'} {abs(shift):.4g}."
 
 
 def _related(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
@@ -152,8 +205,8 @@ def _where(right: np.ndarray) -> str:
     if right.ndim == 0 or not right.any() or right.size < 4:
         return ""
     for axis in range(right.ndim):
-        whole = np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1)
-        if whole.any() and not whole.all():
+        whole = np.asarray(np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1))
+        if whole.any() and not whole.all() and _is_pattern(whole):
             good, bad = (", ".join(map(str, np.flatnonzero(each)[:6])) for each in (whole, ~whole))
             return f"Along axis {axis}, the values at {good} are right; those at {bad} are wrong."
     for one, two in itertools.combinations(range(right.ndim), 2):
@@ -162,6 +215,12 @@ def _where(right: np.ndarray) -> str:
             if inner.all():
                 return f"Only values at the edge of axes {one} and {two} are wrong: check the padding."
     return ""
+
+
+def _is_pattern(right: np.ndarray) -> bool:
+    """Whether the right or the wrong positions are one run, or every second one; others are right by chance."""
+    where = np.flatnonzero(right), np.flatnonzero(~right)
+    return any(len(np.unique(np.diff(each))) <= 1 and (np.diff(each) <= 2).all() for each in where)
 
 
 def _collapsed(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:

@@ -178,7 +178,9 @@ def _of_constant(node: ast.Constant) -> Iterator[ast.AST]:
         yield from (ast.Constant(node.value + step) for step in (1, -1, 2, -2))
         yield ast.Constant(-node.value)
     elif isinstance(node.value, float):
-        yield from (ast.Constant(each) for each in (0.0, 1.0, 2 * node.value, node.value / 2))
+        yield from (
+            ast.Constant(each) for each in (0.0, 1.0, 2 * node.value, node.value / 2, 10 * node.value, node.value / 10)
+        )
     elif node.value in _MODES:
         yield from (ast.Constant(mode) for mode in _MODES if mode != node.value)
 

@@ -275,6 +275,9 @@ def _gradients(generator: Generator) -> list[Case]:
     wide = normal(generator, 3, 17, 40) * torch.linspace(0.1, 1, 40)
     cases.append(Case((wide, 0.8), "an image that is not square"))
     cases.append(Case((dot, 0.9), "everything five pixels to the right"))
+    opposite = torch.zeros(3, 9, 9)  # a sum over the colors is zero far from the middle
+    opposite[:, 4, 4], opposite[0, 1, 1], opposite[1, 1, 1] = 1.0, 3.0, -3.0
+    cases.append(Case((opposite, 0.9), "colors with opposite signs"))
     return [*cases, Case((normal(generator, 3, 10, 6), 1.0), "all of the gradient, even height and width")]
 
 
