@@ -15,7 +15,7 @@ from skinlesion.lessons.catalog import find
 from skinlesion.lessons.compare import Difference, describe, difference, kind
 from skinlesion.lessons.diagnosis import explanation
 from skinlesion.lessons.exercise import Case, Exercise
-from skinlesion.lessons.facts import in_all, is_same_fact
+from skinlesion.lessons.facts import holds, in_all
 from skinlesion.lessons.result import CheckResult
 from skinlesion.lessons.trial import Demand, Run, Trial, run, try_cases, try_demands
 
@@ -125,7 +125,10 @@ def judge_cases(exercise: Exercise, cases: list[Case], trial: Trial) -> CheckRes
         found = None if mine.error or changed else _compare(exercise, mine, right)
         if not (mine.error or changed or found):
             continue
-        likely, where = _VARIES if trial.varies else _diagnose(exercise, cases, trial.runs), _where(cases, case)
+        likely, where = (
+            _VARIES if trial.varies else _diagnose(exercise, cases, trial.runs, expected),
+            _where(cases, case),
+        )
         if mine.error:
             return _failed(exercise, f"Your function raised an error.\n{mine.error}", likely=likely, **where)
         if changed:
@@ -152,10 +155,9 @@ def _explained(
     pairs = list(zip(mine, right, strict=True))
     wrong = [i for i, (one, two) in enumerate(pairs) if one.error or not _agrees(exercise, one, two)]
     apart = [pairs[i] for i in wrong if not pairs[i][0].error]
-    if found.likely and found.kind == "value":
-        others = [_compare(exercise, one, two) for one, two in apart]
-        if any(other and other.kind == "value" and not is_same_fact(other, found) for other in others):
-            found = replace(found, likely="")  # true of one input by chance
+    apart_by = [_compare(exercise, one, two) for one, two in apart]
+    if found.likely and found.kind == "value" and not holds(found, apart_by):
+        found = replace(found, likely="")
     if found.likely:
         return "", found
     likely = in_all([(one.value, two.value) for one, two in apart], exercise.rtol, exercise.atol)
@@ -253,13 +255,16 @@ def _compare(exercise: Exercise, mine: Run, right: Run) -> Difference | None:
     return None
 
 
-def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run]) -> str:
+def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run], expected: list[Run]) -> str:
     """The diagnosis of the wrong answer that does the same as the student's on every input."""
     for wrong in exercise.wrong:
         agreed = 0
-        for case, mine in zip(cases, runs, strict=True):
+        for case, mine, right in zip(cases, runs, expected, strict=True):
             theirs = run(exercise, wrong.answer, case)
-            if bool(theirs.error) != bool(mine.error) or theirs.changed != mine.changed:
+            may_change = (None, right.changed)  # what the solution changes, an answer may leave as it is
+            if bool(theirs.error) != bool(mine.error):
+                break
+            if theirs.changed != mine.changed and not {theirs.changed, mine.changed} <= set(may_change):
                 break
             if not theirs.error:
                 if not _agrees(exercise, mine, theirs):

@@ -10,9 +10,16 @@ from skinlesion.lessons import symptoms
 from skinlesion.lessons.compare import Difference
 
 
-def is_same_fact(one: Difference, other: Difference) -> bool:
-    """Whether two differences give away the same, but for the numbers in it ("12 times", "20 times")."""
-    return _without_numbers(one.likely) == _without_numbers(other.likely)
+def holds(found: Difference, others: list[Difference | None]) -> bool:
+    """Whether what one wrong input gives away is more than chance: half of all wrong inputs must show the same.
+
+    Args:
+        found: how the result of one input differs.
+        others: how those of all wrong inputs differ, this one included.
+    """
+    apart = [other for other in others if other and other.kind == "value"]
+    same = sum(_without_numbers(other.likely) == _without_numbers(found.likely) for other in apart)
+    return len(apart) < 2 or same >= max(2, len(apart) / 2)
 
 
 def _without_numbers(text: str) -> str:

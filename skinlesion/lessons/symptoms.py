@@ -69,14 +69,14 @@ def of_relation(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
         weight = float((e * e).sum())
         factor = float((y * e).sum()) / weight if weight else 1.0
         if factor and same(y / factor):
-            return _of_ratio(factor) or _scaled(y, factor)
+            return _of_ratio(factor)
         found = _related(y, e, same)
         if found:
             return found
         offset = float((y - e).mean())
         if y.size > 1 and same(y - offset):
             return f"Everything is off by the same {offset:.4g}."
-        return _affine(y, e, same)
+        return _affine(y, e, same) or _scaled_inside(y, e, same)
 
 
 def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
@@ -88,6 +88,10 @@ def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
     with np.errstate(all="ignore"):
         if y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
             return "The values are right but in the wrong order."
+        weight = float((e * e).sum())
+        factor = float((y * e).sum()) / weight if weight else 1.0
+        if factor and same(y / factor):
+            return _scaled(y, factor)
         return _where(np.isclose(y, e, rtol, atol)) or _collapsed(y, e, same) or _close(y, e)
 
 
@@ -155,6 +159,15 @@ def _shifted(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
                 if np.unique(two).size > 2 and same(one, two):
                     many = "one position" if by == 1 else f"{by} positions"
                     return f"Along axis {axis} each value is {many} too {word}."
+    for first, second in itertools.combinations(range(y.ndim), 2):
+        if min(y.shape[first], y.shape[second]) < 3:
+            continue
+        for way, sign in (("late", 1), ("early", -1)):
+            moved = np.roll(e, (sign, sign), (first, second))
+            kept = [slice(None)] * y.ndim
+            kept[first] = kept[second] = slice(1, None) if sign > 0 else slice(-1)
+            if np.unique(moved[tuple(kept)]).size > 2 and same(y[tuple(kept)], moved[tuple(kept)]):
+                return f"Along axes {first} and {second} each value is one position too {way}."
     return ""
 
 
@@ -190,6 +203,17 @@ def _affine(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
     if abs(factor) < 1e-6 or not same((y - shift) / factor):
         return ""
     return f"It is {factor:.4g} times the expected result {'plus' if shift > 0 else 'minus'} {abs(shift):.4g}."
+
+
+def _scaled_inside(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether a number was multiplied before the last sigmoid."""
+    if y.size < 4 or min(y.min(), e.min()) <= 0 or max(y.max(), e.max()) >= 1:
+        return ""
+    mine, right = (np.log(each / (1 - each)) for each in (y, e))
+    factor = float((mine * right).sum() / (right * right).sum())
+    if same(y, 1 / (1 + np.exp(-factor * right))):
+        return f"It is what a sigmoid gives if its argument is multiplied by {factor:.4g}."
+    return ""
 
 
 def _related(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:

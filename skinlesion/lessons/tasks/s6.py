@@ -71,6 +71,11 @@ project(x, weight, 1)
     cases=_tokens,
     wrong=(
         Wrong(
+            "interleaved",
+            lambda x, w, n: (lambda p, r: (p[..., :r], p[..., r::2], p[..., r + 1 :: 2]))(x @ w.T, len(w) - 2 * n),
+            "You take every other number for B and C. B is one block of N numbers, and C is the next.",
+        ),
+        Wrong(
             "three equal parts",
             lambda x, weight, states: (x @ weight.T).chunk(3, dim=-1),
             "chunk(3) cuts into equal thirds. The parts have R, N and N numbers: use split with these sizes.",

@@ -245,6 +245,11 @@ the images' IoUs, where $0/0$ counts as 1.
     ),
     cases=_tables,
     wrong=(
+        Wrong(
+            "TN counted",
+            lambda counts: (float(counts.sum(0)[0] / counts.sum()), float(iou(counts).mean())),
+            "The pooled score divides by all pixels. TN isn't part of IoU: divide by TP + FP + FN.",
+        ),
         Wrong("swapped", lambda counts: pooled_and_mean(counts)[::-1], "The two are swapped: pooled first."),
         Wrong(
             "mean twice",
@@ -362,6 +367,11 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
     cases=_large_predictions,
     forbids=dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _NOT_WRITTEN),
     wrong=(
+        Wrong(
+            "clamped",
+            lambda z, y: F.binary_cross_entropy(z.sigmoid().clamp(1e-7, 1 - 1e-7), y),
+            "You clamp the probabilities: large logits cost too little, and their gradient vanishes. Use softplus.",
+        ),
         _mistaken_bce(
             "small constant in the logarithm",
             "small constant",
@@ -441,6 +451,16 @@ with this constant: A27.)
     ),
     cases=_predictions,
     wrong=(
+        Wrong(
+            "row by row",
+            lambda z, y: (1 - (2 * (z.sigmoid() * y).sum(-1) + 1) / (z.sigmoid().sum(-1) + y.sum(-1) + 1)).mean(),
+            "You compute Dice for each row of pixels. Sum over all pixels of an image: flatten(1) first.",
+        ),
+        Wrong(
+            "means for sums",
+            lambda z, y: 1 - (2 * (z.sigmoid() * y).mean() + 1) / (z.sigmoid().mean() + y.mean() + 1),
+            "With means in place of sums, the two ones outweigh everything else. Sum over the pixels of each image.",
+        ),
         _mistaken_dice("no sigmoid", "logits", "The sigmoid is missing: logits are not probabilities."),
         _mistaken_dice(
             "over the batch",

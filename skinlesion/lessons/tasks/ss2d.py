@@ -182,6 +182,11 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
     cases=_grid_inputs,
     wrong=(
         Wrong(
+            "its own routes",
+            lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3])[: len(routes)]],
+            "You compute the routes yourself and ignore the argument `routes`.",
+        ),
+        Wrong(
             "own routes",
             lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3]).long()],
             "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "

@@ -293,6 +293,8 @@ def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Ca
             rows = torch.arange(share.shape[0]) - (share.shape[0] - 1) // 2
             columns = torch.arange(share.shape[1]) - (share.shape[1] - 1) // 2
         far = torch.maximum(rows.abs()[:, None], columns.abs())
+        if distance == "diamond":
+            far = rows.abs()[:, None] + columns.abs()
         if distance == "disk":
             far = (rows.square()[:, None] + columns.square()).sqrt()
         for radius in range(sum(share.shape)):
@@ -333,6 +335,11 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
     ),
     cases=_gradients,
     wrong=(
+        Wrong(
+            "a diamond",
+            _side_of(_plain_sum, "diamond"),
+            "You grow a diamond, |row| + |column|. In a square the larger of the two counts: torch.maximum.",
+        ),
         Wrong(
             "another middle",
             _side_of(_plain_sum, "early"),
