@@ -367,11 +367,6 @@ must not vanish there: use $\log\sigma(z) = -\mathrm{softplus}(-z)$ and $\log(1 
     cases=_large_predictions,
     forbids=dict.fromkeys(("binary_cross_entropy", "binary_cross_entropy_with_logits"), _NOT_WRITTEN),
     wrong=(
-        Wrong(
-            "clamped",
-            lambda z, y: F.binary_cross_entropy(z.sigmoid().clamp(1e-7, 1 - 1e-7), y),
-            "You clamp the probabilities: large logits cost too little, and their gradient vanishes. Use softplus.",
-        ),
         _mistaken_bce(
             "small constant in the logarithm",
             "small constant",

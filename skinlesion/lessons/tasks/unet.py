@@ -336,6 +336,11 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
     cases=_gradients,
     wrong=(
         Wrong(
+            "absolute values too late",
+            _side_of(lambda gradient: gradient.sum(0).abs()),
+            "You add the colors before you take absolute values, so opposite signs cancel.",
+        ),
+        Wrong(
             "a diamond",
             _side_of(_plain_sum, "diamond"),
             "You grow a diamond, |row| + |column|. In a square the larger of the two counts: torch.maximum.",
