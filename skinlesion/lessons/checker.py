@@ -3,6 +3,7 @@
 import inspect
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from skinlesion.lessons.catalog import find
 from skinlesion.lessons.compare import Difference, describe, difference, kind
 from skinlesion.lessons.diagnosis import explanation
 from skinlesion.lessons.exercise import Case, Exercise
+from skinlesion.lessons.facts import holds, in_all
 from skinlesion.lessons.result import CheckResult
 from skinlesion.lessons.trial import Demand, Run, Trial, run, try_cases, try_demands
 
@@ -123,18 +125,44 @@ def judge_cases(exercise: Exercise, cases: list[Case], trial: Trial) -> CheckRes
         found = None if mine.error or changed else _compare(exercise, mine, right)
         if not (mine.error or changed or found):
             continue
-        likely, where = _VARIES if trial.varies else _diagnose(exercise, cases, trial.runs), _where(cases, case)
+        likely, where = (
+            _VARIES if trial.varies else _diagnose(exercise, cases, trial.runs, expected),
+            _where(cases, case),
+        )
         if mine.error:
             return _failed(exercise, f"Your function raised an error.\n{mine.error}", likely=likely, **where)
         if changed:
             return _failed(exercise, _changed(exercise, *changed), likely=likely, **where)
         assert found is not None
-        if not likely and not found.likely:
-            pairs = enumerate(zip(trial.runs, expected, strict=True))
-            wrong = [i for i, (one, two) in pairs if one.error or not _agrees(exercise, one, two)]
-            likely = explanation(exercise, cases, trial.runs, wrong, partial(_agrees, exercise)) or found.trace
+        if not likely:
+            likely, found = _explained(exercise, cases, trial.runs, expected, found)
         return _from_difference(exercise, found, likely, **where)
     return _failed(exercise, _VARIES) if trial.varies else None
+
+
+def _explained(
+    exercise: Exercise, cases: list[Case], mine: list[Run], right: list[Run], found: Difference
+) -> tuple[str, Difference]:
+    """The likely mistake in results that no known wrong answer gives, and the difference without what chance explains.
+
+    Args:
+        exercise: with a function as its solution.
+        cases: its inputs.
+        mine: what the student's function did with each.
+        right: what the solution did.
+        found: how the first wrong result differs.
+    """
+    pairs = list(zip(mine, right, strict=True))
+    wrong = [i for i, (one, two) in enumerate(pairs) if one.error or not _agrees(exercise, one, two)]
+    apart = [pairs[i] for i in wrong if not pairs[i][0].error]
+    apart_by = [_compare(exercise, one, two) for one, two in apart]
+    if found.likely and found.kind == "value" and not holds(found, apart_by):
+        found = replace(found, likely="")
+    if found.likely:
+        return "", found
+    likely = in_all([(one.value, two.value) for one, two in apart], exercise.rtol, exercise.atol)
+    likely = likely or explanation(exercise, cases, mine, wrong, partial(_agrees, exercise))
+    return likely or found.trace, found
 
 
 def judge_demands(exercise: Exercise, demands: Iterable[Demand]) -> CheckResult | None:
@@ -227,13 +255,16 @@ def _compare(exercise: Exercise, mine: Run, right: Run) -> Difference | None:
     return None
 
 
-def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run]) -> str:
+def _diagnose(exercise: Exercise, cases: list[Case], runs: list[Run], expected: list[Run]) -> str:
     """The diagnosis of the wrong answer that does the same as the student's on every input."""
     for wrong in exercise.wrong:
         agreed = 0
-        for case, mine in zip(cases, runs, strict=True):
+        for case, mine, right in zip(cases, runs, expected, strict=True):
             theirs = run(exercise, wrong.answer, case)
-            if bool(theirs.error) != bool(mine.error) or theirs.changed != mine.changed:
+            may_change = (None, right.changed)  # what the solution changes, an answer may leave as it is
+            if bool(theirs.error) != bool(mine.error):
+                break
+            if theirs.changed != mine.changed and not {theirs.changed, mine.changed} <= set(may_change):
                 break
             if not theirs.error:
                 if not _agrees(exercise, mine, theirs):

@@ -81,6 +81,8 @@ class Exercise:
         exact_dtype: whether the statement names the dtype, so that float64 can't stand for float32 or the reverse. A
             result that takes a gradient always keeps its dtype.
         forbids: name of a torch function that the statement rules out -> what is said to a student who calls it.
+        formula: the solution in plain torch, where the solution itself is native code: the search for a slip changes
+            its source, and native code with a changed source could write anywhere in memory.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Exercise:
     plain: bool = False
     exact_dtype: bool = False
     forbids: Mapping[str, str] = field(default_factory=dict)
+    formula: Callable[..., Any] | None = None
 
     @property
     def is_function(self) -> bool:

@@ -19,8 +19,22 @@ _RELATED: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
     ("It is the expected result, rounded down.", np.floor),
     ("It is the expected result, rounded up.", np.ceil),
     ("It is the expected result in percent: multiply or divide by 100.", lambda e: 100 * e),
+    ("It is x / (1 - x) for the expected x: you divide by the rest instead of by the whole.", lambda e: e / (1 - e)),
+    (
+        "It is x / (1 + x) for the expected x: the denominator counts the numerator once too often.",
+        lambda e: e / (1 + e),
+    ),
     ("It is the expected result, with all negative values set to 0.", lambda e: e.clip(0)),
     ("It is the expected result, clipped to between 0 and 1.", lambda e: e.clip(0, 1)),
+)
+
+_CONSTANTS = (
+    ("ln 2 (the other base of the logarithm)", math.log(2)),
+    ("ln 10 (the other base of the logarithm)", math.log(10)),
+    ("pi", math.pi),
+    ("2 pi", 2 * math.pi),
+    ("the square root of 2", math.sqrt(2)),
+    ("the square root of 2 pi", math.sqrt(2 * math.pi)),
 )
 
 
@@ -39,21 +53,30 @@ def of_values(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
 
     if not y.any():
         return "Everything is zero."
+    if y.size > 1 and np.ptp(y) == 0:
+        return ""  # one value is related to anything
     with np.errstate(all="ignore"):  # infinite less infinite, the logarithm of what is negative
-        rearranged = _rearranged(y, e, same)
-        if rearranged:
-            return rearranged
+        return _rearranged(y, e, same) or of_relation(y, e, rtol, atol)
+
+
+def of_relation(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
+    """The formula that leads from the right numbers to the wrong ones, where it is a common one; "" for none."""
+
+    def same(a: np.ndarray, b: np.ndarray = e) -> bool:
+        return a.shape == b.shape and bool(np.allclose(a, b, rtol, atol))
+
+    with np.errstate(all="ignore"):
         weight = float((e * e).sum())
         factor = float((y * e).sum()) / weight if weight else 1.0
         if factor and same(y / factor):
-            return _of_ratio(factor) or _scaled(y, factor)
+            return _of_ratio(factor)
         found = _related(y, e, same)
         if found:
             return found
         offset = float((y - e).mean())
         if y.size > 1 and same(y - offset):
             return f"Everything is off by the same {offset:.4g}."
-    return ""
+        return _affine(y, e, same) or _scaled_inside(y, e, same)
 
 
 def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
@@ -65,6 +88,12 @@ def traces(y: np.ndarray, e: np.ndarray, rtol: float, atol: float) -> str:
     with np.errstate(all="ignore"):
         if y.size > 1 and same(np.sort(y, None), np.sort(e, None)):
             return "The values are right but in the wrong order."
+        if y.size > 1 and np.ptp(y) == 0 < np.ptp(e):
+            return f"All values are {y.flat[0]:.4g}."
+        weight = float((e * e).sum())
+        factor = float((y * e).sum()) / weight if weight else 1.0
+        if factor and same(y / factor):
+            return _scaled(y, factor)
         return _where(np.isclose(y, e, rtol, atol)) or _collapsed(y, e, same) or _close(y, e)
 
 
@@ -118,14 +147,40 @@ def _rearranged(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
         if y.shape[axis] > 2:
             by = [("late", -1), ("early", 1)]
             turned += [(f"Along axis {axis} each value is one position too {d}.", np.roll(y, k, axis)) for d, k in by]
-    return next((text for text, array in turned if same(array)), "")
+    return next((text for text, array in turned if same(array)), "") or _shifted(y, e, same)
+
+
+def _shifted(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether values moved along an axis and other ones came in at the edge."""
+    for axis in range(y.ndim):
+        length = y.shape[axis]
+        for by in range(1, length // 2 + 1):
+            early, late = np.arange(length - by), np.arange(by, length)
+            for word, mine, right in (("late", late, early), ("early", early, late)):
+                one, two = np.take(y, mine, axis), np.take(e, right, axis)
+                if np.unique(two).size > 2 and same(one, two):
+                    return f"Along axis {axis} the values come too {word}, by {by}."
+    for first, second in itertools.combinations(range(y.ndim), 2):
+        if min(y.shape[first], y.shape[second]) < 3:
+            continue
+        for way, sign in (("late", 1), ("early", -1)):
+            moved = np.roll(e, (sign, sign), (first, second))
+            kept = [slice(None)] * y.ndim
+            kept[first] = kept[second] = slice(1, None) if sign > 0 else slice(-1)
+            if np.unique(moved[tuple(kept)]).size > 2 and same(y[tuple(kept)], moved[tuple(kept)]):
+                return f"Along axes {first} and {second} the values come too {way}, by 1."
+    return ""
 
 
 def _of_ratio(ratio: float) -> str:
     if not math.isfinite(ratio):
         return ""
+    for name, constant in _CONSTANTS:
+        for text, factor in ((name, constant), (f"1 / {name}", 1 / constant)):
+            if math.isclose(ratio, factor, rel_tol=1e-4):
+                return f"It is {text} times what it should be."
     for text, factor in (("", ratio), ("1/", 1 / ratio)):
-        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e6:
+        if abs(factor - round(factor)) < 1e-3 * abs(factor) and round(factor) not in (0, 1) and abs(factor) < 1e10:
             return (
                 f"It is {text}{round(factor)} times what it should be: did you take a sum instead of a mean, or leave "
                 "something out?"
@@ -139,10 +194,35 @@ def _scaled(y: np.ndarray, factor: float) -> str:
     return f"Everything is {factor:.4g} times what it should be: a constant is missing, or you normalized the result."
 
 
+def _affine(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether the result is the expected one on another scale: four values at least, so that two numbers can't fit."""
+    spread = float(((e - e.mean()) ** 2).sum())
+    if np.unique(e).size < 4 or not spread:
+        return ""
+    factor = float(((e - e.mean()) * y).sum()) / spread
+    shift = float(y.mean() - factor * e.mean())
+    if abs(factor) < 1e-6 or not same((y - shift) / factor):
+        return ""
+    return f"It is {factor:.4g} times the expected result {'plus' if shift > 0 else 'minus'} {abs(shift):.4g}."
+
+
+def _scaled_inside(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
+    """Whether a number was multiplied before the last sigmoid."""
+    if y.size < 4 or min(y.min(), e.min()) <= 0 or max(y.max(), e.max()) >= 1:
+        return ""
+    mine, right = (np.log(each / (1 - each)) for each in (y, e))
+    factor = float((mine * right).sum() / (right * right).sum())
+    if same(y, 1 / (1 + np.exp(-factor * right))):
+        return f"It is what a sigmoid gives if its argument is multiplied by {factor:.4g}."
+    return ""
+
+
 def _related(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:
     for text, relation in _RELATED:
         wanted = relation(e)
         if np.isfinite(wanted).all() and not same(wanted, e) and wanted.any() and same(y, wanted):
+            if "rounded" in text and np.abs(y).max() <= 1 and np.unique(y).size < 3:
+                continue  # zeros and ones come from a comparison as well
             return text
     return ""
 
@@ -152,8 +232,8 @@ def _where(right: np.ndarray) -> str:
     if right.ndim == 0 or not right.any() or right.size < 4:
         return ""
     for axis in range(right.ndim):
-        whole = np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1)
-        if whole.any() and not whole.all():
+        whole = np.asarray(np.moveaxis(right, axis, 0).reshape(right.shape[axis], -1).all(1))
+        if whole.any() and not whole.all() and _is_pattern(whole):
             good, bad = (", ".join(map(str, np.flatnonzero(each)[:6])) for each in (whole, ~whole))
             return f"Along axis {axis}, the values at {good} are right; those at {bad} are wrong."
     for one, two in itertools.combinations(range(right.ndim), 2):
@@ -162,6 +242,12 @@ def _where(right: np.ndarray) -> str:
             if inner.all():
                 return f"Only values at the edge of axes {one} and {two} are wrong: check the padding."
     return ""
+
+
+def _is_pattern(right: np.ndarray) -> bool:
+    """Whether the right or the wrong positions are one run, or every second one; others are right by chance."""
+    where = np.flatnonzero(right), np.flatnonzero(~right)
+    return any(len(np.unique(np.diff(each))) <= 1 and (np.diff(each) <= 2).all() for each in where)
 
 
 def _collapsed(y: np.ndarray, e: np.ndarray, same: Callable[..., bool]) -> str:

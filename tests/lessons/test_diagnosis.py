@@ -27,10 +27,12 @@ E = np.array([[0.2, 0.7, 0.4], [0.9, 0.1, 0.35], [0.6, 0.55, 0.8]])
         (1 / E, "one divided by"),
         (np.log(E), "logarithm of"),
         (np.exp(E), "exponential"),
-        (np.round(E), "rounded to whole"),
-        (np.ceil(E), "rounded up"),
+        (E / (1 - E), "by the rest"),
+        (3 * E - 1, "3 times the expected result minus 1"),
+        (E / math.log(2), "1 / ln 2"),
+        (1 / (1 + (1 / E - 1) ** 0.3), "multiplied by 0.3"),
+        (np.concatenate([E[:, 1:], np.zeros((3, 1))], 1), "the values come too early, by 1"),
         (100 * E, "100 times"),
-        (0.37 * E, "0.37 times"),
         (E / 9, "1/9 times"),
         (-E, "sign"),
         (E.T, "Axes 0 and 1 are swapped"),
@@ -45,12 +47,15 @@ def test_an_array_gives_away_how_it_is_related(wrong, says):
 
 
 def test_signs_that_are_lost_are_seen():
+    assert "rounded to whole" in symptoms.of_values(np.round(5 * E), 5 * E, 1e-4, 1e-5)
     signed = E - 0.5
     assert "the sign is lost" in symptoms.of_values(np.abs(signed), signed, 1e-4, 1e-5)
     assert "negative values set to 0" in symptoms.of_values(signed.clip(0), signed, 1e-4, 1e-5)
 
 
 def test_traces_say_where():
+    assert "All values are 1" in symptoms.traces(np.ceil(E), E, 1e-4, 1e-5)
+    assert "0.37 times" in symptoms.traces(0.37 * E, E, 1e-4, 1e-5)
     last = E.copy()
     last[2] += [0.3, -0.1, 0.2]
     assert symptoms.traces(last, E, 1e-4, 1e-5) == "Along axis 0, the values at 0, 1 are right; those at 2 are wrong."

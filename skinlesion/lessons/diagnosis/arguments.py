@@ -170,6 +170,7 @@ _FLOATS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
     ("the softplus of {} is taken first", torch.nn.functional.softplus),
     ("the exponential of {} is taken first", torch.exp),
     ("the logarithm of {} is taken first", torch.log),
+    ("{} is replaced by -exp of itself, as if it were a logarithm", lambda x: -torch.exp(x)),
     ("{} is rounded first", torch.round),
     ("1 is added to {}", lambda x: x + 1),
     ("{} is doubled", lambda x: 2 * x),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import torch
@@ -28,11 +29,25 @@ def changes(names: Sequence[str], args: tuple[Any, ...], right: Any) -> Iterator
                 partial(_alone, change=partial(torch.cumsum, dim=axis)),
             )
             yield f"a softmax is taken over axis {axis}", partial(_alone, change=partial(torch.softmax, dim=axis))
+    yield from _sizes(names, args)
     for i, (name, value) in enumerate(zip(names, args, strict=False)):
         if isinstance(value, Tensor) and value.is_floating_point() and value.shape == right.shape:
             yield f"`{name}` is added to the result", partial(_with, i=i, change=torch.add)
             yield f"the result is multiplied by `{name}`", partial(_with, i=i, change=torch.mul)
             yield f"`{name}` is subtracted from the result", partial(_with, i=i, change=torch.sub)
+
+
+def _sizes(names: Sequence[str], args: tuple[Any, ...]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """One size of an argument taken for another: right only for square inputs."""
+    for i, (name, value) in enumerate(zip(names, args, strict=False)):
+        if isinstance(value, Tensor):
+            for one, two in permutations(range(value.dim()), 2):
+                text = f"a count uses the size of axis {one} of `{name}` where that of axis {two} belongs"
+                yield text, partial(_rescaled, i=i, one=one, two=two)
+
+
+def _rescaled(result: Tensor, *args: Any, i: int, one: int, two: int) -> Tensor:
+    return result * args[i].shape[two] / args[i].shape[one]
 
 
 def _alone(result: Tensor, *args: Any, change: Callable[[Tensor], Tensor]) -> Tensor:

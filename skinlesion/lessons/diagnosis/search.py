@@ -77,8 +77,9 @@ def _suspects(exercise: Exercise, case: Case) -> Iterator[tuple[str, Callable[..
         lambda *args: solution(solution(*args), *args[1:]),
     )
     yield "Each image is processed separately, and the results are averaged.", partial(_one_by_one, solution)
-    for text, source in variants(self_contained(solution)):
-        function = _defined(source, solution.__name__)
+    written = exercise.formula or solution
+    for text, source in variants(self_contained(written)):
+        function = _defined(source, written.__name__)
         if function is not None:
             yield f"The package's solution gives your result {text}.", function
 

@@ -11,6 +11,7 @@ _FAMILIES: tuple[tuple[str, ...], ...] = (
     ("abs", "square", "sqrt", "relu"),
     ("log", "log10", "log2", "log1p"),
     ("exp", "expm1"),
+    ("cos", "sin"),
     ("ceil", "floor", "round", "trunc"),
     ("argmin", "argmax"),
     ("max_pool2d", "avg_pool2d"),
@@ -178,7 +179,9 @@ def _of_constant(node: ast.Constant) -> Iterator[ast.AST]:
         yield from (ast.Constant(node.value + step) for step in (1, -1, 2, -2))
         yield ast.Constant(-node.value)
     elif isinstance(node.value, float):
-        yield from (ast.Constant(each) for each in (0.0, 1.0, 2 * node.value, node.value / 2))
+        yield from (
+            ast.Constant(each) for each in (0.0, 1.0, 2 * node.value, node.value / 2, 10 * node.value, node.value / 10)
+        )
     elif node.value in _MODES:
         yield from (ast.Constant(mode) for mode in _MODES if mode != node.value)
 
@@ -221,11 +224,22 @@ def _everywhere(tree: ast.Module, function: ast.FunctionDef) -> Iterator[tuple[s
         mine = [node for node in calls if _called(node) == name]
         family = [other for other in _ACTIVATIONS if name in _ACTIVATIONS and other != name] or _others(name)
         for other in family if len(mine) > 1 else ():
-            twin = copy.deepcopy(tree)
-            for node in ast.walk(twin):
-                if isinstance(node, ast.Call) and _called(node) == name:
-                    node.func = _function(node, other)
-            yield f"with `{other}` in place of `{name}` everywhere", ast.unparse(twin)
+            twin = _Everywhere(name, other).visit(copy.deepcopy(tree))
+            yield f"with `{other}` in place of `{name}` everywhere", ast.unparse(ast.fix_missing_locations(twin))
+
+
+class _Everywhere(ast.NodeTransformer):
+    def __init__(self, name: str, other: str) -> None:
+        self._name, self._other = name, other
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if _called(node) != self._name:
+            return node
+        if self._other == "median":
+            return _renamed(node, "median")
+        node.func = _function(node, self._other)
+        return node
 
 
 def _function(node: ast.Call, name: str) -> ast.expr:

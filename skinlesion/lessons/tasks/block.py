@@ -267,6 +267,11 @@ cm_ssm_block(torch.tensor([[[[1.0, 3.0]]]]), nn.Identity(), lambda x: 10 * x,
     cases=_blocks,
     wrong=(
         Wrong(
+            "from the normalized",
+            lambda x, norm1, ss2d, norm2, cmn: (lambda y: y + cmn(norm2(y)))(norm1(x) + ss2d(norm1(x))),
+            "You add the branch to LN1(x). The residual carries x itself: only the branch sees the normalized map.",
+        ),
+        Wrong(
             "norms after, and one residual from the start",
             _post_norm_from_start,
             "Each norm comes after its sum, and the second residual is the block's input. Normalize before each "

@@ -215,6 +215,20 @@ channel_mixing(torch.ones(1, 1, 2, 1), fc1, dwconv, fc2)
     ),
     cases=_mixing_inputs,
     wrong=(
+        Wrong(
+            "reshaped back",
+            lambda x, fc1, dwconv, fc2: (lambda t: fc2(F.gelu(t + dwconv(t.permute(0, 3, 1, 2)).reshape(t.shape))))(
+                fc1(x)
+            ),
+            "You reshape the convolution's result instead of permuting it back: the numbers move.",
+        ),
+        Wrong(
+            "transposed grid",
+            lambda x, fc1, dwconv, fc2: (lambda t: fc2(F.gelu(t + dwconv(t.permute(0, 3, 2, 1)).permute(0, 3, 2, 1))))(
+                fc1(x)
+            ),
+            "Your permutation also swaps height and width. Use (0, 3, 1, 2) and (0, 2, 3, 1).",
+        ),
         _mistaken_mix(
             "reshaped, not permuted",
             "reshaped",

@@ -274,6 +274,11 @@ apply_gates(torch.full((1, 2, 2, 1), 8.0), torch.tensor([[[0.5],
     cases=_gated,
     wrong=(
         Wrong(
+            "averaged gates",
+            lambda x, gate_h, gate_w: x * gate_h.mean(1)[:, None, None] * gate_w.mean(1)[:, None, None],
+            "You average the gates over the positions. Each row and each column has a gate of its own.",
+        ),
+        Wrong(
             "gate of the rows twice",
             lambda x, gate_h, gate_w: x * gate_h[:, :, None] * gate_h[:, :, None],
             "You apply the row gate twice and the column gate never.",
@@ -403,6 +408,11 @@ W)$. It is 1 when two gates can represent the map exactly.
         Case((uniform(generator, 0, 1, 5, 3),), "a map without negative values"),
     ],
     wrong=(
+        Wrong(
+            "eigenvalues squared",
+            lambda map_: (lambda e: e[-1] ** 2 / e.square().sum())(torch.linalg.eigvalsh(map_.T @ map_)),
+            "Eigenvalues of the Gram matrix are already squared singular values: don't square them again.",
+        ),
         _mistaken_share("not squared", "not squared", "You don't square the singular values: energy is a square."),
         _mistaken_share(
             "the last one", "last", "That is the share of the smallest singular value. The largest comes first."

@@ -78,6 +78,11 @@ Given a printed `iou` in percent, return the smallest and the largest DSC in per
         Case((12.34,), "a low IoU"),
     ],
     wrong=(
+        Wrong(
+            "0.05",
+            lambda iou: tuple(200 * (iou + s) / (100 + iou + s) + s for s in (-0.05, 0.05)),
+            "With two printed digits a number is off by at most 0.005, not 0.05.",
+        ),
         _wrong_range(
             "only DSC rounded", "dsc only", "The IoU was rounded too: start from the two ends of its interval."
         ),

@@ -284,6 +284,11 @@ expected_cfd(student, teacher)
     ),
     cases=_widths,
     wrong=(
+        Wrong(
+            "variance over pixels",
+            lambda s, t: (s - t.mean(-1, keepdim=True)).square().mean() + t.flatten(0, 2).var(0, correction=0).mean(),
+            "You take the variance over the pixels. Channels are drawn at random, so take it over the channels.",
+        ),
         _mistaken_expected(
             "no variance",
             "no variance",

@@ -1,5 +1,7 @@
 """Lesson 1, bonus: groups of images that show the same lesion."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Generator
 
@@ -82,6 +84,13 @@ def _from_one(pairs: list[tuple[int, int]], count: int) -> list[int]:
     return [each + 1 for each in groups(pairs, count)]
 
 
+def _all_in_one(pairs: Sequence[tuple[int, int]], count: int) -> list[int]:
+    paired = {i for pair in pairs for i in pair}
+    group = [count if i in paired else i for i in range(count)]
+    order = list(dict.fromkeys(group))
+    return [order.index(each) for each in group]
+
+
 GROUPS = Exercise(
     name="lesions.groups",
     lesson=1,
@@ -108,6 +117,11 @@ groups 0, 1, 2, ... in the order in which their first images appear.
     ),
     cases=_some_pairs,
     wrong=(
+        Wrong(
+            "one group for all pairs",
+            _all_in_one,
+            "You put all images that have any partner into one group. Only those connected by pairs belong together.",
+        ),
         Wrong(
             "only one image moves",
             _one_image_moved,

@@ -362,6 +362,8 @@ def _direction(function: Callable[..., Tensor], generator: Generator) -> str | N
         return "Two calls with generators in the same state differ: draw from `generator`."
     if torch.equal(one, other):
         return "Two different generators give the same change: draw from `generator`."
+    if bool((one >= 0).all()) or bool((one <= 0).all()):
+        return "Your random numbers all have the same sign. Draw normal ones: `torch.randn(..., generator=generator)`."
     if abs(float(torch.cosine_similarity(one[:1], one[1:]))) > 0.3:
         return "All images get the same direction. Draw a separate one for each."
     spike = torch.zeros(1, 4000)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from skinlesion.data.images import normalize
@@ -90,6 +91,11 @@ colors together. An image with a single value becomes all zeros.
     cases=_images,
     exact_dtype=True,
     wrong=(
+        Wrong(
+            "subtracted from below",
+            lambda image: ((image - image.max()) / np.float32(max(1, np.ptp(image)))).astype(np.float32),
+            "In uint8 a negative difference wraps around to a large number: convert to float32 before you subtract.",
+        ),
         Wrong(
             "percentiles",
             _percentiles,
@@ -208,6 +214,13 @@ agreement(first, torch.tensor([[[False, True, True]]]))
     ),
     cases=_readings,
     wrong=(
+        Wrong(
+            "ratio of the areas",
+            lambda a, b: (
+                torch.minimum(a.sum((1, 2)), b.sum((1, 2))) / torch.maximum(a.sum((1, 2)), b.sum((1, 2))).clamp(min=1)
+            ),
+            "You compare the areas only. Masks of equal size in different corners don't agree.",
+        ),
         Wrong(
             "row by row", _row_by_row, "This is the mean of the rows' IoUs. Count the pixels of the whole image first."
         ),
@@ -452,6 +465,16 @@ remember(torch.full((3, 1, 2), 0.8), images, masks)
     ),
     cases=_memory,
     wrong=(
+        Wrong(
+            "cosine",
+            lambda image, images, masks: masks[F.cosine_similarity(images.flatten(1), image.flatten()[None]).argmax()],
+            "Cosine similarity ignores brightness: a dark copy counts as equal. Use the squared difference.",
+        ),
+        Wrong(
+            "mean color",
+            lambda image, images, masks: masks[(images.mean((2, 3)) - image.mean((1, 2))).square().sum(1).argmin()],
+            "You compare the mean colors of whole images. Take the difference at each pixel, and then the sum.",
+        ),
         Wrong(
             "pixel by pixel",
             _pixel_by_pixel,

@@ -152,6 +152,11 @@ with the **logits** $z$: a sigmoid saturates where the network is confident, so 
     cases=_region_cases,
     wrong=(
         Wrong(
+            "mean over the batch",
+            lambda logits, region: logits[:, 0][:, region].mean(0),
+            "You average over the images and keep the pixels. Average over the pixels of the region, axis 1.",
+        ),
+        Wrong(
             "sum",
             lambda logits, region: logits[:, 0, region].sum(dim=1),
             "This is the sum over the region. The mean does not depend on the lesion's size.",

@@ -62,6 +62,11 @@ $W$ are even. The LayerNorm and the linear layer to $2C$ come after it.)
     cases=_even_grids,
     wrong=(
         Wrong(
+            "PixelUnshuffle",
+            lambda x: F.pixel_unshuffle(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1),
+            "PixelUnshuffle goes channel by channel. Here all C channels of a token stay together.",
+        ),
+        Wrong(
             "rows first",
             lambda x: _cells(x, ((0, 0), (0, 1), (1, 0), (1, 1))),
             "The second and the third token are swapped: down comes before right. Any order would train, but "

@@ -71,6 +71,11 @@ project(x, weight, 1)
     cases=_tokens,
     wrong=(
         Wrong(
+            "interleaved",
+            lambda x, w, n: (lambda p, r: (p[..., :r], p[..., r::2], p[..., r + 1 :: 2]))(x @ w.T, len(w) - 2 * n),
+            "You take every other number for B and C. B is one block of N numbers, and C is the next.",
+        ),
+        Wrong(
             "three equal parts",
             lambda x, weight, states: (x @ weight.T).chunk(3, dim=-1),
             "chunk(3) cuts into equal thirds. The parts have R, N and N numbers: use split with these sizes.",
@@ -325,14 +330,21 @@ def _bounds(function, generator: Generator) -> str | None:
 
 
 def _log_uniform(function, generator: Generator) -> str | None:
-    share = float((_draw(function, 3) < 0.01).float().mean())
+    drawn = _draw(function, 3)
+    share = float((drawn < 0.01).float().mean())
     if share > 0.97:
         return (
             "All your steps are small, so every channel would forget slowly. They should fill the range evenly on a "
             "log scale."
         )
     if 0.46 < share < 0.54:
-        return None
+        inner = float(((drawn > 10**-2.5) & (drawn < 10**-1.5)).float().mean())  # the middle half on a log scale
+        if 0.46 < inner < 0.54:
+            return None
+        return (
+            f"{100 * inner:.0f} % of your steps lie in the middle half of the range on a log scale. It should be one "
+            "half: draw the logarithm uniformly (`torch.rand`), not from a normal distribution."
+        )
     if share < 0.15:
         return (
             f"Only {100 * share:.0f} % of your steps are below 0.01, the lower half of the range on a log scale: you "

@@ -245,6 +245,11 @@ the images' IoUs, where $0/0$ counts as 1.
     ),
     cases=_tables,
     wrong=(
+        Wrong(
+            "TN counted",
+            lambda counts: (float(counts.sum(0)[0] / counts.sum()), float(iou(counts).mean())),
+            "The pooled score divides by all pixels. TN isn't part of IoU: divide by TP + FP + FN.",
+        ),
         Wrong("swapped", lambda counts: pooled_and_mean(counts)[::-1], "The two are swapped: pooled first."),
         Wrong(
             "mean twice",
@@ -441,6 +446,16 @@ with this constant: A27.)
     ),
     cases=_predictions,
     wrong=(
+        Wrong(
+            "row by row",
+            lambda z, y: (1 - (2 * (z.sigmoid() * y).sum(-1) + 1) / (z.sigmoid().sum(-1) + y.sum(-1) + 1)).mean(),
+            "You compute Dice for each row of pixels. Sum over all pixels of an image: flatten(1) first.",
+        ),
+        Wrong(
+            "means for sums",
+            lambda z, y: 1 - (2 * (z.sigmoid() * y).mean() + 1) / (z.sigmoid().mean() + y.mean() + 1),
+            "With means in place of sums, the two ones outweigh everything else. Sum over the pixels of each image.",
+        ),
         _mistaken_dice("no sigmoid", "logits", "The sigmoid is missing: logits are not probabilities."),
         _mistaken_dice(
             "over the batch",

@@ -44,6 +44,11 @@ channels-last.
     cases=_maps,
     wrong=(
         Wrong(
+            "the middle",
+            lambda x: x[:, x.shape[1] // 2, x.shape[2] // 2],
+            "You take the middle pixel. Average over all of them.",
+        ),
+        Wrong(
             "a square is assumed",
             lambda x: x.sum(dim=(1, 2)) / x.shape[1] ** 2,
             "You divide by the height squared, which is right only for square images.",
@@ -130,6 +135,16 @@ $$s = \sigma\big(W_2\ \mathrm{ReLU}(W_1\, \bar x)\big)$$
     ),
     cases=_means,
     wrong=(
+        Wrong(
+            "residual",
+            lambda mean, fc1, fc2: torch.sigmoid(mean + torch.relu(mean @ fc1.T) @ fc2.T),
+            "You add `mean` before the sigmoid. SE has no residual inside the gate.",
+        ),
+        Wrong(
+            "over the batch",
+            lambda mean, fc1, fc2: torch.softmax(torch.relu(mean @ fc1.T) @ fc2.T, 0),
+            "You take a softmax over the batch, so each image's gate depends on the others. Use a sigmoid.",
+        ),
         Wrong(
             "no ReLU",
             lambda mean, fc1, fc2: torch.sigmoid(mean @ fc1.T @ fc2.T),

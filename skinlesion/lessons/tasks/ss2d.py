@@ -182,6 +182,11 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
     cases=_grid_inputs,
     wrong=(
         Wrong(
+            "its own routes",
+            lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3])[: len(routes)]],
+            "You compute the routes yourself and ignore the argument `routes`.",
+        ),
+        Wrong(
             "own routes",
             lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3]).long()],
             "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "
@@ -364,6 +369,19 @@ def _mistaken_scan(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda *tensors: _scan(*tensors, mistake=mistake), diagnosis)
 
 
+def _loop_over_routes(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
+) -> Tensor:
+    height, width = x.shape[1:3]
+    x, delta, B, C = (each.flatten(1, 2) for each in (x, delta, B, C))
+    y = torch.zeros_like(x)
+    for k, order in enumerate(four_routes(height, width)):
+        step = F.softplus(delta[:, order, k] + delta_bias[k])
+        along = selective_scan(x[:, order], step, A[k], B[:, order, k], C[:, order, k], D[k])
+        y = y + along[:, torch.argsort(order)]
+    return y.unflatten(1, (height, width))
+
+
 SCAN = Exercise(
     name="ss2d.cross_selective_scan",
     lesson=5,
@@ -382,6 +400,7 @@ back}\big(\mathrm{S6}_k(\text{read along } k)\big)$$
 Use `selective_scan(u, delta, A, B, C, D)` from the last lesson for one route.
 """,
     solution=cross_selective_scan,
+    formula=_loop_over_routes,
     takes="x, delta, A, B, C, D, delta_bias",
     example="""
 x = torch.arange(4.0).reshape(1, 2, 2, 1)

@@ -436,6 +436,15 @@ def _mistaken_scan(name: str, mistake: str, diagnosis: str) -> Wrong:
     return Wrong(name, lambda u, delta, A, B, C: _scan(u, delta, A, B, C, mistake=mistake), diagnosis)
 
 
+def _exact_input(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    h, outputs = u.new_zeros(u.shape[0], u.shape[2], A.shape[1]), []
+    for t in range(u.shape[1]):
+        growth = delta[:, t, :, None] * A
+        h = torch.exp(growth) * h + torch.expm1(growth) / A * B[:, t, None] * u[:, t, :, None]
+        outputs.append((h * C[:, t, None]).sum(-1))
+    return torch.stack(outputs, 1)
+
+
 SELECTIVE = Exercise(
     name="ssm.selective_scan",
     lesson=4,
@@ -475,6 +484,11 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
     ),
     cases=_scan_inputs,
     wrong=(
+        Wrong(
+            "exact B",
+            _exact_input,
+            "You discretize B exactly, as in the first exercise. Here, as in Mamba, it is Delta B.",
+        ),
         _mistaken_scan(
             "division by the decays",
             "division",

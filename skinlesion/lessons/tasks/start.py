@@ -242,6 +242,11 @@ cover(image, torch.tensor([[True, False, False]]))
     cases=_pictures,
     wrong=(
         Wrong(
+            "added everywhere",
+            lambda image, mask: image * ~mask[..., None] + image[~mask].mean(0),
+            "You add the mean color to every pixel. Multiply it by the mask first, or use torch.where.",
+        ),
+        Wrong(
             "the lesion counted as black",
             lambda image, mask: _paint(image, mask, (image * ~mask[..., None]).mean(dim=(0, 1))),
             "You set the lesion to zero but divide by the number of all pixels, so the lesion counts as black. Divide "

@@ -275,6 +275,9 @@ def _gradients(generator: Generator) -> list[Case]:
     wide = normal(generator, 3, 17, 40) * torch.linspace(0.1, 1, 40)
     cases.append(Case((wide, 0.8), "an image that is not square"))
     cases.append(Case((dot, 0.9), "everything five pixels to the right"))
+    opposite = torch.zeros(3, 9, 9)  # a sum over the colors is zero far from the middle
+    opposite[:, 4, 4], opposite[0, 1, 1], opposite[1, 1, 1] = 1.0, 3.0, -3.0
+    cases.append(Case((opposite, 0.9), "colors with opposite signs"))
     return [*cases, Case((normal(generator, 3, 10, 6), 1.0), "all of the gradient, even height and width")]
 
 
@@ -290,6 +293,8 @@ def _side_of(weight: Callable[[Tensor], Tensor], distance: str = "square") -> Ca
             rows = torch.arange(share.shape[0]) - (share.shape[0] - 1) // 2
             columns = torch.arange(share.shape[1]) - (share.shape[1] - 1) // 2
         far = torch.maximum(rows.abs()[:, None], columns.abs())
+        if distance == "diamond":
+            far = rows.abs()[:, None] + columns.abs()
         if distance == "disk":
             far = (rows.square()[:, None] + columns.square()).sqrt()
         for radius in range(sum(share.shape)):
@@ -330,6 +335,16 @@ gradient[:, 2, 2], gradient[:, 0, 2] = (2.0, 1.0)
     ),
     cases=_gradients,
     wrong=(
+        Wrong(
+            "absolute values too late",
+            _side_of(lambda gradient: gradient.sum(0).abs()),
+            "You add the colors before you take absolute values, so opposite signs cancel.",
+        ),
+        Wrong(
+            "a diamond",
+            _side_of(_plain_sum, "diamond"),
+            "You grow a diamond, |row| + |column|. In a square the larger of the two counts: torch.maximum.",
+        ),
         Wrong(
             "another middle",
             _side_of(_plain_sum, "early"),
