@@ -19,7 +19,7 @@ from skinlesion.files import replacing, write_text
 from skinlesion.metrics import ScoreTable, SegmentationScores, bootstrap_intervals, ratios, summarize
 from skinlesion.protocol import BOUNDARY_TOLERANCE, TRUTH_SIZE
 from skinlesion.segmenter import Augmentation, Segmenter, check_threshold, tta_name
-from skinlesion.text import table_writer
+from skinlesion.text import counted, table_writer
 from skinlesion.training.environment import describe_environment
 
 BATCH = 8
@@ -93,7 +93,9 @@ def evaluate(
     """
     without = [sample.id for sample in samples if sample.mask is None]
     if without:
-        raise SkinlesionError(f"{len(without)} images have no mask to compare with, first {without[0]}: add the masks.")
+        raise SkinlesionError(
+            f"{counted(len(without), 'image')} without a mask to compare with, first {without[0]}: add the masks."
+        )
     if not samples:
         raise SkinlesionError("There is no image to evaluate: the part is empty.")
     if not 1 <= truth_size <= 4096:

@@ -11,7 +11,7 @@ import tyro
 from skinlesion.bundled import bundled
 from skinlesion.errors import SkinlesionError
 from skinlesion.lessons.copies import Copies, copy_lessons
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 
 def lab(
@@ -41,7 +41,7 @@ def lab(
 def _summary(copies: Copies, folder: Path) -> str:
     lines = []
     if copies.new:
-        lines.append(f"{len(copies.new)} files copied to {printable(folder)}.")
+        lines.append(f"{counted(len(copies.new), 'file')} copied to {printable(folder)}.")
     if copies.updated:
         lines.append(f"Brought up to date: {', '.join(copies.updated)}.")
     if copies.kept:

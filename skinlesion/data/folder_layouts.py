@@ -18,7 +18,7 @@ from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules
 from skinlesion.data.pairing import left_out_line, list_images, listing, mask_names, match, pair_dataset
 from skinlesion.data.sample import Dataset
 from skinlesion.errors import SkinlesionError
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 IMAGE_WORDS = frozenset({"images", "image", "imgs", "img", "photos", "inputs", "input", "originals", "jpegimages"})
 MASK_WORDS = frozenset(
@@ -177,8 +177,10 @@ def _ph2(root: Path, rules: MaskRules) -> Dataset | None:
             names.clear()
     if not samples:
         return None
-    note = (f"Left out in {printable(root)}: {other} folders of regions of interest (*_roi).",) if other else ()
-    return Dataset(samples, (f"images and masks: {len(samples)} pairs of the PH2 archive",), note)
+    note = (
+        (f"Left out in {printable(root)}: {counted(other, 'folder')} of regions of interest (*_roi).",) if other else ()
+    )
+    return Dataset(samples, (f"images and masks: {counted(len(samples), 'pair')} of the PH2 archive",), note)
 
 
 def _flat(root: Path, rules: MaskRules) -> Dataset | None:

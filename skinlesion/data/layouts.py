@@ -21,7 +21,7 @@ from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.plugins import EXTRA_DATASETS, load_plugins
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 __all__ = [
     "DATASETS",
@@ -116,7 +116,8 @@ def complete(found: Dataset, groups: Path | None) -> Dataset:
     samples = with_groups(samples, groups)
     names = {sample.group for sample in samples if sample.group is not None}
     together = sum(sample.group is not None for sample in samples)
-    line = f"{printable(groups)}: {together} images in {len(names)} groups, each kept on one side of a split"
+    found_in = f"{counted(together, 'image')} in {counted(len(names), 'group')}"
+    line = f"{printable(groups)}: {found_in}, each kept on one side of a split"
     return replace(found, samples=samples, folders=(*found.folders, line))
 
 

@@ -11,7 +11,7 @@ from skinlesion.data.pairing import left_out_line, list_images, pair_dataset
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.data.splits import PARTS, Manifest
 from skinlesion.errors import SkinlesionError
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def describe_split(manifest: Manifest, samples: Sequence[Sample]) -> list[str]:
         lines[-1] += f" images, all from {next(filter(None, folders.values()))}"
     used = {id for ids in manifest.parts.values() for id in ids}
     rest = len(by_id.keys() - used)
-    unused = f"; {rest} images are not used" if rest else ""
+    unused = f"; not used: {counted(rest, 'image')}" if rest else ""
     return [f"Split {manifest.name}: {'; '.join(lines)}{unused}.", *_divided_groups(manifest, by_id)]
 
 
@@ -116,6 +116,6 @@ def _divided_groups(manifest: Manifest, by_id: dict[str, Sample]) -> list[str]:
     if not divided:
         return []
     return [
-        f"Warning: {len(divided)} groups have images in more than one part of this split, such as that of "
-        f"{printable(divided[0])}: scores will be too high. The split `random` keeps groups together."
+        f"Warning: this split divides {counted(len(divided), 'group')} of images, such as {printable(divided[0])}, "
+        "between its parts: scores will be too high. The split `random` keeps groups together."
     ]

@@ -23,7 +23,7 @@ from skinlesion.data.same_lesion import group_pairs, joined
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
 from skinlesion.schema import read_json
-from skinlesion.text import printable
+from skinlesion.text import counted, printable
 
 PARTS = ("train", "val", "test")
 FORMAT = "skinlesion-manifest-1"
@@ -81,8 +81,8 @@ class Manifest:
         if missing:
             some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             raise SkinlesionError(
-                f"The data lack {len(missing)} images that the split {self.dataset}/{self.name} needs: {some}. "
-                "Add them, or use another split."
+                f"The data lack {counted(len(missing), 'image')} that the split {self.dataset}/{self.name} needs: "
+                f"{some}. Add them, or use another split."
             )
 
     def _content(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from skinlesion.plots.rasters import Array
+from skinlesion.text import counted
 
 ROUTES = ("rows →", "columns ↓", "rows ←", "columns ↑")  # short: panels are small on a telephone
 
@@ -182,7 +183,7 @@ def reliability(ece: float) -> str:
 def histogram(values: Array, label: str) -> str:
     """Of scores."""
     return (
-        f"{label} of {len(values)} images: median {np.median(values):.3f} (line), mean {values.mean():.3f}, "
+        f"{label} of {counted(len(values), 'image')}: median {np.median(values):.3f} (line), mean {values.mean():.3f}, "
         f"{span(values, 3)}."
     )
 
@@ -202,7 +203,7 @@ def threshold_curve(thresholds: Array, scores: Mapping[str, Array], threshold: f
 def paired_scores(a: Array, b: Array, names: tuple[str, str], label: str) -> str:
     """Of two systems' scores on the same images."""
     return (
-        f"{label} of {len(a)} images, {span(np.concatenate([a, b]))}, a dot each. Blue, below the diagonal: "
+        f"{label} of {counted(len(a), 'image')}, {span(np.concatenate([a, b]))}, a dot each. Blue, below the diagonal: "
         f"{names[0]} is better or equal, {int((a >= b).sum())} images; orange, above it: {names[1]} is better, "
         f"{int((a < b).sum())}."
     )
@@ -211,7 +212,7 @@ def paired_scores(a: Array, b: Array, names: tuple[str, str], label: str) -> str
 def training_curves(epochs: Sequence[float], best_epoch: int | None) -> str:
     """Of a run."""
     best = "" if best_epoch is None else f" Dotted: the epoch that was kept, {best_epoch}."
-    return f"Losses, their parts, validation scores and learning rate over {len(epochs)} epochs.{best}"
+    return f"Losses, their parts, validation scores and learning rate over {counted(len(epochs), 'epoch')}.{best}"
 
 
 def architecture(parameters: int) -> str:

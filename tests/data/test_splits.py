@@ -163,7 +163,7 @@ def test_missing_ids_are_named(tmp_path):
     manifest = make_manifest(data, "folder")
     manifest.check(data)
     gone = manifest.parts["test"][0]
-    with pytest.raises(SkinlesionError, match=f"lack 1 images.*{gone}"):
+    with pytest.raises(SkinlesionError, match=f"lack 1 image.*{gone}"):
         manifest.check([sample for sample in data if sample.id != gone])
     path = tmp_path / "split.json"
     manifest.save(path)
@@ -207,5 +207,5 @@ def test_the_packaged_split_of_2018_keeps_every_lesion_on_one_side():
     assert load_split(data, "isic2018") == manifest == load_split(data, "isic2018", "paper")
     validation = [Sample(f"v{number}", Path("i"), Path("m"), "val") for number in range(100)]
     assert sizes(load_split([*data, *validation], "isic2018")) == (1697, 189, 808)
-    with pytest.raises(SkinlesionError, match="lack 1 images"):
+    with pytest.raises(SkinlesionError, match="lack 1 image"):
         load_split(data[1:], "isic2018")
