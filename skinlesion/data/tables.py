@@ -29,7 +29,7 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     except OSError as error:
         raise SkinlesionError(f"{printable(path)} cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SkinlesionError(f"{printable(path)} is not a CSV table in UTF-8 ({error}); save it as one.") from error
+        raise SkinlesionError(f"{printable(path)} is not a CSV table in UTF-8: save it as one.") from error
     names = [name.strip().lower() for name in rows[0]] if rows else []
     return names, rows[1:]
 

@@ -299,7 +299,7 @@ def test_diagnoses_of_a_local_set_come_from_its_table(open_app, local, texts):
     [
         (None, "lesions has no diagnoses: put a metadata.csv with the columns id and diagnosis into it"),
         ("id,area\nSYN_0000001,0.3\n", "lesions/metadata.csv has no diagnoses: it needs a column `id`"),
-        (b"\xff\xfe\x00", "lesions/metadata.csv cannot be read as a table"),
+        (b"\xff\xfe\x00", "lesions/metadata.csv is not a CSV table in UTF-8: save it as one"),
     ],
 )
 def test_without_diagnoses_it_is_said_why(open_app, local, texts, table, said):
