@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skinlesion.data.images import resize_image, resize_mask
+from skinlesion.errors import SkinlesionError
 from skinlesion.overlay import encode
 from skinlesion.overlay import overlay as draw_overlay
 
@@ -55,7 +56,12 @@ class Segmentation:
 
         Returns:
             uint8 (H, W, 3).
+
+        Raises:
+            SkinlesionError: `largest` is below 1.
         """
+        if largest is not None and largest < 1:
+            raise SkinlesionError(f"The side is {largest}; it must be at least 1 pixel.")
         image, mask = self.image, self.mask
         side = max(mask.shape)
         if largest is not None and side > largest:

@@ -94,6 +94,11 @@ class Segmenter:
             self.engine = choose_engine(engine, self.device)
             set_engine(model, self.engine)
 
+    def __repr__(self) -> str:
+        height, width = self.size
+        network = self.card.get("model", {}).get("name", type(self.model).__name__)
+        return f"<Segmenter {self.name}: {network} at {height} x {width} on {self.device}>"
+
     @property
     def name(self) -> str:
         """What to call it: the shipped weights' name, RUN/best for a run folder, the model's name without a file."""

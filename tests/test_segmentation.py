@@ -39,6 +39,10 @@ def test_it_prints_itself_in_one_line(segmenter: Segmenter, photo: np.ndarray) -
     assert repr(segmenter.segment(light, threshold=0.99)).endswith("> No lesion found.")
 
 
+def test_its_segmenter_says_which_weights_it_has() -> None:
+    assert repr(Segmenter.from_pretrained("small")) == "<Segmenter small: small at 128 x 128 on cpu>"
+
+
 @pytest.mark.parametrize(("side", "expected"), [(60, (60, 90)), (1600, (426, 640))])
 def test_it_shows_itself(segmenter: Segmenter, photo: np.ndarray, side: int, expected: tuple[int, int]) -> None:
     image = np.asarray(Image.fromarray(photo).resize((side * 3 // 2, side)))
@@ -48,6 +52,8 @@ def test_it_shows_itself(segmenter: Segmenter, photo: np.ndarray, side: int, exp
     if side == 60:
         assert np.array_equal(shown, overlay(photo, found.mask))
     assert np.array_equal(found.overlay(), overlay(image, found.mask))
+    with pytest.raises(SkinlesionError, match="at least 1 pixel"):
+        found.overlay(0)
 
 
 def test_its_numbers_are_a_table_of_one_row(segmenter: Segmenter, photo: np.ndarray) -> None:
