@@ -58,3 +58,19 @@ def test_what_the_weights_were_chosen_by_is_what_was_measured(page: str):
 def test_the_pictures_that_are_not_flagged_are_named(page: str):
     strange = measured("test")["general"]["strange"]
     assert f"Of {len(strange)} pictures that aren't dermoscopy, {sum(strange.values())} are flagged" in page
+
+
+def test_every_trial_is_listed_with_what_its_runs_measured(page: str):
+    runs = json.loads((RESULTS / "any_image_trials.json").read_text(encoding="utf-8"))["runs"]
+    lines = [line.split("|")[2:-1] for line in page.partition("## Trials")[2].partition("\n## ")[0].splitlines()]
+    said_of_trials = {tuple(cell.strip() for cell in line) for line in lines if len(line) == 4}
+    trials: dict[str, list[dict]] = {}
+    for name, run in runs.items():
+        trials.setdefault(name.rstrip("01").rstrip("-"), []).append(run)
+    for seeds in trials.values():
+        cells = [
+            ", ".join(f"{run[kind]['pooled_iou'][0]:.3f}" for run in seeds)
+            for kind in ("whole", "crops", "darker_tones")
+        ]
+        missed = ", ".join(f"{100 * run['crops_with_large_lesions']['missed']:.1f} %" for run in seeds)
+        assert (*cells, missed) in said_of_trials
