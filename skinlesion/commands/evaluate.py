@@ -62,10 +62,10 @@ def evaluate(
     kinds = [each.strip() for each in by.split(",")] if by else []
     if part == "all" and (split is not None or split_seed is not None):
         raise SkinlesionError("--part all uses every image: leave out --split and --split-seed, or choose a part.")
+    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
     found = source.find(data)
     samples = found.samples
     diagnoses = diagnoses_of(samples, source.folder / "metadata.csv") if "diagnosis" in kinds else None
-    segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)
     for note in found.left_out:
         print(note, file=sys.stderr)
     protocol: dict[str, Any] = {"dataset": data, "part": part, "split": None, "manifest": None}

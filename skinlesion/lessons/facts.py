@@ -50,7 +50,7 @@ def _as_numbers(value: Any) -> list[float]:
     """A number as a list of one, several as a list; an empty one for anything else."""
     parts = value if isinstance(value, list | tuple) else [value]
     numbers = [_item(each) for each in parts]
-    known = [each for each in numbers if isinstance(each, int | float) and abs(each) < 1e300]
+    known = [each for each in numbers if type(each) in (bool, int, float) and abs(each) < 1e300]
     return [float(each) for each in known] if len(known) == len(parts) else []
 
 

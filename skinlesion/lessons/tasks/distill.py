@@ -239,6 +239,8 @@ def _expected(student: Tensor, teacher: Tensor, *, mistake: str) -> Tensor:
         return pull
     if mistake == "unbiased":
         return pull + ((teacher - mean).square().sum(-1) / max(teacher.shape[-1] - 1, 1)).mean()
+    if mistake == "torch's default":
+        return pull + teacher.var(-1).mean()  # NaN for a single channel
     if mistake == "student variance":
         return pull + student.var(-1, correction=0).mean()
     if mistake == "over pixels":
@@ -295,8 +297,13 @@ expected_cfd(student, teacher)
             "The teacher's variance is missing. It doesn't affect the student (its gradient is zero), but it is part "
             "of the value.",
         ),
-        _mistaken_expected(
-            "divided by C - 1", "unbiased", "Divide by C_t: these are all of the teacher's channels, not a sample."
+        *(
+            _mistaken_expected(
+                f"divided by C - 1, {which}",
+                which,
+                "Divide by C_t (in PyTorch, `correction=0`): these are all of the teacher's channels, not a sample.",
+            )
+            for which in ("unbiased", "torch's default")
         ),
         _mistaken_expected(
             "student's variance", "student variance", "You add the student's variance. Add the teacher's."

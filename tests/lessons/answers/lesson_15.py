@@ -71,7 +71,7 @@ WRONG = [
     ("critique.runs_needed", lambda d, s: round(2 * (2.8 * s / d) ** 2), "[Rr]ound up"),
     ("critique.runs_needed", lambda d, s: 2 * (2.8 * s / d) ** 2, "[Rr]ound"),
     ("critique.dsc_range", lambda v: (200 * v / (100 + v) - 0.01, 200 * v / (100 + v) + 0.01), "IoU|rounded"),
-    ("critique.bootstrap_pooled", bootstrap_of_sums, "in place of"),
+    ("critique.bootstrap_pooled", bootstrap_of_sums, "numerator once too often"),
     ("critique.permutation_p", lambda a, b, s: float(((s * (a - b)).mean(1) >= abs((a - b).mean())).mean()), ""),
     ("critique.runs_needed", lambda d, s: math.ceil((1.96 + 0.84) ** 2 * 2 * s / d), "squared"),
     ("critique.bootstrap_pooled", first_resample_only, "first entry along axis 0 of `draws`"),
