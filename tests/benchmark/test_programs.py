@@ -62,7 +62,7 @@ def test_every_latency_is_measured(chromium_options, tmp_path: Path):
     assert found["intervention_ms"] > 0
     assert found["live"]["draw_ms"] > 0
     assert all(times["first_ms"] > 0 and times["click_ms"] > 0 for times in found["views"].values())
-    assert "the finding is there" in (tmp_path / "dashboard.md").read_text()
+    assert "the new mask is there" in (tmp_path / "dashboard.md").read_text()
 
 
 def test_a_model_is_measured_in_both_precisions():
