@@ -10,7 +10,7 @@ is_right() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3,
 home_of() { "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null; }
 
 if [ -z "${TORCH:-}" ] && [ "$(uname -s)" = Darwin ] && [ "$(uname -m)" = x86_64 ]; then
-    echo "PyTorch 2.5 or newer, which this project needs, isn't published for Macs with an Intel processor. Use another" \
+    echo "PyTorch 2.10 or newer, which this project needs, isn't published for Macs with an Intel processor. Use another" \
         "machine, or name a build that you have: make TORCH=/path/to/torch.whl" >&2
     exit 1
 fi

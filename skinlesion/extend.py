@@ -18,6 +18,7 @@ from skinlesion.data.layouts import DATASETS
 from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.model.config import Config
+from skinlesion.own_code import build_own
 from skinlesion.plugins import (
     EXTRA_DATASETS,
     EXTRA_ENGINES,
@@ -51,7 +52,7 @@ def register_model(name: str, network: Callable[..., nn.Module]) -> None:
     config = _config_of(name, network)
 
     def build(values: Config) -> nn.Module:
-        model = network(**values.to_dict())
+        model = build_own(name, network, values.to_dict())
         model.config = values  # type: ignore[assignment]
         return model
 
@@ -179,22 +180,3 @@ def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
             f"The options of {name!r} cannot be stored in a checkpoint: {error} Options are counts, lists of counts, "
             "rates in [0, 1) or booleans; leave others out of its arguments."
         ) from error
-
-
-def check_logits(logits: Any, image: Tensor) -> Tensor:
-    """Return a network's output if it is logits of the right shape for that image.
-
-    Args:
-        logits: what the network returned; (B, 1, H, W) is expected.
-        image: (B, channels, H, W).
-
-    Raises:
-        SkinlesionError: it is something else.
-    """
-    expected = (image.shape[0], 1, *image.shape[2:])
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise SkinlesionError(
-            f"The network must return logits of shape {expected} for this batch; it returned {found}."
-        )
-    return logits

@@ -21,9 +21,9 @@ from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, resize_image
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
-from skinlesion.extend import check_logits
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
+from skinlesion.own_code import logits_of
 from skinlesion.probability import calibrated, resize_probability
 from skinlesion.scan import choose_engine
 from skinlesion.segmentation import Segmentation
@@ -211,12 +211,12 @@ class Segmenter:
         ood_score = None
         for do, undo in _views(tta):
             if self.domain is None or views:
-                logits = self.model(do(batch))
+                logits = logits_of(self.model, do(batch))
             else:  # the first view is the image itself
                 with observe(self.model, *self.domain.points) as seen:
-                    logits = self.model(do(batch))
+                    logits = logits_of(self.model, do(batch))
                 ood_score = self.domain.score(domain_features(seen, self.domain.points))
-            views.append(undo(check_logits(logits, batch).float().sigmoid()))
+            views.append(undo(logits.float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")

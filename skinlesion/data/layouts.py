@@ -20,6 +20,7 @@ from skinlesion.data.pairing import listing, pair_dataset, pair_folders
 from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
+from skinlesion.own_code import named_errors
 from skinlesion.plugins import EXTRA_DATASETS, load_plugins
 from skinlesion.text import counted, printable
 
@@ -122,13 +123,14 @@ def complete(found: Dataset, groups: Path | None) -> Dataset:
 
 
 def _find_extra(root: Path, dataset: str) -> Dataset:
-    samples = EXTRA_DATASETS[dataset](root)
+    with named_errors(f"The data set {dataset!r} failed"):
+        samples = list(EXTRA_DATASETS[dataset](root))
     wrong = next((each for each in samples if not isinstance(each, Sample)), None)
     if wrong is not None:
         raise SkinlesionError(f"The data set {dataset!r} must give Samples; it gave a {type(wrong).__name__}.")
     if not samples:
         raise SkinlesionError(f"{printable(root)}: the data set {dataset!r} has no image there.")
-    return Dataset(list(samples))
+    return Dataset(samples)
 
 
 def _find_official(root: Path, dataset: str, rules: MaskRules) -> Dataset:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from skinlesion.errors import SkinlesionError
+from skinlesion.own_code import own_scan
 from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.scan import reference
 from skinlesion.scan.engines import choose_engine
@@ -182,5 +183,8 @@ def cross_selective_scan(
     if engine in _SCANS and engine != "reference":
         _check_transforms(engine)
     with torch.autocast(x.device.type, enabled=False):
-        y = _SCANS[engine](tensors, routes) if engine in _SCANS else EXTRA_ENGINES[engine][0](*tensors, routes)
+        if engine in _SCANS:
+            y = _SCANS[engine](tensors, routes)
+        else:
+            y = own_scan(engine, EXTRA_ENGINES[engine][0], tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)

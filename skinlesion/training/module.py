@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.extend import check_logits, find_loss
+from skinlesion.extend import find_loss
 from skinlesion.losses import FeatureDistillationLoss, bce_loss, dice_loss
 from skinlesion.metrics import SegmentationScores
+from skinlesion.own_code import is_own, logits_and_features, logits_of, own_loss
+from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.diagnose import first_nonfinite_layer, last_nonfinite_gradient
 from skinlesion.training.ema import WeightAverage
@@ -84,18 +86,34 @@ class SegmentationModule(pl.LightningModule):
         """The network that is validated and saved: the average of the weights where there is one."""
         return self.average.model if self.average is not None else self.model
 
+    @torch.no_grad()
+    def try_own_code(self) -> None:
+        """Run somebody's own network, loss and engine once, on a gray image, so that their faults show at the start.
+
+        Raises:
+            SkinlesionError: one fails or returns something else than it should.
+        """
+        if not (is_own(self.model) or self.supervised or self.config.engine in EXTRA_ENGINES):
+            return
+        side = self.config.size
+        blank = torch.full((1, 1, side, side), 0.5)
+        batch = Batch(image=blank.expand(-1, 3, -1, -1), mask=blank.round(), id=[""], counted=torch.ones(1))
+        training = self.training
+        with torch.random.fork_rng(devices=[]):
+            self.eval().losses(batch)
+        self.train(training)
+
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch by parts: bce, dice, cfd, ifd (unweighted) and their weighted sum, loss."""
         config = self.config
         if config.distills:
-            logits, features = self.model.forward_features(batch["image"])  # type: ignore[operator]
-            check_logits(logits, batch["image"])
+            logits, features = logits_and_features(self.model, batch["image"])
             cfd, ifd, distillation = self.distillation(*features)
         else:
-            logits = check_logits(self.model(batch["image"]), batch["image"])
+            logits = logits_of(self.model, batch["image"])
             cfd = ifd = distillation = logits.new_zeros(())
         bce, dice = bce_loss(logits, batch["mask"]), dice_loss(logits, batch["mask"])
-        own = None if self.supervised is None else self.supervised(logits, batch["mask"])
+        own = None if self.supervised is None else own_loss(config.loss, self.supervised, logits, batch["mask"])
         loss = (config.w_bce * bce + config.w_dice * dice if own is None else own) + distillation
         return {"loss": loss, "bce": bce, "dice": dice, "cfd": cfd, "ifd": ifd}
 
@@ -181,7 +199,7 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score at the truth's size; images that only fill up a process's share are left out."""
-        logits, mask = self.shipped(batch["image"]), batch["mask"]
+        logits, mask = logits_of(self.shipped, batch["image"]), batch["mask"]
         if logits.shape[-2:] != mask.shape[-2:]:
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)
         keep = batch["counted"].nonzero().flatten()  # (n,)

@@ -105,6 +105,7 @@ def _train(
     record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row, origin))
     if first:
         data.prepare_data()  # a damaged image shows before anything is written
+        module.try_own_code()
         _fill_folder(config, data.manifest, describe_environment(engine, device))
         _announce(config, model, engine, device, data)
     with quiet(), explained(config, device):

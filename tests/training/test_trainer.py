@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_run_folder_says_what_was_done(finished, base, capsys):
     manifest = splits.Manifest.load(folder / "manifest.json")
     (environment,) = json.loads((folder / "environment.json").read_text())
     assert environment["scan_engine"] == "cpu"
-    assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["torch"] == metadata.version("torch")
     assert environment["torch_threads"] == torch.get_num_threads()
     table = rows(folder)
     assert [row["epoch"] for row in table] == ["1", "2", "3"]
