@@ -4,6 +4,7 @@ Streamlit runs the app's script, and so imports what it needs, when the first vi
 would wait ten seconds. Here the libraries and the scan's kernels are loaded before the page can be opened.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ environment variables:
   SKINLESION_DATA_DIR       folder with one or more datasets with masks, for Errors and Compare
   SKINLESION_RESULTS_DIR    output folder of `skinlesion reproduce`, for Compare;
                             benchmarks/results/reproduce/cpu by default
-  SKINLESION_DEVICE         cpu or cuda; by default a GPU if there is one
+  SKINLESION_DEVICE         auto, cpu, cuda, cuda:N or mps
 """
 
 
@@ -40,10 +41,17 @@ def main() -> int:
     from streamlit.web import cli
 
     import skinlesion.metrics  # noqa: F401
+    from skinlesion.device import choose_device
+    from skinlesion.errors import SkinlesionError
     from skinlesion.plots import interactive  # noqa: F401
     from skinlesion.segmenter import Segmenter
     from skinlesion.zoo import create_model
 
+    try:
+        choose_device(os.environ.get("SKINLESION_DEVICE") or "auto")
+    except SkinlesionError as error:
+        print(f"SKINLESION_DEVICE: {error}", file=sys.stderr)
+        return 2
     card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}}
     Segmenter(create_model("tiny"), card).segment(np.zeros((64, 64, 3), dtype=np.uint8))  # compiles the scan
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-import torch
 
 from dashboard import state
 from dashboard.text import plain
 from skinlesion.checkpoint import DEFAULT_WEIGHTS, WEIGHTS, available_weights, read_card, tensors_hash
+from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.explain import ablated_model
 from skinlesion.segmenter import Segmenter
@@ -127,8 +127,12 @@ def _load(digest: str, _path: Path) -> Segmenter:
 
 
 def device() -> str:
-    """Where networks run."""
-    return os.environ.get(DEVICE) or ("cuda" if torch.cuda.is_available() else "cpu")
+    """Where networks run.
+
+    Raises:
+        SkinlesionError: `SKINLESION_DEVICE` names no device of this machine.
+    """
+    return str(choose_device(os.environ.get(DEVICE) or "auto"))
 
 
 def choose(label: str = "Weights", key: str = "weights") -> Weights | None:

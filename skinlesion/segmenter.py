@@ -19,6 +19,7 @@ from skinlesion.any_image import ImageLike, as_array
 from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
 from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, resize_image
+from skinlesion.device import choose_device
 from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
 from skinlesion.hooks import observe
@@ -53,7 +54,7 @@ class Segmenter:
         model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
         card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "clean", "temperature"
             and "domain" are used.
-        device: where to run.
+        device: where to run: auto, cpu, cuda, cuda:N or mps, or a device of torch.
         engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
 
     Attributes:
@@ -76,12 +77,8 @@ class Segmenter:
         channels = getattr(getattr(model, "config", None), "in_channels", 3)
         if channels != 3:
             raise SkinlesionError(f"This model takes images of {channels} channels; a Segmenter gives it RGB.")
-        try:
-            self.device = torch.device(device)
-            model.to(self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise SkinlesionError(f"Device {str(device)!r} is not available here ({error}); use 'cpu'.") from error
-        self.model = model.eval()
+        self.device = choose_device(device)
+        self.model = model.to(self.device).eval()
         self.card = card
         self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
         self.threshold: float = card.get("threshold", 0.5)

@@ -343,3 +343,31 @@ def test_evaluate_says_when_the_weights_may_have_seen_the_images(cli, small_chec
     words = ("evaluate", "--weights", small_checkpoint, "--data", "folder", "--root", lesions, "--truth-size", 32)
     assert "may have seen these images" in cli(*words)[2]
     assert not cli(*words, "--part", "all")[2]
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict {image} --out out",
+        "evaluate --data folder --root {root}",
+        "demo --out out",
+        "calibrate small --data folder --root {root} --out out.safetensors",
+        "train --preset tiny --data folder --root {root} --out out",
+        "dashboard",
+    ],
+)
+def test_every_command_spells_devices_alike(
+    cli, command: str, device: str, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = next((lesions / "images").iterdir())
+    words = [word.format(image=image, root=lesions) for word in command.split()]
+    code, _, err = cli(*words, "--device", device)
+    assert code == 2
+    wrong = (
+        f"There is no device {device} here: torch " if ":" in device else "The device must be auto, cpu, cuda, cuda:N"
+    )
+    assert err.startswith(f"skinlesion: {wrong}")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -230,7 +230,7 @@ def test_options_out_of_range_are_refused(segmenter: Segmenter, photo: np.ndarra
             segmenter.segment(photo, threshold=threshold)
     with pytest.raises(SkinlesionError, match="dihedral"):
         segmenter.segment(photo, tta="rotations")  # type: ignore[arg-type]
-    with pytest.raises(SkinlesionError, match="'abacus' is not available"):
+    with pytest.raises(SkinlesionError, match="must be auto, cpu, cuda, cuda:N or mps; got 'abacus'"):
         Segmenter.from_pretrained(small_checkpoint, device="abacus")
     with pytest.raises(SkinlesionError, match="Unknown scan engine 'abacus'"):
         Segmenter.from_pretrained(small_checkpoint, engine="abacus")

@@ -23,7 +23,7 @@ def calibrate(
     split: str | None = None,
     split_seed: int | None = None,
     false_alarms: float = 0.02,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> None:
     """Calibrate trained weights: their confidence, an out-of-distribution score, and whether masks are cleaned up.
 
@@ -39,7 +39,7 @@ def calibrate(
         split_seed: Random seed of the split.
         false_alarms: False-positive rate: the share of the validation images, and of augmented views of them, that may
             be flagged as out of distribution.
-        device: cpu, cuda, cuda:0, ...
+        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
     """
     require_new([out])
     if not 0 < false_alarms < 0.5:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from skinlesion.bundled import bundled
+from skinlesion.device import choose_device
 
 
 def dashboard(
@@ -16,7 +17,7 @@ def dashboard(
     runs_dir: Path | None = None,
     data_dir: Path | None = None,
     results_dir: Path | None = None,
-    device: str | None = None,
+    device: str = "auto",
 ) -> int:
     """Open the app in a browser. It works offline, and nothing leaves this machine.
 
@@ -28,8 +29,9 @@ def dashboard(
         runs_dir: Folder of training runs; ./runs by default.
         data_dir: A dataset with masks, or a folder of several, for the views Errors and Compare.
         results_dir: Results folder of `skinlesion reproduce`, for the view Compare.
-        device: cpu or cuda; by default a GPU if there is one.
+        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
     """
+    choose_device(device)
     sys.path.insert(0, str(bundled("dashboard").parent))
     from dashboard.__main__ import main
 

@@ -20,7 +20,7 @@ def demo(
     weights: str = DEFAULT_WEIGHTS,
     tta: Literal["none", "flips", "dihedral"] = "none",
     clean: Literal["auto", "on", "off"] = "auto",
-    device: str = "cpu",
+    device: str = "auto",
     engine: str = "auto",
 ) -> None:
     """Segment the images that come with the package; print IoU and DSC, and write an HTML page of the results.
@@ -30,7 +30,7 @@ def demo(
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
         clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
-        device: cpu, cuda, cuda:0, ...
+        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)

@@ -35,7 +35,7 @@ def evaluate(
     by: str | None = None,
     json: Path | None = None,
     csv: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     engine: str = "auto",
 ) -> None:
     """Evaluate weights on images with masks: pooled and per-image scores with bootstrap intervals over images.
@@ -55,7 +55,7 @@ def evaluate(
             the individual typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
         json: File for the results and the evaluation protocol; - for standard output, instead of the tables.
         csv: File for the scores, one row per image.
-        device: cpu, cuda, cuda:0, ...
+        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     require_new([json, csv])

@@ -26,7 +26,7 @@ def predict(
     overwrite: bool = False,
     resume: bool = False,
     jobs: int = 1,
-    device: str = "cpu",
+    device: str = "auto",
     engine: str = "auto",
 ) -> int:
     """Segment images: writes NAME_mask.png, NAME_overlay.png and predictions.csv.
@@ -50,7 +50,7 @@ def predict(
         overwrite: Replace existing results.
         resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.
         jobs: Images to process at once, so that reading and writing large files overlaps with inference.
-        device: cpu, cuda, cuda:0, ...
+        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     for line in collect_inputs(images).left_out:  # complain about the images before anything is loaded

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from skinlesion.data.groups import Balance
 from skinlesion.data.images import Normalization
 from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.source import DataSource
+from skinlesion.device import check_device_name
 from skinlesion.errors import SkinlesionError
 from skinlesion.protocol import TRUTH_SIZE
 from skinlesion.schema import read_json
@@ -195,8 +195,7 @@ class TrainConfig:
             )
         if self.precision == "16-mixed" and self.device == "cpu":
             raise SkinlesionError("--precision 16-mixed cannot be combined with --device cpu; use 32 or bf16-mixed.")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device):
-            raise SkinlesionError(f"--device must be auto, cpu, cuda, cuda:N or mps; got {self.device!r}.")
+        check_device_name(self.device)
         if self.processes > 1 and ":" in self.device:
             raise SkinlesionError(
                 f"--device {self.device} names one GPU; use --device cuda with --devices or --num-nodes."

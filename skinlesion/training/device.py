@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.model import SS2D
 from skinlesion.scan import choose_engine
@@ -21,14 +22,7 @@ def find_device(config: TrainConfig) -> torch.device:
     Raises:
         SkinlesionError: it isn't there, or the precision needs another one.
     """
-    found = torch.cuda.device_count()
-    automatic = "cuda" if found else "cpu"
-    device = torch.device(automatic if config.device == "auto" else config.device)
-    if device.type == "cuda" and (device.index or 0) >= found:
-        there = f"torch sees {found} of them" if found else "torch finds no CUDA GPU"
-        raise SkinlesionError(f"--device {config.device}: {there}; see `skinlesion doctor`, or use cpu.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise SkinlesionError("--device mps: torch finds no Apple GPU here; use cpu, or cuda where there is one.")
+    device = choose_device(config.device)
     if config.precision == "16-mixed" and device.type == "cpu":
         raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
     if device.type == "mps" and config.precision != "32":

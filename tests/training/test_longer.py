@@ -96,12 +96,12 @@ def test_memory_that_is_full_on_the_processor(short: TrainConfig) -> None:
 def test_a_place_that_is_not_there(short: TrainConfig, device: str, message: str) -> None:
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("this is a Mac")
-    with pytest.raises(SkinlesionError, match=f"--device {device}: .*{message}"):
+    with pytest.raises(SkinlesionError, match=f"no device {device} here: .*{message}"):
         find_device(dataclasses.replace(short, device=device))
 
 
 def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read() -> None:
-    with pytest.raises(SkinlesionError, match="--device must be auto, cpu, cuda"):
+    with pytest.raises(SkinlesionError, match="device must be auto, cpu, cuda"):
         TrainConfig(device="gpu0")
     values = TrainConfig().to_json()
     del values["device"]

@@ -1,0 +1,40 @@
+"""Where a network runs, spelled one way in every command: auto, cpu, cuda, cuda:N or mps."""
+
+import re
+
+import torch
+
+from skinlesion.errors import SkinlesionError
+from skinlesion.text import printable
+
+_SPELLING = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+
+def check_device_name(name: str) -> None:
+    """Refuse what isn't a device, whether or not it is in this machine.
+
+    Raises:
+        SkinlesionError: the message lists the possible values.
+    """
+    if not _SPELLING.fullmatch(name):
+        raise SkinlesionError(f"The device must be auto, cpu, cuda, cuda:N or mps; got {printable(name)!r}.")
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """Find a device of this machine.
+
+    Args:
+        name: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N (N from 0) or mps (Apple's GPU).
+
+    Raises:
+        SkinlesionError: there is no such device here, or the name isn't one.
+    """
+    check_device_name(str(name))
+    found = torch.cuda.device_count()
+    device = torch.device(("cuda" if found else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and (device.index or 0) >= found:
+        there = f"torch sees {found} of them" if found else "torch finds no CUDA GPU"
+        raise SkinlesionError(f"There is no device {name} here: {there}; see `skinlesion doctor`, or use cpu.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise SkinlesionError("There is no device mps here: torch finds no Apple GPU; use cpu.")
+    return device
