@@ -40,7 +40,9 @@ def ranking_values(results: Results, table: Table) -> dict[str, Any] | None:
         short = results.all_of(table.dataset, row.short) if row.short else []
         long = results.all_of(table.dataset, row.cell)
         if short and long:
-            systems.append({"label": row.label, "short": _mean_iou(short), "long": _mean_iou(long)})
+            systems.append(
+                {"label": row.label, "short": _mean_iou(short), "long": _mean_iou(long), "long_runs": len(long)}
+            )
     if len(systems) < 2:
         return None
     tau = stats.kendalltau([each["short"] for each in systems], [each["long"] for each in systems]).statistic
@@ -82,7 +84,9 @@ def _ranking_text(ranking: dict[str, Any]) -> str:
             f"{', '.join(by_short)}. Long: {', '.join(by_long)}."
         )
     changes = "; ".join(f"{each['label']} {each['short']:.2f} to {each['long']:.2f}" for each in systems)
-    return f"{first} Mean pooled IoU, short to long: {changes}."
+    single = all(each["long_runs"] == 1 for each in systems)
+    caution = " The long runs are one of each system, so their order isn't settled." if single else ""
+    return f"{first} Mean pooled IoU, short to long: {changes}.{caution}"
 
 
 def draw_curves(runs: list[dict[str, Any]], path: Path) -> None:
