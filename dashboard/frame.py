@@ -119,9 +119,9 @@ def main() -> None:
     except SkinlesionError as error:
         st.error(plain(error), icon=":material/error:")
     for what in state.ignored():
-        st.toast(f"Ignored from the address: {plain(what)}", icon=":material/link_off:")
+        st.toast(f"Ignored in the address: {plain(what)}", icon=":material/link_off:")
     if state.ignored():
-        st.caption(":material/link_off: Ignored from the address: " + plain("; ".join(state.ignored())) + ".")
+        st.caption(":material/link_off: Ignored in the address: " + plain("; ".join(state.ignored())) + ".")
     state.publish(view)
     _footer(chosen, time.perf_counter() - started)
 

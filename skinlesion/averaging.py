@@ -46,7 +46,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     (model, card), states = loaded[0], [each.state_dict() for each, _ in loaded]
     for path, state in zip(paths[1:], states[1:], strict=True):
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in states[0].items()}:
-            raise SkinlesionError(f"{printable(path)} is another network than {printable(paths[0])}.")
+            raise SkinlesionError(f"{printable(path)} holds a different network from {printable(paths[0])}.")
     model.load_state_dict({name: _mean([state[name] for state in states]) for name in states[0]})
     names = [Path(path).name for path in paths]
     kept = {name: value for name, value in card.items() if name not in _OF_ONE}

@@ -94,7 +94,7 @@ def evaluate(
     without = [sample.id for sample in samples if sample.mask is None]
     if without:
         raise SkinlesionError(
-            f"{counted(len(without), 'image')} without a mask to compare with, first {without[0]}: add the masks."
+            f"{counted(len(without), 'image')} without a ground-truth mask, starting with {without[0]}: add the masks."
         )
     if not samples:
         raise SkinlesionError("There is no image to evaluate: the part is empty.")

@@ -149,7 +149,7 @@ def import_listed_model(name: str) -> None:
     network = getattr(import_plugin(module), attribute, None)
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise SkinlesionError(
-            f"The module {printable(module)} has no class {printable(attribute)!r} of networks; if it was a function, "
+            f"The module {printable(module)} has no class {printable(attribute)!r} of networks; if it is a function, "
             f"register it there: skinlesion.register_model({printable(name)!r}, {printable(attribute)})."
         )
     register_model(name, network)

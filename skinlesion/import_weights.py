@@ -111,7 +111,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
             f"{path} can't be read safely: it is damaged, or holds something other than tensors, which could run code."
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SkinlesionError(f"{path} can't be read: it is damaged, or no PyTorch checkpoint.") from error
+        raise SkinlesionError(f"{path} can't be read: it is damaged, or not a PyTorch checkpoint.") from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

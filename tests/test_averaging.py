@@ -55,7 +55,7 @@ def test_the_last_epoch_of_a_run_counts_too(tmp_path: Path, lesions: Path) -> No
 
 def test_what_has_no_mean(files: list[Path], tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "other.safetensors", create_model("unet", dim=8), CARD)
-    with pytest.raises(SkinlesionError, match="another network"):
+    with pytest.raises(SkinlesionError, match="a different network"):
         average_checkpoints([files[0], tmp_path / "other.safetensors"], tmp_path / "x.safetensors")
     with pytest.raises(SkinlesionError, match="at least two"):
         average_checkpoints(files[:1], tmp_path / "x.safetensors")

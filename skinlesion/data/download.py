@@ -123,7 +123,7 @@ def _get(folder: Path, address: str, *, show: bool, keep_archive: bool, say: Cal
     if archive.exists():
         digest = file_sha256(archive)
         if expected not in (None, digest):
-            raise SkinlesionError(f"{archive} has another checksum than expected: delete it and download it again.")
+            raise SkinlesionError(f"{archive} doesn't have the expected checksum: delete it and download it again.")
     else:
         say(f"{folder.name}: downloading")
         with _progress_bar(archive.name, show) as on_progress:

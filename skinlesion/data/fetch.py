@@ -74,8 +74,8 @@ def fetch(
     if sha256 is not None and digest != sha256.lower():
         part.unlink()
         raise SkinlesionError(
-            f"{path.name} arrived with another checksum (SHA-256 {digest}, expected {sha256}) and was removed: "
-            "run the same command again; if it happens twice, the file on the server is not the known one."
+            f"{path.name} has the wrong checksum (SHA-256 {digest}, expected {sha256}) and was removed: "
+            "run the same command again; if it happens again, the file on the server has changed."
         )
     os.replace(part, path)
     return digest

@@ -107,9 +107,9 @@ class Manifest:
             parts={part: tuple(parts[part]) for part in PARTS},
         )
         if content.get("sha256") != manifest.hash:
-            raise SkinlesionError(f"{label} was changed after it was saved: its hash does not fit. Make it anew.")
+            raise SkinlesionError(f"{label} was changed after it was saved: its hash does not match. Create it again.")
         if len(set(ids)) != len(ids):
-            raise SkinlesionError(f"{label} has an id in two parts, or twice in one: make it anew.")
+            raise SkinlesionError(f"{label} lists an id in two parts, or twice in one: create it again.")
         return manifest
 
 
@@ -288,7 +288,9 @@ def _cut(
         if len(cut) + len(group) <= count:
             cut += group
     if exact and len(cut) != count:
-        raise SkinlesionError(f"The groups of near-duplicates leave no way to cut off exactly {count} images.")
+        raise SkinlesionError(
+            f"The groups of near-duplicates cannot be divided so that one part has exactly {count} images."
+        )
     if count and not cut:
         largest = max(map(len, groups))
         raise SkinlesionError(

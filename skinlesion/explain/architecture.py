@@ -78,7 +78,7 @@ def architecture(model: nn.Module, height: int = 256, width: int = 256) -> list[
         SkinlesionError: the model is of another kind.
     """
     if not isinstance(model, CMSSMUNet):
-        raise SkinlesionError(f"Only the paper's network has this picture; {model_name(model)} is another.")
+        raise SkinlesionError(f"This figure can only be drawn for the paper's network, not for {model_name(model)}.")
     config = model.config
     stages = len(config.depths)
     first = next(model.parameters())

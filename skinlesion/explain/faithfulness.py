@@ -203,7 +203,7 @@ def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
         SkinlesionError: the maps differ in size.
     """
     if a.shape != b.shape:
-        raise SkinlesionError(f"Only maps of one size can be compared; these are {a.shape} and {b.shape}.")
+        raise SkinlesionError(f"Only maps of the same size can be compared; these are {a.shape} and {b.shape}.")
     ranks = [stats.rankdata(np.abs(each).ravel()) for each in (a, b)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return 0.0

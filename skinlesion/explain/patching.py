@@ -48,7 +48,7 @@ def patch_effects(
         check_image(image)
     if image_a.shape != image_b.shape:
         raise SkinlesionError(
-            f"Both images must have one size; they are {tuple(image_a.shape)} and {tuple(image_b.shape)}."
+            f"Both images must have the same size; they are {tuple(image_a.shape)} and {tuple(image_b.shape)}."
         )
     network = with_points(model)
     names = {name: layer.point for name, layer in layers(model).items()} if points is None else {p: p for p in points}

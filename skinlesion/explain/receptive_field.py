@@ -78,6 +78,8 @@ def receptive_field(
         (gradient,) = torch.autograd.grad(output[0, row // found.cell, column // found.cell].sum(), pixels)
         total += gradient[0].abs().sum(0).double().cpu()
     if not bool(torch.isfinite(total).all()) or float(total.sum()) == 0:
-        raise SkinlesionError("The output does not depend on the image, or its gradient is not finite: no field.")
+        raise SkinlesionError(
+            "The output does not depend on the image, or its gradient is not finite, so there is no receptive field."
+        )
     middle = [position // found.cell * found.cell + found.cell // 2 for position in (row, column)]
     return ReceptiveField((total / total.sum()).float().numpy(), (middle[0], middle[1]))

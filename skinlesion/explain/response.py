@@ -43,7 +43,7 @@ class Rotate:
             SkinlesionError: an odd number of quarter turns of an image that is not square.
         """
         if self.quarters % 2 and image.shape[2] != image.shape[3]:
-            raise SkinlesionError("Only a square image can be turned by a quarter and compared; turn it by a half.")
+            raise SkinlesionError("Comparing after a quarter turn needs a square image; use a half turn.")
         return torch.rot90(image, self.quarters, dims=(2, 3))
 
     def gates(self, gate_h: Array, gate_w: Array, cell: int) -> tuple[Array, Array]:
@@ -72,7 +72,7 @@ class Cover:
         mask = torch.from_numpy(np.ascontiguousarray(self.mask)).to(image.device)
         if mask.shape != image.shape[2:] or bool(mask.all()):
             raise SkinlesionError(
-                f"The covering mask must be {tuple(image.shape[2:])} and leave something of the image; "
+                f"The covering mask must be {tuple(image.shape[2:])} and leave part of the image uncovered; "
                 f"it is {tuple(mask.shape)} and covers {float(mask.float().mean()):.0%}."
             )
         color = image[0][:, ~mask].median(dim=1).values  # (C,)

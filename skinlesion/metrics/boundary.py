@@ -75,7 +75,7 @@ def _surface_distances(prediction: Mask, truth: Mask) -> tuple[NDArray[np.float6
     if prediction.shape != truth.shape or truth.ndim != 2:
         raise SkinlesionError(
             f"The prediction has shape {prediction.shape} and the truth {truth.shape}: "
-            "give two masks (H, W) of one size."
+            "give two masks (H, W) of the same size."
         )
     edges = [_boundary(prediction), _boundary(truth)]
     if not all(edge.any() for edge in edges):

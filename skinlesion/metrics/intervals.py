@@ -125,7 +125,7 @@ def paired_permutation(a: ArrayLike, b: ArrayLike, *, n: int = 10_000, seed: int
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
-        raise SkinlesionError(f"Give one score an image for both models, not {a.shape} and {b.shape}.")
+        raise SkinlesionError(f"Give one score per image for both models, not {a.shape} and {b.shape}.")
     difference = a - b
     observed = difference.mean()
     rng = np.random.default_rng(seed)

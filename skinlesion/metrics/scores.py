@@ -87,7 +87,7 @@ class SegmentationScores(Metric):
                 [0, 1].
         """
         if len(ids) != len(truth):
-            raise SkinlesionError(f"{len(truth)} masks came with {len(ids)} ids: give one id an image.")
+            raise SkinlesionError(f"{len(truth)} masks came with {len(ids)} ids: give one id per image.")
         if probability.dtype != torch.bool:
             valid = ((probability >= 0) & (probability <= 1)).flatten(1).all(1).tolist()
             if not all(valid):  # a NaN is not valid either

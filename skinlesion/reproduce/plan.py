@@ -279,7 +279,7 @@ def _parse_factorial(values: Any, tables: dict[str, Table], cells: dict[str, Cel
 def _check_keys(values: Any, required: Mapping[str, type], optional: Mapping[str, type], where: str) -> None:
     """A table of TOML has what it must have, nothing that nobody knows, and values of the right types."""
     if not isinstance(values, dict):
-        raise SkinlesionError(f"Plan {where}: a table is wanted here, not {values!r}.")
+        raise SkinlesionError(f"Plan {where}: expected a table here, not {values!r}.")
     types = {**required, **optional}
     if unknown := sorted(set(values) - set(types)):
         raise SkinlesionError(f"Plan {where}: unknown key {', '.join(unknown)}; valid are: {', '.join(sorted(types))}.")

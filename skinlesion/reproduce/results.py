@@ -176,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path) -> SkinlesionError:
-    return SkinlesionError(f"{path} is damaged: move it away, and the run is made again.")
+    return SkinlesionError(f"{path} is damaged: move it elsewhere, and the run will be repeated.")
 
 
 def images_used(manifest: Manifest) -> dict[str, int]:

@@ -92,8 +92,7 @@ def _check_transforms(engine: str) -> None:
     if under_transform() and (engine == "mamba" or torch.compiler.is_compiling()):
         where = 'for engine="mamba"' if engine == "mamba" else "inside of torch.compile"
         raise SkinlesionError(
-            f"The scan takes part in the transforms of torch.func, but not {where}; "
-            'use engine="reference", or torch.autograd.grad.'
+            f'The scan supports torch.func transforms, but not {where}; use engine="reference", or torch.autograd.grad.'
         )
 
 

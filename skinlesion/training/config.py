@@ -190,7 +190,7 @@ class TrainConfig:
             )
         if self.batch_size % (self.processes * self.accumulate):
             raise SkinlesionError(
-                f"--batch-size {self.batch_size} is over all devices together and must be a multiple of "
+                f"--batch-size {self.batch_size} is the total over all devices and must be a multiple of "
                 f"--devices x --num-nodes x --accumulate = {self.processes * self.accumulate}."
             )
         if self.precision == "16-mixed" and self.device == "cpu":

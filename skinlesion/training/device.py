@@ -58,7 +58,7 @@ def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
         if device.type == "mps" and "mps" in text:
             raise SkinlesionError(
                 f"The Apple GPU cannot do a step of this training ({str(error).splitlines()[0]}): use --device cpu, or "
-                "set PYTORCH_ENABLE_MPS_FALLBACK=1 to do what is missing on the processor."
+                "set PYTORCH_ENABLE_MPS_FALLBACK=1 to run the unsupported operations on the CPU."
             ) from error
         raise
 

@@ -91,7 +91,7 @@ def read_run(folder: str | Path, *, now: float | None = None) -> Run:
     config = _json(folder / "config.json")
     epochs = config.get("epochs")
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
-        raise SkinlesionError(f"{folder.name}/config.json is not of a training run: it has no epochs.")
+        raise SkinlesionError(f"{folder.name}/config.json is not from a training run: it has no epochs.")
     history = _history(folder / "metrics.csv")
     lengths = [b - a for a, b in zip([0.0, *history["seconds"]], history["seconds"], strict=False)] if history else []
     epoch = median(seconds for seconds in lengths if seconds > 0) if any(s > 0 for s in lengths) else None
@@ -138,7 +138,7 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SkinlesionError(f"{path.parent.name}/{path.name} is damaged: it is not JSON.") from error
     if not isinstance(value, dict):
-        raise SkinlesionError(f"{path.parent.name}/{path.name} is not of a training run.")
+        raise SkinlesionError(f"{path.parent.name}/{path.name} is not from a training run.")
     return value
 
 
@@ -151,12 +151,16 @@ def _history(path: Path) -> dict[str, list[float]]:
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged.") from error
     if history and not {"epoch", "seconds"} <= history.keys():
-        raise SkinlesionError(f"{path.parent.name}/metrics.csv is not of a training run: it has no epochs.")
+        raise SkinlesionError(f"{path.parent.name}/metrics.csv is not from a training run: it has no epochs.")
     if history:
         if not all(value.is_integer() and value >= 1 for value in history["epoch"]):
-            raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged: an epoch is no whole number from 1.")
+            raise SkinlesionError(
+                f"{path.parent.name}/metrics.csv is damaged: an epoch number is not a positive integer."
+            )
         if not all(math.isfinite(value) and value >= 0 for value in history["seconds"]):
-            raise SkinlesionError(f"{path.parent.name}/metrics.csv is damaged: its times are no numbers of seconds.")
+            raise SkinlesionError(
+                f"{path.parent.name}/metrics.csv is damaged: a value in the seconds column is negative or not finite."
+            )
         try:
             present(history)
         except ValueError as error:

@@ -91,7 +91,10 @@ def _train(
     if first and config.resume:
         _check_manifest(config.folder, data.manifest)
         if (config.folder / "result.json").exists() and config.epochs == TrainConfig.load(_config_path(config)).epochs:
-            print(f"{config.folder} is finished already; --epochs N with more than {config.epochs} goes on with it.")
+            print(
+                f"{config.folder} is already finished; to train it further, pass --epochs with a number above "
+                f"{config.epochs}."
+            )
             return _finished(config.folder)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -167,7 +170,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> None:
     path = folder / "manifest.json"
     if path.exists() and Manifest.load(path).hash != manifest.hash:
         raise SkinlesionError(
-            f"{folder} cannot be resumed: --split now gives other images than its manifest.json. "
+            f"{folder} cannot be resumed: --split now selects different images from those in its manifest.json. "
             f"Pass --split {path} with the same data."
         )
 
@@ -283,8 +286,8 @@ def _make_model(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
     given, card = load_checkpoint(config.start_from)
     if (given.name, given.config) != (model.name, model.config):
         raise SkinlesionError(
-            f"--start-from {config.start_from} is another network than --preset and --model describe: "
-            f"{card['model']['name']} with {card['model']['config']}."
+            f"--start-from {config.start_from} holds a different network from the one that --preset and --model "
+            f"describe: {card['model']['name']} with {card['model']['config']}."
         )
     model.load_state_dict(given.state_dict())
     origin = {name: card[name] for name in ("data", "seed", "command", "training", "origin") if name in card}
@@ -310,8 +313,8 @@ def _card(config: TrainConfig, manifest: Manifest, row: Row, origin: dict[str, A
 def _finished(folder: Path) -> RunResult:
     if not (folder / "best.safetensors").is_file():
         raise SkinlesionError(
-            f"{printable(folder)} is finished, but its best.safetensors is gone: go on with more --epochs, or train "
-            "again in another --out."
+            f"{printable(folder)} is finished, but its best.safetensors is missing: continue with a larger "
+            "--epochs, or train again in another --out."
         )
     result = read_json(folder / "result.json", dict[str, Any])
     if wrong := mismatch(result.get("selected"), RECORD_ROW, "selected") or mismatch(

@@ -31,7 +31,7 @@ _WIDTHS = """() => ['html', '[data-testid="stMain"]', '[data-testid="stMainBlock
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_is_complete(visitor, view: str, size: str):
     visit = visitor(SIZES[size]).open(view)
-    assert visit.page.get_by_text("Ignored from the address").count() == 0
+    assert visit.page.get_by_text("Ignored in the address").count() == 0
     assert visit.page.get_by_text("What to look for").count() == 1
     for fact in ("device cpu", "scan engine cpu", "weights ", "torch"):
         assert fact in visit.footer()

@@ -177,7 +177,7 @@ def test_a_link_shows_another_visitor_the_same(visitor):
 def test_a_hostile_address_is_ignored_and_said(visitor):
     script = "<script>alert(1)</script>"
     visit = visitor().open(sample="../../etc/passwd", threshold="9e9", show=script, nonsense="1")
-    note = visit.page.get_by_text("Ignored from the address").first.inner_text()
+    note = visit.page.get_by_text("Ignored in the address").first.inner_text()
     for what in ("sample", "threshold", "show", "1 unknown parameter"):
         assert what in visit.said()
     assert script not in note + visit.said()

@@ -151,5 +151,5 @@ def test_a_link_reproduces_the_view(open_app):
 )
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     app = open_app("attention", **({"weights": "random"} | {key: text}))
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text

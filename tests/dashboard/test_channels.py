@@ -124,7 +124,7 @@ def test_a_network_without_it_says_so(open_app, weights):
 )
 def test_a_hostile_parameter_is_ignored_and_said(view, texts, key, text):
     app = view(**{key: text})
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text
 
 

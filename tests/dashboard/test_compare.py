@@ -217,6 +217,6 @@ def test_a_link_reproduces_what_is_seen(open_app):
 )
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     app = open_app("compare", **{"weights": "plain", "other": "unet", key: text})
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text
     assert len(app.dataframe[0].value) == 2

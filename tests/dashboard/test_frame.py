@@ -56,7 +56,7 @@ def test_a_choice_that_two_views_share_is_the_same_in_both(open_app):
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_hostile_address_is_ignored_in_every_view(open_app, texts, view):
     app = open_app(view, weights="/etc/passwd", threshold="1e9", nonsense="<b>")
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert "1 unknown parameter" in texts(app)
     assert "passwd" not in texts(app)
     assert app.selectbox(key="weights").value == "plain"

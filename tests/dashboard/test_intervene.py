@@ -104,7 +104,7 @@ def test_the_grid_has_the_effects_of_the_package(weights_folder):
 def test_a_network_without_gates_can_be_painted_and_patched(open_app, texts, middle):
     app = open_app("intervene", weights="unet", experiment="gate")
     assert app.session_state["experiment"] == "image"
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +113,5 @@ def test_a_network_without_gates_can_be_painted_and_patched(open_app, texts, mid
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     gate = {"module": "module"}.get(key, "row")
     app = open_app("intervene", **({"weights": "random", "experiment": "gate", "gate": gate} | {key: text}))
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text

@@ -44,5 +44,5 @@ def test_another_network_says_so(open_app):
 @pytest.mark.parametrize(("key", "text"), [("tile", "E9.9"), ("tile", "<b>"), ("tour", "6"), ("tour", "-1")])
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     app = open_app("network", weights="random", **{key: text})
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text

@@ -146,4 +146,4 @@ def test_a_name_is_text(open_app, root, texts):
 
 def test_a_run_that_is_not_there_is_ignored_with_a_note(open_app, root, texts):
     write_run(root, "first")
-    assert "Ignored from the address: run" in texts(open_app("runs", run="gone"))
+    assert "Ignored in the address: run" in texts(open_app("runs", run="gone"))

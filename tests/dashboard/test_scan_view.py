@@ -83,5 +83,5 @@ def test_a_network_without_a_scan_says_so(open_app, texts):
 )
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     app = open_app("scan", **({"weights": "random"} | {key: text}))
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert app.query_params.get(key) != text

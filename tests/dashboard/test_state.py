@@ -48,7 +48,7 @@ def test_a_link_reproduces_what_is_seen(open_app):
 )
 def test_a_hostile_parameter_is_ignored_and_said(open_app, texts, key, text):
     app = open_app(**{key: text})
-    assert "Ignored from the address" in texts(app)
+    assert "Ignored in the address" in texts(app)
     assert len(text) < 8 or text not in texts(app)  # it is not quoted
     assert app.query_params.get(key) != text
     assert not app.exception

@@ -187,7 +187,7 @@ def test_no_server_at_all(tmp_path):
 
 
 def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
-    with pytest.raises(SkinlesionError, match=rf"file\.zip arrived with another checksum.*{DIGEST}.*removed"):
+    with pytest.raises(SkinlesionError, match=rf"file\.zip has the wrong checksum.*{DIGEST}.*removed"):
         get(server, tmp_path, sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []
 
@@ -300,7 +300,7 @@ def test_the_first_checksum_binds_later_downloads(server, tmp_path):
     (tmp_path / names[0]).rename(tmp_path / "moved")
     (tmp_path / f"{names[0]}.zip").unlink()
     server.files[f"/2017/{names[0]}.zip"] = archive(names[0], {"other.jpg": b"other"})
-    with pytest.raises(SkinlesionError, match="another checksum"):
+    with pytest.raises(SkinlesionError, match="the wrong checksum"):
         download("isic2017", tmp_path, **options)
     assert not (tmp_path / names[0]).exists()
     publish(server)
@@ -314,7 +314,7 @@ def test_the_published_checksums_of_2018_are_enforced(server, tmp_path):
         download("isic2018", tmp_path, base_url=server.url, progress=False, say=lambda _: None)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / f"{name}.zip").write_bytes(b"another file")  # put there by hand
-    with pytest.raises(SkinlesionError, match=rf"{name}\.zip has another checksum.*delete it"):
+    with pytest.raises(SkinlesionError, match=rf"{name}\.zip doesn't have the expected checksum.*delete it"):
         download("isic2018", tmp_path, base_url=server.url, progress=False, say=lambda _: None)
     assert set(SHA256) == {f"{f}.zip" for p in OFFICIAL["isic2018"] for f in (p.images, p.masks)}
 

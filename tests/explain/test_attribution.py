@@ -178,5 +178,5 @@ def test_similarity_of_maps():
     assert explain.similarity(a, -(a**3)) == pytest.approx(1)  # signs and scale do not count
     assert explain.similarity(a, 1 / (1 + a)) == pytest.approx(-1)
     assert explain.similarity(a, np.ones_like(a)) == 0
-    with pytest.raises(SkinlesionError, match="one size"):
+    with pytest.raises(SkinlesionError, match="same size"):
         explain.similarity(a, a.T)

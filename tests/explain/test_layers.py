@@ -115,7 +115,7 @@ def test_the_picture_accounts_for_every_parameter(model):
     assert shapes["head"] == (64, 96, 4)
     plain = explain.architecture(create_model("vmunet", dim=8, d_state=2), 32, 32)
     assert not [part for part in plain if part.kind == "skip"]
-    with pytest.raises(SkinlesionError, match="unet is another"):
+    with pytest.raises(SkinlesionError, match="not for unet"):
         explain.architecture(create_model("unet", dim=4))
 
 

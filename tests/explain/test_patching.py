@@ -38,7 +38,7 @@ def test_another_network(image):
 def test_what_cannot_be_patched(model, image):
     with pytest.raises(SkinlesionError, match="same mask"):
         explain.patch_effects(model, image, image)
-    with pytest.raises(SkinlesionError, match="one size"):
+    with pytest.raises(SkinlesionError, match="same size"):
         explain.patch_effects(model, image, image[..., :32])
     with pytest.raises(SkinlesionError, match="no point 'E9'"):
         explain.patch_effects(model, image, image.flip(3), ["E9"])

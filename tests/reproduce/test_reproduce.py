@@ -397,7 +397,7 @@ def test_other_protocols_and_second_processes_are_refused(plan_file, root, tmp_p
         ("[[claims]]", _FACTORIAL.format('"full", "none"'), "factorials: 2 factors need 4 different cells"),
         ("[[claims]]", _FACTORIAL.format('"full", "non"'), "unknown name 'non'"),
         ('label = "full", iou', 'label = "full", short = "brief", iou', "table table4: unknown name 'brief'"),
-        ("[cells.full]\n", "[cells]\nfull = 1\n[cells.other]\n", "cell full: a table is wanted here, not 1"),
+        ("[cells.full]\n", "[cells]\nfull = 1\n[cells.other]\n", "cell full: expected a table here, not 1"),
     ],
 )
 def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):

@@ -33,11 +33,11 @@ def test_a_finished_run_goes_on_with_more_epochs(short: TrainConfig, capsys: pyt
     assert second.history[2]["lr"] > second.history[3]["lr"]  # the schedule of four epochs
     capsys.readouterr()
     assert train(longer).history == second.history
-    assert "finished already; --epochs N with more than 4" in capsys.readouterr().out
+    assert "already finished; to train it further, pass --epochs with a number above 4" in capsys.readouterr().out
     with pytest.raises(SkinlesionError, match="cannot be resumed with --epochs 3"):
         train(dataclasses.replace(longer, epochs=3))
     second.best.unlink()
-    with pytest.raises(SkinlesionError, match=r"best\.safetensors is gone"):
+    with pytest.raises(SkinlesionError, match=r"best\.safetensors is missing"):
         train(longer)
 
 

@@ -135,7 +135,7 @@ def test_a_run_can_start_from_weights_and_its_card_says_from_which(finished, bas
     assert card["origin"]["command"] == first["command"]
     assert card["origin"]["data"] == first["data"]
     assert card["origin"]["tensors"] == tensors_hash(finished.best)
-    with pytest.raises(SkinlesionError, match="another network"):
+    with pytest.raises(SkinlesionError, match="a different network"):
         train(dataclasses.replace(config, out=tmp_path / "other", model=(*base.model, "se=false")))
     with pytest.raises(SkinlesionError, match="no weights 'nothing'"):
         train(dataclasses.replace(config, out=tmp_path / "other", start_from="nothing"))

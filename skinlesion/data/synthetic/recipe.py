@@ -238,7 +238,7 @@ def _check(knobs: Mapping[str, Any]) -> None:
         if name not in kinds:
             raise SkinlesionError(f"synthesize has no knob {name!r}: choose among {', '.join(kinds)}.")
         if name == "tones" and not (isinstance(value, str) and set(value.split("+")) <= TONES.keys()):
-            raise SkinlesionError(f"tones={value!r} is not possible: join some of {', '.join(TONES)} by '+'.")
+            raise SkinlesionError(f"tones={value!r} is not valid: join any of {', '.join(TONES)} with '+'.")
         if name in CHOICES and value not in CHOICES[name]:
             raise SkinlesionError(f"{name}={value!r} is not possible: choose one of {', '.join(CHOICES[name])}.")
         if kinds[name] is bool and not isinstance(value, bool):

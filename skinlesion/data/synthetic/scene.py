@@ -50,7 +50,7 @@ def synthesize(seed: int, size: int | tuple[int, int] = 256, **knobs: Any) -> Sy
     """
     height, width = (size, size) if isinstance(size, int) else size
     if seed < 0:
-        raise SkinlesionError(f"seed={seed} is not possible: choose a whole number from 0.")
+        raise SkinlesionError(f"seed={seed} is not valid: choose a nonnegative integer.")
     if min(height, width) < 16:
         raise SkinlesionError(f"size={size} is too small: choose at least 16 pixels.")
     recipe = draw_recipe(seed, knobs)
