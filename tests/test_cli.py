@@ -269,7 +269,7 @@ def test_resume_needs_no_more_than_the_folder(cli, lesions: Path, tmp_path: Path
     assert (code, err) == (0, "")
     code, out, err = cli("train", "--resume", "--out", run)
     assert (code, err) == (0, "")
-    assert "finished already" in out
+    assert "already finished" in out
     code, out, err = cli("train", "--resume", "--out", run, "--lr", 0.5)
     assert code == 2
     assert "cannot be resumed with --lr 0.5" in err
