@@ -2,9 +2,10 @@
 
     python benchmarks/any_image_trials.py --isic2017 DIR --runs DIR --out any_image_trials.json
 
-Every trial continues the training of `accurate` for the same number of epochs on the training part of ISIC 2017 and is
-measured on the validation part: whole images, and two seeded crops of each. `strong` is the control without
-magnification; `zoom` is the control of all the others. A finished run isn't repeated, and a stopped one resumes.
+Every trial continues the training of `accurate` (or of --start-from) for the same number of epochs on the training
+part of ISIC 2017 and is measured on the validation part: whole images, and two seeded crops of each. `strong` is the
+control without magnification; `zoom` is the control of all the others. A finished run isn't repeated, and a stopped
+one resumes.
 """
 
 import argparse
@@ -122,7 +123,7 @@ def trials(runs: Path, manifest: Manifest) -> dict[str, Callable[[], tuple[dict[
     }
 
 
-def options(root: Path, out: Path, seed: int, epochs: int) -> dict[str, Any]:
+def options(root: Path, out: Path, seed: int, epochs: int, start_from: str, lr: float) -> dict[str, Any]:
     """What all trials share: the settings that the default weights were trained with."""
     return RECIPES["cpu"] | {
         "model": ("d_state=4",),
@@ -130,10 +131,10 @@ def options(root: Path, out: Path, seed: int, epochs: int) -> dict[str, Any]:
         "root": root,
         "split": "paper",
         "optimizer": "muon",
-        "start_from": "accurate",
+        "start_from": start_from,
         "size": SIDE,
         "schedule": "cosine",
-        "lr": 1e-3,
+        "lr": lr,
         "warmup_epochs": 0.5,
         "epochs": epochs,
         "seed": seed,
@@ -149,6 +150,10 @@ def main() -> None:
     parser.add_argument("--isic2017", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--start-from", default="accurate")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--only", nargs="+", metavar="TRIAL", help="all of them by default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     samples = {sample.id: sample for sample in find_samples(arguments.isic2017, "isic2017")}
@@ -157,15 +162,16 @@ def main() -> None:
     found = (
         json.loads(arguments.out.read_text()) if arguments.out.is_file() else {"epochs": arguments.epochs, "runs": {}}
     )
-    if "accurate" not in found["runs"]:
-        found["runs"]["accurate"] = validation(Segmenter.from_pretrained("accurate"), held_out)
+    start = arguments.start_from
+    if start not in found["runs"]:
+        found["runs"][start] = validation(Segmenter.from_pretrained(start), held_out)
     for name, make in trials(arguments.runs, manifest).items():
-        for seed in SEEDS:
-            if f"{name}-{seed}" in found["runs"]:
+        for seed in arguments.seeds:
+            if f"{name}-{seed}" in found["runs"] or (arguments.only and name not in arguments.only):
                 continue
             special, callbacks = make()
             folder = arguments.runs / f"{name}-{seed}"
-            shared = options(arguments.isic2017, folder, seed, arguments.epochs)
+            shared = options(arguments.isic2017, folder, seed, arguments.epochs, start, arguments.lr)
             train(TrainConfig(**(shared | special), resume=(folder / "config.json").is_file()), callbacks=callbacks)
             found["runs"][folder.name] = validation(Segmenter.from_pretrained(folder), held_out)
             write_text(arguments.out, json.dumps(found, indent=1) + "\n")

@@ -18,6 +18,7 @@ from dashboard.components.actions import actions
 from dashboard.icon import icon
 from dashboard.images import data_uri
 from dashboard.text import plain
+from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.plots import caption
 from skinlesion.segmenter import Segmenter
@@ -88,6 +89,11 @@ def main() -> None:
     started = time.perf_counter()
     st.set_page_config(page_icon=icon(), layout="wide")
     st.html(_STYLE)
+    try:
+        choose_device(weights.device())
+    except SkinlesionError as error:
+        st.error(f"{weights.DEVICE}: {plain(error)}", icon=":material/error:")
+        return
     state.begin()
     pages = {
         group: [
@@ -165,9 +171,10 @@ def _footer(chosen: weights.Weights | None, seconds: float) -> None:
 
 def _facts(chosen: weights.Weights | None, seconds: float) -> None:
     st.divider()
-    facts = [f"device **{weights.device()}**"]
+    facts = []
     if chosen is not None:
         segmenter: Segmenter = weights.load(chosen)
+        facts.append(f"device **{segmenter.device}**")
         size = " × ".join(map(str, segmenter.size))
         facts.append(f"scan engine **{segmenter.engine or 'none (this network has no scan)'}**")
         facts.append(f"weights **{plain(chosen.name)}** ({plain(chosen.model)}, {_parameters(segmenter)}, {size})")

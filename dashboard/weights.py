@@ -13,7 +13,6 @@ import streamlit as st
 from dashboard import state
 from dashboard.text import plain
 from skinlesion.checkpoint import DEFAULT_WEIGHTS, WEIGHTS, available_weights, read_card, tensors_hash
-from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.explain import ablated_model
 from skinlesion.segmenter import Segmenter
@@ -127,12 +126,8 @@ def _load(digest: str, _path: Path) -> Segmenter:
 
 
 def device() -> str:
-    """Where networks run.
-
-    Raises:
-        SkinlesionError: `SKINLESION_DEVICE` names no device of this machine.
-    """
-    return str(choose_device(os.environ.get(DEVICE) or "auto"))
+    """Where networks should run, as `Segmenter` takes it."""
+    return os.environ.get(DEVICE) or "auto"
 
 
 def choose(label: str = "Weights", key: str = "weights") -> Weights | None:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from skinlesion.reproduce.convergence import ranking_text
 from skinlesion.reproduce.factorial import finding
 from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
@@ -18,6 +19,7 @@ def updated(page: str) -> str:
     claims = summary["claims"]
     parts = [count_verdicts(claims), claims_table(claims, SHORT)]
     parts += [f"**{each['title']}.** {finding(each)}" for each in summary["factorials"]]
+    parts.append(f"**Four times as many epochs.** {ranking_text(summary['tables']['convergence']['ranking'])}")
     text = "\n\n".join(parts)
     return PLACE.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page)
 

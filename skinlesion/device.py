@@ -1,17 +1,19 @@
 """Where a network runs, spelled one way in every command: auto, cpu, cuda, cuda:N or mps."""
 
 import re
-
-import torch
+from typing import TYPE_CHECKING
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable
+
+if TYPE_CHECKING:
+    import torch
 
 _SPELLING = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 def check_device_name(name: str) -> None:
-    """Refuse what isn't a device, whether or not it is in this machine.
+    """Refuse what isn't a device, whether or not this machine has it.
 
     Raises:
         SkinlesionError: the message lists the possible values.
@@ -20,18 +22,25 @@ def check_device_name(name: str) -> None:
         raise SkinlesionError(f"The device must be auto, cpu, cuda, cuda:N or mps; got {printable(name)!r}.")
 
 
-def choose_device(name: str | torch.device) -> torch.device:
+def choose_device(name: "str | torch.device") -> "torch.device":
     """Find a device of this machine.
 
     Args:
-        name: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N (N from 0) or mps (Apple's GPU).
+        name: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N (N from 0) or mps (Apple's GPU); or a
+            device of torch.
 
     Raises:
         SkinlesionError: there is no such device here, or the name isn't one.
     """
-    check_device_name(str(name))
-    found = torch.cuda.device_count()
-    device = torch.device(("cuda" if found else "cpu") if name == "auto" else name)
+    import torch  # which checking a name doesn't need
+
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if isinstance(name, torch.device):
+        check_device_name(name.type)
+        device = name
+    else:
+        check_device_name(name)
+        device = torch.device(("cuda" if found else "cpu") if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= found:
         there = f"torch sees {found} of them" if found else "torch finds no CUDA GPU"
         raise SkinlesionError(f"There is no device {name} here: {there}; see `skinlesion doctor`, or use cpu.")

@@ -4,6 +4,8 @@ import errno
 
 # What the system says when there is no more room: on the disk, in the quota, or for a file of that size.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# How PyTorch's devices say that they have no memory left; an exception of its own there is for CUDA only.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 class SkinlesionError(ValueError):
@@ -17,3 +19,8 @@ class SkinlesionError(ValueError):
 
 class MachineError(SkinlesionError):
     """The request is right, but the machine doesn't have what it takes, such as room on the disk: exit code 1."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a machine or a GPU has no memory left."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)

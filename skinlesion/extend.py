@@ -18,7 +18,6 @@ from skinlesion.data.layouts import DATASETS
 from skinlesion.data.sample import Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.model.config import Config
-from skinlesion.own_code import build_own
 from skinlesion.plugins import (
     EXTRA_DATASETS,
     EXTRA_ENGINES,
@@ -30,6 +29,7 @@ from skinlesion.plugins import (
 )
 from skinlesion.scan import ENGINES
 from skinlesion.text import printable
+from skinlesion.user_network import build_user_network
 from skinlesion.zoo import REGISTRY
 
 _BUILT_IN = frozenset(REGISTRY)
@@ -52,7 +52,7 @@ def register_model(name: str, network: Callable[..., nn.Module]) -> None:
     config = _config_of(name, network)
 
     def build(values: Config) -> nn.Module:
-        model = build_own(name, network, values.to_dict())
+        model = build_user_network(name, network, values.to_dict())
         model.config = values  # type: ignore[assignment]
         return model
 

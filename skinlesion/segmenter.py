@@ -24,10 +24,10 @@ from skinlesion.domain import Domain, domain_features
 from skinlesion.errors import SkinlesionError
 from skinlesion.hooks import observe
 from skinlesion.model import SS2D, set_engine
-from skinlesion.own_code import logits_of
 from skinlesion.probability import calibrated, resize_probability
-from skinlesion.scan import choose_engine
+from skinlesion.scan import choose_engine, runs_on
 from skinlesion.segmentation import Segmentation
+from skinlesion.user_network import logits_of
 
 Augmentation = bool | Literal["none", "flips", "dihedral"]
 CLEAN = {"auto": None, "on": True, "off": False}  # the spelling of `clean` on the command line
@@ -54,7 +54,8 @@ class Segmenter:
         model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
         card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "clean", "temperature"
             and "domain" are used.
-        device: where to run: auto, cpu, cuda, cuda:N or mps, or a device of torch.
+        device: where to run: cpu, cuda, cuda:N, mps, a device of torch, or auto, which takes a CUDA GPU if there is one
+            that the scan engine runs on.
         engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
 
     Attributes:
@@ -77,7 +78,10 @@ class Segmenter:
         channels = getattr(getattr(model, "config", None), "in_channels", 3)
         if channels != 3:
             raise SkinlesionError(f"This model takes images of {channels} channels; a Segmenter gives it RGB.")
+        scans = any(isinstance(module, SS2D) for module in model.modules())
         self.device = choose_device(device)
+        if device == "auto" and scans and not runs_on(engine, self.device):
+            self.device = choose_device("cpu")  # such as a GPU for which there is no fast scan
         self.model = model.to(self.device).eval()
         self.card = card
         self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
@@ -87,7 +91,7 @@ class Segmenter:
         self.domain = Domain.from_card(card["domain"]) if card.get("domain") is not None else None
         self.path: Path | None = None
         self.engine: str | None = None
-        if any(isinstance(module, SS2D) for module in model.modules()):
+        if scans:
             self.engine = choose_engine(engine, self.device)
             set_engine(model, self.engine)
 

@@ -30,6 +30,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert not set(HEAVY) & set(loaded)
 
 
+@pytest.mark.parametrize("module", ["commands.data", "commands.dashboard", "training.config", "data.layouts"])
+def test_what_runs_no_network_does_not_load_torch(module: str) -> None:
+    assert "torch" not in run_python(f"import sys, skinlesion.{module}; print(*sys.modules)").split()
+
+
 def test_segmenting_loads_only_what_it_needs(small_checkpoint: Path) -> None:
     code = f"""
 import sys, numpy, skinlesion

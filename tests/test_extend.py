@@ -16,9 +16,14 @@ import skinlesion
 from skinlesion import Segmenter, SkinlesionError, extend
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.data.synthetic import write_dataset
+from skinlesion.model import set_engine
 from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, PLUGINS
+from skinlesion.scan import reference
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.config_file import read_toml
+from skinlesion.training.module import SegmentationModule
+from skinlesion.training.trial import try_user_code
+from skinlesion.user_code import named_errors
 from skinlesion.zoo import REGISTRY, create_model
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -323,3 +328,25 @@ def test_faulty_code_is_one_sentence_and_leaves_no_run_folder(
     assert re.search(message, err), err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_first_try_changes_nothing_of_the_run(tmp_path: Path) -> None:
+    """Distillation draws its channels from a generator of its own, which several processes must share."""
+    skinlesion.register_engine("same", lambda *arguments: reference.cross_selective_scan(*arguments))
+    config = TrainConfig(preset="tiny", size=32, engine="same", w_cfd=0.1, w_ifd=0.1, data="synthetic", out=tmp_path)
+    model = create_model("tiny")
+    set_engine(model, "same")
+    module = SegmentationModule(model, config)
+    before = {name: value.clone() for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    draws, noise = module.distillation.generator.get_state(), torch.get_rng_state()
+    try_user_code(module, torch.device("cpu"))
+    assert torch.equal(module.distillation.generator.get_state(), draws)
+    assert torch.equal(torch.get_rng_state(), noise)
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items() if name in before)
+
+
+def test_a_full_memory_is_not_called_a_mistake_of_the_network() -> None:
+    for error in (MemoryError(), RuntimeError("MPS backend out of memory"), RuntimeError("not enough memory: 1")):
+        with pytest.raises(type(error)), named_errors("The network 'mine' failed"):
+            raise error

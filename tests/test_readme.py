@@ -14,6 +14,7 @@ from PIL import Image
 from skinlesion.checkpoint import available_weights
 from skinlesion.cli import COMMANDS
 from skinlesion.demo import NEXT
+from skinlesion.reproduce.convergence import ranking_text
 from skinlesion.reproduce.factorial import finding
 from skinlesion.reproduce.report import SHORT, claims_table, count_verdicts
 
@@ -114,3 +115,9 @@ def test_the_claims_are_those_of_the_results() -> None:
     assert claims_table(summary["claims"], SHORT) in CLAIMS
     assert len(summary["factorials"]) == 2
     assert all(finding(each) in CLAIMS for each in summary["factorials"])
+    ranking = summary["tables"]["convergence"]["ranking"]
+    assert ranking_text(ranking) in CLAIMS
+    long = {each["label"]: each["long"] for each in ranking["systems"]}
+    assert (len(long), max(long, key=lambda label: long[label])) == (5, "the full network")
+    assert max(long.values()) - min(long.values()) < 1
+    assert "five systems lie within a point of each other, the paper's network first" in " ".join(README.split())

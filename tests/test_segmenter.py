@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from skinlesion import Segmenter, SkinlesionError
 from skinlesion.data.images import normalize, resize_image
+from skinlesion.device import choose_device
 from skinlesion.probability import resize_probability
+from skinlesion.scan import choose_engine
 
 SIZE = (24, 32)
 CARD = {"preprocessing": {"size": list(SIZE), "normalize": "minmax"}, "threshold": 0.5}
@@ -271,3 +273,23 @@ def test_a_batch_is_any_series_of_images_but_not_one_image(
 def test_words_of_the_command_line_are_no_values_here(segmenter: Segmenter, photo: np.ndarray, options: dict) -> None:
     with pytest.raises(SkinlesionError, match=r"must be (True, False|a number)"):
         segmenter.segment(photo, **options)
+
+
+def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
+    small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no GPU here; torch is made to report one, and the choice is made before anything would run on it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("auto") == torch.device("cuda")
+    assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
+    with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
+        choose_engine("cpu", choose_device("auto"))
+    with pytest.raises(SkinlesionError, match="no device cuda:1 here: torch sees 1 of them"):
+        choose_device("cuda:1")
+
+
+def test_a_device_of_torch_may_be_numbered(small_checkpoint: Path) -> None:
+    assert Segmenter.from_pretrained(small_checkpoint, device=torch.device("cpu", 0)).device.type == "cpu"
+    with pytest.raises(SkinlesionError, match="must be auto, cpu"):
+        Segmenter.from_pretrained(small_checkpoint, device=torch.device("meta"))

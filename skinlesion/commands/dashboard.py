@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from skinlesion.bundled import bundled
-from skinlesion.device import choose_device
 
 
 def dashboard(
@@ -31,6 +30,8 @@ def dashboard(
         results_dir: Results folder of `skinlesion reproduce`, for the view Compare.
         device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
     """
+    from skinlesion.device import choose_device  # loads torch, as the app does
+
     choose_device(device)
     sys.path.insert(0, str(bundled("dashboard").parent))
     from dashboard.__main__ import main

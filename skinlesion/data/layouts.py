@@ -20,9 +20,9 @@ from skinlesion.data.pairing import listing, pair_dataset, pair_folders
 from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
-from skinlesion.own_code import named_errors
 from skinlesion.plugins import EXTRA_DATASETS, load_plugins
 from skinlesion.text import counted, printable
+from skinlesion.user_code import named_errors
 
 __all__ = [
     "DATASETS",

@@ -61,7 +61,7 @@ def kept_last(runs: list[dict[str, Any]]) -> str:
 
 def convergence_text(runs: list[dict[str, Any]], ranking: dict[str, Any] | None) -> str:
     """The ranking, then the selected epochs, as Markdown."""
-    parts = [_ranking_text(ranking)] if ranking else []
+    parts = [ranking_text(ranking)] if ranking else []
     lines = ["| system | epochs | selected epoch, by seed |", "| --- | ---: | --- |"]
     for cell in dict.fromkeys(run["cell"] for run in runs):
         own = [run for run in runs if run["cell"] == cell]
@@ -70,7 +70,8 @@ def convergence_text(runs: list[dict[str, Any]], ranking: dict[str, Any] | None)
     return "\n\n".join([*parts, kept_last(runs), "\n".join(lines)])
 
 
-def _ranking_text(ranking: dict[str, Any]) -> str:
+def ranking_text(ranking: dict[str, Any]) -> str:
+    """Whether the ranking of the short runs holds after more epochs, from `ranking_values`; Markdown."""
     systems = ranking["systems"]
     by_short, by_long = (
         [each["label"] for each in sorted(systems, key=lambda each, when=when: -each[when])]  # type: ignore[misc]
@@ -84,8 +85,8 @@ def _ranking_text(ranking: dict[str, Any]) -> str:
             f"{', '.join(by_short)}. Long: {', '.join(by_long)}."
         )
     changes = "; ".join(f"{each['label']} {each['short']:.2f} to {each['long']:.2f}" for each in systems)
-    single = all(each["long_runs"] == 1 for each in systems)
-    caution = " The long runs are one of each system, so their order isn't settled." if single else ""
+    single = [each["label"] for each in systems if each["long_runs"] == 1]
+    caution = f" One long run each doesn't settle the order: {', '.join(single)}." if single else ""
     return f"{first} Mean pooled IoU, short to long: {changes}.{caution}"
 
 

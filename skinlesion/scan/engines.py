@@ -89,6 +89,15 @@ def engines() -> dict[str, EngineStatus]:
     return {name: _PROBES[name]() for name in ENGINES}
 
 
+def runs_on(engine: str, device: torch.device | str) -> bool:
+    """Whether `choose_engine` finds one for a device."""
+    try:
+        choose_engine(engine, device)
+    except SkinlesionError:
+        return False
+    return True
+
+
 def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> str:
     """The engine that will run.
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from skinlesion.errors import SkinlesionError
-from skinlesion.own_code import own_scan
 from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.scan import reference
 from skinlesion.scan.engines import choose_engine
 from skinlesion.scan.registration import check_tangents, under_transform
+from skinlesion.user_code import named_errors
 
 
 @functools.lru_cache(maxsize=64)
@@ -182,8 +182,16 @@ def cross_selective_scan(
     if engine in _SCANS and engine != "reference":
         _check_transforms(engine)
     with torch.autocast(x.device.type, enabled=False):
-        if engine in _SCANS:
-            y = _SCANS[engine](tensors, routes)
-        else:
-            y = own_scan(engine, EXTRA_ENGINES[engine][0], tensors, routes)
+        y = _SCANS[engine](tensors, routes) if engine in _SCANS else _user_scan(engine, tensors, routes)
     return y.to(x.dtype).unflatten(1, (height, width))  # (B, H, W, D)
+
+
+def _user_scan(engine: str, tensors: list[Tensor], routes: Tensor) -> Tensor:
+    """An engine of `register_engine`: its mistakes are named, and its output must be y (B, L, D)."""
+    with named_errors(f"The scan engine {engine!r} failed"):
+        y = EXTRA_ENGINES[engine][0](*tensors, routes)
+    expected = tuple(tensors[0].shape)
+    if not isinstance(y, Tensor) or tuple(y.shape) != expected:
+        found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise SkinlesionError(f"The scan engine {engine!r} must return {expected}; it returned {found}.")
+    return y

@@ -7,13 +7,10 @@ import torch
 from torch import nn
 
 from skinlesion.device import choose_device
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import SkinlesionError, is_out_of_memory
 from skinlesion.model import SS2D
 from skinlesion.scan import choose_engine
 from skinlesion.training.config import TrainConfig
-
-# How the places say that they have no memory left: torch has an exception of its own for CUDA only.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
 
 def find_device(config: TrainConfig) -> torch.device:
@@ -52,10 +49,9 @@ def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError, NotImplementedError, TypeError) as error:
-        text = str(error).lower()
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _NO_MEMORY):
+        if is_out_of_memory(error):
             raise SkinlesionError(_out_of_memory(config, device)) from error
-        if device.type == "mps" and "mps" in text:
+        if device.type == "mps" and "mps" in str(error).lower():
             raise SkinlesionError(
                 f"The Apple GPU cannot do a step of this training ({str(error).splitlines()[0]}): use --device cpu, or "
                 "set PYTORCH_ENABLE_MPS_FALLBACK=1 to run the unsupported operations on the CPU."

@@ -56,7 +56,7 @@ def measure(module: SegmentationModule, data: SegmentationData, device: torch.de
         validation_loader = data.val_dataloader()
         batch = next(iter(validation_loader))
         start = time.perf_counter()
-        with torch.inference_mode(), _autocast(probe, device):
+        with torch.inference_mode(), autocast(probe, device):
             probe.eval().shipped(batch["image"].to(device)).sum().item()
         validation = (time.perf_counter() - start) * math.ceil(len(validation_loader))
     return Estimate(sorted(usual)[len(usual) // 2], len(loader), validation)
@@ -64,7 +64,7 @@ def measure(module: SegmentationModule, data: SegmentationData, device: torch.de
 
 def _step(probe: SegmentationModule, batch: Batch, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     image, mask = batch["image"].to(device), batch["mask"].to(device)
-    with _autocast(probe, device):
+    with autocast(probe, device):
         loss = probe.losses({**batch, "image": image, "mask": mask})["loss"]
     optimizer.zero_grad()
     loss.backward()
@@ -72,7 +72,8 @@ def _step(probe: SegmentationModule, batch: Batch, optimizer: torch.optim.Optimi
     loss.item()  # waits for a GPU
 
 
-def _autocast(probe: SegmentationModule, device: torch.device) -> torch.autocast:
+def autocast(probe: SegmentationModule, device: torch.device) -> torch.autocast:
+    """The run's precision, outside of Lightning."""
     precision = probe.config.precision
     dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "32")

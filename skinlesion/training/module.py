@@ -16,13 +16,12 @@ from skinlesion.errors import SkinlesionError
 from skinlesion.extend import find_loss
 from skinlesion.losses import FeatureDistillationLoss, bce_loss, dice_loss
 from skinlesion.metrics import SegmentationScores
-from skinlesion.own_code import is_own, logits_and_features, logits_of, own_loss
-from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.diagnose import first_nonfinite_layer, last_nonfinite_gradient
 from skinlesion.training.ema import WeightAverage
 from skinlesion.training.muon import Muon
 from skinlesion.training.schedule import learning_rate
+from skinlesion.user_network import logits_and_features, logits_of, user_loss
 
 
 class Batch(TypedDict):
@@ -86,23 +85,6 @@ class SegmentationModule(pl.LightningModule):
         """The network that is validated and saved: the average of the weights where there is one."""
         return self.average.model if self.average is not None else self.model
 
-    @torch.no_grad()
-    def try_own_code(self) -> None:
-        """Run somebody's own network, loss and engine once, on a gray image, so that their faults show at the start.
-
-        Raises:
-            SkinlesionError: one fails or returns something else than it should.
-        """
-        if not (is_own(self.model) or self.supervised or self.config.engine in EXTRA_ENGINES):
-            return
-        side = self.config.size
-        blank = torch.full((1, 1, side, side), 0.5)
-        batch = Batch(image=blank.expand(-1, 3, -1, -1), mask=blank.round(), id=[""], counted=torch.ones(1))
-        training = self.training
-        with torch.random.fork_rng(devices=[]):
-            self.eval().losses(batch)
-        self.train(training)
-
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch by parts: bce, dice, cfd, ifd (unweighted) and their weighted sum, loss."""
         config = self.config
@@ -113,7 +95,7 @@ class SegmentationModule(pl.LightningModule):
             logits = logits_of(self.model, batch["image"])
             cfd = ifd = distillation = logits.new_zeros(())
         bce, dice = bce_loss(logits, batch["mask"]), dice_loss(logits, batch["mask"])
-        own = None if self.supervised is None else own_loss(config.loss, self.supervised, logits, batch["mask"])
+        own = None if self.supervised is None else user_loss(config.loss, self.supervised, logits, batch["mask"])
         loss = (config.w_bce * bce + config.w_dice * dice if own is None else own) + distillation
         return {"loss": loss, "bce": bce, "dice": dice, "cfd": cfd, "ifd": ifd}
 

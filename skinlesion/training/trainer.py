@@ -36,6 +36,7 @@ from skinlesion.training.lightning import interruptible, quiet
 from skinlesion.training.memory import build_model, check_memory
 from skinlesion.training.module import SegmentationModule
 from skinlesion.training.progress import ProgressReport
+from skinlesion.training.trial import try_user_code
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def _train(
     record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row, origin))
     if first:
         data.prepare_data()  # a damaged image shows before anything is written
-        module.try_own_code()
+        with explained(config, device):
+            try_user_code(module, device)
         _fill_folder(config, data.manifest, describe_environment(engine, device))
         _announce(config, model, engine, device, data)
     with quiet(), explained(config, device):

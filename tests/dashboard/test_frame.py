@@ -148,3 +148,13 @@ def test_stop_ends_a_job_and_what_was_done_is_not_done_again(open_app, runs, mon
     next(button for button in app.button if button.label.startswith("Segment ")).click().run()
     assert len(app.dataframe[0].value) == 20
     assert len(runs) == 20
+
+
+@pytest.mark.parametrize("view", ["segment", "about"])
+def test_a_device_that_is_not_there_is_one_message(open_app, monkeypatch, view):
+    monkeypatch.setenv("SKINLESION_DEVICE", "abacus")
+    app = open_app(view)
+    (error,) = app.error
+    assert error.value.replace("\\", "").startswith(
+        "SKINLESION_DEVICE: The device must be auto, cpu, cuda, cuda:N or mps"
+    )
