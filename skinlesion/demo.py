@@ -59,6 +59,8 @@ def run_demo(
     """
     out = make_folder(out)
     samples = bundled_samples()
+    # The first run compiles the scan, which isn't the first image's time.
+    segmenter.segment(samples[0].image_path, tta=tta, clean=clean)
     rows, counts = [], []
     for sample in samples:
         found = segmenter.segment(sample.image_path, tta=tta, clean=clean)

@@ -81,6 +81,16 @@ def test_the_demo_scores_the_bundled_images_and_writes_its_page(small_checkpoint
     assert cli("demo", "--weights", small_checkpoint, "--out", tmp_path / "d")[0] == 0, "a second run replaces it"
 
 
+def test_the_first_time_of_the_demo_is_not_the_warm_up(small_checkpoint: Path, tmp_path: Path) -> None:
+    """Before the first row is timed the network has run, and each row is of a run of its own."""
+    segmenter = Segmenter.from_pretrained(small_checkpoint)
+    ran = []
+    segmenter.model.register_forward_hook(lambda *_: ran.append(1))
+    before = []
+    run_demo(segmenter, tmp_path, progress=lambda done, total: before.append(len(ran)))
+    assert before == [number + 2 for number in range(len(bundled_samples()))]
+
+
 def test_demo_totals_are_over_all_pixels_of_a_kind(small_checkpoint: Path, tmp_path: Path) -> None:
     found = run_demo(Segmenter.from_pretrained(small_checkpoint), tmp_path)
     real = [
