@@ -13,7 +13,7 @@ _SPELLING = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 def check_device_name(name: str) -> None:
-    """Refuse what isn't a device, whether or not this machine has it.
+    """Reject anything that isn't a device name, without checking whether this machine has the device.
 
     Raises:
         SkinlesionError: the message lists the possible values.
@@ -27,7 +27,7 @@ def choose_device(name: "str | torch.device") -> "torch.device":
 
     Args:
         name: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N (N from 0) or mps (Apple's GPU); or a
-            device of torch.
+            `torch.device`.
 
     Raises:
         SkinlesionError: there is no such device here, or the name isn't one.
@@ -42,8 +42,10 @@ def choose_device(name: "str | torch.device") -> "torch.device":
         check_device_name(name)
         device = torch.device(("cuda" if found else "cpu") if name == "auto" else name)
     if device.type == "cuda" and (device.index or 0) >= found:
-        there = f"torch sees {found} of them" if found else "torch finds no CUDA GPU"
-        raise SkinlesionError(f"There is no device {name} here: {there}; see `skinlesion doctor`, or use cpu.")
+        there = f"only {found} CUDA GPU{'s' if found > 1 else ''}" if found else "no CUDA GPU"
+        raise SkinlesionError(
+            f"This machine has no device {name}: PyTorch finds {there}. See `skinlesion doctor`, or use cpu."
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise SkinlesionError("There is no device mps here: torch finds no Apple GPU; use cpu.")
+        raise SkinlesionError("This machine has no device mps: PyTorch finds no Apple GPU. Use cpu.")
     return device

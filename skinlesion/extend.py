@@ -42,8 +42,8 @@ def register_model(name: str, network: Callable[..., nn.Module]) -> None:
     Args:
         name: must not be the name of a built-in network.
         network: takes its options as keyword arguments with defaults, and returns a module that maps an image
-            (B, 3, H, W) to logits (B, 1, H, W). Options are counts, lists of counts, rates in [0, 1) or booleans, so
-            that a checkpoint can store them.
+            (B, 3, H, W) to logits (B, 1, H, W). Options are positive integers, lists of them, floats in [0, 1) or
+            booleans, so that a checkpoint can store them.
 
     Raises:
         SkinlesionError: the name is taken, or an option has no default or an unsupported type.
@@ -135,31 +135,33 @@ def import_model(name: str) -> None:
 def import_listed_model(name: str) -> None:
     """Register the network "package.module:Network" that a file names, if `SKINLESION_PLUGINS` lists its module.
 
-    Only a class of networks qualifies: a name that comes from a file must not call any other function of the module.
+    Only a subclass of `nn.Module` qualifies: a name from a file must not call any other function of the module.
 
     Raises:
-        SkinlesionError: the module isn't listed or cannot be imported, or it has no such class.
+        SkinlesionError: the module isn't listed or cannot be imported, or has no such class.
     """
     module, _, attribute = name.partition(":")
     if module not in listed_modules():
         raise SkinlesionError(
             f"The network {printable(name)!r} is not part of skinlesion. If you trust the module "
-            f"{printable(module)!r}, have it imported: set {PLUGINS}={printable(module)} in the environment."
+            f"{printable(module)!r}, let skinlesion import it: set the environment variable "
+            f"{PLUGINS}={printable(module)}."
         )
     network = getattr(import_plugin(module), attribute, None)
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
         raise SkinlesionError(
-            f"The module {printable(module)} has no class {printable(attribute)!r} of networks; if it is a function, "
-            f"register it there: skinlesion.register_model({printable(name)!r}, {printable(attribute)})."
+            f"The module {printable(module)} has no torch.nn.Module subclass {printable(attribute)!r}. "
+            f"If that is a function, register it there: skinlesion.register_model({printable(name)!r}, "
+            f"{printable(attribute)})."
         )
     register_model(name, network)
 
 
 def _check_name(name: str, taken: Any, kind: str) -> None:
     if not isinstance(name, str) or not name or not all(c.isalnum() or c in "_-.:" for c in name):
-        raise SkinlesionError(f"The name of a {kind} consists of letters, digits and _ - . : only, not {name!r}.")
+        raise SkinlesionError(f"The name of a {kind} may contain only letters, digits and _ - . : (got {name!r}).")
     if name in taken:
-        raise SkinlesionError(f"The package has a {kind} {name!r} already: choose another name.")
+        raise SkinlesionError(f"The package already has a {kind} named {name!r}; choose another name.")
 
 
 def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
@@ -177,6 +179,6 @@ def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
         return made()
     except SkinlesionError as error:
         raise SkinlesionError(
-            f"The options of {name!r} cannot be stored in a checkpoint: {error} Options are counts, lists of counts, "
-            "rates in [0, 1) or booleans; leave others out of its arguments."
+            f"The options of {name!r} cannot be stored in a checkpoint: {error} Options are positive integers, lists "
+            "of them, floats in [0, 1) or booleans; remove any other arguments."
         ) from error

@@ -24,14 +24,14 @@ _LIBRARY = f"{os.sep}site-packages{os.sep}torch{os.sep}"  # where many mistakes 
 
 @contextmanager
 def named_errors(failure: str, *, built_in: bool = False) -> Iterator[None]:
-    """Turn a mistake in a user's code into one sentence; a full memory is none.
+    """Turn an error in a user's code into one sentence; running out of memory passes through.
 
     Args:
         failure: what happened, such as "The network 'mine' cannot be built".
-        built_in: errors pass as they are, since they would be faults of this package.
+        built_in: let errors through unchanged, since they would be bugs in this package.
 
     Raises:
-        SkinlesionError: with the kind of the error, its message, and the file and line that raised it.
+        SkinlesionError: with the error's type, its message, and the file and line that raised it.
     """
     try:
         yield

@@ -1,6 +1,6 @@
 """Running a network or a loss that isn't part of the package; see `skinlesion.extend`.
 
-Errors of the built-in networks pass as they are: they would be faults of this package.
+Errors in the built-in networks pass through unchanged: they would be bugs in this package.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from skinlesion.user_code import named_errors
 
 
 def build_user_network(name: str, network: Callable[..., Any], options: dict[str, Any]) -> nn.Module:
-    """Build a network by a user's class or function.
+    """Build a network from a user's class or function.
 
     Raises:
-        SkinlesionError: it fails, or returns something else than a module.
+        SkinlesionError: it fails, or returns something other than a module.
     """
     with named_errors(f"The network {printable(name)!r} cannot be built"):
         model = network(**options)
     if not isinstance(model, nn.Module):
         raise SkinlesionError(
-            f"{printable(name)!r} must give a torch.nn.Module; it gave {printable(type(model).__name__)}."
+            f"{printable(name)!r} must return a torch.nn.Module; it returned {printable(type(model).__name__)}."
         )
     model.from_user = True  # type: ignore[assignment]
     return model
@@ -39,7 +39,7 @@ def logits_of(model: nn.Module, image: Tensor) -> Tensor:
     """Run a network.
 
     Args:
-        model: any network, with its `name` if it comes from `create_model`.
+        model: any network; one from `create_model` has a `name`, which error messages use.
         image: (B, channels, H, W).
 
     Returns:
@@ -54,7 +54,7 @@ def logits_of(model: nn.Module, image: Tensor) -> Tensor:
 
 
 def logits_and_features(model: nn.Module, image: Tensor) -> tuple[Tensor, Any]:
-    """Run a network as `logits_of` does, and return the features that distillation compares too."""
+    """Run a network as `logits_of` does, and also return the features that distillation compares."""
     with _named(model):
         logits, features = model.forward_features(image)  # type: ignore[operator]
     return check_logits(logits, image), features
@@ -69,7 +69,7 @@ def user_loss(name: str, loss: Callable[[Tensor, Tensor], Any], logits: Tensor, 
     """Compute a user's loss.
 
     Args:
-        name: that it is registered by.
+        name: the name it is registered under.
         loss: from `register_loss`.
         logits: (B, 1, H, W).
         mask: (B, 1, H, W), values in [0, 1].

@@ -371,7 +371,9 @@ def test_every_command_spells_devices_alike(
     code, _, err = cli(*words, "--device", device)
     assert code == 2
     wrong = (
-        f"There is no device {device} here: torch " if ":" in device else "The device must be auto, cpu, cuda, cuda:N"
+        f"This machine has no device {device}: PyTorch finds no "
+        if ":" in device
+        else "The device must be auto, cpu, cuda, cuda:N"
     )
     assert err.startswith(f"skinlesion: {wrong}")
     assert err.count("\n") == 1

@@ -216,7 +216,7 @@ def test_a_network_named_by_its_class_is_found_again_if_its_module_is_listed(lis
 
 @pytest.mark.parametrize("attribute", ["make", "nothing", "nn", "__name__"])
 def test_a_name_in_a_file_calls_no_function_of_a_listed_module(listed: str, attribute: str) -> None:
-    with pytest.raises(SkinlesionError, match=rf"no class '{attribute}' of networks"):
+    with pytest.raises(SkinlesionError, match=rf"no torch.nn.Module subclass '{attribute}'"):
         create_model(f"{listed}:{attribute}")
 
 
@@ -305,7 +305,7 @@ skinlesion.register_engine("no-engine", lambda x, *others: x.no_such_thing)
         ("--preset faulty:Odd", r"'faulty:Odd' cannot be built: ValueError: dim must be odd \(faulty\.py, line 7\)"),
         ("--preset faulty:Forgets", r"'faulty:Forgets' failed: AttributeError: .*'second' \(faulty\.py, line 13\)"),
         ("--preset faulty:Halves", r"must return logits of shape \(1, 1, 32, 32\).*\(1, 1, 16, 16\)"),
-        ("--preset faulty:nothing", "must give a torch.nn.Module; it gave NoneType"),
+        ("--preset faulty:nothing", "must return a torch.nn.Module; it returned NoneType"),
         ("--loss per-pixel", r"must return a scalar tensor; it returned a tensor of shape \(1, 1, 32, 32\)"),
         ("--loss no-loss", "The loss 'no-loss' failed: AttributeError"),
         ("--data no-data", "The data set 'no-data' failed: ZeroDivisionError"),

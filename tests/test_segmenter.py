@@ -285,7 +285,7 @@ def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
     assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
     with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
         choose_engine("cpu", choose_device("auto"))
-    with pytest.raises(SkinlesionError, match="no device cuda:1 here: torch sees 1 of them"):
+    with pytest.raises(SkinlesionError, match="has no device cuda:1: PyTorch finds only 1 CUDA GPU"):
         choose_device("cuda:1")
 
 

@@ -10,7 +10,7 @@
 #
 # - find pairs of scores that cannot belong together, allowing for rounding;
 # - check a text against its table;
-# - write a bootstrap interval and a paired permutation test, and say what each one covers;
+# - compute a bootstrap interval, run a paired permutation test, and say what each one covers;
 # - show that a test on images alone finds a system different from itself;
 # - compute how many runs it takes to detect a difference;
 # - read a table of modules as a factorial design: main effects and interactions.
@@ -105,7 +105,7 @@ ax.set(
     xticks=[],
     ylim=(-0.3, 0.08),
     ylabel="printed DSC minus\nDSC from IoU",
-    title="eight rows do not fit (orange), all of them too low",
+    title="in eight rows the DSC does not fit the IoU (orange); it is always too low",
 )
 plt.show()
 lessons.happened("15.1", f"{len(odd)} of {sum(map(len, TABLES.values()))} rows do not fit, all downward")
@@ -136,10 +136,10 @@ cmn_gain = 0.44
 # A careful reader finds more with pencil and paper:
 #
 # - **Baselines may be copied.** VM-UNet's own publication has 80.23 / 89.03 / 96.29 on ISIC 2017 and 81.35 / 89.71 on
-#   ISIC 2018. The paper gives it 79.54 / 88.60 / 96.29 and 80.28 / 89.06: a lower IoU beside the *same* accuracy. And
+#   ISIC 2018. For it, the paper reports 79.54 / 88.60 / 96.29 and 80.28 / 89.06: a lower IoU beside the *same* accuracy. And
 #   "Ours" on ISIC 2018 is 81.25, below the published VM-UNet.
 # - **Two things change at once.** Table 4's first row, 79.54, equals VM-UNet in Table 2, presumably trained without
-#   distillation; its last row, 81.48, has it. Table 5 splits this difference of 1.94 points: with all modules and
+#   distillation; its last row, 81.48, was trained with it. Table 5 splits this difference of 1.94 points: with all modules and
 #   *without* distillation the IoU is 80.66. So the modules' share would be 1.12 points and the loss's 0.82. The middle
 #   rows do not say whether they were trained with the loss: SE + CMN (81.31) is above the full network without it
 #   (80.66), which suggests that they were.
@@ -194,7 +194,7 @@ def bootstrap_pooled(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 # %% exercise="critique.permutation_p"
 def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
-    """Two-sided p of a paired permutation test: a, b (images,), signs (arrangements, images) of 1 and -1."""
+    """Two-sided p-value of a paired permutation test: a, b (images,), signs (arrangements, images) of 1 and -1."""
     difference = a - b
     arranged = np.abs((signs * difference).mean(axis=1))
     return float(((arranged >= abs(difference.mean())).sum() + 1) / (len(signs) + 1))
@@ -247,7 +247,7 @@ print(f"mean difference of pooled IoU {gaps.mean():.2f} points, largest {gaps.ma
 
 # %% exercise="critique.runs_needed"
 def runs_needed(difference: float, deviation: float) -> int:
-    """Runs of each system that show a difference with probability 80 % in a two-sided test at 5 %."""
+    """Runs of each system needed to detect a difference with 80 % power in a two-sided test at 5 %."""
     return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
 
 
@@ -315,11 +315,11 @@ zigzag = np.mean(np.ptp(lineup.normal(0, 0.5, (200_000, 8)), axis=1))
 lessons.happened("15.5", f"panel {suspect + 1}")
 print(f"the standard deviation of the table's eight numbers is {spread:.2f} points")
 print(f"'none' lowest and 'all' highest: {100 * ends:.1f} % of tables by chance, one in {1 / ends:.0f}")
-print(f"eight equal systems, seeds of 0.5 points: best minus worst is {zigzag:.2f} points on average; Table 4: 1.94")
+print(f"eight equal systems, seed deviation 0.5: best minus worst is {zigzag:.2f} points on average; Table 4: 1.94")
 
 # %% [markdown] given="95"
 # What distinguishes the table, if anything, is that its first number is the lowest and its last the highest. Chance
-# does that in one table of 56. So it is likely that *something* separates the first row from the last: the modules, or
+# does that in one table in 56. So it is likely that *something* separates the first row from the last: the modules, or
 # the distillation loss. As for everything in between (the order of the modules, "synergy", a module's share), the
 # panels look alike: **a table without repeated runs cannot support those sentences.**
 #
@@ -341,7 +341,7 @@ done = sum(len(list((FOLDER / "isic2017" / cell).glob("seed-*[0-9].json"))) for 
 print(plan.protocol)
 print(f"\nFinished runs in this clone: {done}.")
 if not done:
-    print("The runs are not finished: not one is here. What follows is the plan, without a result.")
+    print("No finished runs were found. What follows is the plan, without results.")
 
 # %%
 for table in values["tables"].values():
@@ -361,7 +361,7 @@ for table in values["tables"].values():
 
 # %%
 judged = [claim for claim in values["claims"] if claim["seeds"]]
-print(f"{'claim':39} paper   here   resampled     all sources  runs verdict")
+print(f"{'claim':39} paper   here   resampled     pooled var.  runs verdict")
 for claim in values["claims"]:
     said = "-" if claim["paper"] is None else f"{claim['paper']:+.2f}"
     here = f"{claim['difference']:+.2f}" if claim["seeds"] else ""
@@ -384,7 +384,7 @@ if judged:
             ax.plot(claim["paper"], place, "x", color="tab:orange", label="paper" if claim is judged[0] else None)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_yticks(range(len(judged)), [claim["text"] for claim in judged[::-1]])
-    ax.set(xlabel="difference of pooled IoU, points")
+    ax.set(xlabel="difference in pooled IoU, points")
     ax.legend(fontsize=7)
     plt.show()
 if "isic2017" in values["scatter"]:
@@ -428,7 +428,7 @@ for factorial in values["factorials"]:
 # 2. With so many claims, one "reproduced" by chance is no surprise: only those with a star remain after Holm's
 # correction for their number. Some were added after the results were seen (the plan says which), and "not
 # distinguishable" does not mean "equal". What was **not** rerun at all: the paper's full width, its 256 x 256 pixels and
-# its 300 epochs. A plan for that scale is in the package (`skinlesion reproduce --scale paper`); it needs a GPU.
+# its 300 epochs. A plan for that scale is in the package (for example `skinlesion reproduce table4 --scale paper`); it needs a GPU.
 #
 # How much does "eight epochs" matter? The last of the tables above trains five systems for 32, one run each, and the
 # order changes: the full network, fourth of the five after eight epochs, comes first. All five lie within 0.9 points
@@ -437,13 +437,13 @@ for factorial in values["factorials"]:
 #
 # ### Bonus: many claims
 #
-# The plan has nineteen claims. If none of them were true, about one would still have $p < 0.05$. What do the stars in
-# the table correct for that?
+# The plan has nineteen claims. If none of them were true, about one would still have $p < 0.05$. How do the stars in
+# the table account for that?
 
 
 # %% exercise="critique.holm"
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's corrected p-values, in the order of the given ones: (n,) -> (n,)."""
+    """Holm-corrected p-values, in the order of the input: (n,) -> (n,)."""
     order = np.argsort(p)
     scaled = (len(p) - np.arange(len(p))) * p[order]  # the smallest times n, the next times n - 1, ..
     corrected = np.empty_like(scaled)
@@ -463,8 +463,8 @@ if judged:
     print(f"largest difference from the package's correction: {np.abs(corrected - package).max():.0e}")
 
 # %% [markdown]
-# Ten of the nineteen p-values are below 0.05, and three of them still are after the correction. Those are the stars. A
-# correction is a price for asking many questions: with a plan of three claims, fixed in advance, weaker evidence would
+# Ten of the nineteen p-values are below 0.05, and three of them still are after the correction. Those have the stars.
+# A correction is the price of asking many questions: with a plan of three claims, fixed in advance, weaker evidence would
 # have been enough.
 #
 # ### Play
@@ -492,13 +492,13 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 # ## What this does not show
 #
 # - Section 2's test set is simulated: a standard deviation of half a point is what users of such networks report, not a
-#   constant of nature. The last section measures it, at our small scale.
+#   constant of nature. "What was run here" measures it, at our small scale.
 # - The identity finds pairs that do not fit. It cannot say which number is off, or why. None of this shows bad faith:
 #   copying rows and averaging over batches are common practice in the whole field.
 # - The published numbers of VM-UNet were taken from its publication, not rerun.
 # - The lineup assumes that all rows have the same variance and were not selected. Choosing the best of several runs or
 #   epochs on the test set would put the last row on top as well.
-# - There is only one split. How the images happen to be divided into training and test set is a third source of chance,
+# - There is only one split. How the images happen to be divided into training and test sets is a third source of chance,
 #   which neither the paper nor we measure.
 
 # %% [markdown] kind="quiz"
@@ -511,7 +511,7 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 #
 # 2. A paired test on 650 images gives p = 0.001 for two single runs. What follows?
 # - [ ] the first method is better than the second :: Two seeds of one method can give the same p.
-# - [x] these two networks differ on such images :: Whether the methods do, only more runs can tell.
+# - [x] these two networks differ on such images :: Only more runs can tell whether the methods differ.
 # - [ ] the difference between the two is a large one :: p says nothing about size.
 #
 # 3. You want to detect half the difference that you can detect now. How many runs do you need?
@@ -523,7 +523,7 @@ _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5
 # - [ ] eight equal numbers, up to the rounding :: The best and the worst of eight are nearly three standard deviations
 #   apart.
 # - [x] a best, a worst and steps between :: That is what chance looks like.
-# - [ ] nothing, since no test can be made :: Nothing can be tested. Something is always shown.
+# - [ ] nothing, since no test can be made :: No test is possible, but the table always shows some differences.
 
 # %% [markdown] kind="links"
 # ## Further reading

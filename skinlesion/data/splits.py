@@ -1,7 +1,7 @@
-"""Who is trained on and who is tested: seeded splits, saved with a hash.
+"""Which images are for training and which for testing: seeded splits, saved with a hash.
 
-The paper splits 70/30 without listing the ids (A35), so the ids here are ours: drawn by seed, written down, and
-checked by a hash. Images of the same lesion stay on one side. The validation part, on which checkpoints are
+The paper splits 70/30 without listing the ids (A35), so the ids here are ours: drawn with a fixed seed, saved, and
+verified by a hash. Images of the same lesion stay on one side. The validation part, on which checkpoints are
 selected, is cut from the training part (A34): the test part is never looked at before the end.
 
 Regenerate a manifest that comes with the package (ROOT is the unzipped official data):
@@ -70,7 +70,7 @@ class Manifest:
         """Read a saved manifest and check its hash.
 
         Raises:
-            SkinlesionError: the file is missing, is no manifest, or was changed after it was saved.
+            SkinlesionError: the file is missing, isn't a manifest, or was changed after it was saved.
         """
         return cls._from_content(read_json(Path(path), Any), printable(path))
 
@@ -91,7 +91,7 @@ class Manifest:
 
     @classmethod
     def _from_content(cls, content: Any, label: str) -> "Manifest":
-        wrong = SkinlesionError(f"{label} is not a manifest of this program ({FORMAT}).")
+        wrong = SkinlesionError(f"{label} is not a skinlesion manifest ({FORMAT}).")
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise wrong
         parts = content.get("parts")
@@ -121,10 +121,10 @@ def make_manifest(
     val_fraction: float = 0.1,
     near_duplicates: Iterable[tuple[str, str]] = (),
 ) -> Manifest:
-    """Split a dataset by seed. The order in which ids are given does not matter.
+    """Split a dataset with a seed. The order in which ids are given does not matter.
 
-    Each group (an image, or images of one lesion) gets its place from SHA-256 of the seed and its first id, so
-    the split depends on no library's random numbers and can be checked by hand.
+    The groups (an image, or the images of one lesion) are ordered by the SHA-256 hash of the seed and the group's
+    first id, so the split doesn't depend on any library's random number generator and can be checked by hand.
 
     Args:
         samples: samples, or bare ids where no official part is needed.
@@ -134,7 +134,7 @@ def make_manifest(
             2016: the official 900/379). ISIC 2018 without its 100 validation pairs: 1816/778 of the other 2594.
             ``official``: the publisher's parts, or those that the folders are named after. ``vmunet`` without a
             ``test`` folder tests on ``val``, as that harness does.
-        seed: chooses the division; also of the validation part.
+        seed: determines the split, including the validation part.
         val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
             used instead where there is one and the split is ``official``.
         near_duplicates: pairs of ids that show one lesion; kept on one side, as is each ``Sample.group``. Pairs of
@@ -170,12 +170,12 @@ def load_split(
         dataset: its name.
         split: ``paper``, ``official``, ``random``, or the path of a saved manifest (``*.json``). Default: paper for the
             ISIC datasets, official where folders are named after the parts, random for the others.
-        seed: of a split that is drawn here; default the dataset's fixed one. ``paper`` with the default seed is a
-            manifest that comes with the package for isic2017, and for isic2018 where only the 2594 training pairs are
-            at hand.
+        seed: the seed of a split that is drawn here; defaults to the dataset's fixed seed. For isic2017, and for
+            isic2018 if only the 2594 training pairs are available, ``paper`` with the default seed is a manifest that
+            comes with the package.
 
     Raises:
-        SkinlesionError: as :func:`make_manifest` and :meth:`Manifest.load`, or ids are missing.
+        SkinlesionError: as for :func:`make_manifest` and :meth:`Manifest.load`; also if ids are missing.
     """
     if split is None:
         parts = {sample.part for sample in samples}
@@ -203,7 +203,7 @@ def near_duplicates(dataset: str) -> list[tuple[str, str]]:
 
     The years share one archive and its ids. ISIC 2017 has a list of its own, which its split was drawn with. A second
     search, over the center squares of ISIC 2018, found 62 more pairs: the same image in other colors, from other
-    archives, or at another magnification. 13 of them have one side in the training part and the other in the test part
+    archives, or at another magnification. 13 of them have one image in the training part and the other in the test part
     of our ISIC 2017 split, which stays as it is because published results use it. The other years use both lists.
     """
     if dataset not in OFFICIAL:

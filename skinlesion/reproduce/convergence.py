@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from skinlesion.reproduce.claims import scatter_of
 from skinlesion.reproduce.plan import Table
 from skinlesion.reproduce.results import Result, Results
 
@@ -34,7 +35,11 @@ def _run_values(run: Result) -> dict[str, Any]:
 
 
 def ranking_values(results: Results, table: Table) -> dict[str, Any] | None:
-    """Mean pooled IoU of the short and the long runs of each system; None until two systems have both."""
+    """Mean pooled IoU of the short and the long runs of each system; None until two systems have both.
+
+    "reach" is half the width of the 95 % interval of the difference of two means over long runs, with the variance
+    pooled over the systems; None without a second run.
+    """
     systems = []
     for row in table.rows:
         short = results.all_of(table.dataset, row.short) if row.short else []
@@ -46,7 +51,17 @@ def ranking_values(results: Results, table: Table) -> dict[str, Any] | None:
     if len(systems) < 2:
         return None
     tau = stats.kendalltau([each["short"] for each in systems], [each["long"] for each in systems]).statistic
-    return {"systems": systems, "kendall_tau": float(tau)}
+    return {"systems": systems, "kendall_tau": float(tau), "reach": _reach(results, table)}
+
+
+def _reach(results: Results, table: Table) -> float | None:
+    systems = [results.all_of(table.dataset, row.cell) for row in table.rows]
+    groups = [[100 * run.data["report"]["pooled"]["iou"] for run in runs] for runs in systems if runs]
+    scatter = scatter_of(groups)
+    if not scatter.freedom:
+        return None
+    fewest = min(len(group) for group in groups)
+    return float(stats.t.ppf(0.975, scatter.freedom) * scatter.deviation * (2 / fewest) ** 0.5)
 
 
 def _mean_iou(runs: list[Result]) -> float:
@@ -56,7 +71,7 @@ def _mean_iou(runs: list[Result]) -> float:
 def kept_last(runs: list[dict[str, Any]]) -> str:
     """How many runs selected their last epoch."""
     last = sum(run["selected"] == run["epochs"] for run in runs)
-    return f"{last} of {len(runs)} runs kept their last epoch."
+    return f"In {last} of {len(runs)} runs, the selected epoch was the last one."
 
 
 def convergence_text(runs: list[dict[str, Any]], ranking: dict[str, Any] | None) -> str:
@@ -81,12 +96,16 @@ def ranking_text(ranking: dict[str, Any]) -> str:
         first = f"The ranking of the short runs holds: {', '.join(by_long)}."
     else:
         first = (
-            f"The ranking of the short runs doesn't hold (Kendall's tau {ranking['kendall_tau']:+.2f}). Short: "
+            f"The long runs rank the systems differently (Kendall's tau {ranking['kendall_tau']:+.2f}). Short: "
             f"{', '.join(by_short)}. Long: {', '.join(by_long)}."
         )
     changes = "; ".join(f"{each['label']} {each['short']:.2f} to {each['long']:.2f}" for each in systems)
     single = [each["label"] for each in systems if each["long_runs"] == 1]
-    caution = f" One long run each doesn't settle the order: {', '.join(single)}." if single else ""
+    caution = f" A single long run doesn't settle the position of: {', '.join(single)}." if single else ""
+    if (reach := ranking["reach"]) is not None:
+        caution += (
+            f" Differences under {reach:.2f} points between two systems are within the 95 % interval over long runs."
+        )
     return f"{first} Mean pooled IoU, short to long: {changes}.{caution}"
 
 

@@ -145,12 +145,19 @@ def finding(values: dict[str, Any]) -> str:
     parts = []
     if sure:
         parts.append("Different from zero: " + "; ".join(_effect_text(effect) for effect in sure) + ".")
-    for order, what in ((1, "main effects"), (2, "interactions of two"), (3, "interaction of all three")):
+    for order, what in ((1, "Main effects"), (2, "Two-way interactions"), (3, "Three-way interaction")):
         rest = [effect for effect in known if effect["order"] == order and effect not in sure]
         if rest:
-            names = ", ".join(f"{effect['name']} ({effect['estimate']:+.2f})" for effect in rest)
-            parts.append(f"Not distinguishable from zero, {what}: {names}, each ± {rest[0]['reach']:.2f}.")
+            parts.append(f"{what} not distinguishable from zero: {_effects_text(rest)}.")
     return " ".join(parts)
+
+
+def _effects_text(effects: list[dict[str, Any]]) -> str:
+    """Effects of one order, which share the width of their interval."""
+    reach = f"± {effects[0]['reach']:.2f}"
+    if len(effects) == 1:
+        return f"{effects[0]['name']} ({effects[0]['estimate']:+.2f} {reach})"
+    return ", ".join(f"{effect['name']} ({effect['estimate']:+.2f})" for effect in effects) + f", each {reach}"
 
 
 def _effect_text(effect: dict[str, Any]) -> str:
@@ -178,13 +185,13 @@ def _how(values: dict[str, Any]) -> str:
     error = values["error"]
     text = (
         "Points of pooled IoU. The effect of one factor is the mean of the cells that have it minus the mean of those "
-        "that don't. An interaction of two says how much the effect of one grows when the other is on."
+        "that don't. A two-way interaction is the increase in one factor's effect when the other is on."
     )
     if error:
         text += (
             f" {values['runs']} runs with the seed as replicate; pooled standard deviation {error['deviation']:.2f}, "
-            f"{error['freedom']} degrees of freedom, Student's t. The intervals are about training runs, on these test "
-            "images. The corrected p is Holm's, for the number of effects."
+            f"{error['freedom']} degrees of freedom, Student's t. The intervals cover variation between training runs, "
+            "on these test images. The corrected p is Holm's, for the number of effects."
         )
     return text
 

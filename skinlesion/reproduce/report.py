@@ -101,7 +101,7 @@ def write_report(results: Results, folder: Path) -> Path:
     values = summary(results)
     write_text(folder / "summary.json", json.dumps(values, indent=1) + "\n")
     parts = [
-        f"# The paper's comparison at scale `{values['plan']}`",
+        f"# The paper's comparison at the `{values['plan']}` scale",
         values["protocol"],
         f"## Which claims hold here\n\n{count_verdicts(values['claims'])}\n\n{_how_judged(values['scatter'])}",
         claims_table(values["claims"]),
@@ -144,35 +144,36 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
         for dataset, found in scatter.items()
     )
     return (
-        "Difference of pooled lesion IoU in points, with two 95 % intervals over seeds and test images. The first "
+        "Difference in pooled lesion IoU, in points, with two 95 % intervals over seeds and test images. The first "
         "resamples both. Resampling only three runs understates their scatter, and one run shows none, so the "
-        "second pools the scatter of all cells (Student's t). A claim is reproduced if both intervals are "
-        "above zero, and reversed at this scale if both are below: short runs of small networks can't contradict long "
-        "runs of large ones. A claim of our own is judged by the same rule. The corrected p is that of the second "
+        "second uses the variance pooled over all configurations (Student's t). A claim is reproduced if both "
+        "intervals are above zero, and reversed at this scale if both are below: short runs of small networks can't "
+        "contradict long runs of large ones. Our own claims follow the same rule. The corrected p is that of the second "
         "interval, after Holm's correction for the number of claims. The permutation p is from a test that swaps the "
-        "two systems image by image and compares pooled IoU, as the table does: it is about these runs, not about "
-        "others. Seeds: the smaller number of the two sides; all runs are used."
+        "two systems image by image and compares pooled IoU, as the table does: it tests these runs and doesn't "
+        "generalize to others. The column of seeds gives the smaller number of runs of the two; all runs are used."
         + (f"\n\nMeasured: {known}." if known else "")
     )
 
 
 _HOW_READ = (
-    "In the tables below ± is the standard deviation over runs, and the interval is that of the mean, over test images "
-    "and seeds (with the scatter of all cells)."
+    "In the tables below ± is the standard deviation over runs, and the interval is for the mean, over test images "
+    "and seeds (with the pooled variance)."
 )
 
 
 def count_verdicts(claims: list[dict[str, Any]]) -> str:
-    """How many claims have which verdict, and which verdicts outlast the correction for their number."""
+    """How many claims have which verdict, and which verdicts remain after the correction for their number."""
     words = [claim["word"] for claim in claims]
-    counts = [f"{words.count(word)} x {word}" for word in dict.fromkeys((*VERDICTS, *words))]
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys((*VERDICTS, *words))]
     firm = [
         f"{claim['text']} ({claim['word']})"
         for claim in claims
         if claim["word"] in VERDICTS[:2] and claim["corrected_p"] is not None and claim["corrected_p"] < LEVEL
     ]
-    return f"Verdicts on {len(words)} claims: {', '.join(counts)}. Corrected for the number of claims (Holm), " + (
-        f"these remain: {'; '.join(firm)}." if firm else "none remains."
+    return (
+        f"Verdicts on {len(words)} claims: {', '.join(counts)}. After Holm's correction for the number of claims, "
+        + (f"these verdicts remain: {'; '.join(firm)}." if firm else "no verdict remains.")
     )
 
 
@@ -190,13 +191,13 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": lambda claim: _or_nothing(claim["paper"], "+.2f"),
     "here": lambda claim: _or_nothing(claim["difference"], "+.2f"),
     "interval": lambda claim: _between(claim, "low", "high"),
-    "with all cells' scatter": lambda claim: _between(claim, "wide_low", "wide_high"),
+    "95 % interval, pooled variance": lambda claim: _between(claim, "wide_low", "wide_high"),
     "corrected p": lambda claim: _or_nothing(claim["corrected_p"], ".3f"),
     "permutation p": lambda claim: _or_nothing(claim["p"], ".4f"),
     "seeds": lambda claim: str(claim["seeds"]),
     "verdict": lambda claim: f"{claim['word']} (one seed)" if claim["seeds"] == 1 else claim["word"],
 }
-SHORT = ("claim", "source", "paper", "here", "with all cells' scatter", "verdict")
+SHORT = ("claim", "source", "paper", "here", "95 % interval, pooled variance", "verdict")
 
 
 def claims_table(claims: list[dict[str, Any]], columns: Sequence[str] = tuple(_COLUMNS)) -> str:
@@ -258,10 +259,10 @@ def _costs_text(values: dict[str, Any]) -> str:
             labels.setdefault(row["cell"], row["label"])
     unit = cells.get(UNIT_CELL, next(iter(cells.values())))
     lines = [
-        f"All systems in turn, {costs['rounds']} rounds, medians, on {costs['threads']} thread of "
-        f"{machine['cores']} ({machine['processor']}, torch {machine['torch']}). Times are of one image, a training "
-        "step's as a share of its batch; its memory is the whole batch's (what it adds to the process). In brackets: "
-        "multiples of the paper's network.",
+        f"Medians over {costs['rounds']} rounds in which all systems took turns, on {costs['threads']} of "
+        f"{machine['cores']} threads ({machine['processor']}, torch {machine['torch']}). Times are per image (for a "
+        "training step, the batch's time divided by its size); memory is what a step on the whole batch adds to the "
+        "process. In parentheses: multiples of the paper's network.",
         "",
         "| system | training step, ms | inference, ms | memory of a step, MB | parameters (M) "
         "| GFLOPs without / with scan |",

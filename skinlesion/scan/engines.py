@@ -1,4 +1,4 @@
-r"""Which engine runs the scan: chosen in the open, never swapped behind the caller's back.
+r"""Which engine runs the scan: chosen explicitly, never silently replaced.
 
 All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166), with Mamba's selective scan
 (https://arxiv.org/abs/2312.00752) along each route:
@@ -29,7 +29,7 @@ class EngineStatus:
 
     Attributes:
         name: the engine.
-        available: True when it can be asked for.
+        available: True if it can be selected.
         reason: what it is, or why it is not available and how to get it.
         devices: the device types that it runs on.
     """
@@ -60,7 +60,10 @@ def _triton() -> EngineStatus:
     try:
         from skinlesion.scan import triton
     except ImportError as error:
-        reason = f"Triton cannot be imported ({error}); PyTorch for CUDA on Linux brings it, or: pip install triton"
+        reason = (
+            f"Triton cannot be imported ({error}); it comes with PyTorch for CUDA on Linux; otherwise: pip install "
+            "triton"
+        )
         return EngineStatus("triton", False, reason, ("cuda",))
     if triton.INTERPRETED:
         return EngineStatus("triton", True, "fused Triton kernels, interpreted and very slow", triton.DEVICES)
@@ -90,7 +93,7 @@ def engines() -> dict[str, EngineStatus]:
 
 
 def runs_on(engine: str, device: torch.device | str) -> bool:
-    """Whether `choose_engine` finds one for a device."""
+    """Whether `choose_engine` accepts this engine for a device."""
     try:
         choose_engine(engine, device)
     except SkinlesionError:
@@ -102,7 +105,7 @@ def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> s
     """The engine that will run.
 
     Args:
-        engine: "auto" or one of `ENGINES`.
+        engine: "auto", one of `ENGINES`, or a registered engine.
         device: where the tensors are.
 
     Returns:

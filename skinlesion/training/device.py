@@ -1,4 +1,4 @@
-"""Where a run trains, and what to do when that place is missing, too small or lacks an operation."""
+"""The device a run trains on, and what to do when it is missing, runs out of memory or lacks an operation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from skinlesion.device import choose_device
-from skinlesion.errors import SkinlesionError, is_out_of_memory
+from skinlesion.errors import MachineError, SkinlesionError, is_out_of_memory
 from skinlesion.model import SS2D
 from skinlesion.scan import choose_engine
 from skinlesion.training.config import TrainConfig
@@ -23,7 +23,7 @@ def find_device(config: TrainConfig) -> torch.device:
     if config.precision == "16-mixed" and device.type == "cpu":
         raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
     if device.type == "mps" and config.precision != "32":
-        raise SkinlesionError(f"--device mps trains with --precision 32 only, not {config.precision}.")
+        raise SkinlesionError(f"--device mps supports only --precision 32, not {config.precision}.")
     return device
 
 
@@ -37,40 +37,40 @@ def engine_for(model: nn.Module, engine: str, device: torch.device) -> str:
         return "none"
     if device.type == "mps" and engine == "auto":
         raise SkinlesionError(
-            "--device mps has no fast selective scan, and its slow one takes longer than the CPU: use --device cpu, or "
-            "try it all the same with --engine reference. Networks without a scan (--preset unet, ...) train on mps."
+            "--device mps has no fast selective scan, and the slow one takes longer than on the CPU: use --device cpu, "
+            "or try it anyway with --engine reference. Networks without a scan (--preset unet, ...) train on mps."
         )
     return choose_engine(engine, device)
 
 
 @contextmanager
 def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
-    """Say what to do about a full memory, or about an operation that the device lacks."""
+    """Say what to do when memory runs out or the device lacks an operation."""
     try:
         yield
     except (MemoryError, RuntimeError, NotImplementedError, TypeError) as error:
         if is_out_of_memory(error):
-            raise SkinlesionError(_out_of_memory(config, device)) from error
+            raise MachineError(_out_of_memory(config, device)) from error
         if device.type == "mps" and "mps" in str(error).lower():
             raise SkinlesionError(
-                f"The Apple GPU cannot do a step of this training ({str(error).splitlines()[0]}): use --device cpu, or "
-                "set PYTORCH_ENABLE_MPS_FALLBACK=1 to run the unsupported operations on the CPU."
+                f"The Apple GPU doesn't support an operation that this run needs ({str(error).splitlines()[0]}): use "
+                "--device cpu, or set PYTORCH_ENABLE_MPS_FALLBACK=1 to run the unsupported operations on the CPU."
             ) from error
         raise
 
 
 def _out_of_memory(config: TrainConfig, device: torch.device) -> str:
-    place = "memory" if device.type == "cpu" else f"memory of {device}"
+    place = "memory" if device.type == "cpu" else f"memory on {device}"
     advice = []
     if (parts := _more_parts(config)) is not None:
         size = config.batch_size // (config.processes * parts)
         advice.append(f"--accumulate {parts} computes the same batch {size} images at a time")
     if device.type != "cpu" and config.precision == "32":
-        advice.append("--precision bf16-mixed takes about half")
-    advice.append(f"a smaller --size (now {config.size}) or a smaller --preset takes less")
+        advice.append("--precision bf16-mixed needs about half the memory")
+    advice.append(f"a smaller --size (now {config.size}) or a smaller --preset needs less")
     return (
-        f"Out of {place}: {config.part_size} images of {config.size} x {config.size} at once do not fit. "
-        f"{'; '.join(advice)}. A run with epochs behind it goes on with --resume."
+        f"Out of {place}: {config.part_size} images of {config.size} x {config.size} don't fit at once. "
+        f"{'; '.join(advice)}. If the run has completed an epoch, continue it with --resume."
     )
 
 

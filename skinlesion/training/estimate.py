@@ -15,7 +15,7 @@ _BUDGET = 20.0  # seconds; a slow step is believed at once
 
 
 class Estimate(NamedTuple):
-    """Seconds of a step and of the pass over the validation part, and their numbers in an epoch."""
+    """Seconds per training step, steps per epoch, and seconds per pass over the validation part."""
 
     step: float
     steps: int
@@ -23,19 +23,19 @@ class Estimate(NamedTuple):
 
     @property
     def epoch(self) -> float:
-        """Seconds an epoch."""
+        """Seconds per epoch."""
         return self.step * self.steps + self.validation
 
 
 def measure(module: SegmentationModule, data: SegmentationData, device: torch.device) -> Estimate:
     """Time a few steps and a validation batch on the real data.
 
-    They run on a copy, and the random numbers of torch are put back: the run itself is as if nothing had been measured.
+    They run on a copy, and torch's random state is restored, so the run itself is the same as without the measurement.
 
     Args:
         module: not changed.
-        data: prepared.
-        device: where the run will be.
+        data: must already be prepared.
+        device: the run's device.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -1,4 +1,4 @@
-"""A first try of a user's code, before the run leaves anything behind."""
+"""A trial of the user's code, before the run writes anything."""
 
 import copy
 
@@ -11,16 +11,16 @@ from skinlesion.user_network import is_user_network
 
 
 def try_user_code(module: SegmentationModule, device: torch.device) -> None:
-    """Compute the losses of one half-covered gray image, if network, loss or scan engine aren't the package's.
+    """Compute the losses on one gray image, half of it lesion, if network, loss or engine isn't the package's.
 
-    It happens to a copy, where the run will be, and the random numbers of torch are put back.
+    This runs on a copy of the module, on the run's device, and restores torch's random state.
 
     Args:
         module: not changed.
-        device: of the run.
+        device: the run's device.
 
     Raises:
-        SkinlesionError: the code fails, or returns something else than it should.
+        SkinlesionError: the code fails, or returns something other than it should.
     """
     config = module.config
     if not (is_user_network(module.model) or module.supervised or config.engine in EXTRA_ENGINES):

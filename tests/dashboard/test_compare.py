@@ -166,11 +166,11 @@ def test_measured_results_are_shown_as_the_report_has_them(open_app, texts, summ
     app = open_app("compare")
     claims = next(frame.value for frame in app.dataframe if "verdict" in frame.value).set_index("claim")
     expected = {claim["text"]: claim for claim in json.loads(summary.read_text("utf-8"))["claims"]}
-    first = claims.loc["The full method beats VM-UNet"]
+    first = claims.loc["The full network beats VM-UNet"]
     assert first["verdict"] == "reproduced"
-    assert first["here"] == pytest.approx(expected["The full method beats VM-UNet"]["difference"])
-    assert claims.loc["SE improves on none", "verdict"] == "not run"
-    assert np.isnan(claims.loc["SE improves on none", "here"])
+    assert first["here"] == pytest.approx(expected["The full network beats VM-UNet"]["difference"])
+    assert claims.loc["SE improves on no modules", "verdict"] == "not run"
+    assert np.isnan(claims.loc["SE improves on no modules", "here"])
     tables = [frame.value for frame in app.dataframe if "paper IoU" in frame.value]
     assert len(tables) == len(plan.tables)
     full = tables[0].set_index("network").loc["SE + CMN + CRA"]

@@ -34,10 +34,12 @@ def test_a_ranking_that_turns_is_said(results):
     assert ranking["kendall_tau"] == -1
     runs = epochs_values(results, table)
     text = convergence_text(runs, ranking)
-    assert text.startswith("The ranking of the short runs doesn't hold (Kendall's tau -1.00). Short: U-Net, VM-UNet. ")
+    assert text.startswith("The long runs rank the systems differently (Kendall's tau -1.00). Short: U-Net, VM-UNet. ")
     assert "Long: VM-UNet, U-Net. Mean pooled IoU, short to long: U-Net 77.50 to 78.50; VM-UNet 75.50 to 80.50." in text
     assert "settle" not in text
-    assert "2 of 4 runs kept their last epoch." in text
+    # two pairs of runs, one point apart each: deviation 0.01 / sqrt(2), t(2) = 4.303, two runs a side
+    assert "Differences under 3.04 points between two systems are within the 95 % interval over long runs." in text
+    assert "In 2 of 4 runs, the selected epoch was the last one." in text
     assert "| U-Net | 32 | 30, 30 |" in text
 
 
@@ -53,7 +55,8 @@ def test_an_order_of_single_runs_is_not_called_settled(results):
     for cell in ("unet-32", "vmunet-32"):
         results.path(Key("isic2017", cell, 1)).unlink()
     text = convergence_text([], ranking_values(results, results.plan.tables["convergence"]))
-    assert "One long run each doesn't settle the order: U-Net, VM-UNet." in text
+    assert "A single long run doesn't settle the position of: U-Net, VM-UNet." in text
+    assert "Differences under" not in text
 
 
 def test_curves_are_drawn_for_the_runs_that_have_one(results, tmp_path):
@@ -64,7 +67,7 @@ def test_curves_are_drawn_for_the_runs_that_have_one(results, tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     short = epochs_values(results, results.plan.tables["table2"])
     assert [run["curve"] for run in short] == [[]] * 4
-    assert kept_last(short) == "2 of 4 runs kept their last epoch."
+    assert kept_last(short) == "In 2 of 4 runs, the selected epoch was the last one."
     draw_curves(short, tmp_path / "none.png")
 
 

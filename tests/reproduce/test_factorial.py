@@ -88,8 +88,8 @@ def test_the_finding_comes_first():
         "paper_slope": None,
     }
     assert finding(values) == (
-        "Different from zero: A +0.81 ± 0.55 points. Not distinguishable from zero, main effects: B (+0.10), each ± "
-        "0.55. Not distinguishable from zero, interactions of two: A x B (-0.20), each ± 1.10."
+        "Different from zero: A +0.81 ± 0.55 points. Main effects not distinguishable from zero: B (+0.10 ± "
+        "0.55). Two-way interactions not distinguishable from zero: A x B (-0.20 ± 1.10)."
     )
     text = factorial_text(values)
     assert text.startswith("Different from zero: A")
