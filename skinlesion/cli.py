@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from skinlesion.errors import FULL, MachineError, SkinlesionError
+from skinlesion.errors import FULL, MachineError, SkinlesionError, is_out_of_memory
 from skinlesion.streams import discard_output, mend, say
 from skinlesion.text import printable
 from skinlesion.version import __version__
@@ -96,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"This command needs {missing}: pip install 'skinlesion[{extra}]'.")
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "Interrupted.", INTERRUPTED)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return _fail("There is not enough memory for this.", FAILED)
     except BrokenPipeError:
         discard_output()  # its reader has gone (`| head`)

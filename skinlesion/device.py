@@ -1,15 +1,17 @@
 """Where a network runs, spelled one way in every command: auto, cpu, cuda, cuda:N or mps."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import MachineError, SkinlesionError, is_out_of_memory
 from skinlesion.text import printable
 
 if TYPE_CHECKING:
     import torch
 
-_SPELLING = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+_SPELLING = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d?))?")
 
 
 def check_device_name(name: str) -> None:
@@ -18,7 +20,7 @@ def check_device_name(name: str) -> None:
     Raises:
         SkinlesionError: the message lists the possible values.
     """
-    if not _SPELLING.fullmatch(name):
+    if not (isinstance(name, str) and _SPELLING.fullmatch(name)):
         raise SkinlesionError(f"The device must be auto, cpu, cuda, cuda:N or mps; got {printable(name)!r}.")
 
 
@@ -36,16 +38,37 @@ def choose_device(name: "str | torch.device") -> "torch.device":
 
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if isinstance(name, torch.device):
-        check_device_name(name.type)
-        device = name
-    else:
-        check_device_name(name)
-        device = torch.device(("cuda" if found else "cpu") if name == "auto" else name)
-    if device.type == "cuda" and (device.index or 0) >= found:
+        name = str(name) if name.type == "cuda" else name.type
+    check_device_name(name)
+    if name == "auto":
+        name = "cuda" if found else "cpu"
+    kind, _, index = name.partition(":")
+    if kind == "cuda" and int(index or 0) >= found:
         there = f"only {found} CUDA GPU{'s' if found > 1 else ''}" if found else "no CUDA GPU"
         raise SkinlesionError(
             f"This machine has no device {name}: PyTorch finds {there}. See `skinlesion doctor`, or use cpu."
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise SkinlesionError("This machine has no device mps: PyTorch finds no Apple GPU. Use cpu.")
-    return device
+    return torch.device(name)
+
+
+@contextmanager
+def enough_memory(device: "torch.device") -> Iterator[None]:
+    """Turn running out of memory into one sentence.
+
+    Args:
+        device: where the work is done.
+
+    Raises:
+        MachineError: there was not enough.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # Python's own MemoryError means that something else was too large
+        if not is_out_of_memory(error):
+            raise
+        place, other = ("", "") if device.type == "cpu" else (f" on {device}", ", or use the device cpu")
+        raise MachineError(
+            f"Out of memory{place}: close other programs that use it, take fewer images at once{other}."
+        ) from error

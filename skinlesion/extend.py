@@ -29,6 +29,7 @@ from skinlesion.plugins import (
 )
 from skinlesion.scan import ENGINES
 from skinlesion.text import printable
+from skinlesion.user_code import named_errors
 from skinlesion.user_network import build_user_network
 from skinlesion.zoo import REGISTRY
 
@@ -53,6 +54,12 @@ def register_model(name: str, network: Callable[..., nn.Module]) -> None:
 
     def build(values: Config) -> nn.Module:
         model = build_user_network(name, network, values.to_dict())
+        own = [each for each in ("config", "name") if hasattr(model, each)]
+        if own and not isinstance(getattr(model, "config", None), Config):
+            raise SkinlesionError(
+                f"The network {printable(name)!r} has an attribute {own[0]!r}, which skinlesion sets to its own value: "
+                "rename yours."
+            )
         model.config = values  # type: ignore[assignment]
         return model
 
@@ -167,17 +174,20 @@ def _check_name(name: str, taken: Any, kind: str) -> None:
 def _config_of(name: str, network: Callable[..., nn.Module]) -> Config:
     """The network's keyword arguments as a config."""
     fields = []
-    for each in inspect.signature(network).parameters.values():
+    with named_errors(f"The options of {name!r} cannot be read"):
+        parameters = inspect.signature(network).parameters.values()
+    for each in parameters:
         if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
             continue
         if each.default is each.empty:
             raise SkinlesionError(f"The option {each.name} of {name!r} has no default value: give it one.")
+        if hasattr(Config, each.name):
+            raise SkinlesionError(f"{name!r} has an option {each.name!r}, a name that skinlesion uses: rename it.")
         default = tuple(each.default) if isinstance(each.default, list) else each.default
         fields.append((each.name, Any, dataclasses.field(default=default)))
-    made = dataclasses.make_dataclass("OwnConfig", fields, bases=(Config,), frozen=True, kw_only=True)
     try:
-        return made()
-    except SkinlesionError as error:
+        return dataclasses.make_dataclass("OwnConfig", fields, bases=(Config,), frozen=True, kw_only=True)()
+    except ValueError as error:  # SkinlesionError is one, and so is what dataclasses say of a mutable default
         raise SkinlesionError(
             f"The options of {name!r} cannot be stored in a checkpoint: {error} Options are positive integers, lists "
             "of them, floats in [0, 1) or booleans; remove any other arguments."

@@ -1,7 +1,7 @@
 """Finding the modules that extend the package, and the names that they have registered; see `skinlesion.extend`.
 
-It imports nothing of the package but errors, so that the scan, the data layouts and the zoo can ask it for a name that
-they don't know.
+It imports no other part of the package, only what errors need, so that the scan, the data layouts and the zoo can ask
+it for a name that they don't know.
 """
 
 import functools
@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable
+from skinlesion.user_code import named_errors
 
 PLUGINS = "SKINLESION_PLUGINS"
 GROUP = "skinlesion"
@@ -38,11 +38,8 @@ def load_plugins() -> None:
     for module in listed_modules():
         import_plugin(module)
     for each in entry_points(group=GROUP):
-        try:
+        with named_errors(f"The plugin {printable(each.value)} cannot be loaded"):
             each.load()
-        except Exception as error:  # whatever an installed package raises
-            why = f"{type(error).__name__}: {printable(error)}"
-            raise SkinlesionError(f"The plugin {printable(each.value)} cannot be loaded ({why}).") from error
 
 
 def import_plugin(module: str) -> Any:
@@ -54,8 +51,5 @@ def import_plugin(module: str) -> Any:
     here = os.getcwd()
     if here not in sys.path:  # `skinlesion` is a script in another folder
         sys.path.insert(0, here)
-    try:
+    with named_errors(f"The module {printable(module)} cannot be imported"):
         return import_module(module)
-    except Exception as error:  # whatever somebody's module raises
-        why = f"{type(error).__name__}: {printable(error)}"
-        raise SkinlesionError(f"The module {printable(module)} cannot be imported ({why}).") from error

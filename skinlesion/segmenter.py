@@ -19,14 +19,15 @@ from skinlesion.any_image import ImageLike, as_array
 from skinlesion.checkpoint import WEIGHTS, find_weights, load_checkpoint
 from skinlesion.cleanup import clean_mask
 from skinlesion.data.images import normalize, resize_image
-from skinlesion.device import choose_device
+from skinlesion.device import enough_memory
 from skinlesion.domain import Domain, domain_features
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import MachineError, SkinlesionError
 from skinlesion.hooks import observe
-from skinlesion.model import SS2D, set_engine
+from skinlesion.model import has_scan, set_engine
 from skinlesion.probability import calibrated, resize_probability
-from skinlesion.scan import choose_engine, runs_on
+from skinlesion.scan import choose_engine, choose_fitting_device
 from skinlesion.segmentation import Segmentation
+from skinlesion.text import printable
 from skinlesion.user_network import logits_of
 
 Augmentation = bool | Literal["none", "flips", "dihedral"]
@@ -56,10 +57,11 @@ class Segmenter:
             and "domain" are used.
         device: where to run: cpu, cuda, cuda:N, mps, a device of torch, or auto, which takes a CUDA GPU if there is one
             that the scan engine runs on.
-        engine: the selective scan's engine, "auto" or one of `skinlesion.scan.ENGINES`.
+        engine: the selective scan's engine, "auto", one of `skinlesion.scan.ENGINES`, or a registered engine.
 
     Attributes:
-        model, card, device: as given.
+        model, card: as given.
+        device: the `torch.device` that was chosen.
         size: (height, width) that images are resized to for the model.
         threshold: the default one, in (0, 1).
         clean: whether masks are cleaned up by default, see `skinlesion.cleanup.clean_mask`.
@@ -78,11 +80,14 @@ class Segmenter:
         channels = getattr(getattr(model, "config", None), "in_channels", 3)
         if channels != 3:
             raise SkinlesionError(f"This model takes images of {channels} channels; a Segmenter gives it RGB.")
-        scans = any(isinstance(module, SS2D) for module in model.modules())
-        self.device = choose_device(device)
-        if device == "auto" and scans and not runs_on(engine, self.device):
-            self.device = choose_device("cpu")  # such as a GPU for which there is no fast scan
-        self.model = model.to(self.device).eval()
+        scans = has_scan(model)
+        self.device = choose_fitting_device(device, engine if scans else None)
+        try:
+            with enough_memory(self.device):
+                self.model = model.to(self.device).eval()
+        except RuntimeError as error:
+            why = printable(str(error).strip().partition("\n")[0])
+            raise MachineError(f"The device {self.device} cannot be used ({why}); try cpu.") from error
         self.card = card
         self.size: tuple[int, int] = tuple(card["preprocessing"]["size"])
         self.threshold: float = card.get("threshold", 0.5)
@@ -206,18 +211,22 @@ class Segmenter:
         Args:
             images: uint8 (H, W, 3) each.
             tta: as `segment`.
+
+        Raises:
+            MachineError: there is not enough memory.
         """
-        batch = self.prepare(images)
         views: list[Tensor] = []
         ood_score = None
-        for do, undo in _views(tta):
-            if self.domain is None or views:
-                logits = logits_of(self.model, do(batch))
-            else:  # the first view is the image itself
-                with observe(self.model, *self.domain.points) as seen:
+        with enough_memory(self.device):
+            batch = self.prepare(images)
+            for do, undo in _views(tta):
+                if self.domain is None or views:
                     logits = logits_of(self.model, do(batch))
-                ood_score = self.domain.score(domain_features(seen, self.domain.points))
-            views.append(undo(logits.float().sigmoid()))
+                else:  # the first view is the image itself
+                    with observe(self.model, *self.domain.points) as seen:
+                        logits = logits_of(self.model, do(batch))
+                    ood_score = self.domain.score(domain_features(seen, self.domain.points))
+                views.append(undo(logits.float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")

@@ -1,48 +1,62 @@
 """Errors in code that isn't part of the package, as one sentence that names the line; see `skinlesion.extend`."""
 
 import os
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skinlesion.errors import SkinlesionError, is_out_of_memory
+from skinlesion.errors import FULL, MachineError, SkinlesionError, is_out_of_memory
 from skinlesion.text import printable
 
-_MISTAKES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NameError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-_LIBRARY = f"{os.sep}site-packages{os.sep}torch{os.sep}"  # where many mistakes surface, but nobody's own lines are
+# Where many mistakes surface, but none of the user's own lines are.
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
+_STANDARD = tuple(f"{sysconfig.get_paths()[name]}{os.sep}" for name in ("stdlib", "platstdlib"))
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 @contextmanager
 def named_errors(failure: str, *, built_in: bool = False) -> Iterator[None]:
-    """Turn an error in a user's code into one sentence; running out of memory passes through.
+    """Turn an error in a user's code into one sentence.
+
+    What isn't the code's mistake passes through: running out of memory or disk space, a reader that has gone
+    (`| head`), and an operation that the Apple GPU lacks.
 
     Args:
         failure: what happened, such as "The network 'mine' cannot be built".
         built_in: let errors through unchanged, since they would be bugs in this package.
 
     Raises:
-        SkinlesionError: with the error's type, its message, and the file and line that raised it.
+        SkinlesionError: with the user's file and line, if the error comes from one, the error's type, and its message.
     """
     try:
         yield
-    except SkinlesionError:
-        raise
-    except _MISTAKES as error:
-        if built_in or is_out_of_memory(error):
+    except Exception as error:  # whatever somebody's code raises
+        if built_in or _is_machines(error):
             raise
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if _LIBRARY not in frame.filename][-1]
-        raise SkinlesionError(
-            f"{failure}: {type(error).__name__}: {printable(error)} "
-            f"({printable(Path(theirs.filename).name)}, line {theirs.lineno})."
-        ) from error
+        kind = "" if isinstance(error, SkinlesionError) else type(error).__name__
+        text = ": ".join(filter(None, (failure + _place(error), kind, " ".join(printable_lines(error)))))
+        raise SkinlesionError(text if text.endswith((".", "!", "?")) else f"{text}.") from error
+
+
+def printable_lines(error: BaseException) -> list[str]:
+    """The words of an error's message, which may have several lines."""
+    return [printable(word) for word in str(error).split()]
+
+
+def _is_machines(error: Exception) -> bool:
+    lacks = isinstance(error, NotImplementedError) and "mps" in str(error).lower()
+    full = isinstance(error, OSError) and error.errno in FULL
+    return isinstance(error, MachineError | BrokenPipeError) or lacks or full or is_out_of_memory(error)
+
+
+def _place(error: BaseException) -> str:
+    """The last of the user's own lines that led to an error: " (mine.py, line 3)"; "" if none did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_known(frame.filename)]
+    return f" ({printable(Path(own[-1].filename).name)}, line {own[-1].lineno})" if own else ""
+
+
+def _is_known(path: str) -> bool:
+    return path.startswith(("<frozen", _PACKAGE, *_STANDARD)) or any(folder in path for folder in _INSTALLED)

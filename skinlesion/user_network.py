@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.nn.parameter import is_lazy
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable
@@ -18,13 +20,18 @@ def build_user_network(name: str, network: Callable[..., Any], options: dict[str
     """Build a network from a user's class or function.
 
     Raises:
-        SkinlesionError: it fails, or returns something other than a module.
+        SkinlesionError: it fails, or returns something other than a module whose parameters have sizes.
     """
     with named_errors(f"The network {printable(name)!r} cannot be built"):
         model = network(**options)
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) or isinstance(model, ScriptModule):
         raise SkinlesionError(
-            f"{printable(name)!r} must return a torch.nn.Module; it returned {printable(type(model).__name__)}."
+            f"{printable(name)!r} must return a plain torch.nn.Module; it returned {printable(type(model).__name__)}."
+        )
+    lazy = [name for name, value in (*model.named_parameters(), *model.named_buffers()) if is_lazy(value)]
+    if lazy:
+        raise SkinlesionError(
+            f"The network {printable(name)!r} has a layer without a size: {lazy[0]}; don't use lazy layers."
         )
     model.from_user = True  # type: ignore[assignment]
     return model
@@ -50,19 +57,23 @@ def logits_of(model: nn.Module, image: Tensor) -> Tensor:
     """
     with _named(model):
         logits = model(image)
-    return check_logits(logits, image)
+    return check_logits(logits, image, name_of(model))
 
 
 def logits_and_features(model: nn.Module, image: Tensor) -> tuple[Tensor, Any]:
     """Run a network as `logits_of` does, and also return the features that distillation compares."""
     with _named(model):
         logits, features = model.forward_features(image)  # type: ignore[operator]
-    return check_logits(logits, image), features
+    return check_logits(logits, image, name_of(model)), features
 
 
 def _named(model: nn.Module) -> AbstractContextManager[None]:
-    name = printable(getattr(model, "name", type(model).__name__))
-    return named_errors(f"The network {name!r} failed", built_in=not is_user_network(model))
+    return named_errors(f"The network {name_of(model)!r} failed", built_in=not is_user_network(model))
+
+
+def name_of(model: nn.Module) -> str:
+    """What messages call a network."""
+    return printable(getattr(model, "name", type(model).__name__))
 
 
 def user_loss(name: str, loss: Callable[[Tensor, Tensor], Any], logits: Tensor, mask: Tensor) -> Tensor:
@@ -82,18 +93,19 @@ def user_loss(name: str, loss: Callable[[Tensor, Tensor], Any], logits: Tensor, 
     """
     with named_errors(f"The loss {name!r} failed"):
         value = loss(logits, mask)
-    if not isinstance(value, Tensor) or value.ndim != 0:
-        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise SkinlesionError(f"The loss {name!r} must return a scalar tensor; it returned {found}.")
+    if not isinstance(value, Tensor) or value.ndim != 0 or not value.is_floating_point():
+        found = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise SkinlesionError(f"The loss {name!r} must return a scalar tensor of floats; it returned {found}.")
     return value
 
 
-def check_logits(logits: Any, image: Tensor) -> Tensor:
+def check_logits(logits: Any, image: Tensor, name: str) -> Tensor:
     """Return a network's output if it is logits of the right shape for that image.
 
     Args:
         logits: what the network returned; (B, 1, H, W) is expected.
         image: (B, channels, H, W).
+        name: the network's.
 
     Raises:
         SkinlesionError: it is something else.
@@ -102,6 +114,6 @@ def check_logits(logits: Any, image: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise SkinlesionError(
-            f"The network must return logits of shape {expected} for this batch; it returned {found}."
+            f"The network {name!r} must return logits of shape {expected} for this batch; it returned {found}."
         )
     return logits

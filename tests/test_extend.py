@@ -15,15 +15,10 @@ from torch import nn
 import skinlesion
 from skinlesion import Segmenter, SkinlesionError, extend
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
-from skinlesion.data.synthetic import write_dataset
-from skinlesion.model import set_engine
 from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, PLUGINS
-from skinlesion.scan import reference
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.config_file import read_toml
 from skinlesion.training.module import SegmentationModule
-from skinlesion.training.trial import try_user_code
-from skinlesion.user_code import named_errors
 from skinlesion.zoo import REGISTRY, create_model
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -226,7 +221,6 @@ class Tupled(Plain):
 
 
 def test_training_a_network_that_returns_no_tensor_says_so(tmp_path: Path) -> None:
-    from skinlesion.training.module import SegmentationModule
 
     skinlesion.register_model("tupled", Tupled)
     module = SegmentationModule(create_model("tupled"), TrainConfig(preset="tupled", w_cfd=0, w_ifd=0, out=tmp_path))
@@ -268,85 +262,3 @@ def test_a_config_file_changes_what_it_says_and_nothing_else(tmp_path: Path) -> 
     assert found.model_options() == {"dim": 24, "se": False, "depths": (1, 1)}
     with pytest.raises(SkinlesionError, match="cannot be read"):
         read_toml(tmp_path / "none.toml", TrainConfig())
-
-
-FAULTY = """
-import skinlesion
-from torch import nn
-class Odd(nn.Module):
-    def __init__(self, dim: int = 4):
-        super().__init__()
-        raise ValueError("dim must be odd")
-class Forgets(nn.Module):
-    def __init__(self, dim: int = 4):
-        super().__init__()
-        self.first = nn.Conv2d(3, 1, 1)
-    def forward(self, image):
-        return self.second(image)
-class Halves(nn.Module):
-    def __init__(self, dim: int = 4):
-        super().__init__()
-        self.first = nn.Conv2d(3, 1, 1, stride=2)
-    def forward(self, image):
-        return self.first(image)
-def nothing():
-    return None
-skinlesion.register_loss("per-pixel", lambda logits, mask: (logits - mask) ** 2)
-skinlesion.register_loss("no-loss", lambda logits, mask: logits.no_such_thing)
-skinlesion.register_dataset("no-data", lambda root: [1 / 0])
-skinlesion.register_engine("short", lambda x, *others: x[:, :3])
-skinlesion.register_engine("no-engine", lambda x, *others: x.no_such_thing)
-"""
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--preset faulty:Odd", r"'faulty:Odd' cannot be built: ValueError: dim must be odd \(faulty\.py, line 7\)"),
-        ("--preset faulty:Forgets", r"'faulty:Forgets' failed: AttributeError: .*'second' \(faulty\.py, line 13\)"),
-        ("--preset faulty:Halves", r"must return logits of shape \(1, 1, 32, 32\).*\(1, 1, 16, 16\)"),
-        ("--preset faulty:nothing", "must return a torch.nn.Module; it returned NoneType"),
-        ("--loss per-pixel", r"must return a scalar tensor; it returned a tensor of shape \(1, 1, 32, 32\)"),
-        ("--loss no-loss", "The loss 'no-loss' failed: AttributeError"),
-        ("--data no-data", "The data set 'no-data' failed: ZeroDivisionError"),
-        ("--engine short", r"The scan engine 'short' must return \(1, 64, 32\); it returned \(1, 3, 32\)"),
-        ("--engine no-engine", "The scan engine 'no-engine' failed: AttributeError"),
-    ],
-)
-def test_faulty_code_is_one_sentence_and_leaves_no_run_folder(
-    options: str, message: str, cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "faulty.py").write_text(FAULTY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "faulty", raising=False)
-    extend.import_plugin("faulty")
-    write_dataset(tmp_path / "lesions", n=6, seed=5, size=32)
-    words = "train --preset tiny --w-cfd 0 --w-ifd 0 --data folder --root lesions --size 32 --batch-size 2 --out run"
-    code, _, err = cli(*words.split(), *options.split())
-    assert code == 2
-    assert re.search(message, err), err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_first_try_changes_nothing_of_the_run(tmp_path: Path) -> None:
-    """Distillation draws its channels from a generator of its own, which several processes must share."""
-    skinlesion.register_engine("same", lambda *arguments: reference.cross_selective_scan(*arguments))
-    config = TrainConfig(preset="tiny", size=32, engine="same", w_cfd=0.1, w_ifd=0.1, data="synthetic", out=tmp_path)
-    model = create_model("tiny")
-    set_engine(model, "same")
-    module = SegmentationModule(model, config)
-    before = {name: value.clone() for name, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    draws, noise = module.distillation.generator.get_state(), torch.get_rng_state()
-    try_user_code(module, torch.device("cpu"))
-    assert torch.equal(module.distillation.generator.get_state(), draws)
-    assert torch.equal(torch.get_rng_state(), noise)
-    assert module.training
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items() if name in before)
-
-
-def test_a_full_memory_is_not_called_a_mistake_of_the_network() -> None:
-    for error in (MemoryError(), RuntimeError("MPS backend out of memory"), RuntimeError("not enough memory: 1")):
-        with pytest.raises(type(error)), named_errors("The network 'mine' failed"):
-            raise error

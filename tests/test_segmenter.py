@@ -11,8 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from skinlesion import Segmenter, SkinlesionError
+from skinlesion.checkpoint import load_checkpoint
 from skinlesion.data.images import normalize, resize_image
 from skinlesion.device import choose_device
+from skinlesion.errors import MachineError
 from skinlesion.probability import resize_probability
 from skinlesion.scan import choose_engine
 
@@ -285,8 +287,38 @@ def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
     assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
     with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
         choose_engine("cpu", choose_device("auto"))
-    with pytest.raises(SkinlesionError, match="has no device cuda:1: PyTorch finds only 1 CUDA GPU"):
-        choose_device("cuda:1")
+    for wrong in ("cuda:1", torch.device("cuda", 1)):
+        with pytest.raises(SkinlesionError, match="has no device cuda:1: PyTorch finds only 1 CUDA GPU"):
+            choose_device(wrong)
+
+
+@pytest.mark.parametrize("device", ["cuda:00", "cuda:256", "cuda:-1", "CPU", "cpu:0", "", 0, None])
+def test_what_is_no_device_is_said_to_be_none(device: object) -> None:
+    with pytest.raises(SkinlesionError, match="must be auto, cpu, cuda, cuda:N or mps; got"):
+        choose_device(device)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["to", "forward"])
+def test_a_full_gpu_is_one_sentence(
+    small_checkpoint: Path, photo, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model, card = load_checkpoint(small_checkpoint)
+    monkeypatch.setattr(model, method, full)
+    with pytest.raises(MachineError, match=r"^Out of memory: close other programs that use it, take fewer images"):
+        Segmenter(model, card).segment(photo)
+
+
+def test_a_gpu_that_cannot_be_used_is_one_sentence(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **options: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with TORCH_USE_CUDA_DSA")
+
+    model, card = load_checkpoint(small_checkpoint)
+    monkeypatch.setattr(model, "to", broken)
+    with pytest.raises(MachineError, match=r"cannot be used \(CUDA error: no kernel image is available\); try cpu"):
+        Segmenter(model, card)
 
 
 def test_a_device_of_torch_may_be_numbered(small_checkpoint: Path) -> None:

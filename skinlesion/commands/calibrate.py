@@ -39,7 +39,7 @@ def calibrate(
         split_seed: Random seed of the split.
         false_alarms: False-positive rate: the share of the validation images, and of augmented views of them, that may
             be flagged as out of distribution.
-        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
+        device: auto (a CUDA GPU if the scan engine runs on one, else the CPU), cpu, cuda, cuda:N or mps.
     """
     require_new([out])
     if not 0 < false_alarms < 0.5:

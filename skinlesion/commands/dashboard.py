@@ -16,7 +16,7 @@ def dashboard(
     runs_dir: Path | None = None,
     data_dir: Path | None = None,
     results_dir: Path | None = None,
-    device: str = "auto",
+    device: str | None = None,
 ) -> int:
     """Open the app in a browser. It works offline, and nothing leaves this machine.
 
@@ -28,11 +28,12 @@ def dashboard(
         runs_dir: Folder of training runs; ./runs by default.
         data_dir: A dataset with masks, or a folder of several, for the views Errors and Compare.
         results_dir: Results folder of `skinlesion reproduce`, for the view Compare.
-        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N or mps; by default what SKINLESION_DEVICE says, or auto.
     """
-    from skinlesion.device import choose_device  # loads torch, as the app does
+    if device is not None:
+        from skinlesion.device import choose_device  # loads torch, as the app does
 
-    choose_device(device)
+        choose_device(device)
     sys.path.insert(0, str(bundled("dashboard").parent))
     from dashboard.__main__ import main
 

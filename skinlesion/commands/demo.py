@@ -30,7 +30,7 @@ def demo(
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
         clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
-        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
+        device: auto (a CUDA GPU if the scan engine runs on one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     segmenter = Segmenter.from_pretrained(weights, device=device, engine=engine)

@@ -55,7 +55,7 @@ def evaluate(
             the individual typology angle of the image's background; diagnoses come from ROOT/metadata.csv.
         json: File for the results and the evaluation protocol; - for standard output, instead of the tables.
         csv: File for the scores, one row per image.
-        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
+        device: auto (a CUDA GPU if the scan engine runs on one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     require_new([json, csv])

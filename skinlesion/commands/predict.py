@@ -50,7 +50,7 @@ def predict(
         overwrite: Replace existing results.
         resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.
         jobs: Images to process at once, so that reading and writing large files overlaps with inference.
-        device: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, cuda:N or mps.
+        device: auto (a CUDA GPU if the scan engine runs on one, else the CPU), cpu, cuda, cuda:N or mps.
         engine: Scan engine, see `skinlesion doctor`.
     """
     for line in collect_inputs(images).left_out:  # complain about the images before anything is loaded

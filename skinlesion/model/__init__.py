@@ -12,7 +12,7 @@ from skinlesion.model.patches import (
     space_to_depth,
 )
 from skinlesion.model.se import SqueezeExcitation, squeeze_excitation
-from skinlesion.model.ss2d import SS2D, set_engine
+from skinlesion.model.ss2d import SS2D, has_scan, set_engine
 from skinlesion.model.unet import CMSSMUNet, Features
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "channel_mixing",
     "depth_to_space",
     "directional_means",
+    "has_scan",
     "set_engine",
     "space_to_depth",
     "squeeze_excitation",

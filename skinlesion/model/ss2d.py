@@ -104,18 +104,24 @@ class SS2D(nn.Module):
         return point(self, "output", self.out_proj(y * F.silu(z)))
 
 
-def set_engine(model: nn.Module, engine: str) -> None:
+def has_scan(model: nn.Module) -> bool:
+    """Whether a network contains a selective scan."""
+    return any(isinstance(module, SS2D) for module in model.modules())
+
+
+def set_engine(model: nn.Module, engine: str, device: torch.device | str | None = None) -> None:
     """Tell every SS2D of a model which scan engine to use.
 
     Args:
         model: any module.
-        engine: "auto" or a name of `skinlesion.scan.ENGINES`.
+        engine: "auto", a name of `skinlesion.scan.ENGINES`, or a registered engine.
+        device: where the model will run; by default where it is.
 
     Raises:
-        SkinlesionError: the engine is unknown, or not available here.
+        SkinlesionError: the engine is unknown, or not available for that device.
     """
     if engine != "auto":
-        choose_engine(engine, next(model.parameters()).device)
+        choose_engine(engine, device if device is not None else next(model.parameters()).device)
     for module in model.modules():
         if isinstance(module, SS2D):
             module.engine = engine

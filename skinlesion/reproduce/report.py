@@ -148,10 +148,10 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
         "resamples both. Resampling only three runs understates their scatter, and one run shows none, so the "
         "second uses the variance pooled over all configurations (Student's t). A claim is reproduced if both "
         "intervals are above zero, and reversed at this scale if both are below: short runs of small networks can't "
-        "contradict long runs of large ones. Our own claims follow the same rule. The corrected p is that of the second "
-        "interval, after Holm's correction for the number of claims. The permutation p is from a test that swaps the "
-        "two systems image by image and compares pooled IoU, as the table does: it tests these runs and doesn't "
-        "generalize to others. The column of seeds gives the smaller number of runs of the two; all runs are used."
+        "contradict long runs of large ones. Our own claims follow the same rule. The corrected p is that of the "
+        "second interval, after Holm's correction for the number of claims. The permutation p is from a test that "
+        "swaps the two systems image by image and compares pooled IoU, as the table does: it tests these runs and "
+        "doesn't generalize to others. The column of seeds gives the smaller number of runs; all runs are used."
         + (f"\n\nMeasured: {known}." if known else "")
     )
 

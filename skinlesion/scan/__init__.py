@@ -15,7 +15,7 @@ From Mamba (https://arxiv.org/abs/2312.00752), along several routes over an imag
 torch.Size([1, 4, 5, 16])
 """
 
-from skinlesion.scan.engines import ENGINES, EngineStatus, choose_engine, engines, runs_on
+from skinlesion.scan.engines import ENGINES, EngineStatus, choose_engine, choose_fitting_device, engines
 from skinlesion.scan.operator import cross_selective_scan
 
-__all__ = ["ENGINES", "EngineStatus", "choose_engine", "cross_selective_scan", "engines", "runs_on"]
+__all__ = ["ENGINES", "EngineStatus", "choose_engine", "choose_fitting_device", "cross_selective_scan", "engines"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.plugins import EXTRA_ENGINES, load_plugins
 
@@ -92,8 +93,24 @@ def engines() -> dict[str, EngineStatus]:
     return {name: _PROBES[name]() for name in ENGINES}
 
 
-def runs_on(engine: str, device: torch.device | str) -> bool:
-    """Whether `choose_engine` accepts this engine for a device."""
+def choose_fitting_device(name: torch.device | str, engine: str | None) -> torch.device:
+    """Find a device of this machine; for "auto", one that the scan runs on.
+
+    Args:
+        name: as `skinlesion.device.choose_device`. "auto" means a CUDA GPU if there is one and the engine runs on it,
+            otherwise the CPU.
+        engine: "auto", one of `ENGINES`, or a registered engine; None for a network without a selective scan.
+
+    Raises:
+        SkinlesionError: there is no such device.
+    """
+    device = choose_device(name)
+    if name == "auto" and engine is not None and not _runs_on(engine, device):
+        return choose_device("cpu")
+    return device
+
+
+def _runs_on(engine: str, device: torch.device) -> bool:
     try:
         choose_engine(engine, device)
     except SkinlesionError:

@@ -194,4 +194,6 @@ def _user_scan(engine: str, tensors: list[Tensor], routes: Tensor) -> Tensor:
     if not isinstance(y, Tensor) or tuple(y.shape) != expected:
         found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
         raise SkinlesionError(f"The scan engine {engine!r} must return {expected}; it returned {found}.")
+    if torch.is_grad_enabled() and not y.requires_grad and any(each.requires_grad for each in tensors):
+        raise SkinlesionError(f"The scan engine {engine!r} returned a result without a gradient.")
     return y

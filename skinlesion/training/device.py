@@ -6,20 +6,23 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from skinlesion.device import choose_device
 from skinlesion.errors import MachineError, SkinlesionError, is_out_of_memory
-from skinlesion.model import SS2D
-from skinlesion.scan import choose_engine
+from skinlesion.model import has_scan
+from skinlesion.scan import choose_engine, choose_fitting_device
 from skinlesion.training.config import TrainConfig
 
 
-def find_device(config: TrainConfig) -> torch.device:
+def find_device(config: TrainConfig, model: nn.Module) -> torch.device:
     """The device of a run.
+
+    Args:
+        config: the run.
+        model: its network; "auto" takes a GPU only if the network's scan runs there.
 
     Raises:
         SkinlesionError: it isn't there, or the precision needs another one.
     """
-    device = choose_device(config.device)
+    device = choose_fitting_device(config.device, config.engine if has_scan(model) else None)
     if config.precision == "16-mixed" and device.type == "cpu":
         raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
     if device.type == "mps" and config.precision != "32":
@@ -33,7 +36,7 @@ def engine_for(model: nn.Module, engine: str, device: torch.device) -> str:
     Raises:
         SkinlesionError: none is fast on this device, or the one asked for isn't there.
     """
-    if not any(isinstance(module, SS2D) for module in model.modules()):
+    if not has_scan(model):
         return "none"
     if device.type == "mps" and engine == "auto":
         raise SkinlesionError(

@@ -1,6 +1,5 @@
 """How long a run will take, measured before it starts."""
 
-import copy
 import math
 import time
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import torch
 
 from skinlesion.data.datamodule import SegmentationData
 from skinlesion.training.module import Batch, SegmentationModule
+from skinlesion.training.trial import autocast, build_probe
 
 _STEPS = 4
 _BUDGET = 20.0  # seconds; a slow step is believed at once
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
 def measure(module: SegmentationModule, data: SegmentationData, device: torch.device) -> Estimate:
     """Time a few steps and a validation batch on the real data.
 
-    They run on a copy, and torch's random state is restored, so the run itself is the same as without the measurement.
+    They run on a probe, and torch's random state is restored: the run is the same as without the measurement.
 
     Args:
         module: not changed.
@@ -39,7 +39,7 @@ def measure(module: SegmentationModule, data: SegmentationData, device: torch.de
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        probe = copy.deepcopy(module).to(device).train()
+        probe = build_probe(module, device).train()
         optimizer = probe.configure_optimizers()
         loader = data.train_dataloader()
         times: list[float] = []
@@ -70,10 +70,3 @@ def _step(probe: SegmentationModule, batch: Batch, optimizer: torch.optim.Optimi
     loss.backward()
     optimizer.step()
     loss.item()  # waits for a GPU
-
-
-def autocast(probe: SegmentationModule, device: torch.device) -> torch.autocast:
-    """The run's precision, outside of Lightning."""
-    precision = probe.config.precision
-    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=precision != "32")

@@ -21,7 +21,8 @@ from skinlesion.training.diagnose import first_nonfinite_layer, last_nonfinite_g
 from skinlesion.training.ema import WeightAverage
 from skinlesion.training.muon import Muon
 from skinlesion.training.schedule import learning_rate
-from skinlesion.user_network import logits_and_features, logits_of, user_loss
+from skinlesion.user_code import named_errors
+from skinlesion.user_network import is_user_network, logits_and_features, logits_of, name_of, user_loss
 
 
 class Batch(TypedDict):
@@ -63,7 +64,11 @@ class SegmentationModule(pl.LightningModule):
         self.model = model
         self.config = config
         self.supervised = find_loss(config.loss)
-        self.average = WeightAverage(model, config.ema) if config.ema is not None else None
+        self.average = None
+        if config.ema is not None:
+            failure = f"The network {name_of(model)!r} cannot be copied, which --ema needs"
+            with named_errors(failure, built_in=not is_user_network(model)):
+                self.average = WeightAverage(model, config.ema)
         self.distillation = FeatureDistillationLoss(
             w_cfd=config.w_cfd,
             w_ifd=config.w_ifd,

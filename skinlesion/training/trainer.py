@@ -99,18 +99,18 @@ def _train(
             return _finished(config.folder)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    device = find_device(config)
     torch.manual_seed(config.seed)
     model, origin = _make_model(config)
+    device = find_device(config, model)
     engine = engine_for(model, config.engine, device)
     if engine != "none":
-        set_engine(model, engine)
+        set_engine(model, engine, device)
     module = SegmentationModule(model, config)
     record = RunRecord(config.folder, config.select_by, lambda row: _card(config, data.manifest, row, origin))
     if first:
-        data.prepare_data()  # a damaged image shows before anything is written
         with explained(config, device):
             try_user_code(module, device)
+        data.prepare_data()  # a damaged image shows before anything is written
         _fill_folder(config, data.manifest, describe_environment(engine, device))
         _announce(config, model, engine, device, data)
     with quiet(), explained(config, device):

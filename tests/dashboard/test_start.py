@@ -61,6 +61,15 @@ def test_streamlit_run_from_elsewhere_listens_on_this_machine_alone(tmp_path: Pa
     assert "usage statistics" not in log.read_text()
 
 
+@pytest.mark.slow
+def test_the_command_leaves_the_device_of_the_environment_alone(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "skinlesion", "dashboard", "--no-open-browser"]
+    environment = {**_environment(tmp_path), "SKINLESION_DEVICE": "abacus"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("SKINLESION_DEVICE: The device must be auto")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
 def test_help_is_short_and_names_the_variables(encoding: str) -> None:
     words = [sys.executable, "-m", "dashboard", "--help"]

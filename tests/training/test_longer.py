@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import MachineError, SkinlesionError
+from skinlesion.extend import register_engine
+from skinlesion.plugins import EXTRA_ENGINES
+from skinlesion.scan.reference import cross_selective_scan
 from skinlesion.training import TrainConfig, train
-from skinlesion.training.device import explained, find_device
+from skinlesion.training.device import engine_for, explained, find_device
+from skinlesion.training.memory import build_model
 from skinlesion.training.module import SegmentationModule
 
 PLAIN = ("dim=16", "depths=1,1", "decoder_depths=1,1", "d_state=4", "drop_path=0", "cra=false")
@@ -77,7 +82,7 @@ def test_full_memory_says_what_takes_less(
         raise error
 
     monkeypatch.setattr(SegmentationModule, "training_step", full)
-    with pytest.raises(SkinlesionError, match=r"Out of memory: 8 images of 32 x 32 .*--accumulate 2 .* 4 images"):
+    with pytest.raises(MachineError, match=r"Out of memory: 8 images of 32 x 32 .*--accumulate 2 .* 4 images"):
         train(short)
 
 
@@ -96,8 +101,39 @@ def test_memory_that_is_full_on_the_processor(short: TrainConfig) -> None:
 def test_a_place_that_is_not_there(short: TrainConfig, device: str, message: str) -> None:
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("this is a Mac")
-    with pytest.raises(SkinlesionError, match=f"no device {device} here: .*{message}"):
-        find_device(dataclasses.replace(short, device=device))
+    config = dataclasses.replace(short, device=device)
+    with pytest.raises(SkinlesionError, match=f"no device {device}: .*{message}"):
+        find_device(config, build_model(config))
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch reports a GPU, until something is to be put there; two engines, one for each kind of device."""
+    if torch.cuda.is_available():
+        pytest.skip("about machines without a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for device in ("cuda", "cpu"):
+        register_engine(f"for-{device}", cross_selective_scan, devices=(device,))
+    yield
+    for device in ("cuda", "cpu"):
+        del EXTRA_ENGINES[f"for-{device}"]
+
+
+def test_a_run_on_a_gpu_gets_there(gpu: None, short: TrainConfig) -> None:
+    """Its scan engine is chosen while the network is still on the CPU."""
+    config = dataclasses.replace(short, device="auto", engine="for-cuda")
+    with pytest.raises((AssertionError, RuntimeError), match=r"CUDA enabled|NVIDIA"):
+        train(config)
+
+
+def test_auto_takes_the_gpu_only_for_an_engine_that_runs_there(gpu: None, short: TrainConfig) -> None:
+    for engine, preset, device in (("for-cuda", "tiny", "cuda"), ("for-cpu", "tiny", "cpu"), ("cpu", "unet", "cuda")):
+        config = dataclasses.replace(short, device="auto", engine=engine, preset=preset, model=())
+        assert find_device(config, build_model(config)).type == device
+    forced = dataclasses.replace(short, device="cuda", engine="for-cpu")
+    with pytest.raises(SkinlesionError, match="'for-cpu' does not run on device 'cuda'"):
+        engine_for(build_model(forced), forced.engine, torch.device("cuda"))
 
 
 def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read() -> None:
