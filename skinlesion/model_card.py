@@ -114,7 +114,7 @@ def _facts(card: dict[str, Any], digest: str) -> list[tuple[str, Any]]:
 
 def _training(card: dict[str, Any]) -> list[str]:
     """The command and the options of a run, and of those whose weights it started from, the first one first."""
-    parts = [*_training(card["origin"]), "Then, from the weights of that run:"] if "origin" in card else []
+    parts = [*_training(card["origin"]), "Then:"] if "origin" in card else []
     parts.append(_code_block(card.get("command", "unknown")))
     if options := card.get("training", {}).get("options"):
         parts.append(_table(("option", "value"), [(key, value) for key, value in options.items()]))
@@ -136,8 +136,8 @@ def _results(report: dict[str, Any]) -> str:
     views = "without" if tta in (None, False, "none") else f"with {_span('flips' if tta is True else tta)} as"
     cleaned = ", masks cleaned up" if protocol.get("clean") else ""
     head = (
-        f"{_span(where)}: {report['n']} images, truth at {size} x {size}, threshold {threshold}, {views} test-time "
-        f"augmentation{cleaned}; {level} bootstrap intervals over images."
+        f"{_span(where)}: {report['n']} images, ground truth at {size} x {size}, threshold {threshold}, {views} "
+        f"test-time augmentation{cleaned}; {level} bootstrap intervals over images."
     )
     table = _table(("score", "pooled over all pixels", "mean over images"), rows)
     command = protocol.get("environment", {}).get("command", "unknown")
@@ -148,7 +148,7 @@ def _results(report: dict[str, Any]) -> str:
 def _groups(by: str, groups: dict[str, Any]) -> str:
     columns = {"pooled_iou": "IoU, pooled", "mean_iou": "IoU, mean", "sensitivity": "sensitivity, pooled"}
     rows = [
-        (name, found["n"], *(_score(found[key]["value"], found[key]["interval"]) for key in columns))
+        (name.replace(" %", "%"), found["n"], *(_score(found[key]["value"], found[key]["interval"]) for key in columns))
         for name, found in groups.items()
     ]
     return _table((by, "images", *columns.values()), rows) + "\n\n"
@@ -160,7 +160,7 @@ def _selection(card: dict[str, Any]) -> str:
         return ""
     epoch = card.get("training", {}).get("epoch", "unknown")
     scores = ", ".join(f"{key} {value:.4f}" for key, value in validation.items() if isinstance(value, float))
-    return f"Selected on the validation part, which is cut from the training part (epoch {_span(epoch)}): {scores}."
+    return f"Epoch {_span(epoch)} was selected on the validation part, which was held out of training: {scores}."
 
 
 def _score(value: float | None, interval: list[float] | None) -> str:
