@@ -60,9 +60,9 @@ def violations(visit, axe: str) -> list:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_view_is_accessible(visitor, axe, theme, size):
     found = {}
+    visit = visitor(size)
+    visit.page.emulate_media(color_scheme=theme)
     for view in VIEWS:
-        visit = visitor(size)
-        visit.page.emulate_media(color_scheme=theme)
         visit.open(view)
         if wrong := violations(visit, axe):
             found[view] = wrong
@@ -89,9 +89,9 @@ RESULTS = (
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_results_are_accessible(visitor, axe, theme):
     found = {}
+    visit = visitor((1280, 720))
+    visit.page.emulate_media(color_scheme=theme)
     for view, choices, button in RESULTS:
-        visit = visitor((1280, 720))
-        visit.page.emulate_media(color_scheme=theme)
         visit.open(view, weights="random", **choices)
         if button:
             start = visit.page.locator('[class*="st-key-start-"]').get_by_role(
