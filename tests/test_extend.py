@@ -1,5 +1,6 @@
 """Networks, data sets, losses and engines of one's own: docs/extend.md as it stands, and what goes wrong."""
 
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,10 @@ from torch import nn
 import skinlesion
 from skinlesion import Segmenter, SkinlesionError, extend
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
+from skinlesion.data.layouts import find_samples
+from skinlesion.data.sample import Sample
+from skinlesion.data.source import DataSource
+from skinlesion.data.splits import Manifest, make_manifest
 from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, PLUGINS
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.config_file import read_toml
@@ -82,6 +87,7 @@ def test_the_page_works_as_it_stands(tmp_path: Path) -> None:
         "run/best.safetensors",
         "masks/predictions.csv",
         "two-layers.safetensors",
+        "trained-without-x/best.safetensors",
         "seven/config.json",
         "logs",
     ):
@@ -143,6 +149,52 @@ def test_other_names_that_are_taken() -> None:
     for engine in ("auto", "cpu"):
         with pytest.raises(SkinlesionError, match="already"):
             skinlesion.register_engine(engine, lambda *a: a[0])
+
+
+def own_samples(root: Path, parts: tuple[str | None, ...]) -> list[Sample]:
+    images = sorted((root / "images").iterdir())
+    return [
+        Sample(image.stem, image, root / "masks" / f"{image.stem}.png", parts[number % len(parts)])
+        for number, image in enumerate(images)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "split", "sizes"),
+    [((None,), "random", (6, 1, 3)), (("train", "train", "train", "val", "test"), "official", (6, 2, 2))],
+)
+def test_a_registered_data_set_is_trained_on_and_evaluated(
+    parts: tuple[str | None, ...], split: str, sizes: tuple[int, ...], cli, lesions: Path, tmp_path: Path
+) -> None:
+    skinlesion.register_dataset("own", lambda root: own_samples(root, parts))
+    run, scores = tmp_path / "run", tmp_path / "scores.json"
+    code, _, err = cli(
+        *("train", "--preset", "tiny", "--model", "dim=16", "depths=1,1", "decoder_depths=1,1", "--size", 32),
+        *("--data", "own", "--root", lesions, "--batch-size", 2, "--epochs", 1, "--no-estimate"),
+        *("--cache-dir", tmp_path / "cache", "--out", run),
+    )
+    assert (code, err) == (0, "")
+    manifest = Manifest.load(run / "manifest.json")
+    assert (manifest.dataset, manifest.name) == ("own", split)
+    assert tuple(len(manifest.parts[part]) for part in ("train", "val", "test")) == sizes
+    code, _, err = cli(
+        *("evaluate", "--weights", run, "--data", "own", "--root", lesions, "--truth-size", 32, "--json", scores),
+    )
+    assert (code, err) == (0, "")
+    report = json.loads(scores.read_text())
+    assert report["n"] == sizes[2]
+    assert report["protocol"]["same_split_as_training"]
+
+
+def test_a_registered_data_set_needs_its_folder_and_parts_for_an_official_split(lesions: Path) -> None:
+    skinlesion.register_dataset("own", lambda root: own_samples(root, (None,)))
+    folders = {"images": lesions / "images", "masks": lesions / "masks"}
+    with pytest.raises(SkinlesionError, match="'own' is read from --root DIR; with --images and --masks"):
+        DataSource(**folders).find("own")
+    with pytest.raises(SkinlesionError, match="Unknown dataset 'onw'"):
+        DataSource(**folders).find("onw")
+    with pytest.raises(SkinlesionError, match="'official' of own needs Samples with part='train'"):
+        make_manifest(find_samples(lesions, "own"), "own", "official")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class SegmentationData(pl.LightningDataModule):
     (batch normalization cannot be trained on one value).
 
     Args:
-        dataset: a name in :data:`skinlesion.data.layouts.DATASETS`.
+        dataset: a name in :data:`skinlesion.data.layouts.DATASETS`, or a registered one.
         root: where the data are; None only for ``synthetic``, which is then drawn in memory.
         samples: the pairs themselves, instead of ``root`` (e.g. from :func:`skinlesion.data.layouts.pair_folders`).
         notes: what is to be said about them, see :meth:`notes`.

@@ -29,6 +29,7 @@ __all__ = [
     "OFFICIAL",
     "OfficialPart",
     "Sample",
+    "check_dataset_name",
     "find_dataset",
     "find_samples",
     "pair_folders",
@@ -63,6 +64,15 @@ OFFICIAL: dict[str, tuple[OfficialPart, ...]] = {
 DATASETS = (*OFFICIAL, "vmunet", "folder", "synthetic")
 
 
+def check_dataset_name(dataset: str) -> None:
+    """Raise SkinlesionError if no data set of this name is built in or registered; the message lists the names."""
+    if dataset not in (*DATASETS, *EXTRA_DATASETS):
+        load_plugins()
+    if dataset not in (*DATASETS, *EXTRA_DATASETS):
+        names = ", ".join((*DATASETS, *EXTRA_DATASETS))
+        raise SkinlesionError(f"Unknown dataset {printable(dataset)!r}: choose one of {names}.")
+
+
 def find_samples(root: str | Path, dataset: str, *, rules: MaskRules = DEFAULT_RULES) -> list[Sample]:
     """List a dataset's pairs of image and mask, sorted by id; as `find_dataset` without its notes."""
     return find_dataset(root, dataset, rules=rules).samples
@@ -87,11 +97,7 @@ def find_dataset(
         SkinlesionError: a missing root, another dataset's layout, an image without mask or a mask without image,
             one image in two parts, or nothing at all.
     """
-    if dataset not in (*DATASETS, *EXTRA_DATASETS):
-        load_plugins()
-    if dataset not in (*DATASETS, *EXTRA_DATASETS):
-        names = ", ".join((*DATASETS, *EXTRA_DATASETS))
-        raise SkinlesionError(f"Unknown dataset {printable(dataset)!r}: choose one of {names}.")
+    check_dataset_name(dataset)
     root = Path(root)
     if not root.is_dir():
         raise SkinlesionError(

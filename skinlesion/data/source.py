@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skinlesion.data.folder_layouts import PART_NAMES, describe_part
-from skinlesion.data.layouts import complete, find_dataset
+from skinlesion.data.layouts import DATASETS, check_dataset_name, complete, find_dataset
 from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.pairing import left_out_line, list_images, pair_dataset
 from skinlesion.data.sample import Dataset, Sample
@@ -53,7 +53,7 @@ class DataSource:
         """List the pairs; no image is opened.
 
         Args:
-            dataset: the layout of `root`, one of :data:`~skinlesion.data.layouts.DATASETS`.
+            dataset: the layout of `root`, one of :data:`~skinlesion.data.layouts.DATASETS` or a registered one.
 
         Raises:
             SkinlesionError: as `find_dataset`, or the options cannot be combined.
@@ -67,6 +67,11 @@ class DataSource:
                     "with --images DIR --masks DIR."
                 )
             return find_dataset(self.root, dataset, rules=self.rules, groups=self.groups)
+        check_dataset_name(dataset)
+        if dataset not in DATASETS:  # its function decides which images belong to it, and needs their folder
+            raise SkinlesionError(
+                f"The data set {dataset!r} is read from --root DIR; with --images and --masks, use --data folder."
+            )
         if self.root is not None:
             raise SkinlesionError("--root cannot be combined with --images and --masks: give one or the other.")
         found = pair_dataset(self.images, self.masks, rules=self.rules)

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, find_samples
+from skinlesion.data.layouts import DATASETS, OFFICIAL, Sample, check_dataset_name, find_samples
 from skinlesion.data.same_lesion import group_pairs, joined
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import write_text
@@ -40,7 +40,7 @@ class Manifest:
     """A split, id by id.
 
     Attributes:
-        dataset: the dataset's name, as in :data:`skinlesion.data.layouts.DATASETS`.
+        dataset: the dataset's name, one of :data:`skinlesion.data.layouts.DATASETS` or a registered one.
         name: ``paper``, ``official`` or ``random``.
         seed: what the split was drawn with.
         parts: ids of ``train``, ``val`` and ``test``, each sorted, none in two parts.
@@ -128,12 +128,12 @@ def make_manifest(
 
     Args:
         samples: samples, or bare ids where no official part is needed.
-        dataset: one of ``DATASETS``.
+        dataset: one of ``DATASETS``, or a registered one.
         name: ``random``: 70/30 of all but the publisher's test part.
             ``paper``: 70/30 of train and validation in the paper's exact sizes (2017: 1500/650, 2018: 1886/808;
             2016: the official 900/379). ISIC 2018 without its 100 validation pairs: 1816/778 of the other 2594.
-            ``official``: the publisher's parts, or those that the folders are named after. ``vmunet`` without a
-            ``test`` folder tests on ``val``, as that harness does.
+            ``official``: the publisher's parts, those that the folders are named after, or those that a registered
+            data set gives its samples. ``vmunet`` without a ``test`` folder tests on ``val``, as that harness does.
         seed: determines the split, including the validation part.
         val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
             used instead where there is one and the split is ``official``.
@@ -228,8 +228,7 @@ def _divide(
     by_part: dict[str | None, list[str]], dataset: str, name: str, seed: int, pairs: list[tuple[str, str]]
 ) -> tuple[list[str], list[str], list[str]]:
     """Return train, val and test; val is empty where it is still to be cut from train."""
-    if dataset not in DATASETS:
-        raise SkinlesionError(f"Unknown dataset {dataset!r}: choose one of {', '.join(DATASETS)}.")
+    check_dataset_name(dataset)
     pool = [id for part, ids in by_part.items() if part != "test" for id in ids]
     official_test = by_part.get("test", [])
     if name == "random":
@@ -251,9 +250,10 @@ def _divide(
         if dataset == "vmunet" and not official_test:
             val, official_test = [], val
         if not train or (not official_test and dataset in OFFICIAL):
+            needed = "folders for the training and test parts" if dataset in DATASETS else "Samples with part='train'"
             raise SkinlesionError(
-                f"The split 'official' of {dataset} needs folders for the training and test parts, which are not "
-                "there: use the split 'random', or a saved manifest (*.json)."
+                f"The split 'official' of {dataset} needs {needed}, which are not there: use the split 'random', or a "
+                "saved manifest (*.json)."
             )
         return train, val, official_test
     valid = ["random", "official"] + ["paper"] * (dataset in OFFICIAL)

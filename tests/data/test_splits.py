@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from skinlesion.data.layouts import Sample
 from skinlesion.data.splits import Manifest, load_split, make_manifest, near_duplicates, packaged_manifest
 from skinlesion.errors import SkinlesionError
+from skinlesion.plugins import EXTRA_DATASETS
 
 
 def samples(**counts: int) -> list[Sample]:
@@ -109,6 +110,16 @@ def test_unknown_names_list_the_valid_ones():
         make_manifest(["a"], "folder")
     with pytest.raises(SkinlesionError, match="fraction"):
         make_manifest(["a", "b", "c"], "folder", val_fraction=1.0)
+
+
+def test_a_data_set_that_nobody_has_registered_is_refused(monkeypatch):
+    ids = [f"image-{number}" for number in range(10)]
+    with pytest.raises(SkinlesionError, match="Unknown dataset 'own': choose one of isic2016"):
+        make_manifest(ids, "own")
+    monkeypatch.setitem(EXTRA_DATASETS, "own", lambda root: [])
+    assert sizes(make_manifest(ids, "own")) == (6, 1, 3)
+    with pytest.raises(SkinlesionError, match=r"Unknown dataset 'onw'.*, own"):
+        make_manifest(ids, "onw")
 
 
 def test_save_and_load(tmp_path):
