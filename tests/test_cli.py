@@ -278,6 +278,17 @@ def test_resume_needs_no_more_than_the_folder(cli, lesions: Path, tmp_path: Path
     code, out, err = cli("train", "--resume", "--out", run, "--lr", 0.5)
     assert code == 2
     assert "cannot be resumed with --lr 0.5" in err
+    (tmp_path / "run.toml").write_text("epochs = 7\n")
+    for flag, value in (("--config", tmp_path / "run.toml"), ("--recipe", "paper")):
+        for words in ((flag, value), (f"{flag}={value}",)):
+            code, out, err = cli("train", "--resume", "--out", run, *words)
+            assert (code, out) == (2, "")
+            assert f"{flag} cannot be combined with --resume --out" in err
+            assert "flags such as --epochs" in err
+            assert err.count("\n") == 1
+    (tmp_path / "run.toml").write_text(f"preset = 'tiny'\nresume = true\nout = '{tmp_path / 'none'}'\n")
+    code, out, err = cli("train", "--config", tmp_path / "run.toml")
+    assert f"{tmp_path / 'none' / 'config.json'} cannot be read" in err  # the file's own folder is resumed
 
 
 def test_data_is_drawn_and_verified(cli, tmp_path: Path) -> None:

@@ -22,16 +22,23 @@ the file. To train your own network, use --preset package.module:Network; see do
 
 def train(args: list[str], *, prog: str) -> None:
     """Train a network. The flags are the fields of `TrainConfig`; defaults come from --recipe, or the run to resume."""
-    recipe, rest = _take("recipe", f"name: {', '.join(RECIPES)}", args, "paper")
-    file, rest = _take("config", "file", rest, "")
-    folder, _ = _take("out", "folder", rest, "")
-    default = TrainConfig.from_recipe(recipe)
+    recipe, rest = _take("recipe", f"name: {', '.join(RECIPES)}", args)
+    file, rest = _take("config", "file", rest)
+    folder, _ = _take("out", "folder", rest)
+    resumes = "--resume" in rest and folder != ""
+    if resumes and (file or recipe):
+        flag = "--config" if file else "--recipe"
+        raise SkinlesionError(
+            f"{flag} cannot be combined with --resume --out: a resumed run keeps its options, and flags such as "
+            "--epochs may be passed instead."
+        )
+    default = TrainConfig.from_recipe(recipe or "paper")
     if file:
         default = read_toml(Path(file), default)
     given = {word.partition("=")[0] for word in rest}
     if "--images" in given and not given & {"--data", "--resume"}:
         rest = [*rest, "--data", "folder"]
-    if "--resume" in rest and folder:
+    if resumes:
         default = TrainConfig.load(Path(folder) / "config.json")
     description = _HELP.format(recipes=", ".join(RECIPES))
     config = parse(TrainConfig, rest, prog=prog, pairs=True, default=default, description=description)
@@ -64,9 +71,9 @@ def _next_command(config: TrainConfig, folder: Path) -> str:
 train.parses_itself = True  # type: ignore[attr-defined]
 
 
-def _take(name: str, kind: str, args: list[str], default: str) -> tuple[str, list[str]]:
-    """The value of a flag, and the other words."""
-    value, rest = default, []
+def _take(name: str, kind: str, args: list[str]) -> tuple[str, list[str]]:
+    """The value of a flag, "" if it isn't given, and the other words."""
+    value, rest = "", []
     words = iter(args)
     for word in words:
         flag, equals, text = word.partition("=")
