@@ -287,6 +287,8 @@ def test_training_a_network_that_returns_no_tensor_says_so(tmp_path: Path) -> No
         ("epoch = 3", r"Unknown training option epoch \(did you mean epochs\?\)"),
         ("batch-size = 3", r"did you mean batch_size"),
         ("zzz = 3", "Unknown training option zzz;"),
+        ("accelerator = 'cpu'", r"Unknown training option accelerator \(it is now called device\)"),
+        ("accelerator = ['gpu']", r"Unknown training option accelerator \(it is now called device\)"),
         ("epochs = 'three'", "epochs"),
         ("epochs = ", "not a TOML file"),
         ("epochs = 3\nepochs = 4", "not a TOML file"),

@@ -20,6 +20,7 @@ from skinlesion.training.recipes import RECIPES
 from skinlesion.training.schedule import Schedule
 
 _PATHS = ("root", "images", "masks", "groups", "out", "cache_dir")
+_OLD_DEVICE = "accelerator"  # what version 0.1 called `device`
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 SelectBy = Literal["val_iou", "last", "test_loss"]
 
@@ -256,27 +257,26 @@ class TrainConfig:
         Raises:
             SkinlesionError: an unknown field, or a value that `TrainConfig` rejects.
         """
-        if "accelerator" in values:  # as `device` was called in earlier versions
-            old = {"gpu": "cuda"}.get(values["accelerator"], values["accelerator"])
-            values = {"device": old} | {name: value for name, value in values.items() if name != "accelerator"}
         valid = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - valid):
             some = printable(", ".join(unknown[:5]))
             near = difflib.get_close_matches(unknown[0].replace("-", "_"), valid, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
+            if unknown[0] == _OLD_DEVICE:
+                hint = " (it is now called device)"
             raise SkinlesionError(f"Unknown training option {some}{hint}; this version does not have it.")
         model = values.get("model", ())
         return cls(**{**values, "model": tuple(model) if isinstance(model, list) else model})
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
-        """Read a run's config.json.
+        """Read a run's config.json, also one that an earlier version wrote.
 
         Raises:
             SkinlesionError: the file is missing or is not a config.
         """
         try:
-            return cls.from_json(read_json(Path(path), dict[str, Any]))
+            return cls.from_json(_with_device(read_json(Path(path), dict[str, Any])))
         except SkinlesionError as error:
             label = printable(path)
             text = str(error) if label in str(error) else f"{label}: {error}"
@@ -296,3 +296,12 @@ class TrainConfig:
         if recipe not in RECIPES:
             raise SkinlesionError(f"Unknown recipe {recipe!r}; choose one of: {', '.join(RECIPES)}.")
         return cls(**{**RECIPES[recipe], **changes})
+
+
+def _with_device(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a config.json, also of a run of an earlier version: then the old option is read as `device`."""
+    if _OLD_DEVICE not in values or "device" in values:
+        return values
+    others = dict(values)
+    old = others.pop(_OLD_DEVICE)
+    return others | {"device": "cuda" if old == "gpu" else old}

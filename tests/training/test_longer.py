@@ -136,13 +136,18 @@ def test_auto_takes_the_gpu_only_for_an_engine_that_runs_there(gpu: None, short:
         engine_for(build_model(forced), forced.engine, torch.device("cuda"))
 
 
-def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read() -> None:
+def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read(tmp_path: Path) -> None:
     with pytest.raises(SkinlesionError, match="device must be auto, cpu, cuda"):
         TrainConfig(device="gpu0")
     values = TrainConfig().to_json()
     del values["device"]
-    assert TrainConfig.from_json(values | {"accelerator": "gpu"}).device == "cuda"
-    assert TrainConfig.from_json(values | {"accelerator": "cpu"}).device == "cpu"
+    path = tmp_path / "config.json"
+    for old, new in (("gpu", "cuda"), ("cpu", "cpu"), ("auto", "auto")):
+        path.write_text(json.dumps(values | {"accelerator": old}))
+        assert TrainConfig.load(path).device == new
+    path.write_text(json.dumps(values | {"accelerator": ["gpu"]}))
+    with pytest.raises(SkinlesionError, match=r"config\.json: --device must be text"):
+        TrainConfig.load(path)
 
 
 def test_empty_and_inverted_masks_are_warned_of(
