@@ -198,6 +198,31 @@ def test_a_registered_data_set_needs_its_folder_and_parts_for_an_official_split(
 
 
 @pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"id": 7}, "a wrong Sample: number 2 needs nonempty text as its id, not 7."),
+        ({"id": ""}, "a wrong Sample: number 2 needs nonempty text as its id, not ''."),
+        ({"image": None}, "a wrong Sample: 'b' needs a pathlib.Path as its image, not None."),
+        ({"image": "b.png"}, "a wrong Sample: 'b' needs a pathlib.Path as its image, not 'b.png'."),
+        ({"mask": "b.png"}, "a wrong Sample: 'b' needs a pathlib.Path or None as its mask, not 'b.png'."),
+        ({"part": "training"}, "a wrong Sample: 'b' needs train, val, test or None as its part, not 'training'."),
+        ({"part": ["train"]}, "a wrong Sample: 'b' needs train, val, test or None as its part, not ['train']."),
+        ({"group": 5}, "a wrong Sample: 'b' needs text or None as its group, not 5."),
+        ({"rules": None}, "a wrong Sample: 'b' needs MaskRules as its rules, not None."),
+        ({"id": "a"}, "two Samples with the id 'a', for a.png and b.png: give each one an id of its own."),
+        ({"id": "a", "part": "val"}, "two Samples with the id 'a', for a.png and b.png: give each one an id"),
+    ],
+)
+def test_samples_that_cannot_be_used_are_named(second: dict[str, object], message: str, tmp_path: Path) -> None:
+    first = Sample("a", Path("a.png"), None, "train")
+    fields = {"id": "b", "image": Path("b.png"), "mask": Path("b_mask.png"), **second}
+    skinlesion.register_dataset("own", lambda root: [first, Sample(**fields), Sample(9, None, 9)])  # type: ignore[arg-type]
+    with pytest.raises(SkinlesionError, match=re.escape(message)) as error:
+        find_samples(tmp_path, "own")
+    assert str(error.value).startswith("The data set 'own' has")
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
         ("no_such_module_anywhere:Net", "cannot be imported"),

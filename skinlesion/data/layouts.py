@@ -17,12 +17,12 @@ from typing import NamedTuple
 from skinlesion.data.folder_layouts import describe_part, find_folder_dataset, folders_by_role, join
 from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules
 from skinlesion.data.pairing import listing, pair_dataset, pair_folders
+from skinlesion.data.registered import find_registered
 from skinlesion.data.same_lesion import FILE, with_groups
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.plugins import EXTRA_DATASETS, load_plugins
 from skinlesion.text import counted, printable
-from skinlesion.user_code import named_errors
 
 __all__ = [
     "DATASETS",
@@ -106,7 +106,7 @@ def find_dataset(
     if dataset in OFFICIAL:
         found = _find_official(root, dataset, rules)
     elif dataset in EXTRA_DATASETS:
-        found = _find_extra(root, dataset)
+        found = find_registered(root, dataset)
     elif dataset == "vmunet":
         found = _find_vmunet(root, rules)
     else:
@@ -126,17 +126,6 @@ def complete(found: Dataset, groups: Path | None) -> Dataset:
     found_in = f"{counted(together, 'image')} in {counted(len(names), 'group')}"
     line = f"{printable(groups)}: {found_in}, each kept on one side of a split"
     return replace(found, samples=samples, folders=(*found.folders, line))
-
-
-def _find_extra(root: Path, dataset: str) -> Dataset:
-    with named_errors(f"The data set {dataset!r} failed"):
-        samples = list(EXTRA_DATASETS[dataset](root))
-    wrong = next((each for each in samples if not isinstance(each, Sample)), None)
-    if wrong is not None:
-        raise SkinlesionError(f"The data set {dataset!r} must give Samples; it gave a {type(wrong).__name__}.")
-    if not samples:
-        raise SkinlesionError(f"{printable(root)}: the data set {dataset!r} has no image there.")
-    return Dataset(samples)
 
 
 def _find_official(root: Path, dataset: str, rules: MaskRules) -> Dataset:
