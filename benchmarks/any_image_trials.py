@@ -5,13 +5,13 @@
 Every trial continues the training of `accurate` (or of --start-from) for the same number of epochs on the training
 part of ISIC 2017 and is measured on the validation part: whole images, and two seeded crops of each. `strong` is the
 control without magnification; `zoom` is the control of all the others. A finished run isn't repeated, and a stopped
-one resumes.
+one resumes. Other settings (--epochs, --start-from, --lr) need another --out and --runs.
 """
 
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from skinlesion.training.recipes import RECIPES
 from skinlesion.training.trainer import train
 
 SEEDS = (0, 1)
+DEFAULTS = {"epochs": 2, "start_from": "accurate", "lr": 1e-3}  # settings that all runs of a file of results share
 SIDE = 160
 SIDES = (128, 160, 192)
 SOFT = 1.5  # pixels of 160: the standard deviation of the blurred border
@@ -106,21 +107,56 @@ def with_drawn(manifest: Manifest, drawn: list[Sample], path: Path) -> Path:
     return path
 
 
-def trials(runs: Path, manifest: Manifest) -> dict[str, Callable[[], tuple[dict[str, Any], list[pl.Callback]]]]:
-    """Options and callbacks of each, by name; made when it's their turn."""
+def mixed_in(runs: Path, manifest: Manifest) -> dict[str, Any]:
+    """Options that mix the synthetic images into the training part."""
     drawn = draw(runs / "drawn")
     skinlesion.register_dataset("isic2017-and-drawn", lambda folder: [*find_samples(folder, "isic2017"), *drawn])
-    mixed = {"data": "isic2017-and-drawn", "split": str(with_drawn(manifest, drawn, runs / "drawn.json"))}
-    equals = [str(runs / f"zoom-{seed}") for seed in SEEDS] + ["accurate"]
-    zoom = {"augmentation": "zoom"}
-    return {
-        "zoom": lambda: (zoom, []),
-        "strong": lambda: ({"augmentation": "strong"}, []),
-        "zoom-soft-labels": lambda: (zoom, [Change(soft_labels)]),
-        "zoom-synthetic": lambda: (zoom | mixed, []),
-        "zoom-mixed-sizes": lambda: (zoom, [Change(mixed_sizes)]),
-        "zoom-ensemble": lambda: (zoom, [Change(ensemble_of(equals))]),
-    }
+    return {"data": "isic2017-and-drawn", "split": str(with_drawn(manifest, drawn, runs / "drawn.json"))}
+
+
+def ensemble(runs: Path) -> Change:
+    """Soft targets from the runs of `zoom` and from `accurate`."""
+    return Change(ensemble_of([*(str(runs / f"zoom-{seed}") for seed in SEEDS), "accurate"]))
+
+
+ZOOM = {"augmentation": "zoom"}
+# Options and callbacks of each trial, made when its turn comes: some need the runs of an earlier one.
+TRIALS: dict[str, Callable[[Path, Manifest], tuple[dict[str, Any], list[pl.Callback]]]] = {
+    "zoom": lambda runs, manifest: (ZOOM, []),
+    "strong": lambda runs, manifest: ({"augmentation": "strong"}, []),
+    "zoom-soft-labels": lambda runs, manifest: (ZOOM, [Change(soft_labels)]),
+    "zoom-synthetic": lambda runs, manifest: (ZOOM | mixed_in(runs, manifest), []),
+    "zoom-mixed-sizes": lambda runs, manifest: (ZOOM, [Change(mixed_sizes)]),
+    "zoom-ensemble": lambda runs, manifest: (ZOOM, [ensemble(runs)]),
+}
+
+
+def results_so_far(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The file of results with its settings, which must be the given ones; without runs if there is no file yet.
+
+    Raises:
+        SystemExit: its runs were trained with other settings, so new ones couldn't be compared with them.
+    """
+    if not path.is_file():
+        return settings | {"runs": {}}
+    found = DEFAULTS | json.loads(path.read_text())  # the published file lists no setting but the epochs
+    for name, value in settings.items():
+        if found[name] != value:
+            flag = "--" + name.replace("_", "-")
+            raise SystemExit(f"{path} was measured with {flag} {found[name]}, not {value}: give another --out.")
+    return found
+
+
+def is_started(folder: Path, epochs: int) -> bool:
+    """Whether there is a run to resume.
+
+    Raises:
+        SystemExit: it was meant to have another number of epochs, so it followed another schedule.
+    """
+    path = folder / "config.json"
+    if path.is_file() and (before := TrainConfig.load(path).epochs) != epochs:
+        raise SystemExit(f"{folder} was started with --epochs {before}, not {epochs}: give another --runs.")
+    return path.is_file()
 
 
 def options(root: Path, out: Path, seed: int, epochs: int, start_from: str, lr: float) -> dict[str, Any]:
@@ -144,37 +180,48 @@ def options(root: Path, out: Path, seed: int, epochs: int, start_from: str, lr: 
     }
 
 
-def main() -> None:
-    """Train and measure; write after each run."""
+def arguments_from(words: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--isic2017", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--start-from", default="accurate")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--only", nargs="+", metavar="TRIAL", help="all of them by default")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--start-from")
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--only", nargs="+", choices=TRIALS, help="all of them by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+    parser.set_defaults(**DEFAULTS)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Train and measure; write after each run."""
+    arguments = arguments_from(words)
+    settings = {name: getattr(arguments, name) for name in DEFAULTS}
+    found = results_so_far(arguments.out, settings)
     samples = {sample.id: sample for sample in find_samples(arguments.isic2017, "isic2017")}
     manifest = load_split(list(samples.values()), "isic2017", "paper", None)
     held_out = [samples[id] for id in manifest.parts["val"]]
-    found = (
-        json.loads(arguments.out.read_text()) if arguments.out.is_file() else {"epochs": arguments.epochs, "runs": {}}
-    )
     start = arguments.start_from
     if start not in found["runs"]:
         found["runs"][start] = validation(Segmenter.from_pretrained(start), held_out)
-    for name, make in trials(arguments.runs, manifest).items():
+        write(arguments.out, found)
+    for name in (each for each in TRIALS if each in (arguments.only or TRIALS)):  # in this order, whatever was typed
         for seed in arguments.seeds:
-            if f"{name}-{seed}" in found["runs"] or (arguments.only and name not in arguments.only):
-                continue
-            special, callbacks = make()
             folder = arguments.runs / f"{name}-{seed}"
-            shared = options(arguments.isic2017, folder, seed, arguments.epochs, start, arguments.lr)
-            train(TrainConfig(**(shared | special), resume=(folder / "config.json").is_file()), callbacks=callbacks)
+            if folder.name in found["runs"]:
+                continue
+            special, callbacks = TRIALS[name](arguments.runs, manifest)
+            shared = options(arguments.isic2017, folder, seed, **settings)
+            train(TrainConfig(**(shared | special), resume=is_started(folder, arguments.epochs)), callbacks=callbacks)
             found["runs"][folder.name] = validation(Segmenter.from_pretrained(folder), held_out)
-            write_text(arguments.out, json.dumps(found, indent=1) + "\n")
+            write(arguments.out, found)
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    """Write the results whole."""
+    write_text(path, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

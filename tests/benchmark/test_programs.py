@@ -1,13 +1,18 @@
 """The benchmark programs run and write what their readers read; how fast anything is, is no test's business."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from skinlesion.benchmark.model import Step, measure_model
+from skinlesion.errors import SkinlesionError
+from skinlesion.training import TrainConfig
 from skinlesion.zoo import create_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +68,59 @@ def test_every_latency_is_measured(chromium_options, tmp_path: Path):
     assert found["live"]["draw_ms"] > 0
     assert all(times["first_ms"] > 0 and times["click_ms"] > 0 for times in found["views"].values())
     assert "the new mask is there" in (tmp_path / "dashboard.md").read_text()
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("any_image_trials")
+
+
+# There are no data, so the program gets no further than checking its arguments.
+NOWHERE = ("--isic2017", "no-data", "--runs", "no-runs", "--out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "refused"),
+    [
+        ({"epochs": 2}, ("--epochs", "4"), "--epochs 2, not 4"),
+        ({"epochs": 2}, ("--lr", "5e-4"), "--lr 0.001, not 0.0005"),
+        ({"epochs": 4, "lr": 5e-4, "start_from": "general"}, ("--epochs", "4", "--lr", "5e-4"), "--start-from general"),
+        ({"epochs": 4, "lr": 5e-4, "start_from": "general"}, (), "--epochs 4, not 2"),
+    ],
+)
+def test_trials_with_other_settings_are_not_added_to_a_file(trials, settings, words, refused, tmp_path: Path):
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps({**settings, "runs": {"zoom-0": {}}}))
+    with pytest.raises(SystemExit, match=re.escape(f"{path} was measured with {refused}")):
+        trials.main([*NOWHERE, str(path), *words])
+
+
+def test_the_settings_of_trials_are_stored_and_the_published_ones_are_the_defaults(trials, tmp_path: Path):
+    settings = {"epochs": 4, "lr": 5e-4, "start_from": "general"}
+    path = tmp_path / "trials.json"
+    trials.write(path, trials.results_so_far(path, settings))
+    assert trials.results_so_far(path, settings) == {**settings, "runs": {}}
+    published = ROOT / "benchmarks" / "results" / "any_image_trials.json"
+    assert "zoom-0" in trials.results_so_far(published, trials.DEFAULTS)["runs"]
+    with pytest.raises(SkinlesionError, match="no-data: there is no such folder"):  # so the settings were accepted
+        trials.main([*NOWHERE, str(published)])
+
+
+def test_a_trial_of_another_length_is_not_resumed(trials, tmp_path: Path):
+    assert not trials.is_started(tmp_path, 2)
+    (tmp_path / "config.json").write_text(json.dumps(TrainConfig(epochs=2).to_json()))
+    assert trials.is_started(tmp_path, 2)
+    with pytest.raises(SystemExit, match="was started with --epochs 2, not 4: give another --runs"):
+        trials.is_started(tmp_path, 4)
+
+
+def test_an_unknown_trial_lists_those_that_there_are(trials, tmp_path: Path, capsys):
+    with pytest.raises(SystemExit):
+        trials.main([*NOWHERE, str(tmp_path / "trials.json"), "--only", "zoom", "zoom-soft"])
+    message = capsys.readouterr().err
+    assert "invalid choice: 'zoom-soft'" in message
+    assert "zoom-soft-labels" in message
 
 
 def test_a_model_is_measured_in_both_precisions():
