@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import skinlesion
 from skinlesion import Segmenter, SkinlesionError, extend
 from skinlesion.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion.data.layouts import find_samples
+from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.sample import Sample
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import Manifest, make_manifest
@@ -195,6 +197,14 @@ def test_a_registered_data_set_needs_its_folder_and_parts_for_an_official_split(
         DataSource(**folders).find("onw")
     with pytest.raises(SkinlesionError, match="'official' of own needs Samples with part='train'"):
         make_manifest(find_samples(lesions, "own"), "own", "official")
+
+
+def test_the_mask_flags_hold_for_a_registered_data_set_too(lesions: Path) -> None:
+    own = MaskRules(invert=True)
+    skinlesion.register_dataset("own", lambda root: [replace(each, rules=own) for each in own_samples(root, (None,))])
+    assert {sample.rules for sample in find_samples(lesions, "own")} == {own}
+    asked = MaskRules(threshold=128, resize=True)
+    assert {sample.rules for sample in find_samples(lesions, "own", rules=asked)} == {asked}
 
 
 @pytest.mark.parametrize(

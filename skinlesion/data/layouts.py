@@ -106,7 +106,7 @@ def find_dataset(
     if dataset in OFFICIAL:
         found = _find_official(root, dataset, rules)
     elif dataset in EXTRA_DATASETS:
-        found = find_registered(root, dataset)
+        found = find_registered(root, dataset, rules)
     elif dataset == "vmunet":
         found = _find_vmunet(root, rules)
     else:

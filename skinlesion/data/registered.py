@@ -2,11 +2,12 @@
 
 import reprlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from skinlesion.data.folder_layouts import PART_NAMES
-from skinlesion.data.mask_values import MaskRules
+from skinlesion.data.mask_values import DEFAULT_RULES, MaskRules
 from skinlesion.data.sample import Dataset, Sample
 from skinlesion.errors import SkinlesionError
 from skinlesion.plugins import EXTRA_DATASETS
@@ -25,8 +26,13 @@ _NEEDED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def find_registered(root: Path, dataset: str) -> Dataset:
+def find_registered(root: Path, dataset: str, rules: MaskRules = DEFAULT_RULES) -> Dataset:
     """What the function of a registered data set finds in a folder.
+
+    Args:
+        root: the folder.
+        dataset: the name it is registered under.
+        rules: how the masks are read; the default leaves each Sample its own rules.
 
     Raises:
         SkinlesionError: it fails, finds nothing, or gives anything but Samples with complete fields and unique ids.
@@ -44,7 +50,7 @@ def find_registered(root: Path, dataset: str) -> Dataset:
                 f"The data set {dataset!r} has two Samples with the id {printable(sample.id)!r}, for "
                 f"{printable(other.image)} and {printable(sample.image)}: give each one an id of its own."
             )
-    return Dataset(samples)
+    return Dataset(samples if rules == DEFAULT_RULES else [replace(sample, rules=rules) for sample in samples])
 
 
 def _check(sample: Any, number: int, dataset: str) -> None:

@@ -55,9 +55,9 @@ def test_what_the_weights_were_chosen_by_is_what_was_measured(page: str):
         ]
 
 
-def test_the_pictures_that_are_not_flagged_are_named(page: str):
+def test_the_images_that_are_not_flagged_are_named(page: str):
     strange = measured("test")["general"]["strange"]
-    assert f"Of {len(strange)} pictures that aren't dermoscopy, {sum(strange.values())} are flagged" in page
+    assert f"Of {len(strange)} images that aren't dermoscopy, {sum(strange.values())} are flagged" in page
 
 
 def test_every_trial_is_listed_with_what_its_runs_measured(page: str):

@@ -153,9 +153,9 @@ def test_a_manifest_that_was_changed_or_is_none_is_refused(tmp_path):
     for wrong, match in (
         (json.dumps(content), "was changed after it was saved"),
         ("[1, 2", "not JSON in UTF-8"),
-        ("[1, 2]", "is not a manifest"),
-        (json.dumps({**content, "parts": {"train": 3}}), "is not a manifest"),
-        (json.dumps({**content, "parts": {"train": [1], "val": [], "test": []}}), "is not a manifest"),
+        ("[1, 2]", "is not a skinlesion manifest"),
+        (json.dumps({**content, "parts": {"train": 3}}), "is not a skinlesion manifest"),
+        (json.dumps({**content, "parts": {"train": [1], "val": [], "test": []}}), "is not a skinlesion manifest"),
         (b"\xff\xfe\x00", "not JSON in UTF-8"),
     ):
         path.write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
