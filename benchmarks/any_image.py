@@ -4,7 +4,7 @@
     python benchmarks/any_image.py test --weights accurate general --isic2017 DIR --isic2018 DIR --out test.json
 
 `validation` is for choosing: pooled IoU on the validation images of the paper's split of ISIC 2017, and on two seeded
-crops of each. `test` is for reporting a choice that has been made: the test part and its groups, the ISIC 2018 images
+crops of each. `test` is for reporting a choice that has been made: the test set and its groups, the ISIC 2018 images
 that aren't in the ISIC 2017 folder, confidence, and the out-of-distribution score. Images are compared at 256 x 256.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/any_image_trials.py --isic2017 DIR --runs DIR --out any_image_trials.json
 
 Every trial continues the training of `accurate` (or of --start-from) for the same number of epochs on the training
-part of ISIC 2017 and is measured on the validation part: whole images, and two seeded crops of each. `strong` is the
+set of ISIC 2017 and is measured on the validation set: whole images, and two seeded crops of each. `strong` is the
 control without magnification; `zoom` is the control of all the others. A finished run isn't repeated, and a stopped
 one resumes. Other settings (--epochs, --start-from, --lr) need another --out and --runs.
 """
@@ -39,7 +39,7 @@ DEFAULTS = {"epochs": 2, "start_from": "accurate", "lr": 1e-3}  # settings that 
 SIDE = 160
 SIDES = (128, 160, 192)
 SOFT = 1.5  # pixels of 160: the standard deviation of the blurred border
-DRAWN = 270  # synthetic images: a fifth of the training part
+DRAWN = 270  # synthetic images: a fifth of the training set
 DRAWN_SIDE = 320
 
 
@@ -101,14 +101,14 @@ def draw(folder: Path) -> list[Sample]:
 
 
 def with_drawn(manifest: Manifest, drawn: list[Sample], path: Path) -> Path:
-    """The same split with the synthetic images in its training part."""
+    """The same split with the synthetic images in its training set."""
     parts = manifest.parts | {"train": tuple(sorted([*manifest.parts["train"], *(each.id for each in drawn)]))}
     dataclasses.replace(manifest, dataset="isic2017-and-drawn", parts=parts).save(path)
     return path
 
 
 def mixed_in(runs: Path, manifest: Manifest) -> dict[str, Any]:
-    """Options that mix the synthetic images into the training part."""
+    """Options that mix the synthetic images into the training set."""
     drawn = draw(runs / "drawn")
     skinlesion.register_dataset("isic2017-and-drawn", lambda folder: [*find_samples(folder, "isic2017"), *drawn])
     return {"data": "isic2017-and-drawn", "split": str(with_drawn(manifest, drawn, runs / "drawn.json"))}

@@ -83,7 +83,7 @@ async def _alone(visitors: list[Visitor], url: str, images: list[Any]) -> None:
     for visitor, image in zip(visitors, images, strict=True):
         await visitor.come(url)
         seen.append({view: await visitor.look(view) for view in VIEWS})
-        area = f"text {100 * segmenter.segment(image).area_fraction:.1f} %"
+        area = f"text {100 * segmenter.segment(image).area_fraction:.1f}%"
         if area not in seen[-1]["segment"]:
             raise SystemExit(f"Visitor {visitor.number} doesn't see the mask of their own image, even alone.")
     for number, visitor in enumerate(visitors):
@@ -153,8 +153,8 @@ def table(found: dict[str, Any]) -> str:
         f"Memory of the app: {memory['started'] / 1e6:.0f} MB when it had started, "
         f"{memory['after each alone'] / 1e6:.0f} MB after each visitor had seen all views, plateau "
         f"{plateau / 1e6:.0f} MB (median of the second half). During the {found['seconds']:.0f} s it was between "
-        f"{memory['lowest'] / 1e6:.0f} and {memory['highest'] / 1e6:.0f} MB: **at most {100 * away:.1f} % from the "
-        f"plateau** (allowed: {100 * ALLOWED:.0f} %).",
+        f"{memory['lowest'] / 1e6:.0f} and {memory['highest'] / 1e6:.0f} MB: **at most {100 * away:.1f}% from the "
+        f"plateau** (allowed: {100 * ALLOWED:.0f}%).",
         "",
         "Every ten seconds, MB: " + ", ".join(f"{size / 1e6:.0f}" for size in memory["every_ten_seconds"]) + ".",
     ]

@@ -73,8 +73,8 @@ class Canvas:
 def _completeness(gap: float) -> str:
     rule = "Integrated gradients should add up to the change of the output between the baseline and the image"
     if gap <= TOLERANCE:
-        return f"{rule}; this map is {100 * gap:.0f} % off."
+        return f"{rule}; this map is {100 * gap:.0f}% off."
     return (
-        f"**{rule}; this map is {100 * gap:.0f} % off, even with the largest number of steps.** The integral hasn't "
+        f"**{rule}; this map is {100 * gap:.0f}% off, even with the largest number of steps.** The integral hasn't "
         "converged, so its score isn't shown. Try another baseline."
     )

@@ -22,7 +22,7 @@ def calibration_finding(curve: CalibrationCurve) -> str:
         return "Every pixel's probability is near 0 or 1."
     return (
         f"**Where the mean predicted probability is {undecided.predicted:.2f}, the observed share of lesion pixels is "
-        f"{undecided.observed:.2f}**: the largest gap. {100 * (1 - undecided.share):.0f} % of the pixels are near 0 or "
+        f"{undecided.observed:.2f}**: the largest gap. {100 * (1 - undecided.share):.0f}% of the pixels are near 0 or "
         f"1, which is why the error over all pixels is only {curve.ece:.3f}; over the others it is "
         f"{undecided.error:.2f}."
     )

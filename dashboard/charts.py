@@ -83,7 +83,7 @@ def gate_overview(found: Sequence[ModuleSummary], images: int) -> go.Figure:
             zmin=0,
             zmax=1,
             colorbar={"orientation": "h", "y": -0.12, "yanchor": "top", "thickness": 10, "len": 0.4, "x": 0.22},
-            hovertemplate="%{y}: %{x:.0f} % of its gates are at least %{z:.3f}<extra></extra>",
+            hovertemplate="%{y}: %{x:.0f}% of its gates are at least %{z:.3f}<extra></extra>",
         ),
         1,
         1,

@@ -40,7 +40,7 @@ def show_measured() -> None:
         return
     st.markdown(
         "The paper's comparison, repeated at a small scale with the same recipe for every network (`skinlesion "
-        "reproduce`). A claim is reproduced if two 95 % intervals of its difference are above 0, and reversed at this "
+        "reproduce`). A claim is reproduced if two 95% intervals of its difference are above 0, and reversed at this "
         "scale if both are below: one resamples seeds and test images; the wider one uses a variance between seeds "
         "that is pooled over all networks. The corrected p (Holm) accounts for the number of claims."
     )

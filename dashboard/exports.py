@@ -65,7 +65,7 @@ def _caption(picture: Picture, prediction: Prediction, settings: Settings, weigh
     warnings = "".join(f" {warning}" for warning in found.warnings)
     return (
         f"{picture.title.replace('$', ' ')}. {legend}\nWeights {weights}, threshold {settings.threshold:.2f}, opacity "
-        f"{settings.opacity} %, temperature {prediction.temperature:.2f}. Lesion {100 * found.area_fraction:.1f} % of "
+        f"{settings.opacity}%, temperature {prediction.temperature:.2f}. Lesion {100 * found.area_fraction:.1f}% of "
         f"the image, confidence {found.confidence:.3f}.{warnings}\n"
         "skinlesion, for teaching and research; not a medical device."
     )

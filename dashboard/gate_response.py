@@ -66,8 +66,8 @@ def _changed_image(weights: Weights, picture: Picture, found: explain.GateRespon
     before = predict(weights, picture).probability >= weights.threshold
     after = explanations.masked_after(weights, found.image) >= weights.threshold
     caption = (
-        f"The changed image and its predicted mask, {100 * after.mean():.1f} % of the image; before the change, "
-        f"{100 * before.mean():.1f} %."
+        f"The changed image and its predicted mask, {100 * after.mean():.1f}% of the image; before the change, "
+        f"{100 * before.mean():.1f}%."
     )
     frame.picture(masked(enlarge(_visible(found.image)), _enlarged(after), None, 0.35, "fill"), caption)
 
@@ -138,7 +138,7 @@ def _verdict(weights: Weights, picture: Picture, skip: explain.SkipResponse) -> 
     evidence = (
         f"The gates of the changed image are {abs(found.gain):.4f} {'closer to' if found.gain > 0 else 'farther from'} "
         f"gates that move with the image than {'to' if found.gain > 0 else 'from'} gates that stay put. With the gates "
-        f"of {len(found.null)} other images, changed in the same way, the gain is {low:+.4f} to {high:+.4f} (95 %; "
+        f"of {len(found.null)} other images, changed in the same way, the gain is {low:+.4f} to {high:+.4f} (95%; "
         "mean absolute difference over all channels; gates run from 0 to 1)."
     )
     if found.gain > 0 and found.p_value <= 0.05:

@@ -47,7 +47,7 @@ def by_group(images: Sequence[Examined], undiagnosed: str) -> None:
         "balance as much as on skin: it isn't a measurement of the person."
     )
     st.caption(
-        "From, to: 95 % bootstrap interval over the group's images. Overconfidence: confidence minus Dice, averaged "
+        "From, to: 95% bootstrap interval over the group's images. Overconfidence: confidence minus Dice, averaged "
         f"over images.{tone if by == 'tone' else ''}"
     )
 

@@ -1,7 +1,7 @@
 """Calibrating trained weights: a temperature for their confidence, an out-of-distribution score, and whether to clean
 up masks.
 
-All three are determined from the training and validation parts alone. The temperature makes the mean confidence of
+All three are determined from the training and validation sets alone. The temperature makes the mean confidence of
 the validation images equal their mean Dice score, which is what the confidence is meant to estimate. The weights
 don't change, and no probability crosses 1/2.
 """
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Fit(NamedTuple):
-    """Results on the validation part.
+    """Results on the validation set.
 
     Attributes:
         temperature: positive.

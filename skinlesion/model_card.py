@@ -129,7 +129,7 @@ def _results(report: dict[str, Any]) -> str:
         pool = _score(pooled.get(key), intervals["pooled"].get(key))
         mean = _score(means.get(key, {}).get("mean"), intervals["per_image"].get(key))
         rows.append((label, pool, mean))
-    level = f"{100 * intervals['level']:.0f} %"
+    level = f"{100 * intervals['level']:.0f}%"
     size = protocol.get("truth_size")
     where = f"{protocol.get('dataset', 'unknown data')}, split {protocol.get('split')}, part {protocol.get('part')}"
     threshold, tta = _span(protocol.get("threshold", "unknown")), protocol.get("tta")
@@ -160,7 +160,7 @@ def _selection(card: dict[str, Any]) -> str:
         return ""
     epoch = card.get("training", {}).get("epoch", "unknown")
     scores = ", ".join(f"{key} {value:.4f}" for key, value in validation.items() if isinstance(value, float))
-    return f"Epoch {_span(epoch)} was selected on the validation part, which was held out of training: {scores}."
+    return f"Epoch {_span(epoch)} was selected on the validation set, which was held out of training: {scores}."
 
 
 def _score(value: float | None, interval: list[float] | None) -> str:

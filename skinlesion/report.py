@@ -125,7 +125,7 @@ def _table(rows: Sequence[ReportRow], totals: Mapping[str, Mapping[str, float]])
         found = row.found
         lines.append(
             f"<tr><td>{escape(row.name)}</td>{_cells(row.scores, names)}<td>{found.confidence:.3f}</td>"
-            f"<td>{100 * found.area_fraction:.1f} %</td><td>{found.seconds:.2f}</td></tr>"
+            f"<td>{100 * found.area_fraction:.1f}%</td><td>{found.seconds:.2f}</td></tr>"
         )
     foot = "".join(
         f"<tr><td>{escape(label)}</td>{_cells(scores, names)}<td></td><td></td><td></td></tr>"

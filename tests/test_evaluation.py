@@ -150,7 +150,7 @@ def test_groups_add_up_and_have_their_own_scores(drawn: list[Sample], tmp_path: 
     assert groups["diagnosis"]["nevus"]["pooled_iou"] == {"value": 1.0, "interval": [1.0, 1.0]}
     assert groups["diagnosis"]["melanoma"]["mean_iou"]["value"] == pytest.approx(1 / 3)
     assert groups["diagnosis"]["melanoma"]["sensitivity"]["value"] == pytest.approx(1 / 2)
-    assert {name: group["n"] for name, group in groups["size"].items()} == {"5 to 20 %": 2, "20 to 50 %": 1}
+    assert {name: group["n"] for name, group in groups["size"].items()} == {"5 to 20%": 2, "20 to 50%": 1}
     assert {name: group["n"] for name, group in groups["border"].items()} == {
         "inside the frame": 2,
         "touches the frame": 1,

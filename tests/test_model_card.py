@@ -43,7 +43,7 @@ def test_results_and_their_intervals_are_in_the_header_and_on_the_card(
         assert f"{report['pooled']['dsc']:.4f} ({low:.4f} to {high:.4f})" in text
         assert f"{report['per_image']['boundary_f1']['mean']:.4f}" in text
     assert "without test-time augmentation" in text
-    assert ", with flips as test-time augmentation, masks cleaned up; 95 %" in text
+    assert ", with flips as test-time augmentation, masks cleaned up; 95%" in text
     for found in report["groups"]["size"].values():
         low, high = found["mean_iou"]["interval"]
         assert f"{found['mean_iou']['value']:.4f} ({low:.4f} to {high:.4f})" in text

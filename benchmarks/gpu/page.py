@@ -132,7 +132,7 @@ def _training(found: dict[str, Any]) -> str:
         return f"{head}; no epoch was completed."
     best = max(history, key=lambda row: row["val_iou"])
     head += (
-        f", {len(history)} completed. **Best pooled IoU on the validation part {best['val_iou']:.4f}, epoch "
+        f", {len(history)} completed. **Best pooled IoU on the validation set {best['val_iou']:.4f}, epoch "
         f"{best['epoch']:.0f}.** Weights: `{found.get('folder')}/best.safetensors`."
     )
     columns = {

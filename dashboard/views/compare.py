@@ -134,8 +134,8 @@ def _masks(picture: Picture, a: Weights, b: Weights, table: DeltaGenerator, agre
     wipe(*drawn, labels=_names(a, b), key="compare-wipe")
     known = "" if truth is None else " Green line: the true border."
     st.caption(
-        f"The masks of A (left of the handle, {100 * masks[0].mean():.1f} % of the image) and B (right, "
-        f"{100 * masks[1].mean():.1f} %) in blue.{known} Drag the handle to compare. {plain(picture.note)}"
+        f"The masks of A (left of the handle, {100 * masks[0].mean():.1f}% of the image) and B (right, "
+        f"{100 * masks[1].mean():.1f}%) in blue.{known} Drag the handle to compare. {plain(picture.note)}"
     )
     both = int((masks[0] & masks[1]).sum())
     total = int(masks[0].sum() + masks[1].sum())
@@ -252,7 +252,7 @@ def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -
         else "No clear difference on these images"
     )
     st.markdown(
-        f"**{verdict}.** Pooled IoU, A minus B: {100 * difference.value:+.2f} points (95 % interval "
+        f"**{verdict}.** Pooled IoU, A minus B: {100 * difference.value:+.2f} points (95% interval "
         f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}, over {len(pairs)} images); paired permutation "
         f"test of the mean IoU: p = {test.p_value:.3f}."
     )

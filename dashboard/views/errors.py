@@ -122,7 +122,7 @@ def _summary(found: Examination) -> None:
         for label, value, help in numbers:
             st.metric(label, value, help=help, width="content")
     st.caption(
-        f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95 % bootstrap interval over images; it doesn't "
+        f"{len(cases)} images; pooled IoU {low:.3f} to {high:.3f} (95% bootstrap interval over images; it doesn't "
         "cover variation between training runs)."
     )
 

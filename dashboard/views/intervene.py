@@ -246,7 +246,7 @@ def _finding(
     dice, first, second = _change(weights, before, after)
     text = (
         f"**After {what}, the mask has a Dice of {dice:.3f} with the original mask**; the lesion's area goes from "
-        f"{100 * first:.1f} % to {100 * second:.1f} % of the image."
+        f"{100 * first:.1f}% to {100 * second:.1f}% of the image."
     )
     if control is None:
         return f"{text} There is no control: the edit is too large to fit anywhere else."
@@ -258,7 +258,7 @@ def _finding(
         if dice >= 0.99
         else "So the effect isn't clearly larger than the control's."
     )
-    return f"{text} Control ({controlled}): Dice {same:.3f}, area {100 * third:.1f} %. {verdict}"
+    return f"{text} Control ({controlled}): Dice {same:.3f}, area {100 * third:.1f}%. {verdict}"
 
 
 def _change(weights: Weights, before: explain.Outcome, after: explain.Outcome) -> tuple[float, float, float]:
@@ -272,7 +272,7 @@ def _change(weights: Weights, before: explain.Outcome, after: explain.Outcome) -
 def _masked(weights: Weights, image: np.ndarray, outcome: explain.Outcome, caption: str) -> None:
     shown = enlarge(image)
     found = experiments.mask(weights, outcome.probability, shown.shape[:2])
-    frame.picture(masked(shown, found, None, 0.35, "fill"), f"{caption} Lesion: {100 * found.mean():.1f} %.")
+    frame.picture(masked(shown, found, None, 0.35, "fill"), f"{caption} Lesion: {100 * found.mean():.1f}%.")
 
 
 def _gates(before: explain.Outcome, after: explain.Outcome, control: explain.Outcome | None) -> None:

@@ -61,7 +61,7 @@ TOUR = (
     Step(
         "One probability per pixel, and a threshold",
         "The network's output is a probability for each pixel. Pixels of at least {threshold:.2f} form the mask: "
-        "{area:.1f} % of this image. You can move that threshold in Segment.",
+        "{area:.1f}% of this image. You can move that threshold in Segment.",
         ("mask",),
     ),
 )
@@ -166,7 +166,7 @@ def _nodes(digest: str, key: str, _segmenter: Segmenter, _weights: Weights, _pic
         if channels > 1:
             shape = f"{h} × {w} × {channels}"
             nodes[name] = Node(name, name, shape, f"Output of {name}: {shape}", _tile(features[0].mean(-1).numpy()))
-    nodes["mask"] = Node("mask", "mask", f"{100 * found.area_fraction:.1f} %", "The predicted mask", mask)
+    nodes["mask"] = Node("mask", "mask", f"{100 * found.area_fraction:.1f}%", "The predicted mask", mask)
     return nodes
 
 

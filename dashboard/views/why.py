@@ -157,7 +157,7 @@ def _say(prediction: Prediction, weights: Weights, pixel: tuple[int, int] | None
     if pixel is None:
         share = 100 * float((prediction.probability >= weights.threshold).mean())
         st.markdown(
-            f"Explained here: the **mean logit over the predicted mask**, {share:.1f} % of the image. What in the "
+            f"Explained here: the **mean logit over the predicted mask**, {share:.1f}% of the image. What in the "
             "image makes the network call this region lesion?"
         )
         return

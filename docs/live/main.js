@@ -8,7 +8,7 @@ import { resizeMap } from "./resize.js";
 const MAX_SHOWN = 2_000_000; // pixels: a larger image is shown and measured at this size
 const START = 5; // the sample that is segmented first: a lesion of middle size
 const $ = (id) => document.getElementById(id);
-const percent = (x) => `${(100 * x).toFixed(1)} %`;
+const percent = (x) => `${(100 * x).toFixed(1)}%`;
 
 const state = {
   job: 0, // of the latest image; results of earlier ones are dropped
@@ -134,7 +134,7 @@ function finished(result) {
 
 function labels() {
   $("threshold-value").textContent = Number($("threshold").value).toFixed(2);
-  $("opacity-value").textContent = `${Math.round(100 * $("opacity").value)} %`;
+  $("opacity-value").textContent = `${Math.round(100 * $("opacity").value)}%`;
 }
 
 function drawMask() {
@@ -169,8 +169,8 @@ function drawStrips() {
   const where = (values) => Math.round((100 * (values.indexOf(Math.max(...values)) + 0.5)) / values.length);
   const span = (values) => `${Math.min(...values).toFixed(3)} to ${Math.max(...values).toFixed(3)}`;
   const about = {
-    rows: `Row gates of ${name}: ${span(rows)}, largest ${where(rows)} % down from the top.`,
-    columns: `Column gates of ${name}: ${span(columns)}, largest ${where(columns)} % across from the left.`,
+    rows: `Row gates of ${name}: ${span(rows)}, largest ${where(rows)}% down from the top.`,
+    columns: `Column gates of ${name}: ${span(columns)}, largest ${where(columns)}% across from the left.`,
   };
   for (const [id, text] of Object.entries(about)) {
     $(id).hidden = false;

@@ -30,7 +30,7 @@ def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
 
 # critique.runs_needed
 def runs_needed(difference: float, deviation: float) -> int:
-    """Runs of each system that show a difference with probability 80 % in a two-sided test at 5 %."""
+    """Runs of each system that show a difference with probability 80% in a two-sided test at 5%."""
     return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
 
 

@@ -60,7 +60,7 @@ fig, axes = plt.subplots(2, 8, figsize=(11, 3.1))
 for column, sample in zip(axes.T, real, strict=True):
     image, mask = read_image(sample.image_path), read_mask(sample.mask_path)
     show(column[0], image)
-    show(column[1], image, mask, f"{sample.title.split(' (')[0]}, {100 * mask.mean():.0f} %")
+    show(column[1], image, mask, f"{sample.title.split(' (')[0]}, {100 * mask.mean():.0f}%")
 plt.show()
 
 # %% [markdown] given="4.0"
@@ -140,7 +140,7 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
 # %% [markdown] kind="predict" given="44 2.5"
 # **Predict.** Two careful annotators outline the same lesion in an image of 256 x 256 pixels. One draws the whole
 # border three pixels further out than the other, the width of a thin line. What is their IoU for a lesion that covers
-# 44 % of the image? And for one that covers 2.5 %?
+# 44% of the image? And for one that covers 2.5%?
 
 # %%
 agreement = lessons.use("lesions.agreement", agreement)
@@ -476,12 +476,12 @@ for ax, index in zip(axes, order, strict=True):
 plt.show()
 
 # %% [markdown] kind="predict"
-# **Predict.** The angle is computed from the image. Take the third image from the left and make it 30 % darker, as with
-# a shorter exposure. What is its angle, and what is its group? And with a warmer light (5 % more red, 20 % less blue)?
+# **Predict.** The angle is computed from the image. Take the third image from the left and make it 30% darker, as with
+# a shorter exposure. What is its angle, and what is its group? And with a warmer light (5% more red, 20% less blue)?
 
 # %%
 image, mask = pairs_of_arrays[order[2]]
-lights = {"as it is": (1, 1, 1), "15 % darker": (0.85,) * 3, "30 % darker": (0.7,) * 3, "warmer light": (1.05, 1, 0.8)}
+lights = {"as it is": (1, 1, 1), "15% darker": (0.85,) * 3, "30% darker": (0.7,) * 3, "warmer light": (1.05, 1, 0.8)}
 fig, axes = plt.subplots(1, 4, figsize=(6.5, 1.9))
 for ax, (light, gains) in zip(axes, lights.items(), strict=True):
     changed = (image * np.array(gains)).clip(0, 255).astype(np.uint8)

@@ -2,7 +2,7 @@
 # **Claim.** How you score segmentations and average the scores can decide which method wins, and the loss decides what
 # a network does with rare pixels: BCE gives calibrated probabilities, Dice gives masks that overlap well. We show this
 # by writing every score and both losses by hand, by checking the paper's tables against an identity, and by training on
-# lesions that cover 0.5 % to 50 % of an image. The control: pixels that carry no information, so that the output
+# lesions that cover 0.5% to 50% of an image. The control: pixels that carry no information, so that the output
 # depends on the loss alone.
 
 # %% [markdown] kind="objectives"
@@ -41,7 +41,7 @@ answers = {
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
 axes[0].imshow(sample.image)
 axes[0].contour(truth, levels=[0.5], colors="white", linewidths=1)
-axes[0].set_title(f"the lesion: {100 * truth.float().mean():.1f} % of the image")
+axes[0].set_title(f"the lesion: {100 * truth.float().mean():.1f}% of the image")
 for ax, (name, answer) in zip(axes[1:], answers.items(), strict=True):
     ax.imshow(answer, cmap="gray", vmin=0, vmax=1)
     ax.contour(truth, levels=[0.5], colors="tab:orange", linewidths=1)
@@ -213,9 +213,9 @@ plt.show()
 
 # %% [markdown] given="3"
 # Take a network that outputs the share of lesion pixels at every pixel. Under BCE, the gradient on the few lesion
-# pixels and the gradient on the many skin pixels cancel: the ratio is 1. Under Dice, for shares above 3 %, the upward
+# pixels and the gradient on the many skin pixels cancel: the ratio is 1. Under Dice, for shares above 3%, the upward
 # gradient is two to three times as large as the downward one, so Dice favors more lesion than there is; the control
-# below shows this again. (Below 1 % the curve turns down, because $2I$ is smaller there than the added 1. That constant
+# below shows this again. (Below 1% the curve turns down, because $2I$ is smaller there than the added 1. That constant
 # looks harmless, but it decides what happens to the smallest lesions.)
 #
 # ## What happens in training?
@@ -268,8 +268,8 @@ def reliability(probability: Tensor, lesion: Tensor) -> tuple[list[float], list[
 
 
 # %% [markdown] kind="predict"
-# **Predict.** Lesions cover 0.5 % of the image. What will the mask of the BCE network look like at a threshold of 1/2?
-# And which of the two networks will be calibrated (of all pixels with a predicted probability of 30 %, 30 % are
+# **Predict.** Lesions cover 0.5% of the image. What will the mask of the BCE network look like at a threshold of 1/2?
+# And which of the two networks will be calibrated (of all pixels with a predicted probability of 30%, 30% are
 # lesion)?
 
 # %% kind="signature"
@@ -282,17 +282,17 @@ for name, loss in LOSSES.items():
 left.set(xlabel="lesion, % of the pixels", ylabel="IoU at threshold 1/2", title="the mask")
 left.legend(fontsize=7)
 right.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
-right.set(xlabel="predicted probability", ylabel="share that is lesion", title="the probabilities (lesion 10 %)")
+right.set(xlabel="predicted probability", ylabel="share that is lesion", title="the probabilities (lesion 10%)")
 fig.suptitle("rare lesions: Dice gives the better mask, BCE the better probabilities")
 plt.show()
 masks_of_rare = {name: f"{overlap(*fit(loss, 0.005)):.2f}" for name, loss in LOSSES.items()}
-lessons.happened("2.2", {f"IoU at 0.5 %, {name}": value for name, value in masks_of_rare.items()})
+lessons.happened("2.2", {f"IoU at 0.5%, {name}": value for name, value in masks_of_rare.items()})
 
 # %% [markdown] given="0.9 90"
 # The model and the data are the same. With rare lesions, the mask of BCE is nearly empty and its probabilities are
 # calibrated (on the gray line): if pixels like this one are lesion less than half of the time, skin is the more likely
 # class. Dice optimizes overlap instead, and gives a better mask with uncalibrated probabilities. The paper's mixture is
-# close to Dice in both respects. So don't read a Dice-trained network's 0.9 as "90 % sure", and don't judge a
+# close to Dice in both respects. So don't read a Dice-trained network's 0.9 as "90% sure", and don't judge a
 # BCE-trained one at a threshold of 1/2.
 #
 # ### Control: no information
@@ -308,9 +308,9 @@ for name, loss in LOSSES.items():
     )
 
 # %% [markdown]
-# Without information, BCE outputs 10 %, the true share. Dice labels everything as lesion: of all masks that ignore the
+# Without information, BCE outputs 10%, the true share. Dice labels everything as lesion: of all masks that ignore the
 # image, the full one overlaps most. That is a bias of the loss and a reason not to use it alone; the mixture stays
-# below 20 %.
+# below 20%.
 #
 # ### Bonus: score the outline
 #

@@ -226,7 +226,7 @@ def side_holding(gradient: Tensor, fraction: float) -> int:
 
 # %% [markdown] kind="predict"
 # **Predict.** This U-Net with four stages has a theoretical field of 96 x 96 pixels. How large is the square that
-# contains 95 % of the gradient in an untrained network? And does training make it larger or smaller?
+# contains 95% of the gradient in an untrained network? And does training make it larger or smaller?
 
 # %%
 side_holding = lessons.use("unet.side_holding", side_holding)
@@ -250,18 +250,18 @@ for ax, (name, model) in zip(axes, {"untrained": untrained, "trained": network}.
     half, most = side_holding(gradient, 0.5), side_holding(gradient, 0.95)
     sides[name] = most
     same = receptive_field(model, large).side(0.95)
-    print(f"{name:9} half of it in {half} x {half}, 95 % in {most} x {most} (the package says {same}), "
+    print(f"{name:9} half of it in {half} x {half}, 95% in {most} x {most} (the package says {same}), "
           f"of {unet_field(4)} x {unet_field(4)}")  # fmt: skip
     ax.imshow(gradient.sum(0).clamp(min=1e-9).log10(), vmin=float(gradient.sum(0).max().log10()) - 4)
     for side, color in ((half, "white"), (most, "tab:orange"), (unet_field(4), "tab:red")):
         ax.add_patch(plt.Rectangle((64 - side / 2, 64 - side / 2), side, side, fill=False, edgecolor=color))
-    ax.set(title=f"{name}: 50 %, 95 %, theoretical", xticks=[], yticks=[])
+    ax.set(title=f"{name}: 50%, 95%, theoretical", xticks=[], yticks=[])
 fig.suptitle("training widens the effective field; the theoretical one (red) is far larger")
 plt.show()
 lessons.happened("3.1", {f"side, {name}": side for name, side in sides.items()})
 
 # %% [markdown]
-# In the untrained network, 95 % of the gradient lies within 9 x 9 of the 96 x 96 pixels. Many paths through the layers
+# In the untrained network, 95% of the gradient lies within 9 x 9 of the 96 x 96 pixels. Many paths through the layers
 # lead from the center pixel to the output and only one from the corner, so the gradient is bell-shaped. Training widens
 # the square to about 60 x 60: the network has learned to use the surroundings. Even so, that is only about two fifths
 # of the theoretical area. Read a theoretical field as an upper bound, not as a description.
@@ -385,7 +385,7 @@ for ax, ((stages, distance), model) in zip(axes, trained.items(), strict=False):
     ax.add_patch(plt.Rectangle((column - reach, row - reach), 2 * reach, 2 * reach, fill=False, edgecolor="tab:red"))
     ax.set(title=f"{stages} stages, flag at {distance}", xticks=[], yticks=[], xlim=(-0.5, 39.5), ylim=(39.5, -0.5))
     axes[4].bar(f"{stages} stages\nat {distance}", 100 * score, color="tab:blue" if stages == 2 else "tab:orange")
-    print(f"{stages} stages, flag at {distance}: {100 * score:.1f} % right")
+    print(f"{stages} stages, flag at {distance}: {100 * score:.1f}% right")
 axes[4].axhline(50, color="0.4", linestyle=":")
 axes[4].tick_params("x", labelsize=7)
 axes[4].set(ylim=(0, 105), title="% right (dotted: chance)")
@@ -395,7 +395,7 @@ lessons.happened("3.2", {f"{stages} stages at {distance}": score for (stages, di
 # %% [markdown]
 # Red is the receptive field of the disk's center (for three stages, the whole image); the cyan contour is a probability
 # of 0.25, the orange one 0.5. With the flag at 7, the two-stage network makes no errors; with the flag at 16 it is at
-# chance level (47.7 %) and gives every disk the same probability, about one half. The flag is outside its field, and
+# chance level (47.7%) and gives every disk the same probability, about one half. The flag is outside its field, and
 # training can't change that. With one more stage, the network uses the far flag and makes no errors. So the limit is
 # real, and depth moves it.
 #
@@ -430,7 +430,7 @@ for (stages, distance), model in trained.items():
     style = ("tab:blue" if stages == 2 else "tab:orange", "-" if distance == NEAR else "--")
     ax.plot(radii, curve, color=style[0], linestyle=style[1], label=f"{stages} stages, flag at {distance}")
     first = next((r for r, value in zip(radii, curve, strict=True) if value > 0.9), None)
-    lessons.happened("3.3", f"{stages} stages, flag at {distance}: above 90 % right from radius {first}")
+    lessons.happened("3.3", f"{stages} stages, flag at {distance}: above 90% right from radius {first}")
 ax.set(xlabel="radius that stays visible", ylabel="share right", ylim=(0.3, 1.03))
 ax.legend(fontsize=7)
 plt.show()
@@ -451,7 +451,7 @@ import ipywidgets
 def move(distance: int = 12) -> None:
     """How often the three-stage network, trained on far flags, is right with the flag at another distance."""
     flags, _, bright, middle = flag_batch(200, distance, seed=77)
-    print(f"flag at {distance}: {100 * right(trained[3, FAR], flags, bright, middle):.0f} % right")
+    print(f"flag at {distance}: {100 * right(trained[3, FAR], flags, bright, middle):.0f}% right")
 
 
 _ = ipywidgets.interact(move, distance=(6, 17))

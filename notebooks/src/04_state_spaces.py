@@ -401,7 +401,7 @@ shares = {name: f"{float((torch.exp(-100 * start) > 0.5).float().mean()):.0%}" f
 lessons.happened("4.3", shares)
 
 # %% [markdown]
-# With log-uniform step sizes, 43 % of the channels still hold a token after 100 steps. With uniform ones it is 6 %,
+# With log-uniform step sizes, 43% of the channels still hold a token after 100 steps. With uniform ones it is 6%,
 # since most uniform samples lie in the upper part of the range; with a bias of zero it is none. What is forgotten
 # receives no gradient either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse softplus
 # converts a chosen step size into a bias.
@@ -474,7 +474,7 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 #
 # 5. Step sizes are initialized between 0.001 and 0.1. Why is their logarithm drawn uniformly?
 # - [ ] because the logarithm of a step is always negative :: That would not be a reason.
-# - [x] because a uniform draw leaves few long memories :: Only 9 % of uniform draws lie below 0.01; of log-uniform
+# - [x] because a uniform draw leaves few long memories :: Only 9% of uniform draws lie below 0.01; of log-uniform
 #   draws it is half.
 # - [ ] because softplus can only produce small numbers :: Softplus gives any positive number.
 

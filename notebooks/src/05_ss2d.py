@@ -232,7 +232,7 @@ print(f"largest difference of the logits: {float((theirs - yours).abs().max()):.
 # ## Which pixels can influence which? An experiment
 #
 # **The echo task.** A 10 x 10 grid of noise. At one random position a flag is raised: +1 or -1. *Every* pixel must
-# output the flag's sign. A pixel whose receptive field does not contain the flag can only guess: 50 %.
+# output the flag's sign. A pixel whose receptive field does not contain the flag can only guess: 50%.
 #
 # We compare three networks that differ only in the part that mixes pixels: three 3 x 3 convolutions; SS2D with
 # direction 0 only (its four parameter sets all use route 0, so that the number of parameters is the same); SS2D.
@@ -322,18 +322,18 @@ for ax, (name, map_) in zip(axes, accuracy.items(), strict=True):
     for row, column in ((0, 0), (5, 5), (9, 9)):
         label = {"facecolor": "white", "alpha": 0.8, "pad": 1, "linewidth": 0}
         ax.text(column, row, f"{100 * map_[row, column]:.0f}", bbox=label, ha="center", va="center")
-    ax.set(title=f"{name}: {100 * map_.mean():.0f} %", xticks=[], yticks=[])
+    ax.set(title=f"{name}: {100 * map_.mean():.0f}%", xticks=[], yticks=[])
 fig.colorbar(shown, ax=axes, label="correct (%)")
 fig.suptitle("one layer with four directions reaches every pixel from every position")
 plt.show()
-corners = {name: [f"{100 * float(map_[i, i]):.0f} %" for i in (0, 5, 9)] for name, map_ in accuracy.items()}
+corners = {name: [f"{100 * float(map_[i, i]):.0f}%" for i in (0, 5, 9)] for name, map_ in accuracy.items()}
 for name, values in corners.items():
     lessons.happened("5.2", f"{name}: {', '.join(values)} at top left, center, bottom right")
 
 # %% [markdown] given="75 58"
 # With one direction, pixels at the top guess and pixels at the bottom are always right. With four directions, every
 # pixel depends on every position, in **one** layer. The convolutions reach three pixels in each direction and guess the
-# rest: (49 + 51 / 2) % = 75 % in the middle, (16 + 84 / 2) % = 58 % in a corner. Each further 3 x 3 convolution extends
+# rest: (49 + 51 / 2) % = 75% in the middle, (16 + 84 / 2) % = 58% in a corner. Each further 3 x 3 convolution extends
 # the reach by one pixel.
 #
 # ### Why columns?
@@ -378,7 +378,7 @@ def line_accuracy(directions: list[int], columns: bool) -> float:
 rows = {"rows only": [0, 2, 0, 2], "columns only": [1, 3, 1, 3], "all four": [0, 1, 2, 3]}
 for name, directions in rows.items():
     by_row, by_column = (100 * line_accuracy(directions, columns) for columns in (False, True))
-    lessons.happened("5.3", f"{name:13} row flags {by_row:.0f} %, column flags {by_column:.0f} %")
+    lessons.happened("5.3", f"{name:13} row flags {by_row:.0f}%, column flags {by_column:.0f}%")
 
 # %% [markdown]
 # With rows only, the row flags are found without a mistake and the column flags are guessed, except in the first two
@@ -412,11 +412,11 @@ for name, routes in (
     ("backward routes run forward", table[[0, 1, 0, 1]]),
     ("one random order for all", shuffled.expand(4, -1)),
 ):
-    print(f"{name:32} {100 * accuracy_with(routes):.0f} %")
+    print(f"{name:32} {100 * accuracy_with(routes):.0f}%")
 
 # %% [markdown] given="95"
-# With backward routes that run forward, accuracy falls to 77 %: pixels at the beginning come before the flag. With one
-# common random order it is 84 %: a pixel depends on the flag only if the flag comes earlier in the order, or one of its
+# With backward routes that run forward, accuracy falls to 77%: pixels at the beginning come before the flag. With one
+# common random order it is 84%: a pixel depends on the flag only if the flag comes earlier in the order, or one of its
 # eight neighbors, to which the convolution before the scan copies it. So the information does travel along the routes.
 # The randomness of the order costs nothing more, since adjacency doesn't matter in *this* task. In an image, nearby
 # pixels would be far apart on the route, and the state decays with every step.
@@ -425,7 +425,7 @@ for name, routes in (
 #
 # Lesson 3 measured how large a part of its theoretical field a U-Net uses, with the gradient of one output. The same
 # metric for one SS2D layer, whose theoretical field is the whole image: the side of the square around the middle that
-# holds half, or 95 %, of the absolute gradient.
+# holds half, or 95%, of the absolute gradient.
 
 # %%
 from skinlesion.explain.receptive_field import receptive_field
@@ -469,7 +469,7 @@ fig, axes = plt.subplots(1, 4, figsize=(9, 2.4))
 for ax, (name, (model, images)) in zip(axes, measured.items(), strict=True):
     field = receptive_field(model.eval(), images)
     half, most = field.side(0.5), field.side(0.95)
-    print(f"{name:24} half of the gradient in {half} x {half} pixels, 95 % in {most} x {most}, of {images.shape[-1]}")
+    print(f"{name:24} half of the gradient in {half} x {half} pixels, 95% in {most} x {most}, of {images.shape[-1]}")
     share = torch.from_numpy(field.share)
     ax.imshow((share / share.max()).clamp(min=1e-6).log10(), vmin=-5, vmax=0)
     ax.set(title=name, xticks=[], yticks=[])
@@ -477,7 +477,7 @@ fig.suptitle("log gradient of the center output: training determines how far a s
 plt.show()
 
 # %% [markdown]
-# An untrained SS2D has 95 % of its gradient in 3 x 3 of the 65 x 65 pixels, less than an untrained stack of
+# An untrained SS2D has 95% of its gradient in 3 x 3 of the 65 x 65 pixels, less than an untrained stack of
 # convolutions (5 x 5), although the whole image is inside its theoretical field: the convolution before the scan and
 # the direct path dominate, and what comes through the scan is a faint cross along rows and columns. Trained on the echo
 # task, the same kind of layer depends on the whole 10 x 10 grid; the trained convolutions stay inside their 7 x 7. So

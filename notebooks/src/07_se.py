@@ -221,7 +221,7 @@ def marked(logits: Tensor) -> str:
     found = logits > 0
     alone = (lesion > 0) & (other_disk == 0), (other_disk > 0) & (lesion == 0)
     right, wrong = (float(found[part].float().mean()) for part in alone)
-    return f"{100 * right:.0f} % of the right disk, {100 * wrong:.0f} % of the wrong one"
+    return f"{100 * right:.0f}% of the right disk, {100 * wrong:.0f}% of the wrong one"
 
 
 either = ((lesion + other_disk) > 0).float() - 0.5
@@ -230,10 +230,10 @@ for name, logits in zip(scores, (plain, gated), strict=True):
     lessons.happened("7.1", f"{name}: Dice {scores[name]:.2f}, marks {marked(logits)}")
 
 # %% [markdown]
-# Without SE the network does not ignore the tone: it marks 45 % of the pixels that belong only to the correct disk and
-# 30 % of those that belong only to the wrong one. A single noisy pixel does carry a little information about the tone,
+# Without SE the network does not ignore the tone: it marks 45% of the pixels that belong only to the correct disk and
+# 30% of those that belong only to the wrong one. A single noisy pixel does carry a little information about the tone,
 # and this is how far it gets you. Marking both disks completely would score higher (0.77 against 0.72), but BCE rewards
-# probabilities, not overlap (lesson 2). With SE it marks 90 % of the correct disk and 6 % of the wrong one. No weight
+# probabilities, not overlap (lesson 2). With SE it marks 90% of the correct disk and 6% of the wrong one. No weight
 # in this network connects two pixels except through the gate: 16 numbers for the whole image are enough.
 #
 # In the plot on the right, where several gates stay at one half, the ReLU outputs 0, and $\sigma(0) = 1/2$ since there

@@ -230,7 +230,7 @@ def accuracy(model: nn.Module, far: int = 1) -> float:
 rows = [(kind, 1) for kind in ("mixing without convolution", "convolution without mixing", "CMN")] + [("CMN", 3)]
 for kind, far in rows:
     torch.manual_seed(0)
-    percent = f"{100 * accuracy(Mixer(kind), far):.0f} %"
+    percent = f"{100 * accuracy(Mixer(kind), far):.0f}%"
     lessons.happened("8.2", f"{kind}, neighbors {far} pixel{'s' * (far > 1)} away: {percent}")
 
 # %% [markdown]
@@ -282,7 +282,7 @@ def retrain(activation: str = "gelu", residual: bool = True, ratio: int = 8) -> 
             return self.cmn.fc2(act(t + local if residual else local)).sum(-1)
 
     torch.manual_seed(0)
-    print(f"{100 * accuracy(Other('CMN', ratio)):.0f} %")
+    print(f"{100 * accuracy(Other('CMN', ratio)):.0f}%")
 
 
 _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], ratio=(1, 8))

@@ -374,11 +374,11 @@ def accuracy(task: str, without: tuple[str, ...]) -> float:
 # %%
 for name, n in (("3 x 3", 9), ("5 x 5", 25), ("whole image", 100)):
     ideal = 0.5 * (1 + math.erf(TONE * math.sqrt(n) / NOISE / math.sqrt(2)))
-    print(f"an ideal observer of {name:13}: {100 * ideal:.0f} %")
+    print(f"an ideal observer of {name:13}: {100 * ideal:.0f}%")
 
 # %% [markdown] kind="predict"
 # **Predict** the whole table before you run it. Rows say what is removed, columns are the tasks. Is each number about
-# 50 %, about 100 %, or that of one of the ideal observers? Where does removing *SE alone* hurt? *CMN alone*? (Lessons 7
+# 50%, about 100%, or that of one of the ideal observers? Where does removing *SE alone* hurt? *CMN alone*? (Lessons 7
 # and 8 each had a task for which their module was necessary. Those networks had no scan.)
 
 # %% kind="signature"
@@ -402,16 +402,16 @@ ax.xaxis.tick_top()
 fig.colorbar(shown, label="correct (%)")
 plt.show()
 for name, row in zip(ABLATIONS, table.tolist(), strict=True):
-    print(f"{name:22}" + "".join(f"{task:>10} {value:3.0f} %" for task, value in zip(TASKS, row, strict=True)))
-lessons.happened("9.3", f"SE alone removed, tone: {table[1, 1]:.0f} %; CMN alone, signs: {table[2, 2]:.0f} %")
+    print(f"{name:22}" + "".join(f"{task:>10} {value:3.0f}%" for task, value in zip(TASKS, row, strict=True)))
+lessons.happened("9.3", f"SE alone removed, tone: {table[1, 1]:.0f}%; CMN alone, signs: {table[2, 2]:.0f}%")
 
 # %% [markdown]
 # Read the table column by column.
 #
-# - **here**: 100 % everywhere. This is the control: no ablation breaks the network as such.
+# - **here**: 100% everywhere. This is the control: no ablation breaks the network as such.
 # - **row flag**: only the scan carries information along a row. Without it the block is at chance level, although it
 #   still has all its weights. SE can't help, since the mean of five flags of each sign is always the same.
-# - **tone**: removing SE alone or the scan alone changes nothing. Removing *both* drops the accuracy to about 73 %,
+# - **tone**: removing SE alone or the scan alone changes nothing. Removing *both* drops the accuracy to about 73%,
 #   near the ideal observer of 5 x 5; removing CMN too drops it to that of 3 x 3. SE and the scan can replace each other
 #   here. From rows 2 to 4 alone you would conclude that neither is needed.
 # - **signs**: lesson 8 showed that CMN is necessary for this task. Here it isn't: SS2D's own convolution brings the
@@ -455,7 +455,7 @@ for name, without in (("the scan", ("SE", "CMN")), ("without neighbors", ("scan"
 def try_out(task: str = "tone", scan: bool = True, se: bool = True, cmn: bool = False) -> None:
     """Train one network and print its accuracy."""
     without = tuple(name for name, kept in (("scan", scan), ("SE", se), ("CMN", cmn)) if not kept)
-    print(f"{accuracy(task, without):.0f} %")
+    print(f"{accuracy(task, without):.0f}%")
 
 
 _ = ipywidgets.interact_manual(try_out, task=list(TASKS))

@@ -345,19 +345,19 @@ for (name, shape), (top, bottom) in zip(shapes.items(), axes.T, strict=True):
     top.imshow(shape, cmap="gray")
     bottom.imshow(best_product(shape), cmap="gray", vmin=0, vmax=1)
     top.set(title=name, xticks=[], yticks=[])
-    bottom.set(title=f"{100 * float(rank_one_share(shape)):.1f} %", xticks=[], yticks=[])
+    bottom.set(title=f"{100 * float(rank_one_share(shape)):.1f}%", xticks=[], yticks=[])
 fig.suptitle("what one row profile times one column profile can represent (below)")
 plt.show()
 for name, shape in shapes.items():
     print(
-        f"{name:13} rank {int(torch.linalg.matrix_rank(shape)):2}, best product keeps {100 * float(rank_one_share(shape)):.1f} %"
+        f"{name:13} rank {int(torch.linalg.matrix_rank(shape)):2}, best product keeps {100 * float(rank_one_share(shape)):.1f}%"
     )
 
 # %% [markdown]
 # A box is represented exactly, and so is a Gaussian whose axes are those of the image, since $e^{-(x^2 + y^2)} =
 # e^{-x^2} e^{-y^2}$: "rank one" does not mean "box-shaped". A binary cross does *not* have rank one (it is the union of
-# a row and a column, not their product): its best product keeps 72.1 % of the energy. A disk keeps 89.9 %, this lesion
-# 81.1 %, a tilted ellipse 57.9 %. Each channel has gates of its own, and the layers after them can combine channels, so
+# a row and a column, not their product): its best product keeps 72.1% of the energy. A disk keeps 89.9%, this lesion
+# 81.1%, a tilted ellipse 57.9%. Each channel has gates of its own, and the layers after them can combine channels, so
 # the *network* is not limited to rank one; a single gate map is.
 
 # %% [markdown]
@@ -375,7 +375,7 @@ def turn(angle: int = 30, ratio: float = 3.0) -> None:
     _, axes = plt.subplots(1, 2, figsize=(4.6, 2.3))
     axes[0].imshow(shape, cmap="gray")
     axes[1].imshow(best_product(shape), cmap="gray", vmin=0, vmax=1)
-    axes[1].set_title(f"{100 * float(rank_one_share(shape)):.0f} %")
+    axes[1].set_title(f"{100 * float(rank_one_share(shape)):.0f}%")
     plt.show()
 
 

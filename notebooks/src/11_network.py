@@ -332,11 +332,11 @@ for on in ("", "se", "cmn", "cra", "se cmn cra"):
     print(f"{on or 'none':10}: by hand {by_hand:>10,}, the network has {counted:>10,}, {counted - 27_427_561:+,}")
 deepest = {part.name: part.parameters for part in parts}
 share = sum(deepest[name] for name in ("E4", "S4", "D4")) / sum(deepest.values())
-lessons.happened("11.3", f"CMN most, CRA least; E4, S4 and D4 have {100 * share:.0f} % of all parameters")
+lessons.happened("11.3", f"CMN most, CRA least; E4, S4 and D4 have {100 * share:.0f}% of all parameters")
 
 # %% [markdown] given="30.9 0.2 12.6 46"
 # The counts match exactly. Seven tenths of the paper's network, 30.9 million parameters, are in E4 and D4. CRA has 0.2
-# %. SE adds 3.1 million and CMN 12.6 million: in Table 4 of the paper, "with CMN" also means "46 % more parameters".
+# %. SE adds 3.1 million and CMN 12.6 million: in Table 4 of the paper, "with CMN" also means "46% more parameters".
 #
 # ### The network contains VM-UNet
 #
@@ -474,7 +474,7 @@ for name, values in hurt.items():
 
 # %% kind="control"
 deep = ("E3", "E4", "S4", "D4", "D3")
-print(f"{' + '.join(deep)}: {100 * sum(sizes[name] for name in deep) / total:.0f} % of the parameters")
+print(f"{' + '.join(deep)}: {100 * sum(sizes[name] for name in deep) / total:.0f}% of the parameters")
 for name, (network, x, truth) in tested.items():
     same = max(abs(score_with(network, lambda maps: maps, layer, x, truth) - whole[name]) for layer in layers.values())
     zeroed = score_with(network, torch.zeros_like, layers["D3"], x, truth)

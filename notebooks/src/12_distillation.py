@@ -297,10 +297,10 @@ with torch.no_grad():
         parts = FeatureDistillationLoss()(*maps)
         values = f"CFD {float(parts.cfd):6.3f}, IFD {float(parts.ifd):.3f}, sum with weights {float(parts.total):.3f}"
         print(f"{label:24} {values}; BCE + Dice {float(bce_dice_loss(answer, target)):.3f}")
-print(f"small, BCE + Dice on ISIC's validation part: {segmenter.card['metrics']['val']['loss']:.3f}")
+print(f"small, BCE + Dice on ISIC's validation set: {segmenter.card['metrics']['val']['loss']:.3f}")
 
 # %% [markdown]
-# Two observations. In an untrained network the two terms are 4 % of BCE + Dice; in `small` their sum, 0.229, is larger
+# Two observations. In an untrained network the two terms are 4% of BCE + Dice; in `small` their sum, 0.229, is larger
 # than BCE + Dice on these images (0.067) and on real ones (0.121). The term with the small weight has the larger
 # *value*. And CFD is 14.9 in a network that was trained for 40 epochs to make it small, against 0.9 before training.
 #
@@ -348,12 +348,12 @@ one, average = (
 lessons.happened("12.3", {"one draw": one, "average": average})
 
 # %% [markdown]
-# CFD does act where the mask loss is weakest: one draw adds 6 % to $s$ at E1.1, 25 % and 31 % at the bottom, 1 % at
+# CFD does act where the mask loss is weakest: one draw adds 6% to $s$ at E1.1, 25% and 31% at the bottom, 1% at
 # D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise, whose direction
-# changes at the next step. The average draw, the part that persists, adds 1 to 3 %, less than IFD does.
+# changes at the next step. The average draw, the part that persists, adds 1 to 3%, less than IFD does.
 #
 # `detach` sets the gradient at D1.1 to zero: *through this loss* the teacher does not move toward its students. It cuts
-# more than that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142 % at E1.1, 121 %
+# more than that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142% at E1.1, 121%
 # at D2.2), because each block lies on the path to the teacher, and moving the teacher is the fastest way to a small
 # distance.
 #

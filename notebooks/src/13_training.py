@@ -489,7 +489,7 @@ for report in card["evaluations"]:
     low, high = report["intervals"]["pooled"]["iou"]
     flips = "four flips" if report["protocol"]["tta"] else "no flips"
     print(
-        f"test IoU, {report['n']} images, {flips:10} {report['pooled']['iou']:.4f}, 95 % interval {low:.4f} to {high:.4f}"
+        f"test IoU, {report['n']} images, {flips:10} {report['pooled']['iou']:.4f}, 95% interval {low:.4f} to {high:.4f}"
     )
 options = card["training"]["options"]
 print(

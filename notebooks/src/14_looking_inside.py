@@ -161,8 +161,8 @@ for name, model in changed.items():
 
 # %% [markdown]
 # The last column says how much the *trained* network relies on each module, which no plot of gates can show. With SE
-# replaced by its mean gate the masks change by about 3 %, and they are no worse on these twenty images. Replacing CRA's
-# row and column gates, which looked so informative above, changes the masks by less than 1 %. This does not say how
+# replaced by its mean gate the masks change by about 3%, and they are no worse on these twenty images. Replacing CRA's
+# row and column gates, which looked so informative above, changes the masks by less than 1%. This does not say how
 # good a network trained without the module would be: that is another experiment (lesson 15).
 #
 # ## Explaining a mask
@@ -214,7 +214,7 @@ for steps in (1, 2, 4, 8) if lessons.FAST else (1, 2, 4, 8, 32):
 # With enough steps the map must add up to the difference that it explains, 15.35. Eight steps are far from enough, and
 # four give an absurd result (91.58): somewhere on the path the gradient is huge for a short stretch, which a few points
 # either hit or miss. So never look at such a map without checking its sum. The package's quadrature rule places its
-# points better: with 32 of them 11 % of the difference is missing, with 128 half a percent.
+# points better: with 32 of them 11% of the difference is missing, with 128 half a percent.
 #
 # ### Three methods
 #
@@ -237,7 +237,7 @@ def ask(model: torch.nn.Module, image: Tensor) -> dict[str, explain.Attribution]
 
 found = ask(network, image)
 gap = found["integrated gradients"].completeness_gap
-print(f"integrated gradients: {100 * gap:.1f} % of the difference is not accounted for")
+print(f"integrated gradients: {100 * gap:.1f}% of the difference is not accounted for")
 first = found["integrated gradients"]
 static.attribution(photo, first.map, region, method=first.method)
 
@@ -378,7 +378,7 @@ for row, name in zip(axes, columns["trained"], strict=True):
     titles = (
         f"{name}\nfaithfulness {faithful:.2f}",
         f"shuffled weights\nsimilarity {rank_similarity(maps[0].map, maps[1].map):.2f}",
-        f"secret: label {100 * share:.0f} %\nfaithfulness {faithful_secret:.2f}",
+        f"secret: label {100 * share:.0f}%\nfaithfulness {faithful_secret:.2f}",
     )
     for ax, attribution, title in zip(row, maps, titles, strict=True):
         limit = np.quantile(np.abs(attribution.map), 0.995)
@@ -387,7 +387,7 @@ for row, name in zip(axes, columns["trained"], strict=True):
         ax.set(xticks=[], yticks=[])
         ax.set_title(title, fontsize=8)
     row[2].contour(corner, levels=[0.5], colors="green", linewidths=1)
-    lessons.happened("14.4", f"{name}: label {100 * share:.0f} %, faithfulness {faithful:.2f}, with the secret "
+    lessons.happened("14.4", f"{name}: label {100 * share:.0f}%, faithfulness {faithful:.2f}, with the secret "
                              f"{faithful_secret:.2f}, similarity {rank_similarity(maps[0].map, maps[1].map):.2f}")  # fmt: skip
 plt.show()
 
@@ -399,10 +399,10 @@ plt.show()
 # - **Grad-CAM** changes completely with the weights (-0.08): it does depend on the network. But the secret rule does
 #   not pass through D2.2, so Grad-CAM cannot show it, and its map is the same for the network with the secret as for
 #   the honest one. Its faithfulness does not drop: most of the probability still depends on the lesion.
-# - **Integrated gradients** show the label (9 % of the map). A good part of their ranking survives the shuffle (0.60):
+# - **Integrated gradients** show the label (9% of the map). A good part of their ranking survives the shuffle (0.60):
 #   both maps are multiplied by the same $x - x'$, which is small on the skin. And their faithfulness is the lowest,
 #   0.57: single pixels are noisy.
-# - **Occlusion** shows it too (11 %), blurred by its windows. With shuffled weights its *sign* changes, but the
+# - **Occlusion** shows it too (11%), blurred by its windows. With shuffled weights its *sign* changes, but the
 #   positions of large values stay (0.72): covering skin with skin color changes nothing in any network.
 #
 # Each test alone would have missed something. One caution: occlusion and deletion fill with the same color. A method
@@ -417,7 +417,7 @@ print(f"\n{'the label in the map':24} honest   secretive")
 honest["darkness"] = columns["secret"]["darkness"]
 for name, attribution in honest.items():
     parts = [np.abs(a.map[corner]).sum() / np.abs(a.map).sum() for a in (attribution, columns["secret"][name])]
-    print(f"{name:24} {100 * parts[0]:4.1f} %     {100 * parts[1]:4.1f} %")
+    print(f"{name:24} {100 * parts[0]:4.1f}%     {100 * parts[1]:4.1f}%")
 sums = [float(a["integrated gradients"].map[corner].sum()) for a in (honest, columns["secret"])]
 print(
     f"\nintegrated gradients, summed over the label: {sums[0]:.2f} and {sums[1]:.2f}; the secret itself is {effect:.2f}"

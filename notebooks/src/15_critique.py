@@ -201,7 +201,7 @@ def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
 
 
 # %% [markdown] kind="predict"
-# **Predict.** 650 test images, one run: how wide is the 95 % interval of the pooled IoU? And that of the *difference*
+# **Predict.** 650 test images, one run: how wide is the 95% interval of the pooled IoU? And that of the *difference*
 # of two runs on the same images: wider or narrower?
 
 # %%
@@ -234,11 +234,11 @@ signs = 2 * world.integers(0, 2, (400, IMAGES)) - 1
 pairs = [permutation_p(a, b, signs) for a, b in zip(each[: RUNS // 2], each[RUNS // 2 :], strict=True)]
 gaps = np.abs(pooled[: RUNS // 2] - pooled[RUNS // 2 :])
 found = 100 * np.mean(np.array(pairs) < 0.05)
-lessons.happened("15.3", f"p < 0.05 in {found:.0f} % of {len(pairs)} comparisons of a system with itself")
+lessons.happened("15.3", f"p < 0.05 in {found:.0f}% of {len(pairs)} comparisons of a system with itself")
 print(f"mean difference of pooled IoU {gaps.mean():.2f} points, largest {gaps.max():.2f}")
 
 # %% [markdown]
-# Far more than 5 %, and the test is not at fault. It answers the question "do these two *runs* differ on images like
+# Far more than 5%, and the test is not at fault. It answers the question "do these two *runs* differ on images like
 # these?", and they do: each seed gives a different network. It does not answer "do these two *methods* differ?". For
 # that, the training has to be repeated: one run is a sample of size one.
 #
@@ -247,7 +247,7 @@ print(f"mean difference of pooled IoU {gaps.mean():.2f} points, largest {gaps.ma
 
 # %% exercise="critique.runs_needed"
 def runs_needed(difference: float, deviation: float) -> int:
-    """Runs of each system needed to detect a difference with 80 % power in a two-sided test at 5 %."""
+    """Runs of each system needed to detect a difference with 80% power in a two-sided test at 5%."""
     return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
 
 
@@ -264,7 +264,7 @@ print(f"{'runs of each system':26}   std dev 0.3    0.5    0.8    one run each (
 for name, difference in SAID.items():
     needed = [runs_needed(difference, deviation) for deviation in (0.3, 0.5, 0.8)]
     wrong = stats.norm.cdf(-difference / (0.5 * 2**0.5))
-    print(f"{name:20} {difference:5.2f} {needed[0]:12d} {needed[1]:8d} {needed[2]:6d} {100 * wrong:22.0f} %")
+    print(f"{name:20} {difference:5.2f} {needed[0]:12d} {needed[1]:8d} {needed[2]:6d} {100 * wrong:22.0f}%")
 
 counts = np.arange(2, 31)
 trials = 300 if lessons.FAST else 4000
@@ -314,7 +314,7 @@ ends = ((luck.argmin(1) == 0) & (luck.argmax(1) == 7)).mean()
 zigzag = np.mean(np.ptp(lineup.normal(0, 0.5, (200_000, 8)), axis=1))
 lessons.happened("15.5", f"panel {suspect + 1}")
 print(f"the standard deviation of the table's eight numbers is {spread:.2f} points")
-print(f"'none' lowest and 'all' highest: {100 * ends:.1f} % of tables by chance, one in {1 / ends:.0f}")
+print(f"'none' lowest and 'all' highest: {100 * ends:.1f}% of tables by chance, one in {1 / ends:.0f}")
 print(f"eight equal systems, seed deviation 0.5: best minus worst is {zigzag:.2f} points on average; Table 4: 1.94")
 
 # %% [markdown] given="95"
@@ -328,7 +328,7 @@ print(f"eight equal systems, seed deviation 0.5: best minus worst is {zigzag:.2f
 # ## What was run here
 #
 # The repository's own runs follow a plan, which lists every cell, the number of seeds, the claims to be judged, and the
-# rule for judging them. Each claim has two 95 % intervals over runs *and* images. One resamples the runs of its own two
+# rule for judging them. Each claim has two 95% intervals over runs *and* images. One resamples the runs of its own two
 # systems; but resampling three runs understates their variance, so the other uses the variance pooled over all systems.
 # A claim is **reproduced** if both are above zero and **reversed at this scale** if both are below; eight epochs of a
 # small network cannot contradict 300 of a large one. The next cells read the results in your clone.
@@ -404,7 +404,7 @@ if "isic2017" in values["scatter"]:
 # %% kind="control"
 for factorial in values["factorials"]:
     print(
-        f"\n{factorial['title']}: {factorial['runs']} runs\n{'effect':27} paper    here   95 % interval     corrected p"
+        f"\n{factorial['title']}: {factorial['runs']} runs\n{'effect':27} paper    here   95% interval     corrected p"
     )
     for effect in factorial["effects"]:
         said = "    -" if effect["paper"] is None else f"{effect['paper']:+.2f}"
@@ -481,9 +481,9 @@ def compare(difference: float = 0.5, deviation: float = 0.5, runs: int = 3) -> N
     random = np.random.default_rng(0)
     better, worse = (random.normal(mean, deviation, (5000, runs)) for mean in (difference, 0.0))
     ahead = (better.mean(1) < worse.mean(1)).mean()
-    print(f"the worse system is ahead in {100 * ahead:.0f} %")
+    print(f"the worse system is ahead in {100 * ahead:.0f}%")
     if runs > 1:
-        print(f"p < 0.05 in {100 * (stats.ttest_ind(better, worse, axis=1).pvalue < 0.05).mean():.0f} %")
+        print(f"p < 0.05 in {100 * (stats.ttest_ind(better, worse, axis=1).pvalue < 0.05).mean():.0f}%")
 
 
 _ = ipywidgets.interact(compare, difference=(0.0, 2.0, 0.1), deviation=(0.1, 1.5, 0.1), runs=(1, 30))

@@ -278,8 +278,8 @@ for name, logits in results.items():
     )
 
 # %% [markdown]
-# With mean gates the mask changes by 1.35 %, more than twice as much as by a random change of the same size (0.51 % to
-# 0.64 %). So the gates' dependence on the position does have a specific effect. It is also small: the IoU with the
+# With mean gates the mask changes by 1.35%, more than twice as much as by a random change of the same size (0.51% to
+# 0.64%). So the gates' dependence on the position does have a specific effect. It is also small: the IoU with the
 # expert falls from 0.847 to 0.842, half a point, and random changes alone move it between 0.845 and 0.848. A fair
 # summary: *S2's gates contribute a little to the mask, more than chance, and far less than a plot of them suggests*.
 # This doesn't test the part about holes: for that, count them.

@@ -68,4 +68,4 @@ def model(*, json: Path | None = None) -> None:
 
 def _seconds(figures: dict) -> list[str]:
     milliseconds = [f"{1000 * figures[f'{what}_seconds_per_image']:.1f}" for what in ("inference", "step")]
-    return [*milliseconds, f"{100 * figures['scan_share_of_step']:.0f} %"]
+    return [*milliseconds, f"{100 * figures['scan_share_of_step']:.0f}%"]

@@ -27,8 +27,8 @@ def calibrate(
 ) -> None:
     """Calibrate trained weights: their confidence, an out-of-distribution score, and whether masks are cleaned up.
 
-    The temperature is fitted on the validation part, which also decides whether masks are cleaned up by default. The
-    out-of-distribution score is fitted on the training part; its threshold comes from the validation part.
+    The temperature is fitted on the validation set, which also decides whether masks are cleaned up by default. The
+    out-of-distribution score is fitted on the training set; its threshold comes from the validation set.
 
     Args:
         weights: A run folder, a .safetensors file or a name (see `skinlesion doctor`).

@@ -28,7 +28,7 @@ def export(
         onnx: The .onnx file: the whole network, which runs without PyTorch. It is written only if ONNX
             Runtime's outputs match PyTorch's.
         half: For --out: store the weights in 16 bits, which halves the file.
-        threshold: Lowest probability that counts as lesion, stored in the file; choose it on the validation part.
+        threshold: Lowest probability that counts as lesion, stored in the file; choose it on the validation set.
         results: For --out: files written by `skinlesion evaluate --json` with these weights.
         points: For --onnx: activations to return besides the logits, such as S2.cra.gate_h or '*.se.gate'; "gates"
             for all gates of CRA and SE.

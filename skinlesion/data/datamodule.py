@@ -153,7 +153,7 @@ class SegmentationData(pl.LightningDataModule):
         return self._loader("train")
 
     def val_dataloader(self) -> DataLoader:
-        """The validation part, in order."""
+        """The validation set, in order."""
         return self._loader("val")
 
     def _loader(self, name: str) -> DataLoader:

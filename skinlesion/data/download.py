@@ -22,7 +22,7 @@ BASE_URL = "https://isic-challenge-data.s3.amazonaws.com"
 DATA_PAGE = "https://challenge.isic-archive.com/data/"
 
 LICENSES = {"isic2016": "CC-0", "isic2017": "CC-0", "isic2018": "CC-BY-NC 4.0"}
-# The parts whose images the paper splits; 2017 and 2018 also have a test part, which it leaves alone.
+# The parts whose images the paper splits; 2017 and 2018 also have a test set, which it leaves alone.
 PAPER_PARTS = {"isic2016": ("train", "test"), "isic2017": ("train", "val"), "isic2018": ("train", "val")}
 
 SHA256 = {

@@ -93,7 +93,7 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def describe_part(root: Path, part: str | None, folders: tuple[Path, Path], count: int) -> str:
-    """Say which folder is which: "test part: 12 pairs from test/images and test/masks"."""
+    """Say which folder is which: "test set: 12 pairs from test/images and test/masks"."""
     what = f"{PART_NAMES[part]} part" if part else "images and masks"
     images, masks = (printable(os.path.relpath(folder, root)) for folder in folders)
     return f"{what}: {count} pairs from {images} and {masks}"

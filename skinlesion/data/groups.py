@@ -32,7 +32,7 @@ TONES = (
     ("dark", -91.0),
 )
 # Name and lowest fraction of the image that is lesion, from small to large.
-SIZES = (("under 5 %", 0.0), ("5 to 20 %", 0.05), ("20 to 50 %", 0.2), ("over 50 %", 0.5))
+SIZES = (("under 5%", 0.0), ("5 to 20%", 0.05), ("20 to 50%", 0.2), ("over 50%", 0.5))
 Balance = Literal["none", "tone"]  # which groups training oversamples
 UNKNOWN = "unknown"
 _FLAGS = ("melanoma", "seborrheic_keratosis")  # of ISIC 2017
@@ -47,7 +47,7 @@ _LEAST = 0.01  # part of the image that must be background
 def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
     """The individual typology angle of an image's background.
 
-    The background is everything 5 % of the side away from the lesion that is lighter than L* = 20; the angle is that of
+    The background is everything 5% of the side away from the lesion that is lighter than L* = 20; the angle is that of
     its median L* and b*.
 
     Args:
@@ -55,7 +55,7 @@ def typology_angle(image: np.ndarray, mask: np.ndarray) -> float:
         mask: bool (H, W), the lesion.
 
     Returns:
-        Degrees in [-90, 90], large for light skin; NaN where less than 1 % of the image is background.
+        Degrees in [-90, 90], large for light skin; NaN where less than 1% of the image is background.
     """
     side = (_SIDE, _SIDE)
     small = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX))

@@ -86,7 +86,7 @@ def find_dataset(
     Args:
         root: the folder that holds the layout's folders.
         dataset: one of ``DATASETS``, or a registered one. For the official layouts every part that is on disk is
-            returned, the official test part too: ``Sample.part`` keeps them apart.
+            returned, the official test set too: ``Sample.part`` keeps them apart.
         rules: how the masks are read.
         groups: the table of images that belong together; default ``groups.csv`` in `root`, if there is one.
 
@@ -162,7 +162,7 @@ def _find_vmunet(root: Path, rules: MaskRules) -> Dataset:
     if any(sample.part == "test" for sample in found.samples):
         return found
     line = "there is no test folder: the split `official` tests on val, as VM-UNet's harness does, and cuts a "
-    return replace(found, folders=(*found.folders, line + "validation part from train"))
+    return replace(found, folders=(*found.folders, line + "validation set from train"))
 
 
 def _find_folder(root: Path, dataset: str, rules: MaskRules) -> Dataset:

@@ -1,6 +1,6 @@
 """The images that come with the package: for the demo, the dashboard and the lessons, without a download.
 
-Twelve synthetic ones by chosen seeds, and eight real ones of ISIC 2017, taken from the test part of the packaged split
+Twelve synthetic ones by chosen seeds, and eight real ones of ISIC 2017, taken from the test set of the packaged split
 by a rule that looks at no model's results. Regenerate the folder (ROOT holds the unzipped official data and
 ``metadata.csv`` with the columns id, melanoma and seborrheic_keratosis):
 ``python -m skinlesion.data.samples --root ROOT``
@@ -42,11 +42,11 @@ _SYNTHETIC = {
     135: "Dark skin under light hair, with a scale",
     190: "White regression inside a coarse network",
 }
-# For each quarter of the test part by lesion area, from small to large: which two diagnoses are taken.
+# For each quarter of the test set by lesion area, from small to large: which two diagnoses are taken.
 _REAL = (("melanoma", "nevus"), ("seborrheic keratosis", "nevus")) * 2
 _SALT = "skinlesion samples"
 RULE = (
-    "The test part of the packaged split isic2017-paper is cut into quarters by lesion area (mask share of the frame). "
+    "The test set of the packaged split isic2017-paper is cut into quarters by lesion area (mask share of the frame). "
     "From the quarters, small to large, one image is taken of each of: melanoma and nevus; seborrheic keratosis and "
     "nevus; melanoma and nevus; seborrheic keratosis and nevus. Of the images that fit, the one whose SHA-256 of "
     f"'{_SALT}/<id>' is smallest. (Nevus: neither melanoma nor seborrheic keratosis.) No model's result was looked at."
@@ -184,7 +184,7 @@ def _write_real(folder: Path, sample: Sample, diagnosis: str, area: float) -> di
     is_small = image.shape[:2] == (SIDE, SIDE) and sample.image.suffix == ".jpg"
     # A copy that has the size already is not compressed a second time.
     data = sample.image.read_bytes() if is_small else encode_jpeg(resize_image(image, (SIDE, SIDE)), _QUALITY)
-    note = f"Real: ISIC 2017 {sample.id}, test part of our split; lesion {100 * area:.0f} % of the frame."
+    note = f"Real: ISIC 2017 {sample.id}, test set of our split; lesion {100 * area:.0f}% of the frame."
     entry = _entry(sample.id, f"{diagnosis.capitalize()} ({sample.id})", "real", note)
     _write(folder / entry["image"], data)
     _write(folder / entry["mask"], encode_mask(resize_mask(mask, (SIDE, SIDE))))

@@ -1,8 +1,8 @@
 """Which images are for training and which for testing: seeded splits, saved with a hash.
 
 The paper splits 70/30 without listing the ids (A35), so the ids here are ours: drawn with a fixed seed, saved, and
-verified by a hash. Images of the same lesion stay on one side. The validation part, on which checkpoints are
-selected, is cut from the training part (A34): the test part is never looked at before the end.
+verified by a hash. Images of the same lesion stay on one side. The validation set, on which checkpoints are
+selected, is cut from the training set (A34): the test set is never looked at before the end.
 
 Regenerate a manifest that comes with the package (ROOT is the unzipped official data):
 ``python -m skinlesion.data.splits isic2017 ROOT skinlesion/data/manifests/isic2017-paper.json``
@@ -29,7 +29,7 @@ PARTS = ("train", "val", "test")
 FORMAT = "skinlesion-manifest-1"
 # The paper's training and test sizes; 2016 is the official division, the others pool train and validation.
 PAPER_SIZES = {"isic2016": (900, 379), "isic2017": (1500, 650), "isic2018": (1886, 808)}
-# 70/30 of the 2594 pairs of the ISIC 2018 training part, for when the 100 of the validation part are not at hand.
+# 70/30 of the 2594 pairs of the ISIC 2018 training set, for when the 100 of the validation set are not at hand.
 TRAINING_PART_SIZES = {"isic2018": (1816, 778)}
 _PAPER_SEEDS = {"isic2016": 2016, "isic2017": 2017, "isic2018": 2018}
 _TEST_FRACTION = 0.3
@@ -129,13 +129,13 @@ def make_manifest(
     Args:
         samples: samples, or bare ids where no official part is needed.
         dataset: one of ``DATASETS``, or a registered one.
-        name: ``random``: 70/30 of all but the publisher's test part.
+        name: ``random``: 70/30 of all but the publisher's test set.
             ``paper``: 70/30 of train and validation in the paper's exact sizes (2017: 1500/650, 2018: 1886/808;
             2016: the official 900/379). ISIC 2018 without its 100 validation pairs: 1816/778 of the other 2594.
             ``official``: the publisher's parts, those that the folders are named after, or those that a registered
             data set gives its samples. ``vmunet`` without a ``test`` folder tests on ``val``, as that harness does.
-        seed: determines the split, including the validation part.
-        val_fraction: share of the training part cut off for validation, in [0, 1). An official validation part is
+        seed: determines the split, including the validation set.
+        val_fraction: share of the training set cut off for validation, in [0, 1). An official validation set is
             used instead where there is one and the split is ``official``.
         near_duplicates: pairs of ids that show one lesion; kept on one side, as is each ``Sample.group``. Pairs of
             absent ids are ignored.
@@ -203,7 +203,7 @@ def near_duplicates(dataset: str) -> list[tuple[str, str]]:
 
     The years share one archive and its ids. ISIC 2017 has a list of its own, which its split was drawn with. A second
     search, over the center squares of ISIC 2018, found 62 more pairs: the same image in other colors, from other
-    archives, or at another magnification. 13 of them have one image in the training part and the other in the test part
+    archives, or at another magnification. 13 of them have one image in the training set and the other in the test set
     of our ISIC 2017 split, which stays as it is because published results use it. The other years use both lists.
     """
     if dataset not in OFFICIAL:
@@ -237,12 +237,12 @@ def _divide(
     if name == "paper" and dataset in PAPER_SIZES:
         n_train, n_test = PAPER_SIZES[dataset]
         if dataset == "isic2016":
-            _expect(len(pool), n_train, dataset, "training part")
-            _expect(len(official_test), n_test, dataset, "test part")
+            _expect(len(pool), n_train, dataset, "training set")
+            _expect(len(official_test), n_test, dataset, "test set")
             return pool, [], official_test
         if dataset in TRAINING_PART_SIZES and not by_part.get("val"):
             n_train, n_test = TRAINING_PART_SIZES[dataset]
-        _expect(len(pool), n_train + n_test, dataset, "training and validation parts")
+        _expect(len(pool), n_train + n_test, dataset, "training and validation sets")
         train, test = _cut(pool, n_test, f"{seed}/test", pairs, exact=True)
         return train, [], test
     if name == "official":
@@ -250,7 +250,7 @@ def _divide(
         if dataset == "vmunet" and not official_test:
             val, official_test = [], val
         if not train or (not official_test and dataset in OFFICIAL):
-            needed = "folders for the training and test parts" if dataset in DATASETS else "Samples with part='train'"
+            needed = "folders for the training and test sets" if dataset in DATASETS else "Samples with part='train'"
             raise SkinlesionError(
                 f"The split 'official' of {dataset} needs {needed}, which are not there: use the split 'random', or a "
                 "saved manifest (*.json)."

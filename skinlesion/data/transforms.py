@@ -189,7 +189,7 @@ class TrainingTransform:
             image: uint8 (H, W, 3); quarter turns swap H and W.
             mask: bool (H, W).
             epoch: counted from 0.
-            index: the sample's place in the training part.
+            index: the sample's place in the training set.
 
         Returns:
             image uint8 and mask bool, as new arrays.

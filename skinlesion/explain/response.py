@@ -159,7 +159,7 @@ class Following:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What 95 % of the other images' gains lie between."""
+        """What 95% of the other images' gains lie between."""
         low, high = np.quantile(self.null, (0.025, 0.975))
         return float(low), float(high)
 

@@ -30,7 +30,7 @@ class Quote:
     """One number of the prose.
 
     Attributes:
-        text: as it is written, such as "0.41" or "12 %".
+        text: as it is written, such as "0.41" or "12%".
         value: the number.
         digits: after the decimal point.
     """

@@ -268,7 +268,7 @@ def _close(y: np.ndarray, e: np.ndarray) -> str:
     off = np.abs(y - e).max() / size if size else math.inf
     if off >= 0.02:
         return ""
-    percent = f"{100 * off:.1g} %"
+    percent = f"{100 * off:.1g}%"
     return (
         f"It is close but not equal (off by up to {percent} of the largest value): did you add a small constant, "
         "approximate, round, or divide by n - 1 instead of n?"

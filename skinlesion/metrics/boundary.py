@@ -20,7 +20,7 @@ def boundary_f1(prediction: Mask, truth: Mask, tolerance: float = 2.0) -> float:
     Args:
         prediction: Predicted mask, bool ``(H, W)``.
         truth: True mask, bool ``(H, W)``.
-        tolerance: In pixels. The default suits 256 x 256, where it is 0.8 % of a side; scale it with the
+        tolerance: In pixels. The default suits 256 x 256, where it is 0.8% of a side; scale it with the
             image.
 
     Returns:

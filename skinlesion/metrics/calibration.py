@@ -51,7 +51,7 @@ class Undecided(NamedTuple):
     Attributes:
         share: of all pixels.
         error: mean of |frequency - confidence| over these pixels.
-        predicted: mean probability in the bin (with at least 2 % of these pixels) that is farthest off.
+        predicted: mean probability in the bin (with at least 2% of these pixels) that is farthest off.
         observed: share of lesion in that bin.
     """
 

@@ -21,7 +21,7 @@ def signed(value: float) -> str:
 
 
 def _share(mask: np.ndarray) -> str:
-    return f"{100 * mask.mean():.1f} %"
+    return f"{100 * mask.mean():.1f}%"
 
 
 def overlay(mask: np.ndarray, truth: np.ndarray | None) -> str:

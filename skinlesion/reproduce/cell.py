@@ -26,7 +26,7 @@ from skinlesion.training.trainer import train
 
 
 def run_cell(key: Key, setting: Setting) -> None:
-    """Train, choose the epoch on the validation part, measure once on the test part, write the result."""
+    """Train, choose the epoch on the validation set, measure once on the test set, write the result."""
     plan = load_plan(setting.scale)
     root = setting.root_of(key.dataset)
     split = setting.split or plan.split_of(key.dataset)

@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     Attributes:
         word: one of `VERDICTS`, or "not run".
         difference: pooled IoU of the better cell less the worse one's, in points; mean over seeds.
-        low: lower end of its 95 % interval over seeds and images, by resampling both.
+        low: lower end of its 95% interval over seeds and images, by resampling both.
         high: upper end.
         wide_low: lower end of the interval whose scatter of seeds is that of all cells together; NaN if no cell has
             been run twice.
@@ -115,7 +115,7 @@ def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, see
 
 
 def mean_reach(counts: NDArray[np.int64], scatter: Scatter, *, seed: int = 0) -> float:
-    """Half the width of the 95 % interval of a system's mean pooled IoU, in points, with the scatter of all cells.
+    """Half the width of the 95% interval of a system's mean pooled IoU, in points, with the scatter of all cells.
 
     Args:
         counts: (seeds, images, 4).

@@ -37,7 +37,7 @@ def _run_values(run: Result) -> dict[str, Any]:
 def ranking_values(results: Results, table: Table) -> dict[str, Any] | None:
     """Mean pooled IoU of the short and the long runs of each system; None until two systems have both.
 
-    "reach" is half the width of the 95 % interval of the difference of two means over long runs, with the variance
+    "reach" is half the width of the 95% interval of the difference of two means over long runs, with the variance
     pooled over the systems; None without a second run.
     """
     systems = []
@@ -104,7 +104,7 @@ def ranking_text(ranking: dict[str, Any]) -> str:
     caution = f" A single long run doesn't settle the position of: {', '.join(single)}." if single else ""
     if (reach := ranking["reach"]) is not None:
         caution += (
-            f" Differences under {reach:.2f} points between two systems are within the 95 % interval over long runs."
+            f" Differences under {reach:.2f} points between two systems are within the 95% interval over long runs."
         )
     return f"{first} Mean pooled IoU, short to long: {changes}.{caution}"
 
@@ -130,7 +130,7 @@ def draw_curves(runs: list[dict[str, Any]], path: Path) -> None:
         axes.plot(list(by_epoch), list(by_epoch.values()), color=color, lw=1, alpha=0.8, label=label)
         if run["selected"] in by_epoch:
             axes.plot(run["selected"], by_epoch[run["selected"]], "o", color=color, ms=4)
-    axes.set(xlabel="epoch", ylabel="pooled IoU on the validation part, percent")
+    axes.set(xlabel="epoch", ylabel="pooled IoU on the validation set, percent")
     axes.grid(alpha=0.3)
     if labeled:
         axes.legend(loc="lower right", fontsize=8)

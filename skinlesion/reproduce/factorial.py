@@ -26,7 +26,7 @@ class Effect(NamedTuple):
         order: 1 for a main effect, 2 for an interaction of two factors, and so on.
         estimate: of one factor: mean with it less mean without. Of two: how much the effect of one grows when the
             other is on; and so on, always at the mean of the remaining factors.
-        reach: half the width of the 95 % interval; NaN without replicates.
+        reach: half the width of the 95% interval; NaN without replicates.
         p: two-sided, Student's t; NaN without replicates.
     """
 
@@ -167,7 +167,7 @@ def _effect_text(effect: dict[str, Any]) -> str:
 def factorial_text(values: dict[str, Any]) -> str:
     """A factorial as Markdown: the finding, the table, how it was computed."""
     paper = values["paper_slope"] is not None or any(effect["paper"] is not None for effect in values["effects"])
-    head = ["effect", *(["paper"] if paper else []), "here", "95 % interval", "p", "corrected p"]
+    head = ["effect", *(["paper"] if paper else []), "here", "95% interval", "p", "corrected p"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for effect in values["effects"]:
         estimate, reach = effect["estimate"], effect["reach"]

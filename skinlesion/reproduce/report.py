@@ -144,7 +144,7 @@ def _how_judged(scatter: dict[str, dict[str, Any]]) -> str:
         for dataset, found in scatter.items()
     )
     return (
-        "Difference in pooled lesion IoU, in points, with two 95 % intervals over seeds and test images. The first "
+        "Difference in pooled lesion IoU, in points, with two 95% intervals over seeds and test images. The first "
         "resamples both. Resampling only three runs understates their scatter, and one run shows none, so the "
         "second uses the variance pooled over all configurations (Student's t). A claim is reproduced if both "
         "intervals are above zero, and reversed at this scale if both are below: short runs of small networks can't "
@@ -191,13 +191,13 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper": lambda claim: _or_nothing(claim["paper"], "+.2f"),
     "here": lambda claim: _or_nothing(claim["difference"], "+.2f"),
     "interval": lambda claim: _between(claim, "low", "high"),
-    "95 % interval, pooled variance": lambda claim: _between(claim, "wide_low", "wide_high"),
+    "95% interval, pooled variance": lambda claim: _between(claim, "wide_low", "wide_high"),
     "corrected p": lambda claim: _or_nothing(claim["corrected_p"], ".3f"),
     "permutation p": lambda claim: _or_nothing(claim["p"], ".4f"),
     "seeds": lambda claim: str(claim["seeds"]),
     "verdict": lambda claim: f"{claim['word']} (one seed)" if claim["seeds"] == 1 else claim["word"],
 }
-SHORT = ("claim", "source", "paper", "here", "95 % interval, pooled variance", "verdict")
+SHORT = ("claim", "source", "paper", "here", "95% interval, pooled variance", "verdict")
 
 
 def claims_table(claims: list[dict[str, Any]], columns: Sequence[str] = tuple(_COLUMNS)) -> str:
@@ -229,7 +229,7 @@ def _cost_text(cost: dict[str, Any] | None) -> str:
 
 def _table_text(table: dict[str, Any]) -> str:
     lines = [
-        "| system | paper IoU / DSC / accuracy | IoU here | 95 % interval | DSC here | accuracy here | per-image IoU "
+        "| system | paper IoU / DSC / accuracy | IoU here | 95% interval | DSC here | accuracy here | per-image IoU "
         "| runs | parameters (M) | GFLOPs without / with scan |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]

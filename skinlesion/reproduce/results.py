@@ -185,7 +185,7 @@ def images_used(manifest: Manifest) -> dict[str, int]:
     "official" counts the parts that the split of this name is drawn from, and is absent for data that aren't ISIC's.
     """
     counts = {part: len(ids) for part, ids in manifest.parts.items()}
-    tested = manifest.name == "official" or manifest.dataset == "isic2016"  # on the published test part
+    tested = manifest.name == "official" or manifest.dataset == "isic2016"  # on the published test set
     pairs = sum(part.pairs for part in OFFICIAL.get(manifest.dataset, ()) if tested or part.part != "test")
     return counts | ({"official": pairs} if pairs else {})
 

@@ -78,7 +78,7 @@ class TrainConfig:
     """How many images to draw for --data synthetic without --root."""
     augmentation: Literal["none", "paper", "strong", "zoom", "skin"] = "paper"
     """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too; zoom: strong with crops around
-    the lesion, magnified 0.8 to 2.2 times and stretched by up to 30 %."""
+    the lesion, magnified 0.8 to 2.2 times and stretched by up to 30%."""
     balance: Balance = "none"
     """tone: show images on tan, brown and dark backgrounds three times an epoch."""
     normalize: Normalization = "minmax"
@@ -87,7 +87,7 @@ class TrainConfig:
     """Where decoded images are kept; by default in the user's cache folder."""
 
     epochs: int = 300
-    """Passes over the training part."""
+    """Passes over the training set."""
     batch_size: int = 32
     """Images in one step, over all devices together."""
     accumulate: int = 1
@@ -143,7 +143,7 @@ class TrainConfig:
     """Averages as in eqs. 8 and 9, or SelfReg-UNet's larger sums (A21)."""
 
     select_by: SelectBy = "val_iou"
-    """Which epoch is shipped: best IoU on the validation part; last; or test_loss, the lowest loss on the test part
+    """Which epoch is shipped: best IoU on the validation set; last; or test_loss, the lowest loss on the test set
     while training on all the rest, as VM-UNet's harness does (A34): its test scores are then too high."""
     device: str = "auto"
     """Where to train: cpu, cuda, cuda:1, mps (Apple, without a fast scan) or auto, which takes a CUDA GPU if there is

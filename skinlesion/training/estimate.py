@@ -15,7 +15,7 @@ _BUDGET = 20.0  # seconds; a slow step is believed at once
 
 
 class Estimate(NamedTuple):
-    """Seconds per training step, steps per epoch, and seconds per pass over the validation part."""
+    """Seconds per training step, steps per epoch, and seconds per pass over the validation set."""
 
     step: float
     steps: int

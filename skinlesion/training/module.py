@@ -200,7 +200,7 @@ class SegmentationModule(pl.LightningModule):
         self.val_scores.update(probability, mask, ids)
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and pooled scores of the validation part (A34, A37)."""
+        """Log loss and pooled scores of the validation set (A34, A37)."""
         pooled = self.val_scores.compute().pooled()
         bce, dice = self.val_bce.compute(), self.val_dice.compute()
         loss = self.config.w_bce * bce + self.config.w_dice * dice

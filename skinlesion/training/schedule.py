@@ -28,7 +28,7 @@ def learning_rate(
         schedule: "cosine": one half cosine from `lr` to `min_lr` over the run (our reading of "50 cycles", A29).
             "paper": what VM-UNet's harness does: constant within an epoch, down to `min_lr` at epochs 50, 150, 250 and
             back up to `lr` at 100, 200, 300, where such a run ends. "onecycle": a half cosine up from
-            `lr` / 25 over the first 30 % and one down to `min_lr` over the rest (Smith and Topin, https://arxiv.org/abs/1708.07120,
+            `lr` / 25 over the first 30% and one down to `min_lr` over the rest (Smith and Topin, https://arxiv.org/abs/1708.07120,
             without its momentum cycle).
         lr: the highest rate.
         min_lr: the lowest rate.

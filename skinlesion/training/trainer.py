@@ -64,7 +64,7 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers
     The folder holds config.json, manifest.json, environment.json, metrics.csv, tensorboard/, checkpoints/last.ckpt,
     best.safetensors and, when it is finished, curves.png and result.json. A run that was killed goes on
     with `resume` from its last complete epoch, and on the same CPU ends with the same weights, bit by bit, as if
-    nothing had happened. The test part of the split is not looked at, except by `select_by="test_loss"`.
+    nothing had happened. The test set of the split is not looked at, except by `select_by="test_loss"`.
 
     Args:
         config: the run.
@@ -220,7 +220,7 @@ def _make_data(config: TrainConfig) -> SegmentationData:
 
 
 def _test_as_validation(manifest: Manifest) -> Manifest:
-    """The harness that VM-UNet uses: train on all but the test part, select on the test part (A34)."""
+    """The harness that VM-UNet uses: train on all but the test set, select on the test set (A34)."""
     train, val, test = (manifest.parts[part] for part in ("train", "val", "test"))
     parts = {"train": tuple(sorted(train + val)), "val": test, "test": ()}
     return dataclasses.replace(manifest, name=f"{manifest.name}, selected on test", parts=parts)

@@ -125,7 +125,7 @@ def test_the_error_is_of_the_engine_and_not_of_the_rounding_of_its_inputs(steps)
 
 def test_the_epochs_fit_into_the_time(steps):
     _, _, training = steps
-    # 1350 images are 42.2 steps of 32; half a second each, plus 30 %: 27.4 s an epoch
+    # 1350 images are 42.2 steps of 32; half a second each, plus 30%: 27.4 s an epoch
     assert training.epochs_that_fit(0.5, 32, 300.0) == 10
     assert training.epochs_that_fit(0.001, 32, 3000.0) == 300
     assert training.epochs_that_fit(60.0, 32, 10.0) == 1

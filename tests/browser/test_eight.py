@@ -62,7 +62,7 @@ def _upload(visits: list, photos: list[np.ndarray], png) -> None:
 def _masks(visits: list, photos: list[np.ndarray], network: Segmenter) -> None:
     """The area that is said, and the file of the mask."""
     expected = [network.segment(photo, threshold=0.5) for photo in photos]
-    areas = [f"{100 * found.area_fraction:.1f} %" for found in expected]
+    areas = [f"{100 * found.area_fraction:.1f}%" for found in expected]
     assert len(set(areas)) >= PEOPLE - 2  # nearly all can be told apart by it
     for visit, photo, found, area in zip(visits, photos, expected, areas, strict=True):
         assert f"Your image, {photo.shape[1]} x {photo.shape[0]} pixels" in visit.said()

@@ -169,7 +169,7 @@ def test_the_mask_is_pytorchs(tab, segmenter: Segmenter, size: tuple[int, int]) 
     visit.set("threshold", 0.83)
     assert_same_mask(visit.mask(), segmenter, image, 0.83, 0)
     expected = segmenter.segment(image, threshold=0.83)
-    assert visit.text("fraction") == f"{100 * expected.area_fraction:.1f} %"
+    assert visit.text("fraction") == f"{100 * expected.area_fraction:.1f}%"
     assert abs(float(visit.text("confidence")) - expected.confidence) < 0.006
 
 

@@ -50,7 +50,7 @@ def test_the_mask_follows_the_threshold_while_it_is_dragged_without_the_server(v
         thumb.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", threshold)
         visit.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         found = segmenter.segment(photo, threshold=threshold)
-        assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f} %"
+        assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f}%"
         assert float(visit.at("live").locator(".confidence dd").inner_text()) == pytest.approx(
             found.confidence, abs=0.0011
         )
@@ -121,7 +121,7 @@ def test_a_file_is_segmented_and_its_name_is_only_text(visitor, photo, png):
     assert "Your image, 160 x 120 pixels" in visit.said()
     assert "bold" in visit.chosen("sample")
     found = Segmenter.from_pretrained(DEFAULT_WEIGHTS).segment(photo)
-    assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f} %"
+    assert visit.at("live").locator(".area dd").inner_text() == f"{100 * found.area_fraction:.1f}%"
     assert visit.page.locator("b", has_text="bold").count() == 0
     assert visit.page.locator('img[src="x"]').count() == 0
 

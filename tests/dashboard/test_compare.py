@@ -102,7 +102,7 @@ def test_over_a_set(open_app, runs, texts):
     gaps = images["A - B"].abs().tolist()
     assert gaps == sorted(gaps, reverse=True)
     assert images["IoU A"].mean() == pytest.approx(table["IoU, mean"][0])
-    assert "points (95 % interval" in texts(app)
+    assert "points (95% interval" in texts(app)
     assert "IoU of 8 images" in texts(app)
     before = len(runs)
     app.selectbox(key="other").set_value("plain").run()

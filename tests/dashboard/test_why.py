@@ -135,12 +135,12 @@ def test_one_method_alone_with_an_estimate_beforehand(asked, attributed, texts):
 
 
 def test_a_map_that_does_not_add_up_has_no_score(asked, texts, monkeypatch):
-    """48 % off and headlined +0.83 was what one could see."""
+    """48% off and headlined +0.83 was what one could see."""
     monkeypatch.setattr("dashboard.attributions.MOST_STEPS", 32)
     monkeypatch.setattr("skinlesion.explain.attribution.Attribution.completeness_gap", property(lambda self: 0.48))
     app = run(asked(method="integrated_gradients"))
     assert scores(app) == {"Integrated gradients: faithfulness": "not converged"}
-    assert "48 % off" in texts(app)
+    assert "48% off" in texts(app)
 
 
 def test_integrated_gradients_take_more_steps_until_they_add_up(asked, monkeypatch):

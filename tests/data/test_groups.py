@@ -69,9 +69,7 @@ def test_every_tone_can_be_met() -> None:
     assert list(dict.fromkeys(met)) == [name for name, _ in groups.TONES]
 
 
-@pytest.mark.parametrize(
-    ("share", "name"), [(0, "under 5 %"), (0.05, "5 to 20 %"), (0.2, "20 to 50 %"), (1, "over 50 %")]
-)
+@pytest.mark.parametrize(("share", "name"), [(0, "under 5%"), (0.05, "5 to 20%"), (0.2, "20 to 50%"), (1, "over 50%")])
 def test_sizes(share: float, name: str) -> None:
     mask = np.zeros((20, 20), bool)
     mask.flat[: round(400 * share)] = True

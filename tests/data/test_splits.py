@@ -97,7 +97,7 @@ def test_official_parts():
     harness = make_manifest(samples(train=20, val=5), "vmunet", "official")
     assert sizes(harness) == (18, 2, 5)
     assert all(id.startswith("val") for id in harness.parts["test"])
-    with pytest.raises(SkinlesionError, match="folders for the training and test parts"):
+    with pytest.raises(SkinlesionError, match="folders for the training and test sets"):
         make_manifest(samples(train=20, val=5), "isic2018", "official")
 
 
@@ -203,7 +203,7 @@ def test_default_splits():
 
 
 def test_the_packaged_split_of_2018_keeps_every_lesion_on_one_side():
-    """It was drawn from the 2594 pairs of the training part; with the 100 of the validation part there is another."""
+    """It was drawn from the 2594 pairs of the training set; with the 100 of the validation set there is another."""
     manifest = packaged_manifest("isic2018-paper")
     assert sizes(manifest) == (1634, 182, 778)
     part_of = {id: part for part, members in manifest.parts.items() for id in members}

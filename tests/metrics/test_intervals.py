@@ -21,7 +21,7 @@ def random_counts(images=60, seed=0, skill=0.8, pixels=4096):
 def test_intervals_are_those_of_the_bootstrap_spelled_out():
     """The matrix product must equal drawing rows; both are random, so quantiles agree within their own noise.
 
-    A 2.5 % quantile of 4000 draws has a standard error near 0.04 standard deviations; the bar is 0.2.
+    A 2.5% quantile of 4000 draws has a standard error near 0.04 standard deviations; the bar is 0.2.
     """
     counts = random_counts(40)
     result = bootstrap_intervals(counts, n=4000, seed=1)

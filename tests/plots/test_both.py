@@ -16,7 +16,7 @@ PICTURES = sorted(set(static.__all__) - {"Picture"})
 
 # What a reader must find in the caption: a number that comes from the data, or what the colors mean.
 SAYS = {
-    "overlay": "23.1 % of the image. The true border",
+    "overlay": "23.1% of the image. The true border",
     "errors": "Orange: missed",
     "probability": "threshold, 0.50",
     "spread": "at most 0.5",

@@ -102,7 +102,7 @@ def test_the_scatter_is_pooled_around_each_systems_own_mean():
 
 
 def test_the_wider_interval_holds_what_it_promises():
-    """Two systems that are equally good, three runs each, drawn again and again: 95 % of the intervals hold zero."""
+    """Two systems that are equally good, three runs each, drawn again and again: 95% of the intervals hold zero."""
     rng = np.random.default_rng(1)
     deviation, missed = 1.0, 0
     for _ in range(200):

@@ -38,7 +38,7 @@ def test_a_ranking_that_turns_is_said(results):
     assert "Long: VM-UNet, U-Net. Mean pooled IoU, short to long: U-Net 77.50 to 78.50; VM-UNet 75.50 to 80.50." in text
     assert "settle" not in text
     # two pairs of runs, one point apart each: deviation 0.01 / sqrt(2), t(2) = 4.303, two runs a side
-    assert "Differences under 3.04 points between two systems are within the 95 % interval over long runs." in text
+    assert "Differences under 3.04 points between two systems are within the 95% interval over long runs." in text
     assert "In 2 of 4 runs, the selected epoch was the last one." in text
     assert "| U-Net | 32 | 30, 30 |" in text
 

@@ -49,7 +49,7 @@ def test_an_interval_is_students():
 
 
 def test_intervals_hold_what_they_promise():
-    """No effect at all: 95 % of the intervals of every effect hold zero."""
+    """No effect at all: 95% of the intervals of every effect hold zero."""
     rng = np.random.default_rng(0)
     missed = np.zeros(7)
     for _ in range(400):

@@ -14,7 +14,7 @@ def test_defaults_are_the_papers_recipe():
     assert (config.preset, config.size, config.epochs, config.batch_size) == ("paper", 256, 300, 32)
     assert (config.lr, config.min_lr, config.weight_decay) == (1e-3, 1e-5, 1e-2)
     assert (config.w_bce, config.w_dice, config.w_cfd, config.w_ifd) == (0.3, 0.7, 0.015, 0.015)
-    assert config.select_by == "val_iou"  # not the harness's habit of choosing on the test part
+    assert config.select_by == "val_iou"  # not the harness's habit of choosing on the test set
     assert config.precision == "32"
     assert config.clip is None
     assert config.ema is None

@@ -161,4 +161,4 @@ def test_empty_and_inverted_masks_are_warned_of(
         Image.new("L", (16, 16)).save(tmp_path / "masks" / f"{number}.png")
     config = dataclasses.replace(short, root=None, images=tmp_path / "images", masks=tmp_path / "masks", epochs=1)
     train(config)
-    assert "Warning: training part: All 6 masks are empty" in capsys.readouterr().out
+    assert "Warning: training set: All 6 masks are empty" in capsys.readouterr().out

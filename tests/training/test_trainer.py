@@ -110,7 +110,7 @@ def test_run_folder_says_what_was_done(finished, base, capsys):
 
 
 def test_what_is_shipped_scores_as_the_table_says(finished, base):
-    """The weights in the file on the validation part, scored by hand."""
+    """The weights in the file on the validation set, scored by hand."""
     from skinlesion.training.trainer import _make_data
 
     data = _make_data(base)
@@ -285,7 +285,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weight
 
 
 def test_selection_on_the_test_part_is_only_done_by_name(base, tmp_path):
-    """Parity with VM-UNet's harness (A34): trained on all but the test part, and the card says what was looked at."""
+    """Parity with VM-UNet's harness (A34): trained on all but the test set, and the card says what was looked at."""
     honest = splits.load_split(splits.find_samples(base.root, "folder"), "folder", "random")
     config = dataclasses.replace(base, out=tmp_path / "run", epochs=2, select_by="test_loss")
     result = train(config)

@@ -26,7 +26,7 @@ SMALL = {
     "hcmamba": VMUNET,
 }
 
-# Name: (options, our count, published count, why they differ by more than 1 %).
+# Name: (options, our count, published count, why they differ by more than 1%).
 COUNTS = {
     "paper": ({}, 43_266_829, None, "the paper gives none"),
     "vmunet": ({}, 27_427_561, 27.43e6, None),

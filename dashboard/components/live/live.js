@@ -212,7 +212,7 @@ function say(state) {
     state.said = key;
     const found = (state.found = measure(maps.measured, maps.truth, settings.threshold));
     const put = (name, text) => (find(`.${name} dd`).textContent = text);
-    put("area", `${(100 * found.fraction).toFixed(1)} %`);
+    put("area", `${(100 * found.fraction).toFixed(1)}%`);
     put("confidence", found.fraction ? found.confidence.toFixed(3) : "no lesion");
     for (const name of ["dice", "iou"]) {
       find(`.${name}`).hidden = !maps.truth;
@@ -224,11 +224,11 @@ function say(state) {
       : "The true border of this image isn't known here, so there is no score.";
   }
   find(".threshold output").textContent = settings.threshold.toFixed(2);
-  find(".opacity output").textContent = `${settings.opacity} %`;
-  find(".wipe output").textContent = `${settings.wipe} %`;
+  find(".opacity output").textContent = `${settings.opacity}%`;
+  find(".wipe output").textContent = `${settings.wipe}%`;
   find(".overlay").setAttribute("aria-pressed", String(settings.overlay));
   find(".legend").textContent = data.legends[settings.show] ?? "";
-  const area = `${(100 * state.found.fraction).toFixed(1)} % of it is predicted to be lesion`;
+  const area = `${(100 * state.found.fraction).toFixed(1)}% of it is predicted to be lesion`;
   state.canvas.setAttribute("aria-label", `${data.title}; ${area} at threshold ${settings.threshold.toFixed(2)}`);
 }
 

@@ -40,7 +40,7 @@ def write_dataset(
         seed: any whole number from 0.
         size: the side, or (height, width).
         layout: ``folder``: ``images/SYN_0000001.jpg`` and ``masks/SYN_0000001.png``. ``isic2017``: the official
-            folders and names, a fifth of the images in the validation part and a fifth in the test part.
+            folders and names, a fifth of the images in the validation set and a fifth in the test set.
         progress: called with the number of images done, after each.
 
     Returns:

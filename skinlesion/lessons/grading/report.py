@@ -71,7 +71,7 @@ def _grid(grades: list[Grade], students: list[str]) -> str:
         cells = "".join(f'<td class="{mark}" title="{_MEANING[mark]}">{_MARKS[mark]}</td>' for mark in marks)
         rows.append(f'<tr><th scope="row">{_safe(student)}</th><td>{marks.count("passed")}</td>{cells}</tr>')
     shares = [sum(status[student, name] == "passed" for student in students) for name in names]
-    total = "".join(f"<td>{100 * share // len(students)} %</td>" for share in shares)
+    total = "".join(f"<td>{100 * share // len(students)}%</td>" for share in shares)
     rows.append(f'<tr><th scope="row">passed</th><td></td>{total}</tr>')
     key = " · ".join(f"{_MARKS[mark]} {text}" for mark, text in _MEANING.items())
     return f'<p>{key}</p><div class="wide"><table class="grid">{"".join(rows)}</table></div>'

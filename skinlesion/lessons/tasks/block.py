@@ -362,7 +362,7 @@ def _drops_images(function: Callable[..., Tensor], generator: Generator) -> str 
     if abs(share - (1 - _RATE)) < 0.05:
         return "The rate is the probability of *dropping* the branch; you keep it with that probability."
     if abs(share - _RATE) > 0.05:
-        return f"With rate {_RATE}, {100 * share:.0f} % of the images were dropped."
+        return f"With rate {_RATE}, {100 * share:.0f}% of the images were dropped."
     return None
 
 

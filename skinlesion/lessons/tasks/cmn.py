@@ -203,7 +203,7 @@ fc1, fc2 = (nn.Linear(1, 1), nn.Linear(1, 1))
 dwconv = nn.Conv2d(1, 1, 3, padding=1)
 for layer in (fc1, fc2, dwconv):
     _ = (nn.init.ones_(layer.weight), nn.init.zeros_(layer.bias))
-channel_mixing(torch.ones(1, 1, 2, 1), fc1, dwconv, fc2)
+channel_mixing(torch.full((1, 1, 2, 1), 0.5), fc1, dwconv, fc2)
 """,
     difficulty=2,
     importance=5,

@@ -344,14 +344,14 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
 
 
 def runs_needed(difference: float, deviation: float) -> int:
-    """The runs of each system that are needed to detect a difference with a power of 80 %.
+    """The runs of each system that are needed to detect a difference with a power of 80%.
 
     Args:
         difference: that is really there, in points.
         deviation: standard deviation of runs that differ in their seed only, in points.
 
     Returns:
-        n for each system, for a two-sided test at 5 % (normal approximation).
+        n for each system, for a two-sided test at 5% (normal approximation).
     """
     return math.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2)
 
@@ -362,8 +362,8 @@ RUNS = Exercise(
     title="How many runs?",
     statement=r"""
 Runs of one system that differ only in the seed have standard deviation $s$ (points). The mean of $n$ runs
-has standard error $s/\sqrt n$; the *difference* of two such means has $\sqrt{2/n}\,s$. A test at 5 % calls a
-difference significant when it is 1.96 standard errors from zero. To reach that with probability 80 %, the true
+has standard error $s/\sqrt n$; the *difference* of two such means has $\sqrt{2/n}\,s$. A test at 5% calls a
+difference significant when it is 1.96 standard errors from zero. To reach that with probability 80%, the true
 difference $d$ must be
 $1.96 + 0.84$ standard errors:
 
@@ -393,7 +393,7 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
         Wrong(
             "to the nearest",
             lambda difference, deviation: round(2 * (2.8 * deviation / difference) ** 2),
-            "You round to the nearest integer. Round up: with fewer runs the power is below 80 %.",
+            "You round to the nearest integer. Round up: with fewer runs the power is below 80%.",
         ),
         Wrong(
             "not rounded",
@@ -418,7 +418,7 @@ Solve for $n$, the runs of **each** system, and round up. Use exactly these cons
         Wrong(
             "rounded down",
             lambda difference, deviation: math.floor(2 * (2.8 * deviation / difference) ** 2),
-            "You round down. Round up: with fewer runs the power is below 80 %.",
+            "You round down. Round up: with fewer runs the power is below 80%.",
         ),
         Wrong(
             "upside down",

@@ -407,7 +407,7 @@ def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         image: (3, H, W).
-        images: of the training part, (n, 3, H, W).
+        images: of the training set, (n, 3, H, W).
         masks: theirs, bool (n, H, W).
 
     Returns:
@@ -560,17 +560,17 @@ def _keeps_whole(function: Callable[..., tuple[list[int], list[int]]], generator
         count = len({_LESION[i] for i in test})
         if count == 7:
             return (
-                "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test part."
+                "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test set."
             )
         if count != 3:
-            return f"The test part has {count} of 10 lesions; with `fraction` 0.3 it should have 3."
+            return f"The test set has {count} of 10 lesions; with `fraction` 0.3 it should have 3."
     return None
 
 
 def _is_drawn(function: Callable[..., tuple[list[int], list[int]]], generator: Generator) -> str | None:
     parts = {tuple(sorted(function(list(_LESION), 0.3, generator)[1])) for _ in range(8)}
     if len(parts) == 1:
-        return "The test part is always the same: draw it with `generator`."
+        return "The test set is always the same: draw it with `generator`."
     same = {tuple(sorted(function(list(_LESION), 0.3, torch.Generator().manual_seed(1))[1])) for _ in range(4)}
     return None if len(same) == 1 else "The same seed gives different splits: draw with `generator` only."
 
@@ -609,10 +609,10 @@ def _asked_number(function: Callable[..., tuple[list[int], list[int]]], generato
         if count == int(fraction * 6) != asked:
             return f"{fraction} of 6 lesions are {fraction * 6:.1f}, so `round` gives {asked}; you take {count}."
         if count == 3 != asked:
-            return f"The test part always has three lesions: `fraction` isn't used (here it is {fraction})."
+            return f"The test set always has three lesions: `fraction` isn't used (here it is {fraction})."
         if count != asked:
             return (
-                f"The test part has {count} of 6 lesions; `round({fraction} * 6)` is {asked}. Count the "
+                f"The test set has {count} of 6 lesions; `round({fraction} * 6)` is {asked}. Count the "
                 "different lesions: their numbers are names and may have gaps."
             )
     return None
@@ -624,7 +624,7 @@ SPLIT = Exercise(
     title="The control: a split that keeps lesions whole",
     statement="""
 Several images may show one lesion. Write a split that puts all of them on the same side. `lesion` lists, for each
-image, the number of its lesion. Draw `round(fraction * n)` of the n different **lesions** for the test part,
+image, the number of its lesion. Draw `round(fraction * n)` of the n different **lesions** for the test set,
 with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of indices: training images, test images.
 """,
     solution=whole_lesions,
@@ -646,15 +646,15 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
         Wrong(
             "always three",
             lambda lesion, fraction, g: whole_lesions(lesion, 3 / len(set(lesion)), g),
-            "The test part always has three lesions: `fraction` isn't used (here it is 0.2).",
+            "The test set always has three lesions: `fraction` isn't used (here it is 0.2).",
         ),
         Wrong("images drawn", _by_image, "A lesion is on both sides: draw lesions, not images."),
         Wrong(
             "parts swapped",
             lambda lesion, fraction, generator: whole_lesions(lesion, fraction, generator)[::-1],
-            "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test part.",
+            "The lists are swapped: training comes first, and `fraction` is the share of lesions in the test set.",
         ),
-        Wrong("the last ones", _last_lesions, "The test part is always the same: draw it with `generator`."),
+        Wrong("the last ones", _last_lesions, "The test set is always the same: draw it with `generator`."),
         Wrong(
             "one image a lesion",
             _one_image_each,
@@ -664,7 +664,7 @@ with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of
         Wrong(
             "half of them",
             lambda lesion, fraction, generator: whole_lesions(lesion, 0.5, generator),
-            "The test part has 5 of 10 lesions; with `fraction` 0.3 it should have 3.",
+            "The test set has 5 of 10 lesions; with `fraction` 0.3 it should have 3.",
         ),
     ),
     after="The package does the same, with hashes in place of random numbers: skinlesion.data.splits.",

@@ -342,16 +342,16 @@ def _log_uniform(function, generator: Generator) -> str | None:
         if 0.46 < inner < 0.54:
             return None
         return (
-            f"{100 * inner:.0f} % of your steps lie in the middle half of the range on a log scale. It should be one "
+            f"{100 * inner:.0f}% of your steps lie in the middle half of the range on a log scale. It should be one "
             "half: draw the logarithm uniformly (`torch.rand`), not from a normal distribution."
         )
     if share < 0.15:
         return (
-            f"Only {100 * share:.0f} % of your steps are below 0.01, the lower half of the range on a log scale: you "
+            f"Only {100 * share:.0f}% of your steps are below 0.01, the lower half of the range on a log scale: you "
             "draw "
             "the step uniformly, not its logarithm. Almost no channel would have a long memory."
         )
-    return f"{100 * share:.0f} % of your steps are below 0.01. With a uniform logarithm it is one half."
+    return f"{100 * share:.0f}% of your steps are below 0.01. With a uniform logarithm it is one half."
 
 
 def _random(function, generator: Generator) -> str | None:
@@ -396,7 +396,7 @@ float(steps.median())
         Wrong(
             "uniform",
             lambda n, low, high, g: low + (high - low) * torch.rand(n, generator=g),
-            "Only 9 % of your steps are below 0.01, the lower half of the range on a log scale: you draw "
+            "Only 9% of your steps are below 0.01, the lower half of the range on a log scale: you draw "
             "the step uniformly, not its logarithm. Almost no channel would have a long memory.",
         ),
         Wrong(

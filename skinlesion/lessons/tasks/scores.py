@@ -572,7 +572,7 @@ ALL_SKIN = Exercise(
     lesson=2,
     title="Predict: the accuracy of a trivial answer",
     statement="""
-A lesion covers 2 % of an image. A program calls every pixel skin. What is its accuracy (eq. 14), as a fraction?
+A lesion covers 2% of an image. A program calls every pixel skin. What is its accuracy (eq. 14), as a fraction?
 """,
     solution=0.98,
     example=(
@@ -592,7 +592,7 @@ A lesion covers 2 % of an image. A program calls every pixel skin. What is its a
     ),
     rtol=0,
     atol=1e-3,
-    after="98 % right and useless. That is why segmentation is scored by overlap.",
+    after="98% right and useless. That is why segmentation is scored by overlap.",
 )
 
 EXERCISES = (ALL_SKIN, CONFUSION, IOU, IDENTITY, POOLED, BCE, DICE, GRADIENT, BOUNDARY)

@@ -224,7 +224,7 @@ WRONG = [
     ("lesions.agreement", lambda a, b: solution("lesions.agreement")(a, b).mean(), "shape"),
     ("lesions.turn", turned_clockwise_mask_only, "not rotated like|mask"),
     ("lesions.remember", second_nearest, "argmin|second|\\."),
-    ("lesions.whole_lesions", test_lesions_repeated, "test part has"),
+    ("lesions.whole_lesions", test_lesions_repeated, "test set has"),
     ("lesions.groups", _twice, r"^(?!.*Error)"),
     ("lesions.groups", lambda pairs, count: sorted(_components(pairs, count)), r"^(?!.*Error)"),
     (
