@@ -41,19 +41,18 @@ def main() -> int:
     from streamlit.web import cli
 
     import skinlesion.metrics  # noqa: F401
-    from skinlesion.device import choose_device
     from skinlesion.errors import SkinlesionError
     from skinlesion.plots import interactive  # noqa: F401
     from skinlesion.segmenter import Segmenter
     from skinlesion.zoo import create_model
 
-    try:
-        choose_device(os.environ.get("SKINLESION_DEVICE") or "auto")
+    device = os.environ.get("SKINLESION_DEVICE") or "auto"
+    card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}}
+    try:  # which compiles the scan where it will run
+        Segmenter(create_model("tiny"), card, device=device).segment(np.zeros((64, 64, 3), dtype=np.uint8))
     except SkinlesionError as error:
         print(f"SKINLESION_DEVICE: {error}", file=sys.stderr)
         return 2
-    card = {"preprocessing": {"size": [64, 64], "normalize": "minmax"}}
-    Segmenter(create_model("tiny"), card).segment(np.zeros((64, 64, 3), dtype=np.uint8))  # compiles the scan
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("app.py")), *sys.argv[1:]]
     return cli.main()
 

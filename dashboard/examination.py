@@ -78,7 +78,7 @@ def _examined(weights: Weights, images: ImageSet, sample: Sample) -> Examined:
     image, truth = read_pair(sample, _SIZE)
     if images.local:  # thousands of these would push everything else out of the memory for predictions
         segmenter = load(weights)
-        probability = segmenter.at_size(segmenter.predict([image]).mean, _SIZE)[0, 0].cpu().numpy()
+        probability = segmenter.at_size(segmenter.predict([image]).mean, _SIZE)[0, 0].numpy()
     else:
         probability = predict(weights, samples()[sample.id]).at(_SIZE)
     case = examine(sample.id, probability, truth, weights.threshold)

@@ -54,7 +54,7 @@ def domain_features(seen: Mapping[str, Tensor], names: Sequence[str]) -> NDArray
         (B, F), F twice the sum of the C.
     """
     parts = [part for name in names for part in (seen[name].mean((1, 2)), seen[name].std((1, 2), correction=0))]
-    return np.concatenate([part.double().cpu().numpy() for part in parts], axis=1)
+    return np.concatenate([part.cpu().double().numpy() for part in parts], axis=1)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import errno
 # What the system says when there is no more room: on the disk, in the quota, or for a file of that size.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # How PyTorch's devices say that they have no memory left; only CUDA has its own exception type for this.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "alloc_failed")
 
 
 class SkinlesionError(ValueError):

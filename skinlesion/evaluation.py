@@ -108,7 +108,7 @@ def evaluate(
         for start in range(0, len(samples), BATCH):
             part = samples[start : start + BATCH]
             images, masks = zip(*readers.map(lambda sample: read_pair(sample, size), part), strict=True)
-            probability = segmenter.at_size(segmenter.predict(images, tta=tta).mean.cpu(), size)
+            probability = segmenter.at_size(segmenter.predict(images, tta=tta).mean, size)
             found = [segmenter.mask(each[0].numpy(), threshold, clean=clean) for each in probability]
             predicted, truth = (torch.from_numpy(np.stack(each))[:, None] for each in (found, masks))  # (B, 1, S, S)
             scores.update(predicted, truth, [sample.id for sample in part])

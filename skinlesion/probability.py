@@ -39,6 +39,8 @@ def calibrated(probability: Tensor, temperature: float, *, out: Tensor | None = 
     """
     if temperature == 1:
         return probability
+    if probability.device.type == "mps":  # Apple's GPU has no float64
+        return calibrated(probability.cpu(), temperature).to(probability.device)
     # rounding must not lift a value just below 1/2 onto it
     below = torch.nextafter(torch.tensor(0.5, dtype=probability.dtype), torch.tensor(0.0, dtype=probability.dtype))
     flat = probability.reshape(-1)

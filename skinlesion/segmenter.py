@@ -38,7 +38,7 @@ class Prediction(NamedTuple):
     """What a model says of a batch at its own size.
 
     Attributes:
-        mean: lesion probability, averaged over the views, float32 (B, 1, height, width), not calibrated.
+        mean: lesion probability, averaged over the views, float32 (B, 1, height, width) on the CPU, not calibrated.
         spread: its standard deviation over the views, likewise; None with one view.
         ood_score: (B,), see `Segmentation.ood_score`; None if the weights weren't calibrated.
     """
@@ -173,10 +173,10 @@ class Segmenter:
         found = []
         for i, array in enumerate(arrays):
             size = array.shape[:2]
-            probability = self.at_size(mean[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
+            probability = self.at_size(mean[i : i + 1], size)[0, 0].numpy()  # (H, W)
             deviation = None
             if spread is not None:
-                deviation = resize_probability(spread[i : i + 1], size)[0, 0].cpu().numpy()  # (H, W)
+                deviation = resize_probability(spread[i : i + 1], size)[0, 0].numpy()  # (H, W)
             score = None if ood_score is None else float(ood_score[i])
             mask = self.mask(probability, threshold, clean=clean)
             found.append((array, probability, mask, threshold, deviation, score))
@@ -231,7 +231,7 @@ class Segmenter:
         if not bool(torch.isfinite(stack).all()):
             raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
         spread = stack.std(0, correction=0) if len(views) > 1 else None
-        return Prediction(stack.mean(0), spread, ood_score)
+        return Prediction(stack.mean(0).cpu(), None if spread is None else spread.cpu(), ood_score)
 
     def at_size(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
         """Lesion probability at another size, calibrated: what every map, score and confidence is made from.

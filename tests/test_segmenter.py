@@ -280,11 +280,13 @@ def test_words_of_the_command_line_are_no_values_here(segmenter: Segmenter, phot
 def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
     small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no GPU here; torch is made to report one, and the choice is made before anything would run on it."""
+    """There is no GPU here; torch is made to report one, which then fails like a card without kernels."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert choose_device("auto") == torch.device("cuda")
     assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
+    with pytest.warns(UserWarning, match=r"The GPU is left alone: The device cuda cannot be used \(.*(CUDA|NVIDIA)"):
+        assert Segmenter.from_pretrained(small_checkpoint, device="auto").device == torch.device("cpu")
     with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
         choose_engine("cpu", choose_device("auto"))
     for wrong in ("cuda:1", torch.device("cuda", 1)):

@@ -165,7 +165,9 @@ def _nodes(digest: str, key: str, _segmenter: Segmenter, _weights: Weights, _pic
         h, w, channels = features.shape[1:]  # (1, h, w, C)
         if channels > 1:
             shape = f"{h} × {w} × {channels}"
-            nodes[name] = Node(name, name, shape, f"Output of {name}: {shape}", _tile(features[0].mean(-1).numpy()))
+            nodes[name] = Node(
+                name, name, shape, f"Output of {name}: {shape}", _tile(features[0].mean(-1).cpu().numpy())
+            )
     nodes["mask"] = Node("mask", "mask", f"{100 * found.area_fraction:.1f}%", "The predicted mask", mask)
     return nodes
 

@@ -122,7 +122,7 @@ class SegmentationData(pl.LightningDataModule):
         for name in ("train", "val"):
             part = self.part(name)
             looks = [look_of(np.asarray(part.masks[row])) for row in part.rows]
-            odd += [f"Warning: {PART_NAMES[name]} part: {text}" for text in remarks_on(looks)]
+            odd += [f"Warning: {PART_NAMES[name]} set: {text}" for text in remarks_on(looks)]
         return [*self._notes, *odd]
 
     def part(self, name: str) -> LesionDataset:

@@ -78,7 +78,7 @@ def folders_by_role(root: Path) -> dict[tuple[str | None, str | None], Path]:
         if role == (None, None):
             continue
         if role in found:
-            what = f"the {role[1]}" if role[1] else f"the {PART_NAMES[role[0] or 'train']} part"
+            what = f"the {role[1]}" if role[1] else f"the {PART_NAMES[role[0] or 'train']} set"
             raise SkinlesionError(
                 f"{printable(root)} has two folders that could hold {what}: {printable(found[role].name)} and "
                 f"{printable(path.name)}. Move one away, or name both folders with --images DIR --masks DIR."
@@ -94,7 +94,7 @@ def subfolders(root: Path) -> list[Path]:
 
 def describe_part(root: Path, part: str | None, folders: tuple[Path, Path], count: int) -> str:
     """Say which folder is which: "test set: 12 pairs from test/images and test/masks"."""
-    what = f"{PART_NAMES[part]} part" if part else "images and masks"
+    what = f"{PART_NAMES[part]} set" if part else "images and masks"
     images, masks = (printable(os.path.relpath(folder, root)) for folder in folders)
     return f"{what}: {count} pairs from {images} and {masks}"
 
@@ -154,10 +154,10 @@ def _by_part(root: Path, rules: MaskRules) -> Dataset | None:
         inner = _side_by_side(folder, rules) or _flat(folder, rules)
         if inner is None:
             raise SkinlesionError(
-                f"{printable(folder)} looks like the {PART_NAMES[part]} part but has no folders named images and "
+                f"{printable(folder)} looks like the {PART_NAMES[part]} set but has no folders named images and "
                 "masks: add them, or move it away."
             )
-        lines = tuple(f"{PART_NAMES[part]} part: {printable(folder.name)}/, {line}" for line in inner.folders)
+        lines = tuple(f"{PART_NAMES[part]} set: {printable(folder.name)}/, {line}" for line in inner.folders)
         found.append(replace(inner, samples=[replace(each, part=part) for each in inner.samples], folders=lines))
     return join(found)
 

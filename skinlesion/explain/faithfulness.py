@@ -84,14 +84,14 @@ def _patches(size: tuple[int, int]) -> NDArray[np.intp]:
 def _curves(model: nn.Module, image: Tensor, base: Tensor, region: Region, ranks: Array, progress: Progress) -> Curves:
     """Curves for pixels that are taken in the order of `ranks` (H, W), in [0, 1)."""
     fraction = np.linspace(0, 1, POINTS)
-    order = torch.from_numpy(ranks).to(image.device)
     inside = torch.from_numpy(region).to(image.device)
-    masks = torch.stack([order < f for f in fraction])[:, None]  # (P, 1, H, W), what was taken or given
+    taken = np.stack([ranks < f for f in fraction])[:, None]  # (P, 1, H, W), or given
+    masks = torch.from_numpy(taken).to(image.device)
     images = torch.cat([torch.where(masks, base, image), torch.where(masks, image, base)])
     found = []
     for batch in images.split(BATCH):
         progress.check()
-        found.append(model(batch)[:, 0].sigmoid()[:, inside].mean(1).double().cpu())  # (b,)
+        found.append(model(batch)[:, 0].sigmoid()[:, inside].mean(1).cpu().double())  # (b,)
         progress.advance(len(batch))
     values = torch.cat(found).numpy()
     return Curves(fraction, values[:POINTS], values[POINTS:])

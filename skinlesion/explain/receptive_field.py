@@ -76,7 +76,7 @@ def receptive_field(
         if not found.channels_last:
             output = output.permute(0, 2, 3, 1)  # (1, h, w, C)
         (gradient,) = torch.autograd.grad(output[0, row // found.cell, column // found.cell].sum(), pixels)
-        total += gradient[0].abs().sum(0).double().cpu()
+        total += gradient[0].abs().sum(0).cpu().double()
     if not bool(torch.isfinite(total).all()) or float(total.sum()) == 0:
         raise SkinlesionError(
             "The output does not depend on the image, or its gradient is not finite, so there is no receptive field."

@@ -67,6 +67,8 @@ def channel_correlation(features: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         r, float32 (C, C) with rows and columns of 0 for constant channels, and which channels live, bool (C,).
     """
+    if features.device.type == "mps":
+        features = features.cpu()  # Apple's GPU has no float64
     x = features.flatten(0, -2).double()  # (positions, C)
     largest = x.abs().amax(0)
     x = x - x.mean(0)

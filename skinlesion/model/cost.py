@@ -73,12 +73,13 @@ def count_cost(model: nn.Module, height: int = 256, width: int = 256) -> Cost:
         else:
             macs += _layer_macs(module, output)
 
-    training = model.training
+    training, first = model.training, next(model.parameters())
+    channels = getattr(getattr(model, "config", None), "in_channels", 3)
     hooks = [module.register_forward_hook(count) for module in model.modules()]
     try:
         model.eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, getattr(getattr(model, "config", None), "in_channels", 3), height, width))
+            model(torch.zeros(1, channels, height, width, dtype=first.dtype, device=first.device))
     finally:
         model.train(training)
         for hook in hooks:

@@ -63,6 +63,7 @@ class ClusterCampaign(Campaign):
         if not self.local:
             options |= {"cpus_per_task": setting.threads, "slurm_partition": partition}
             options |= {"gpus_per_node": setting.devices if setting.accelerated else 0}
+            options |= {"tasks_per_node": setting.devices}  # under SLURM Lightning starts no process itself
         self.executor.update_parameters(**{name: value for name, value in options.items() if value is not None})
         self.submitted: list[Any] = []
 

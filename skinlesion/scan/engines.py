@@ -7,6 +7,8 @@ All of them compute the cross scan of VMamba (https://arxiv.org/abs/2401.10166),
     y = \sum_k \mathrm{merge}_k\bigl(\mathrm{S6}_k(\mathrm{expand}_k(x))\bigr)
 """
 
+import functools
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,7 @@ import torch
 from skinlesion.device import choose_device
 from skinlesion.errors import SkinlesionError
 from skinlesion.plugins import EXTRA_ENGINES, load_plugins
+from skinlesion.text import printable
 
 ENGINES = ("reference", "cpu", "triton", "mamba")
 
@@ -97,25 +100,39 @@ def choose_fitting_device(name: torch.device | str, engine: str | None) -> torch
     """Find a device of this machine; for "auto", one that the scan runs on.
 
     Args:
-        name: as `skinlesion.device.choose_device`. "auto" means a CUDA GPU if there is one and the engine runs on it,
-            otherwise the CPU.
+        name: as `skinlesion.device.choose_device`. "auto" means a CUDA GPU if there is one that works and the engine
+            runs on it, otherwise the CPU; a warning says so if the engine was left open.
         engine: "auto", one of `ENGINES`, or a registered engine; None for a network without a selective scan.
 
     Raises:
         SkinlesionError: there is no such device.
     """
     device = choose_device(name)
-    if name == "auto" and engine is not None and not _runs_on(engine, device):
+    if name != "auto" or device.type == "cpu":
+        return device
+    try:
+        check_gpu(device)
+        if engine is not None:
+            choose_engine(engine, device)
+    except SkinlesionError as error:
+        if engine in (None, "auto"):
+            warnings.warn(f"The GPU is left alone: {error}", stacklevel=2)
         return choose_device("cpu")
     return device
 
 
-def _runs_on(engine: str, device: torch.device) -> bool:
+@functools.cache
+def check_gpu(device: torch.device) -> None:
+    """Compute one sum on a GPU: a PyTorch without kernels for that card finds it, and fails there.
+
+    Raises:
+        SkinlesionError: it failed.
+    """
     try:
-        choose_engine(engine, device)
-    except SkinlesionError:
-        return False
-    return True
+        (torch.zeros(1, device=device) + 1).item()
+    except (RuntimeError, AssertionError) as error:
+        why = printable(str(error).strip().partition("\n")[0])
+        raise SkinlesionError(f"The device {device} cannot be used ({why}).") from error
 
 
 def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> str:

@@ -164,7 +164,9 @@ class SegmentationModule(pl.LightningModule):
         """Clip if asked to, and stop the run before a gradient that is not finite spoils the weights."""
         limit = self.config.clip if self.config.clip is not None else float("inf")
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.log("grad_norm", norm, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        # A step that half precision leaves out moves nothing: it counts as 0.
+        logged = norm if self.config.precision != "16-mixed" else torch.where(norm.isfinite(), norm, 0.0)
+        self.log("grad_norm", logged, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         # In half precision the loss is scaled by trial and error, and such steps are left out.
         if self.config.precision != "16-mixed" and not torch.isfinite(norm):
             where = last_nonfinite_gradient(self.model) or "the sum of all"

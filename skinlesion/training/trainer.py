@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -18,7 +19,7 @@ from torch import nn
 from skinlesion.checkpoint import find_weights, load_checkpoint, tensors_hash
 from skinlesion.data.datamodule import SegmentationData
 from skinlesion.data.splits import Manifest
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import SkinlesionError, is_out_of_memory
 from skinlesion.files import make_folder, write_text
 from skinlesion.model import set_engine
 from skinlesion.reserved import reserved
@@ -56,6 +57,10 @@ class RunResult:
     last: Path
     selected: Row
     history: list[Row]
+
+
+# What the machine does to a run, whatever its checkpoint holds.
+_OF_THE_MACHINE = (torch.AcceleratorError, *([torch.distributed.DistError] if torch.distributed.is_available() else []))
 
 
 def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers: Sequence[Logger] = ()) -> RunResult:
@@ -111,13 +116,21 @@ def _train(
         with explained(config, device):
             try_user_code(module, device)
         data.prepare_data()  # a damaged image shows before anything is written
+    with quiet():
+        trainer = _make_trainer(config, device, record, module, callbacks, loggers)
+    if trainer.world_size != config.processes:
+        raise SkinlesionError(
+            f"--devices {config.devices} and --num-nodes {config.num_nodes} need {config.processes} processes, and "
+            f"{trainer.world_size} would run. Under SLURM, start a task for each device: srun --ntasks-per-node "
+            f"{config.devices}."
+        )
+    if first:
         _fill_folder(config, data.manifest, describe_environment(engine, device))
         _announce(config, model, engine, device, data)
     with quiet(), explained(config, device):
         last = str(record.last_path) if record.last_path.exists() else None
         if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
-        trainer = _make_trainer(config, device, record, module, callbacks, loggers)
         with interruptible(trainer, f"Interrupted. To go on: skinlesion train --resume --out {config.folder}"):
             _fit(trainer, module, data, record, last)
     assert record.best is not None
@@ -136,7 +149,7 @@ def _fit(
     except SkinlesionError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        if last is None or record.started:
+        if last is None or record.started or is_out_of_memory(error) or isinstance(error, _OF_THE_MACHINE):
             raise
         raise damaged_checkpoint(last, f" ({type(error).__name__}: {error})") from error
 

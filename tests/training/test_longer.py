@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning import Trainer
 
 from skinlesion.errors import MachineError, SkinlesionError
 from skinlesion.extend import register_engine
@@ -113,6 +115,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.skip("about machines without a GPU")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(sys.modules["skinlesion.scan.engines"], "check_gpu", lambda device: None)
     for device in ("cuda", "cpu"):
         register_engine(f"for-{device}", cross_selective_scan, devices=(device,))
     yield
@@ -134,6 +137,31 @@ def test_auto_takes_the_gpu_only_for_an_engine_that_runs_there(gpu: None, short:
     forced = dataclasses.replace(short, device="cuda", engine="for-cpu")
     with pytest.raises(SkinlesionError, match="'for-cpu' does not run on device 'cuda'"):
         engine_for(build_model(forced), forced.engine, torch.device("cuda"))
+    with pytest.raises(SkinlesionError, match="--devices 2 needs as many GPUs; PyTorch finds 1"):
+        find_device(dataclasses.replace(forced, devices=2), build_model(forced))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), torch.AcceleratorError("no device")])
+def test_a_machine_that_fails_is_not_called_a_damaged_checkpoint(
+    short: TrainConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    train(short)
+
+    def full(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "fit", full)
+    with pytest.raises((MachineError, torch.AcceleratorError), match=r"Out of memory: 8 images|no device"):
+        train(dataclasses.replace(short, epochs=4, resume=True))
+
+
+def test_one_task_of_slurm_for_two_devices_is_refused(short: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning leaves starting processes to SLURM, and would train half of each batch in one."""
+    for name, value in {"JOB_ID": 1, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "JOB_NAME": "run"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    with pytest.raises(SkinlesionError, match=r"need 2 processes, and 1 would run\. Under SLURM"):
+        train(dataclasses.replace(short, devices=2))
+    assert not short.folder.exists()
 
 
 def test_devices_are_spelled_as_elsewhere_and_old_runs_are_read(tmp_path: Path) -> None:
