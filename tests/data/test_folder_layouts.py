@@ -80,7 +80,7 @@ def test_three_parts_are_what_their_folders_say(tmp_path, style, names):
     found = find_dataset(tmp_path, "folder")
     manifest = load_split(found.samples, "folder")
     assert manifest.parts == {"train": tuple("abcd"), "val": tuple("ef"), "test": tuple("ghi")}
-    assert [line.partition(" part:")[0] for line in found.folders] == ["training", "validation", "test"]
+    assert [line.partition(" set:")[0] for line in found.folders] == ["training", "validation", "test"]
     (said,) = describe_split(manifest, found.samples)
     assert all(word in said for word in ("official", "4 training", "2 validation", "3 test", names[2]))
 
