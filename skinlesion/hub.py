@@ -5,7 +5,10 @@ like any other checkpoint: no pickle, and no code that the file names.
 """
 
 import re
+import socket
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.text import printable
@@ -29,17 +32,31 @@ def download(repository: str) -> Path:
         SkinlesionError: huggingface_hub is missing, there is no such repository or file, or the hub can't be reached.
     """
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import constants, hf_hub_download
     except ImportError as error:
         raise SkinlesionError(
             f"There are no weights {repository!r} here. If that is a repository on the Hugging Face hub: "
             "pip install 'skinlesion[hub]'."
         ) from error
+    there = _reachable(constants.ENDPOINT)
     try:
-        return Path(hf_hub_download(repository, FILE, etag_timeout=5))
+        return Path(hf_hub_download(repository, FILE, etag_timeout=5, local_files_only=not there))
     except (OSError, ValueError) as error:  # the hub's own errors are of both kinds
         why = printable(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
+        why = why if there else f"{constants.ENDPOINT} can't be reached, and there is no copy from before"
         raise SkinlesionError(
             f"There are no weights {printable(repository)!r}: neither a file here nor a repository with {FILE} on the "
             f"Hugging Face hub ({why})."
         ) from error
+
+
+def _reachable(address: str) -> bool:
+    """Whether something listens there; the hub's own client would try for half a minute."""
+    parts = urlsplit(address)
+    if urllib.request.getproxies().get(parts.scheme) and not urllib.request.proxy_bypass(parts.hostname or ""):
+        return True  # as far as can be told from here
+    try:
+        socket.create_connection((parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)), 5).close()
+    except OSError:
+        return False
+    return True

@@ -115,6 +115,12 @@ def test_what_is_pushed_can_be_used_by_name(hub: dict[str, str], tmp_path: Path,
     done = run(hub, tmp_path, "predict", "photo.png", "--weights", "user/repo", "--out", "results")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "results/photo_mask.png").is_file()
+    away = {**hub, "HF_ENDPOINT": "http://127.0.0.1:9"}  # nothing listens there; what was downloaded is still used
+    done = run(away, tmp_path, "predict", "photo.png", "--weights", "user/repo", "--out", "again")
+    assert done.returncode == 0, done.stderr
+    done = run(away, tmp_path, "predict", "photo.png", "--weights", "user/other", "--out", "none")
+    assert done.returncode == 2
+    assert "http://127.0.0.1:9 can't be reached, and there is no copy from before" in done.stderr
 
 
 def test_what_is_not_there_or_not_ours_is_one_line(hub: dict[str, str], tmp_path: Path) -> None:

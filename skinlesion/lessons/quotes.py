@@ -49,7 +49,7 @@ def quotes(markdown: str) -> list[Quote]:
         if not (unit or power or "." in number or "," in number):
             continue
         digits = len(number.partition(".")[2])
-        text = f"{number}{power} {unit}".rstrip()
+        text = f"{number}{power}{'%' if unit == '%' else f' {unit}'.rstrip()}"
         found.append(Quote(text, float(number.replace(",", "") + power), digits))
     return found
 
