@@ -16,7 +16,7 @@ from skinlesion.data.images import normalize, resize_image
 from skinlesion.device import choose_device
 from skinlesion.errors import MachineError
 from skinlesion.probability import resize_probability
-from skinlesion.scan import choose_engine
+from skinlesion.scan import choose_engine, choose_fitting_device
 
 SIZE = (24, 32)
 CARD = {"preprocessing": {"size": list(SIZE), "normalize": "minmax"}, "threshold": 0.5}
@@ -285,7 +285,7 @@ def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert choose_device("auto") == torch.device("cuda")
     assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
-    with pytest.warns(UserWarning, match=r"The GPU is left alone: The device cuda cannot be used \(.*(CUDA|NVIDIA)"):
+    with pytest.warns(UserWarning, match="The GPU is left alone: "):
         assert Segmenter.from_pretrained(small_checkpoint, device="auto").device == torch.device("cpu")
     with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
         choose_engine("cpu", choose_device("auto"))
@@ -321,6 +321,18 @@ def test_a_gpu_that_cannot_be_used_is_one_sentence(small_checkpoint: Path, monke
     monkeypatch.setattr(model, "to", broken)
     with pytest.raises(MachineError, match=r"cannot be used \(CUDA error: no kernel image is available\); try cpu"):
         Segmenter(model, card)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+@pytest.mark.parametrize("engine", [None, "reference"])
+def test_a_gpu_that_does_not_work_is_left_alone_or_refused(engine: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SkinlesionError, match=r"cuda cannot be used \((AssertionError|RuntimeError): .*(CUDA|NVIDIA)"):
+        choose_fitting_device("cuda", engine)
+    if engine is None:  # a network without a scan
+        with pytest.warns(UserWarning, match="The GPU is left alone: The device cuda cannot be used"):
+            assert choose_fitting_device("auto", engine) == torch.device("cpu")
 
 
 def test_a_device_of_torch_may_be_numbered(small_checkpoint: Path) -> None:

@@ -105,16 +105,16 @@ def choose_fitting_device(name: torch.device | str, engine: str | None) -> torch
         engine: "auto", one of `ENGINES`, or a registered engine; None for a network without a selective scan.
 
     Raises:
-        SkinlesionError: there is no such device.
+        SkinlesionError: there is no such device, or it doesn't work.
     """
     device = choose_device(name)
-    if name != "auto" or device.type == "cpu":
+    if device.type != "cuda":
         return device
     try:
-        check_gpu(device)
-        if engine is not None:
-            choose_engine(engine, device)
+        check_gpu(device, None if engine is None else choose_engine(engine, device))
     except SkinlesionError as error:
+        if name != "auto":
+            raise
         if engine in (None, "auto"):
             warnings.warn(f"The GPU is left alone: {error}", stacklevel=2)
         return choose_device("cpu")
@@ -122,17 +122,28 @@ def choose_fitting_device(name: torch.device | str, engine: str | None) -> torch
 
 
 @functools.cache
-def check_gpu(device: torch.device) -> None:
-    """Compute one sum on a GPU: a PyTorch without kernels for that card finds it, and fails there.
+def check_gpu(device: torch.device, engine: str | None) -> None:
+    """Compute a sum and a small scan on a GPU, once a process.
+
+    A PyTorch without kernels for that card fails there, and so does Triton without a C compiler.
+
+    Args:
+        device: a GPU.
+        engine: one of `ENGINES`, or None for the sum alone; a registered engine isn't tried.
 
     Raises:
         SkinlesionError: it failed.
     """
+    from skinlesion.scan.operator import cross_selective_scan  # which imports this module
+
     try:
         (torch.zeros(1, device=device) + 1).item()
-    except (RuntimeError, AssertionError) as error:
+        if engine in ENGINES:
+            shapes = ((1, 2, 2, 4), (1, 2, 2, 4, 4), (4, 4, 2), (1, 2, 2, 4, 2), (1, 2, 2, 4, 2), (4, 4), (4, 4))
+            cross_selective_scan(*(torch.zeros(shape, device=device) for shape in shapes), engine=engine).sum().item()
+    except Exception as error:  # whatever the libraries of a GPU raise
         why = printable(str(error).strip().partition("\n")[0])
-        raise SkinlesionError(f"The device {device} cannot be used ({why}).") from error
+        raise SkinlesionError(f"The device {device} cannot be used ({type(error).__name__}: {why}).") from error
 
 
 def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> str:

@@ -17,7 +17,7 @@ from skinlesion.extend import register_engine
 from skinlesion.plugins import EXTRA_ENGINES
 from skinlesion.scan.reference import cross_selective_scan
 from skinlesion.training import TrainConfig, train
-from skinlesion.training.device import engine_for, explained, find_device
+from skinlesion.training.device import explained, find_device
 from skinlesion.training.memory import build_model
 from skinlesion.training.module import SegmentationModule
 
@@ -115,7 +115,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         pytest.skip("about machines without a GPU")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(sys.modules["skinlesion.scan.engines"], "check_gpu", lambda device: None)
+    monkeypatch.setattr(sys.modules["skinlesion.scan.engines"], "check_gpu", lambda device, engine: None)
     for device in ("cuda", "cpu"):
         register_engine(f"for-{device}", cross_selective_scan, devices=(device,))
     yield
@@ -136,9 +136,10 @@ def test_auto_takes_the_gpu_only_for_an_engine_that_runs_there(gpu: None, short:
         assert find_device(config, build_model(config)).type == device
     forced = dataclasses.replace(short, device="cuda", engine="for-cpu")
     with pytest.raises(SkinlesionError, match="'for-cpu' does not run on device 'cuda'"):
-        engine_for(build_model(forced), forced.engine, torch.device("cuda"))
+        find_device(forced, build_model(forced))
+    two = dataclasses.replace(forced, engine="for-cuda", devices=2)
     with pytest.raises(SkinlesionError, match="--devices 2 needs as many GPUs; PyTorch finds 1"):
-        find_device(dataclasses.replace(forced, devices=2), build_model(forced))
+        find_device(two, build_model(two))
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), torch.AcceleratorError("no device")])
