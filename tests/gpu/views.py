@@ -59,7 +59,7 @@ def dashboard(kind: str) -> None:
             ("segment", {"tta": "true"}, "Segment "),
             ("intervene", {"experiment": "patch"}, "Patch "),
             ("channels", {}, "Measure every layer"),
-            ("why", {"ask": "pixel", "method": "all"}, "Explain"),
+            ("why", {"ask": "pixel", "method": "grad_cam"}, "Explain"),
             ("compare", {}, "Compare on"),
             ("errors", {}, "Evaluate "),
         ):
