@@ -118,6 +118,9 @@ def test_the_claims_are_those_of_the_results() -> None:
     ranking = summary["tables"]["convergence"]["ranking"]
     assert ranking_text(ranking) in CLAIMS
     long = {each["label"]: each["long"] for each in ranking["systems"]}
-    assert (len(long), max(long, key=lambda label: long[label])) == (5, "the full network")
+    assert sorted(long, key=lambda label: -long[label])[:3] == ["TransFuse", "U-Net", "the full network"]
     assert max(long.values()) - min(long.values()) < 1
-    assert "five systems lie within a point of each other, the paper's network first" in " ".join(README.split())
+    for other in ("VM-UNet", "the full network without distillation"):
+        assert 0 < long["the full network"] - long[other] < ranking["reach"]
+    text = " ".join(README.split())
+    assert "After 32 epochs, three runs each, five systems lie within a point of each other: TransFuse is first" in text

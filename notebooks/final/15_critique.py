@@ -22,7 +22,7 @@ def bootstrap_pooled(counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 # critique.permutation_p
 def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
-    """Two-sided p of a paired permutation test: a, b (images,), signs (arrangements, images) of 1 and -1."""
+    """Two-sided p-value of a paired permutation test: a, b (images,), signs (arrangements, images) of 1 and -1."""
     difference = a - b
     arranged = np.abs((signs * difference).mean(axis=1))
     return float(((arranged >= abs(difference.mean())).sum() + 1) / (len(signs) + 1))
@@ -30,13 +30,13 @@ def permutation_p(a: np.ndarray, b: np.ndarray, signs: np.ndarray) -> float:
 
 # critique.runs_needed
 def runs_needed(difference: float, deviation: float) -> int:
-    """Runs of each system that show a difference with probability 80% in a two-sided test at 5%."""
+    """Runs of each system needed to detect a difference with 80% power in a two-sided test at 5%."""
     return int(np.ceil(2 * ((1.96 + 0.84) * deviation / difference) ** 2))
 
 
 # critique.holm
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's corrected p-values, in the order of the given ones: (n,) -> (n,)."""
+    """Holm-corrected p-values, in the order of the input: (n,) -> (n,)."""
     order = np.argsort(p)
     scaled = (len(p) - np.arange(len(p))) * p[order]  # the smallest times n, the next times n - 1, ..
     corrected = np.empty_like(scaled)
