@@ -71,8 +71,8 @@ def register_dataset(name: str, find: Callable[[Path], Sequence[Sample]]) -> Non
 
     Args:
         name: must not be the name of a built-in layout.
-        find: returns the samples of a folder: each with an id of its own and the paths of its image and mask as
-            `pathlib.Path`s.
+        find: returns the samples of a folder: each with an id of its own, and its image and mask as `pathlib.Path`
+            objects.
 
     Raises:
         SkinlesionError: the name is taken.
