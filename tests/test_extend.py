@@ -281,11 +281,13 @@ def make():
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A module that defines a network and registers nothing, in the list of plugins."""
     (tmp_path / "listed_nets.py").write_text(LISTED)
+    (tmp_path / "other_nets.py").touch()  # imported if this is the first test of the process that needs a plugin
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv(PLUGINS, "other_nets, listed_nets")
     yield "listed_nets"
-    sys.modules.pop("listed_nets", None)
+    for name in ("listed_nets", "other_nets"):
+        sys.modules.pop(name, None)
 
 
 def test_a_network_named_by_its_class_is_found_again_if_its_module_is_listed(listed: str, tmp_path: Path) -> None:
