@@ -36,13 +36,8 @@ def named_errors(failure: str, *, built_in: bool = False) -> Iterator[None]:
         if built_in or _is_machines(error):
             raise
         kind = "" if isinstance(error, SkinlesionError) else type(error).__name__
-        text = ": ".join(filter(None, (failure + _place(error), kind, " ".join(printable_lines(error)))))
+        text = ": ".join(filter(None, (failure + _place(error), kind, printable(" ".join(str(error).split())))))
         raise SkinlesionError(text if text.endswith((".", "!", "?")) else f"{text}.") from error
-
-
-def printable_lines(error: BaseException) -> list[str]:
-    """The words of an error's message, which may have several lines."""
-    return [printable(word) for word in str(error).split()]
 
 
 def _is_machines(error: Exception) -> bool:

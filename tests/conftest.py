@@ -25,7 +25,8 @@ from PIL import Image
 from skinlesion.checkpoint import save_checkpoint
 from skinlesion.cli import main
 from skinlesion.data.synthetic import write_dataset
-from skinlesion.zoo import create_model
+from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES
+from skinlesion.zoo import REGISTRY, create_model
 
 # The machine is shared and slow at times: how long an example takes says nothing.
 settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -52,6 +53,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Warnings are errors in CI alone: a dependency's next release must not turn a newcomer's run red."""
     if os.environ.get("CI"):
         config.addinivalue_line("filterwarnings", "error")
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What the test registers is gone afterwards."""
+    changed = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES)
+    before = [dict(registry) for registry in changed]
+    yield
+    for registry, names in zip(changed, before, strict=True):
+        registry.clear()
+        registry.update(names)
 
 
 @pytest.fixture

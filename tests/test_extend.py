@@ -22,11 +22,13 @@ from skinlesion.data.mask_values import MaskRules
 from skinlesion.data.sample import Sample
 from skinlesion.data.source import DataSource
 from skinlesion.data.splits import Manifest, make_manifest
-from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES, PLUGINS
+from skinlesion.plugins import PLUGINS
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.config_file import read_toml
 from skinlesion.training.module import SegmentationModule
 from skinlesion.zoo import REGISTRY, create_model
+
+pytestmark = pytest.mark.usefixtures("registries")
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"<!-- (file|test): (\S+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
@@ -46,16 +48,6 @@ class Plain(nn.Module):
 class Wrong(Plain):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.conv(image)[:, :, ::2, ::2]
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
-    registries = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES)
-    before = [dict(registry) for registry in registries]
-    yield
-    for registry, names in zip(registries, before, strict=True):
-        registry.clear()
-        registry.update(names)
 
 
 @pytest.mark.slow

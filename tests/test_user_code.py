@@ -3,7 +3,6 @@
 import errno
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,14 @@ import skinlesion
 from skinlesion import extend
 from skinlesion.data.synthetic import write_dataset
 from skinlesion.model import set_engine
-from skinlesion.plugins import EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES
 from skinlesion.scan import reference
 from skinlesion.training.config import TrainConfig
 from skinlesion.training.module import SegmentationModule
 from skinlesion.training.trial import try_user_code
 from skinlesion.user_code import named_errors
-from skinlesion.zoo import REGISTRY, create_model
+from skinlesion.zoo import create_model
 
-
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
-    registries = (REGISTRY, EXTRA_DATASETS, EXTRA_ENGINES, EXTRA_LOSSES)
-    before = [dict(registry) for registry in registries]
-    yield
-    for registry, names in zip(registries, before, strict=True):
-        registry.clear()
-        registry.update(names)
-
+pytestmark = pytest.mark.usefixtures("registries")
 
 FAULTY = r"""
 import warnings

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from skinlesion.device import choose_device
-from skinlesion.errors import SkinlesionError
+from skinlesion.errors import MachineError, SkinlesionError
 from skinlesion.plugins import EXTRA_ENGINES, load_plugins
 from skinlesion.text import printable
 
@@ -132,7 +132,7 @@ def check_gpu(device: torch.device, engine: str | None) -> None:
         engine: one of `ENGINES`, or None for the sum alone; a registered engine isn't tried.
 
     Raises:
-        SkinlesionError: it failed.
+        MachineError: it failed.
     """
     from skinlesion.scan.operator import cross_selective_scan  # which imports this module
 
@@ -143,7 +143,7 @@ def check_gpu(device: torch.device, engine: str | None) -> None:
             cross_selective_scan(*(torch.zeros(shape, device=device) for shape in shapes), engine=engine).sum().item()
     except Exception as error:  # whatever the libraries of a GPU raise
         why = printable(str(error).strip().partition("\n")[0])
-        raise SkinlesionError(f"The device {device} cannot be used ({type(error).__name__}: {why}).") from error
+        raise MachineError(f"The device {device} cannot be used ({type(error).__name__}: {why}).") from error
 
 
 def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> str:
