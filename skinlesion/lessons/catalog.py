@@ -56,7 +56,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(13, "training", "Training", 65, 1300, (2, 11, 12), "section 4.3", "training"),
     Lesson(14, "looking_inside", "Looking inside", 65, 2000, (7, 10, 11), "sections 3.2 and 3.3", "looking"),
     Lesson(
-        15, "critique", "Reading a paper critically", 60, 900, (2, 12), "sections 4.3 and 4.4, Tables 1-5", "critique"
+        15, "critique", "Reading a paper critically", 65, 900, (2, 12), "sections 4.3 and 4.4, Tables 1-5", "critique"
     ),
     Lesson(16, "intervention", "Reaching in", 50, 1300, (7, 10, 11, 14), "sections 3.2 and 3.3", "intervention"),
 )

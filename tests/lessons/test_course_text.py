@@ -145,3 +145,18 @@ def test_a_prediction_is_kept_and_shown_beside_the_outcome(progress_path, capsys
     assert out.rstrip().endswith("You predicted: without SE 0.7")
     assert [made["guess"] for made in lessons.predictions()["7.1"]] == ["without SE 0.5", "without SE 0.7"]
     assert (progress_path.parent / "predictions.json").exists()
+
+
+def test_the_plans_for_teaching_add_up():
+    """A week's hours are its lessons' minutes and half as much again, to the nearest half hour."""
+    text = (NOTEBOOKS.parent / "docs" / "teaching.md").read_text(encoding="utf-8")
+    minutes = {lesson.number: lesson.minutes for lesson in LESSONS}
+    plans = re.findall(r"^### (\d+) weeks, about ([\d.]+) hours a week[^#]*", text, re.M)
+    tables = re.split(r"^### ", text, flags=re.M)[1:]
+    assert len(plans) == 3
+    for (weeks, a_week), table in zip(plans, tables, strict=True):
+        rows = re.findall(r"^\| \d+ \| ([\d, ]+) \| ([\d.]+) \|", table, re.M)
+        assert len(rows) == int(weeks)
+        hours = [sum(minutes[int(number)] for number in numbers.split(",")) * 1.5 / 60 for numbers, _ in rows]
+        assert [float(said) for _, said in rows] == [round(2 * each) / 2 for each in hours]
+        assert float(a_week) == round(2 * sum(hours) / len(hours)) / 2
