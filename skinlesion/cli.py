@@ -6,6 +6,7 @@ asked for, so that `skinlesion data synthesize` does not wait for Lightning. It 
 
 import contextlib
 import functools
+import inspect
 import io
 import os
 import re
@@ -132,10 +133,14 @@ def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: 
     """
     import tyro
 
+    from skinlesion.flags import flag_types
+
+    if "description" in options:
+        options["description"] = _unwrapped(options["description"])
     style = () if pairs else (tyro.conf.FlagCreatePairsOff,)
     messages = io.StringIO()
     try:
-        with contextlib.redirect_stderr(messages):
+        with flag_types, contextlib.redirect_stderr(messages):
             return tyro.cli(
                 target,
                 args=args,
@@ -205,12 +210,26 @@ def _require_current_folder() -> None:
 def _deferred(command: Callable[..., Any]) -> Callable[..., Callable[[], Any]]:
     """The same signature, but a call only binds the arguments: parsing and running must fail differently."""
 
-    @functools.wraps(command)
     def bind(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(command, *args, **kwargs)
 
+    bind.__name__ = command.__name__
+    bind.__doc__ = _unwrapped(command.__doc__ or "")
+    bind.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
     bind.__annotations__ = {**command.__annotations__, "return": Callable[[], Any]}
     return bind
+
+
+def _unwrapped(text: str) -> str:
+    """A docstring with each paragraph and each argument on one line: tyro would keep some of the line breaks."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(text).splitlines():
+        argument = re.match(r" {4}\w+: ", line)
+        if lines and lines[-1] and line and not argument and lines[-1] != "Args:":
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _overview(names: Sequence[str] = tuple(COMMANDS)) -> str:

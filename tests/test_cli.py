@@ -1,5 +1,7 @@
+import itertools
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -10,6 +12,8 @@ import pytest
 import tyro
 
 from skinlesion import SkinlesionError, cli
+from skinlesion.training.config import TrainConfig
+from skinlesion.training.config_file import read_toml
 from skinlesion.version import __version__
 
 HEAVY = (
@@ -118,6 +122,31 @@ def test_every_command_has_help_that_describes_every_flag(cli, name: str) -> Non
         if flag.startswith("--"):
             after = out[out.index(line) : out.index(line) + 400].replace("│", " ").split(None, 2)
             assert len(after) == 3, f"{name} {flag} has no description"
+    for notation in ("{None}", "[STR [", "[PATH [", "[INT [", "(default: )", "(default: None)"):
+        assert notation not in out
+    for line, following in itertools.pairwise(each.replace("│", " ").rstrip() for each in out.splitlines()):
+        if (
+            following.startswith(" " * 8)
+            and line[-1:].islower()
+            and not re.fullmatch(r" *--\S+(, --\S+| STR| INT)*", line)
+        ):
+            word = following.split()[0]  # it would have fitted into the line before, so somebody broke the line there
+            assert word.startswith("-") or len(line) + 1 + len(word) > 78, f"{name}: a line breaks before {word!r}"
+
+
+def test_none_takes_back_what_a_settings_file_gives(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('clip = 1.0\nsplit = "random"\nmodel = {dim = 24}\n')
+    default = read_toml(tmp_path / "run.toml", TrainConfig())
+    assert (default.clip, default.split, default.model) == (1.0, "random", ("dim=24",))
+
+    def read(*words: str) -> TrainConfig:
+        return cli.parse(TrainConfig, words, prog="skinlesion train", default=default)
+
+    for word in ("none", "None"):
+        config = read("--clip", word, "--split", word, "--model")
+        assert (config.clip, config.split, config.model) == (None, None, ())
+        assert read("--root", word).root == Path(word)  # a folder may have any name
+    assert read("--clip", "2", "--model", "dim=16", "se=false").model == ("dim=16", "se=false")
 
 
 @pytest.mark.parametrize(

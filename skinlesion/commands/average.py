@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import tyro
-
 from skinlesion.averaging import average_checkpoints
 from skinlesion.errors import SkinlesionError
+from skinlesion.flags import Words
 
 
-def average(weights: tyro.conf.Positional[tuple[str, ...]], *, out: Path) -> None:
+def average(weights: Words, *, out: Path) -> None:
     """Average the weights of several checkpoints of one run; the average is often better than any of them.
 
     Args:

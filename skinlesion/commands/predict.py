@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from skinlesion.checkpoint import DEFAULT_WEIGHTS
 from skinlesion.commands.progress import progress_bar
+from skinlesion.flags import Paths
 from skinlesion.prediction import TABLE, Predictions, collect_inputs, predict_files
 from skinlesion.segmenter import CLEAN, Segmenter
 from skinlesion.text import counted, printable
@@ -16,7 +15,7 @@ MAX_WARNINGS = 20  # printed
 
 
 def predict(
-    images: tyro.conf.Positional[tuple[Path, ...]],
+    images: Paths,
     *,
     out: Path,
     weights: str = DEFAULT_WEIGHTS,

@@ -1,12 +1,11 @@
 """`skinlesion reproduce`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from skinlesion.errors import SkinlesionError
 from skinlesion.files import make_folder
+from skinlesion.flags import Words
 from skinlesion.reproduce.costs import measure_costs
 from skinlesion.reproduce.plan import SCALES, load_plan
 from skinlesion.reproduce.report import write_report
@@ -16,7 +15,7 @@ from skinlesion.reproduce.runner import reproduce as run_missing
 
 
 def reproduce(
-    tables: Annotated[tuple[str, ...], tyro.conf.Positional],
+    tables: Words,
     *,
     scale: str = "cpu",
     root: Path | None = None,
@@ -32,13 +31,14 @@ def reproduce(
 ) -> int:
     """Run tables of the paper's comparison, or what is missing of them.
 
-    `costs` measures the time and memory of every system in one session; `report` writes the results page.
+    The word costs, in place of tables, measures the time and memory of every system in one session; report writes the
+    results page.
 
     A finished run is never repeated, and a stopped one resumes. `--scale paper` is the paper's own setting and needs
     GPUs; it has not been run yet.
 
     Args:
-        tables: Tables of the plan, such as table1 to table5 or questions; or "costs" or "report" alone.
+        tables: Tables of the plan, such as table1 to table5 or questions; or costs or report alone.
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one named after each.
         split: Which split of the data; by default the plan's.

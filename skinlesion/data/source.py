@@ -26,7 +26,7 @@ class DataSource:
     """The folder of masks that belong to --images."""
     groups: Path | None = None
     """Table of images that belong together (columns image and lesion_id, say): they stay on one side of a split.
-    Default: groups.csv in --root."""
+    By default groups.csv in --root."""
     mask_threshold: int | None = None
     """Lowest gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
     resize_masks: bool = False

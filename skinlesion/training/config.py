@@ -41,16 +41,17 @@ class TrainConfig:
     """
 
     preset: str = "paper"
-    """The network: paper, small, tiny, vmunet, or one that the paper compares with, trained with --w-cfd 0 --w-ifd 0:
-    unet, attention_unet, unetpp, lvunet, utnetv2, transfuse, malunet, medmamba, hcmamba."""
+    """The network: paper, small, tiny, vmunet, or a system that the paper compares with.
+    These are unet, attention_unet, unetpp, lvunet, utnetv2, transfuse, malunet, medmamba and hcmamba.
+    They have nothing to distill and are trained with --w-cfd 0 --w-ifd 0."""
     model: tuple[str, ...] = ()
     """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
     start_from: str | None = None
     """Weights of the same network to start from: small, a file or a run folder. Default: random weights."""
 
     data: str = ""
-    """The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic. Default:
-    folder with --images, otherwise isic2017."""
+    """The layout: folder (any folders of images and masks), isic2016, isic2017, isic2018, vmunet or synthetic.
+    By default folder with --images, otherwise isic2017."""
     root: Path | None = None
     """The folder that holds the data; synthetic needs none."""
     images: Path | None = None
@@ -59,7 +60,7 @@ class TrainConfig:
     """The folder of masks that belong to --images."""
     groups: Path | None = None
     """Table of images that belong together (columns image and lesion_id, say): they stay on one side of a split.
-    Default: groups.csv in --root."""
+    By default groups.csv in --root."""
     mask_threshold: int | None = None
     """Lowest gray value (1 to 255) that counts as lesion in masks with soft edges or JPEG compression."""
     resize_masks: bool = False
@@ -77,8 +78,9 @@ class TrainConfig:
     synthetic_count: int = 64
     """How many images to draw for --data synthetic without --root."""
     augmentation: Literal["none", "paper", "strong", "zoom", "skin"] = "paper"
-    """paper: flips and rotation (A31); strong: quarter turns, affine maps and color too; zoom: strong with crops around
-    the lesion, magnified 0.8 to 2.2 times and stretched by up to 30%."""
+    """paper: flips and rotation (A31). strong: quarter turns, affine maps and color too.
+    zoom: strong with crops around the lesion, magnified 0.8 to 2.2 times and stretched by up to 30%.
+    skin: zoom with darker skin in half of the images."""
     balance: Balance = "none"
     """tone: show images on tan, brown and dark backgrounds three times an epoch."""
     normalize: Normalization = "minmax"
@@ -91,8 +93,8 @@ class TrainConfig:
     batch_size: int = 32
     """Images in one step, over all devices together."""
     accumulate: int = 1
-    """Parts in which a batch is computed, one after the other, if memory is too small for all of it at once. The
-    step is the same except for batch normalization, which uses one part at a time."""
+    """Parts in which a batch is computed, one after the other, if memory is too small for all of it at once.
+    The step is the same except for batch normalization, which uses one part at a time."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw, as in the paper; muon: Muon for the linear layers' weights, AdamW for the rest, which learns faster."""
     lr: float = 1e-3
@@ -102,8 +104,8 @@ class TrainConfig:
     weight_decay: float = 1e-2
     """Decoupled weight decay, on all weights (A30)."""
     schedule: Schedule = "cosine"
-    """cosine: once down over the run; paper: down and up by turns, --t-max epochs each (A29); onecycle: up,
-    then down."""
+    """cosine: down over the whole run. onecycle: up, then down.
+    paper: down and up by turns, --t-max epochs each (A29)."""
     t_max: float = 50
     """Epochs per half cycle of --schedule paper."""
     warmup_epochs: float = 0
@@ -143,11 +145,11 @@ class TrainConfig:
     """Averages as in eqs. 8 and 9, or SelfReg-UNet's larger sums (A21)."""
 
     select_by: SelectBy = "val_iou"
-    """Which epoch is shipped: best IoU on the validation set; last; or test_loss, the lowest loss on the test set
-    while training on all the rest, as VM-UNet's harness does (A34): its test scores are then too high."""
+    """Which epoch is kept. val_iou: the one with the best IoU on the validation set. last: the last one.
+    test_loss: the one with the lowest loss on the test set, while training on all the rest, as VM-UNet does (A34).
+    Its test scores are then too high."""
     device: str = "auto"
-    """Where to train: cpu, cuda, cuda:1, mps (Apple, without a fast scan) or auto, which takes a CUDA GPU if there is
-    one."""
+    """Where to train: auto (a CUDA GPU if there is one), cpu, cuda, cuda:1, or mps (Apple, without a fast scan)."""
     devices: int = 1
     """Processes on this machine, one per GPU or several on the CPU."""
     num_nodes: int = 1
