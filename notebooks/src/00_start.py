@@ -1,5 +1,5 @@
 # %% [markdown] kind="claim"
-# **Claim.** A seven-megabyte network outlines most lesions in a moment, on one laptop core, and its confidence doesn't
+# **Claim.** A six-megabyte network outlines most lesions in a moment, on one laptop core, and its confidence doesn't
 # reveal when it is wrong. This lesson shows both on images that come with the package. The controls: the same image
 # with the lesion painted over, and something that isn't a lesion at all.
 
@@ -264,10 +264,10 @@ for name, said in found.items():
     lessons.happened("0.3", f"{name}: {said}")
 
 # %% [markdown]
-# With the lesion painted over, the network finds nothing: the mask did depend on the lesion and not on the rest of the
-# image. With the pixels in random order it finds nothing either: same colors, no shape. But it outlines the letter,
-# with a confidence of 0.92. The network detects dark shapes on skin. All of its training images contained a lesion, so
-# it was never trained to reject anything.
+# With the lesion painted over, the network finds nothing: the mask depended on the lesion, and the rest of the image
+# alone doesn't yield one. With the pixels in random order it finds nothing either: the colors are the same, but the
+# shape is gone. But it outlines the letter, with a confidence of 0.92. The network detects dark shapes on skin. All of
+# its training images contained a lesion, so it was never trained to reject anything.
 #
 # ### Play
 #

@@ -90,8 +90,8 @@ plt.show()
 #
 # ## From bytes to numbers
 #
-# An image is an array of 8-bit numbers, $(H, W, 3)$. Rooms, cameras and skin differ in brightness, so each image is
-# scaled by its own minimum and maximum:
+# An image is an array of 8-bit numbers, $(H, W, 3)$. Illumination, cameras and skin vary, so each image is scaled by
+# its own minimum and maximum:
 
 
 # %% exercise="lesions.normalize"
@@ -168,7 +168,7 @@ plt.show()
 #
 # And real annotators? ISIC 2017 happens to have an answer: it contains some lesions twice, under two ids and with two
 # masks. (The list ships with the package. Similarity is the correlation of the images' gradients; pairs below 0.55 may
-# be false.)
+# be false positives and are left out here.)
 
 # %%
 two_masks = {  # ids: (similarity of the images, IoU of the masks, official parts)
@@ -193,7 +193,7 @@ for (a, b), (similarity, overlap, parts) in two_masks.items():
 # program that reproduced one of these masks perfectly would score 0.813 against the other. For comparison, this
 # package's small network has a mean IoU of 0.814 on its 650 test images. One pair proves nothing about 2150 images, and
 # some of the other pairs agree almost perfectly (one mask may have been made from the other). But it shows that there
-# is a ceiling: a difference of one point between methods, as in the paper's Table 2, is much smaller than the
+# is a ceiling: a difference of one or two points between methods, as in the paper's Table 2, is smaller than the
 # difference between these two annotations.
 #
 # The same line shows something else: this image is in both the *validation* and the *training* set. Keep that in mind.
@@ -281,7 +281,7 @@ plt.show()
 
 # %% exercise="lesions.remember"
 def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-    """The mask (H, W) of that one of the training images (n, 3, H, W) that is closest to image (3, H, W)."""
+    """The mask (H, W) of the training image that is closest to image (3, H, W), out of images (n, 3, H, W)."""
     return masks[(images - image).square().sum((1, 2, 3)).argmin()]
 
 
@@ -434,35 +434,37 @@ for name, numbers in (("by image", list(range(len(lesion)))), ("by lesion", lesi
     print(f"split {name}: memorizing scores {found.mean():.3f} (from {found.min():.3f} to {found.max():.3f})")
 
 # %% [markdown]
-# When the split is by lesion, the memorizing program is back at 0.396, its score without a leak.
+# When the split is by lesion, the memorizing program is back at 0.396, about what it scored without a leak.
 #
 # ### How large is the effect in ISIC 2017?
 #
-# There are eleven known pairs among 2150 images. A 70-to-30 split that ignores them separates a pair with probability
-# $2 \cdot 0.7 \cdot 0.3$.
+# The list that the package's split was drawn with has eleven pairs among 2150 images. A 70-to-30 split that ignores
+# them separates a pair with probability $2 \cdot 0.7 \cdot 0.3$.
 
 # %%
 pairs = len(near_duplicates("isic2017"))
 expected = 2 * 0.7 * 0.3 * pairs
-print(f"{pairs} pairs: {expected:.1f} of 650 test images; 30 points on each are "
-      f"{30 * expected / 650:.1f} points of the mean")  # fmt: skip
+print(f"{pairs} pairs: on average {expected:.1f} of the 650 test images have a duplicate in training; 30 points on "
+      f"each of them raise the mean by {30 * expected / 650:.1f} points")  # fmt: skip
 
 # %% [markdown]
-# That is small, as far as we know. Three other leaks are worse:
+# That is small, although a later search found more pairs than these (see `near_duplicates` in
+# `skinlesion.data.splits`). Three other leaks are worse:
 #
 # - **Across years.** All challenges draw from one archive, and different years share images. Training on 2018 and
 #   testing on 2017 isn't a test.
-# - **Selection.** The code that the paper builds on keeps the checkpoint with the lowest loss on the very set it then
-#   reports (A34). This package sets aside part of the training set for validation instead.
+# - **Selection.** The code that the paper builds on keeps the checkpoint with the lowest loss on the very set on which
+#   it then reports its score (A34). This package sets aside part of the training set for validation instead.
 # - **Patients.** Two lesions of one patient share skin, camera and annotator. The public ids alone don't say which
 #   images belong to one patient.
 #
 # ## What a mean hides
 #
 # A mean over a test set doesn't say *which* images a network fails on. So scores are also reported by group: the size
-# of the lesion, whether it touches the frame, and the skin's tone. For tone, dermatology has a measure, the **individual
-# typology angle** of the background's color in CIE L\*a\*b\*: $\mathrm{ITA} = \arctan \frac{L^* - 50}{b^*}$. Above
-# 55° skin is called very light, below 28° tan, brown or dark. Here are the eight images again, in that order.
+# of the lesion, whether it touches the frame, and skin tone. Dermatology has a measure of tone, the **individual
+# typology angle** of the background's color in CIE L\*a\*b\*: $\mathrm{ITA} = \arctan \frac{L^* - 50}{b^*}$. Above 55°
+# skin is called very light, below 28° tan, brown or dark. Here are the eight images, sorted by that angle (largest
+# first).
 
 # %%
 from skinlesion.data.groups import tone, typology_angle
@@ -476,8 +478,8 @@ for ax, index in zip(axes, order, strict=True):
 plt.show()
 
 # %% [markdown] kind="predict"
-# **Predict.** The angle is computed from the image. Take the third image from the left and make it 30% darker, as with
-# a shorter exposure. What is its angle, and what is its group? And with a warmer light (5% more red, 20% less blue)?
+# **Predict.** The angle is computed from the image. Take the third image from the left and make it 30% darker, as a
+# shorter exposure would. What are its angle and its group now? And under a warmer light (5% more red, 20% less blue)?
 
 # %%
 image, mask = pairs_of_arrays[order[2]]
@@ -493,10 +495,10 @@ plt.show()
 # %% [markdown] given="434 69 0.868 0.601 0.476 0.736 0.719"
 # One person, one lesion, and three groups: the angle is a property of the *image*. It depends on exposure and white
 # balance at least as much as on skin, so it can't be used to say anything about a person. It is still worth reporting,
-# because a network sees only the image. On the 650 test images of ISIC 2017, the package's default network has a
+# because the image is a network's only input. On the 650 test images of ISIC 2017, the package's default network has a
 # pooled IoU of 0.868 on the 434 with a very light background and of 0.601 on the 69 that are tan, brown or dark. The
-# interval of the second number, 0.476 to 0.736, is so wide because there are few such images, which is a finding of
-# its own: what is rare in the data can't be measured well, let alone learned well. For your own weights and images,
+# interval of the second number, 0.476 to 0.736, is so wide because there are few such images, which is a finding in
+# itself: what is rare in the data can't be measured well, let alone learned well. For your own weights and images,
 # `skinlesion evaluate --by tone,size,border,diagnosis` prints this table.
 #
 # ### Bonus: from pairs to lesions
@@ -525,8 +527,8 @@ sizes = [found.count(number) for number in range(max(found) + 1)]
 print(f"{len(names)} images, {len(sizes)} lesions; the largest group has {max(sizes)} images")
 
 # %% [markdown]
-# They are ten lesions: two pairs share an image, so three images show the same lesion. If you drew *pairs* for the
-# split instead of groups, that image could end up on both sides.
+# They show ten lesions (if all pairs are real): two pairs share an image, so three images show one lesion. If you drew
+# *pairs* for the split instead of groups, that image could end up on both sides.
 #
 # ### Play
 #
@@ -558,8 +560,8 @@ _ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
 #   Comparing pixels wouldn't match those; a network might.
 # - A border that is three pixels further out everywhere is one kind of disagreement. Annotators also disagree about
 #   whether a pale rim or a second patch belongs to the lesion, and that costs more.
-# - The list of duplicates in ISIC 2017 was found by a similarity measure. Pairs that it missed are not in the
-#   calculation.
+# - The list of duplicates in ISIC 2017 was found by a similarity measure. Pairs that it missed aren't in the
+#   calculation, and a later search did find more, some of them on both sides of this package's own split.
 # - There are only a few pairs of masks, and they aren't a random sample. Studies with several annotators per image are
 #   linked below.
 # - Images here are 48 or 256 pixels wide. The originals are up to 6000 pixels wide, and a mask's border loses detail
@@ -589,7 +591,7 @@ _ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
 # 4. How could you have noticed that the angle was drawn only once?
 # - [ ] a loss that stops going down :: It goes down.
 # - [ ] one look at an augmented image :: A single image looks right.
-# - [x] where a dot lands in many calls :: Randomness only shows in many calls.
+# - [x] where a dot lands in many calls :: Whether something is random shows only over many calls.
 #
 # 5. A paper trains on ISIC 2018 and tests on ISIC 2017. What do you ask?
 # - [x] which images are in both of them :: All years draw from one archive.
@@ -603,7 +605,7 @@ _ = ipywidgets.interact(spoil, noise=(0.0, 0.6, 0.05), shift=(0, 16, 2))
 #   how its masks were made.
 # - [The same for 2018](https://arxiv.org/abs/1902.03368).
 # - [Handling inter-annotator agreement for automated skin lesion segmentation](https://arxiv.org/abs/1906.02415): what
-#   degrees of agreement mean, and what conditioning the masks does.
+#   degrees of agreement mean, and what smoothing the masks (conditioning) does.
 # - [What can we learn from inter-annotator variability in skin lesion segmentation?](https://arxiv.org/abs/2508.09381):
 #   several annotators for 2394 images; agreement correlates with diagnosis.
 # - [Albumentations](https://arxiv.org/abs/1809.06839): the library of augmentations.

@@ -92,7 +92,7 @@ for name, answer in answers.items():
 # Accuracy barely distinguishes a program that finds nothing (0.984) from one that finds the lesion (0.987), and it
 # ranks B below A. IoU distinguishes all three.
 #
-# B's outline encloses about 2.5 times the lesion's area, and its IoU is $1 / 2.5 = 0.39$.
+# B contains the whole lesion and is about 2.5 times as large, so its IoU is about $1 / 2.5$ (0.39 above).
 #
 # ### An audit in one line
 #
@@ -118,11 +118,11 @@ for name, (table_iou, table_dsc) in rows.items():
     pooled = 100 * dsc_from_iou(table_iou / 100)
     print(f"{name:30} {table_iou:.2f}  {table_dsc:.2f}  {pooled:.2f}   {table_dsc - pooled:+.2f}")
 
-# %% [markdown] given="0.02"
-# Most rows match up to rounding (0.01 or 0.02, and 0.03 for one). Some are off by 0.11 to 0.26, all of them too low, as
-# a mean over images or batches would be. So one table may contain numbers that were averaged in different ways. Rows
-# are often copied from other papers, so this isn't necessarily the authors' error. But a gap of 0.15 between two rows
-# may come from nothing but the averaging. Lesson 15 continues the audit.
+# %% [markdown]
+# Five of the eleven rows match up to rounding (at most 0.01), and one is off by 0.03. The other five are off by 0.11 to
+# 0.26, all of them too low, as a mean over images or batches would be. So one table may contain numbers that were
+# averaged in different ways. Rows are often copied from other papers, so this isn't necessarily the authors' error. But
+# a gap of 0.15 between two rows may come from nothing but the averaging. Lesson 15 continues the audit.
 #
 # ## Pooled or per image?
 
@@ -155,8 +155,8 @@ lessons.happened("2.1", {"pooled": pooled, "mean over images": mean})
 
 # %% [markdown]
 # Large lesions dominate the pooled score, and for them one pixel matters little; in the mean, every image counts the
-# same. The papers that this one builds on report pooled scores and call them mIoU (A37). The package prints both and
-# labels them.
+# same. The papers that our paper builds on report pooled scores and call them mIoU (A37). The package prints
+# both and labels them.
 #
 # ## The loss
 #
@@ -215,8 +215,8 @@ plt.show()
 # Take a network that outputs the share of lesion pixels at every pixel. Under BCE, the gradient on the few lesion
 # pixels and the gradient on the many skin pixels cancel: the ratio is 1. Under Dice, for shares above 3%, the upward
 # gradient is two to three times as large as the downward one, so Dice favors more lesion than there is; the control
-# below shows this again. (Below 1% the curve turns down, because $2I$ is smaller there than the added 1. That constant
-# looks harmless, but it decides what happens to the smallest lesions.)
+# below shows this again. (Below 1% the curve turns down, because the added 1 is no longer small compared with $2I$.
+# That constant looks harmless, but it decides what happens to the smallest lesions.)
 #
 # ## What happens in training?
 #
@@ -269,8 +269,8 @@ def reliability(probability: Tensor, lesion: Tensor) -> tuple[list[float], list[
 
 # %% [markdown] kind="predict"
 # **Predict.** Lesions cover 0.5% of the image. What will the mask of the BCE network look like at a threshold of 1/2?
-# And which of the two networks will be calibrated (of all pixels with a predicted probability of 30%, 30% are
-# lesion)?
+# And which network will be calibrated, the BCE one or the Dice one (of all pixels with a predicted probability of 30%,
+# 30% are lesion)?
 
 # %% kind="signature"
 shares = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5]
@@ -290,10 +290,10 @@ lessons.happened("2.2", {f"IoU at 0.5%, {name}": value for name, value in masks_
 
 # %% [markdown] given="0.9 90"
 # The model and the data are the same. With rare lesions, the mask of BCE is nearly empty and its probabilities are
-# calibrated (on the gray line): if pixels like this one are lesion less than half of the time, skin is the more likely
-# class. Dice optimizes overlap instead, and gives a better mask with uncalibrated probabilities. The paper's mixture is
-# close to Dice in both respects. So don't read a Dice-trained network's 0.9 as "90% sure", and don't judge a
-# BCE-trained one at a threshold of 1/2.
+# calibrated (on the gray line): wherever pixels with the same feature are lesion less than half of the time, skin is
+# the more likely class. Dice optimizes overlap instead, and gives a better mask with uncalibrated probabilities. The
+# paper's mixture is close to Dice in both respects. So don't read a Dice-trained network's 0.9 as "90% sure", and don't
+# judge a BCE-trained one at a threshold of 1/2.
 #
 # ### Control: no information
 #
@@ -365,9 +365,10 @@ for size, seed in (("large lesion", 3), ("small lesion", 17)):
 
 # %% [markdown]
 # With the outline one pixel off, the IoU is 0.92 for the large lesion and only 0.69 for the small one; the boundary
-# score is 0.97 and 0.98. IoU hardly distinguishes a ragged outline (0.87) from a smooth one that is two pixels off
-# (0.85). The boundary score does, but which of the two it prefers depends on the tolerance: with one pixel the smooth
-# outline scores 0.00, with two pixels 0.95 and the ragged one 1.00. So always report the tolerance with the score.
+# score with a tolerance of one pixel is 0.97 and 0.98. IoU hardly distinguishes a ragged outline (0.87) from a smooth
+# one that is two pixels off (0.85). The boundary score does, but which of the two it prefers depends on the tolerance:
+# with one pixel the smooth outline scores 0.00, with two pixels 0.95 and the ragged one 1.00. So always report the
+# tolerance with the score.
 #
 # ### Play
 #
@@ -400,10 +401,10 @@ _ = ipywidgets.interact_manual(weigh, w_bce=(0.0, 1.0, 0.1), share=(0.005, 0.5, 
 # ## Recap
 #
 # 1. A table reports IoU 80.0 and DSC 88.5. What do you conclude?
-# - [ ] nothing, since the two are different scores of a mask :: From one confusion matrix, IoU fixes DSC.
+# - [ ] nothing, since the two are different scores of a mask :: From one confusion matrix, IoU determines DSC.
 # - [x] the two do not come from the same confusion matrix :: 2 x 0.8 / 1.8 = 0.889, not 0.885.
-# - [ ] the DSC was computed wrongly, and the IoU is right :: It may be right as a mean over images. Only the pair
-#   doesn't fit.
+# - [ ] the DSC was computed wrongly, and the IoU is right :: It may be right as a mean over images. The two just
+#   don't belong together.
 #
 # 2. A model is very good on large lesions and poor on small ones. Which score makes it look better?
 # - [x] the IoU of all pixels, pooled :: Large lesions have most of the pixels.

@@ -31,9 +31,9 @@ lessons.setup()
 # %% [markdown]
 # ## The answer is somewhere else
 #
-# Is a dark patch a lesion or a spot of ink? Sometimes the evidence is next to it: the rest of the pen mark, the ruler,
-# the rim. Here is the simplest case. A gray disk is a lesion if a **flag** near it is bright, and skin if the flag is
-# dark. In the upper row the flag is 7 pixels from the disk's center, in the lower row 16.
+# Is a dark patch a lesion or a spot of ink? Sometimes the evidence is next to it: the rest of the pen mark, or the edge
+# of a ruler. Here is the simplest case. A gray disk is a lesion if a **flag** near it is bright, and skin if the flag
+# is dark. In the upper row the flag is 7 pixels from the disk's center, in the lower row 16.
 
 # %%
 SIDE, NEAR, FAR = 40, 7, 16
@@ -130,7 +130,7 @@ forward = lessons.use("unet.forward", forward)
 
 
 def double(dim: int, out: int) -> nn.Sequential:
-    """Twice convolution, normalization, ReLU."""
+    """Convolution, normalization and ReLU, twice."""
     layers: list[nn.Module] = []
     for channels in (dim, out):
         layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
@@ -164,7 +164,7 @@ print(f"{sum(p.numel() for p in mine.parameters()):,} parameters")
 # %% [markdown]
 # ### Train it
 #
-# We use 96 synthetic lesions of 64 x 64 pixels, and 24 others to test on. It takes half a minute at most.
+# We use 96 synthetic images of 64 x 64 pixels, and 24 others to test on. Training takes half a minute at most.
 
 # %%
 TRAIN, TEST, STEPS = (24, 8, 5) if lessons.FAST else (96, 24, 100)
@@ -250,7 +250,7 @@ for ax, (name, model) in zip(axes, {"untrained": untrained, "trained": network}.
     half, most = side_holding(gradient, 0.5), side_holding(gradient, 0.95)
     sides[name] = most
     same = receptive_field(model, large).side(0.95)
-    print(f"{name:9} half of it in {half} x {half}, 95% in {most} x {most} (the package says {same}), "
+    print(f"{name:9} half of the gradient in {half} x {half}, 95% in {most} x {most} (the package says {same}), "
           f"of {unet_field(4)} x {unet_field(4)}")  # fmt: skip
     ax.imshow(gradient.sum(0).clamp(min=1e-9).log10(), vmin=float(gradient.sum(0).max().log10()) - 4)
     for side, color in ((half, "white"), (most, "tab:orange"), (unet_field(4), "tab:red")):
@@ -285,8 +285,8 @@ def likeness(features: Tensor) -> Tensor:
 
 # %% [markdown]
 # A number by itself says nothing. Compare three: the trained network, the **untrained** one (what the architecture does
-# on its own), and a **chance level**, the trained maps with the positions of each channel shuffled, so that the
-# channels have nothing in common.
+# on its own), and a **chance level**, the trained maps with the positions shuffled separately in each channel, so that
+# the channels have nothing in common.
 
 # %% kind="control"
 likeness = lessons.use("unet.likeness", likeness)

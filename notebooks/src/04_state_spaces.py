@@ -2,7 +2,7 @@
 # **Claim.** A state space is a memory of fixed size. *Selectivity*, a step size computed from each token, lets that
 # memory keep or forget depending on the content. We show it by building the scan by hand, from a differential equation
 # to S6's parameterization, and by training networks on one task: hold the last marked value. The controls: the same
-# network with every parameter held constant, or all but one of them, and a mark that carries no information.
+# network with $\Delta$, $B$ and $C$ all held constant, or some of them, and a mark that carries no information.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -30,14 +30,14 @@ lessons.setup()
 # %% [markdown]
 # ## A cup of tea
 #
-# Tea cools toward room temperature: the warmer it is, the faster. With $h$ its excess temperature and $u$ a candle
-# beneath it that is lit and blown out,
+# Tea cools toward room temperature: the warmer it is, the faster. Let $h$ be how far it is above room temperature, and
+# let $u$ be a candle beneath it that is lit and later blown out. Then
 #
 # $$h'(t) = A\,h(t) + B\,u(t), \qquad A < 0.$$
 #
 # That is a **state space** model: $h$ summarizes the whole past in one number, and decays. The paper's network keeps 16
 # such states for each channel of each scan and updates them at every token. Apart from SE and CRA (lessons 7 and 10),
-# nothing else in it connects distant pixels.
+# no other single layer in it connects distant tokens.
 #
 # A computer takes steps. Hold $u$ constant during a step of length $\Delta$ (**zero-order hold**), and the equation has
 # an exact solution:
@@ -96,9 +96,9 @@ plt.show()
 lessons.happened("4.1", f"Euler, step 0.14: {float(euler.min()):.0f} to {float(euler.max()):.0f}; the tea: 0 to 1")
 
 # %% [markdown]
-# Euler's solution oscillates below room temperature and diverges as soon as $\Delta |A| > 2$, because then $|1 + \Delta
-# A| > 1$. The exact $\bar A$ lies between 0 and 1 for *every* step size. That matters, because soon each token will
-# compute its own step size, without any bound from us.
+# Euler's solution dips below room temperature as soon as $\Delta |A| > 1$ and diverges as soon as $\Delta |A| > 2$,
+# because then $|1 + \Delta A| > 1$. The exact $\bar A$ lies between 0 and 1 for *every* step size. That matters,
+# because soon a step size will be computed from each token, and nothing will keep it small.
 
 # %% exercise="ssm.half_life"
 steps = 7
@@ -137,8 +137,8 @@ print(f"recurrence - convolution, largest difference: {float((looped - convolved
 
 # %% [markdown]
 # One system, two algorithms. S4, Mamba's ancestor, trains with the convolution (parallel) and generates with the
-# recurrence (constant memory). Both need the *same* $a$ and $b$ at every step, and that is the limitation we turn to
-# now.
+# recurrence (constant memory). But the two agree only if $a$ and $b$ are the *same* at every step, and that is the
+# limitation we turn to now.
 #
 # ## What fixed parameters cannot do
 #
@@ -235,8 +235,8 @@ def train(model: nn.Module, change=lambda tokens: tokens) -> float:
 
 # %% [markdown] kind="predict"
 # **Predict.** The values have variance 1, so always predicting 0 has a mean squared error of 1. What error will the
-# network with constant parameters reach? Its MLP can see the marks, so it can write zeros for unmarked values. What can
-# it *not* do? And what will the selective network's $\Delta_t$ look like along a sequence?
+# network with constant parameters reach? Its MLP receives the marks, so it can write zeros for unmarked values. What
+# can it *not* do? And what will the selective network's $\Delta_t$ look like along a sequence?
 
 # %% kind="signature"
 torch.manual_seed(0)
@@ -348,8 +348,8 @@ def initial_steps(channels: int, smallest: float, largest: float, generator: tor
 
 
 # %% [markdown]
-# Together these steps are all of S6. Check yours against the package's layer: with the same weights it must give the
-# same step sizes.
+# Together with the scan, these steps are all of S6. Check yours against the package's layer: with the same weights it
+# must give the same step sizes.
 
 # %%
 project, step_size = lessons.use("ssm.project", project), lessons.use("ssm.step_size", step_size)
@@ -401,15 +401,15 @@ shares = {name: f"{float((torch.exp(-100 * start) > 0.5).float().mean()):.0%}" f
 lessons.happened("4.3", shares)
 
 # %% [markdown]
-# With log-uniform step sizes, 43% of the channels still hold a token after 100 steps. With uniform ones it is 6%,
-# since most uniform samples lie in the upper part of the range; with a bias of zero it is none. What is forgotten
-# receives no gradient either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse softplus
-# converts a chosen step size into a bias.
+# With log-uniform step sizes, 43% of the channels still hold over half of a token after 100 steps. With uniform ones it
+# is 6%, since most uniform samples lie in the upper part of the range; with a bias of zero it is none. What is
+# forgotten receives no gradient either: a channel that keeps $e^{-69}$ of a token cannot learn from it. The inverse
+# softplus converts a chosen step size into a bias.
 
 
 # %% exercise="ssm.remembers"
 def remembers(steps: Tensor, rate: float, tokens: int) -> Tensor:
-    """The share of channels with steps (D,) and a negative rate that hold more than half of a token after tokens."""
+    """Share of channels, with steps (D,) and a negative rate, that hold over half of a token `tokens` steps later."""
     return (torch.exp(rate * tokens * steps) > 0.5).double().mean()
 
 
@@ -439,8 +439,8 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 #
 # - The task was designed to need selectivity. On other tasks (a moving average, say) constant parameters are just as
 #   good, and cheaper.
-# - Each network is run once here, with one seed. The gap is large; in general, repeat a run before you trust it (lesson
-#   15).
+# - The cells train each network once, with one seed; the two other seeds are only quoted. The gap is large, but in
+#   general, repeat a run before you trust it (lesson 15).
 # - The loop is slow: one Python step per token. The convolution cannot help, since the kernel now depends on the
 #   tokens. Lesson 6 makes the scan fast.
 # - The step sizes are shown at initialization only. Training can move the biases, and a long run may make up for a poor
@@ -458,11 +458,11 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 #
 # 2. Why can S6 not be computed as a convolution?
 # - [ ] because the matrix A of the recurrence is not diagonal :: It is diagonal.
-# - [x] because a token's weight depends on the later tokens as well :: The decay from s to t is exp(A times the sum of the step
-#   sizes in between).
+# - [x] because a token's weight depends on the later tokens as well :: The decay from s to t is exp(A times the sum of
+#   the step sizes in between).
 # - [ ] because the direct path D also adds the input itself to the output :: That is only a product with the input.
 #
-# 3. A token computes a step size of nearly zero. What happens to the state?
+# 3. The step size computed from a token is nearly zero. What happens to the state?
 # - [ ] it is erased, and the token is written :: That is what a very large step does.
 # - [x] it is kept, and the token is not written :: exp(0) = 1, and delta B u = 0.
 # - [ ] it is kept, and the token is added to it :: The write is multiplied by the step size too.
@@ -483,7 +483,7 @@ _ = ipywidgets.interact(impulse, rate=(0.25, 16.0, 0.25), step=(0.01, 1.0, 0.01)
 #
 # - [Mamba](https://arxiv.org/abs/2312.00752): S6, and the selective copying task, a close relative of the task here.
 # - [S4](https://arxiv.org/abs/2111.00396): recurrence and convolution, and how to initialize A.
-# - [On the parameterization of diagonal state spaces (S4D)](https://arxiv.org/abs/2206.11893): why A = -1, -2, ..,
-#   -16.
+# - [On the parameterization and initialization of diagonal state space models (S4D)](https://arxiv.org/abs/2206.11893):
+#   why A = -1, -2, .., -16.
 # - [Simplified state space layers (S5)](https://arxiv.org/abs/2208.04933): a parallel scan.
 # - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): how close the scan is to attention.

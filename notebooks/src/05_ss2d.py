@@ -1,8 +1,8 @@
 # %% [markdown] kind="claim"
 # **Claim.** Four scans that traverse an image in four orders let every pixel depend on every other pixel, at a cost
-# that grows linearly with their number. You write SS2D from scratch, check it against the package's engine in value and
-# gradient, and then measure on small tasks which pixels can influence which. The controls: one scan direction alone,
-# rows without columns, and a convolution, which depends on its neighbors only.
+# that grows linearly with the number of pixels. You write SS2D from scratch, check it against the package's engine in
+# value and gradient, and then measure on small tasks which pixels can influence which. The controls: one scan direction
+# alone, rows without columns, and a convolution, whose output depends on neighboring pixels only.
 
 # %% [markdown] kind="objectives"
 # After this lesson you can
@@ -55,7 +55,7 @@ plt.show()
 
 # %% [markdown]
 # Every output **after** the orange pixel depends on it; none before it does. For segmentation that is a strange rule:
-# the skin below a lesion would depend on it, the skin above would not.
+# the output for the skin below a lesion would depend on it, and the output for the skin above it would not.
 
 # %% exercise="ss2d.seen_by_one_route"
 seen = 29
@@ -191,8 +191,8 @@ lessons.happened("5.1", f"4 x input; largest difference {float((there_and_back -
 # Four times the input, exactly. The image on the right is what the most common mistake produces: the shapes fit, the
 # network would even train a little, and no error is raised.
 #
-# Now S6 in between. The step size $\Delta$, and what a token writes ($B$) and reads ($C$), are computed from the token;
-# that is the selectivity of lesson 4. Each direction has its own parameters, so every token has four of each.
+# Now put S6 in between. The step size $\Delta$, and what a token writes ($B$) and reads ($C$), are computed from the
+# token; that is the selectivity of lesson 4. Each direction has its own parameters, so every token has four of each.
 
 
 # %% exercise="ss2d.cross_selective_scan"
@@ -266,7 +266,7 @@ class Convolutions(nn.Module):
 
 
 def with_routes(dim: int, directions: list[int]) -> nn.Module:
-    """SS2D whose four scans follow these of the four routes."""
+    """SS2D whose four scans follow the given directions, each an index of a route."""
     layer = SS2D(dim=dim, config=ModelConfig(d_state=4, se=False))
     table = four_routes(SIDE, SIDE)[directions]
     return lessons.plug(layer, "scan", lambda *tensors: fast_scan(*tensors, routes=table))
@@ -359,7 +359,7 @@ def line_batch(n: int, generator: torch.Generator, columns: bool) -> tuple[Tenso
 
 
 def line_accuracy(directions: list[int], columns: bool) -> float:
-    """Share of right pixels after training, lines past the second pixel."""
+    """Share of right pixels after training, without the first three pixels of each line."""
     torch.manual_seed(0)
     model, generator = Echo(with_routes(16, directions)), torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -383,9 +383,9 @@ for name, directions in rows.items():
 # %% [markdown]
 # With rows only, the row flags are found without a mistake and the column flags are guessed, except in the first two
 # rows (the convolution before the scan reaches those). With columns only, it is the other way around. All four
-# directions solve both. Along its own line the last flag that was passed is the right one; across it, the ten flags of
-# the other lines come in between. In the echo task, where only one flag exists, rows in both directions are enough, so
-# that task cannot show why VMamba has four.
+# directions solve both. A scan along the lines only has to keep the last flag it has passed. A scan across them passes
+# the flags of all ten lines first, and would have to remember each of them. In the echo task, where only one flag
+# exists, rows in both directions are enough, so that task cannot show why VMamba has four.
 #
 # ### Control: does the information really travel along the routes?
 #
@@ -416,16 +416,16 @@ for name, routes in (
 
 # %% [markdown] given="95"
 # With backward routes that run forward, accuracy falls to 77%: pixels at the beginning come before the flag. With one
-# common random order it is 84%: a pixel depends on the flag only if the flag comes earlier in the order, or one of its
-# eight neighbors, to which the convolution before the scan copies it. So the information does travel along the routes.
-# The randomness of the order costs nothing more, since adjacency doesn't matter in *this* task. In an image, nearby
-# pixels would be far apart on the route, and the state decays with every step.
+# common random order it is 84%: a pixel depends on the flag only if the flag comes earlier in the order, or if one of
+# the flag's eight neighbors does, since the convolution before the scan copies the flag to them. So the information
+# does travel along the routes. That the order is random does no further harm, since adjacency doesn't matter in *this*
+# task. In an image, nearby pixels would be far apart on the route, and the state decays with every step.
 #
 # ## The effective receptive field
 #
-# Lesson 3 measured how large a part of its theoretical field a U-Net uses, with the gradient of one output. The same
-# metric for one SS2D layer, whose theoretical field is the whole image: the side of the square around the middle that
-# holds half, or 95%, of the absolute gradient.
+# Lesson 3 used the gradient of one output to measure how much of its theoretical field a U-Net really uses. Here is the
+# same metric for one SS2D layer, whose theoretical field is the whole image: the side of the square around the middle
+# that holds half, or 95%, of the absolute gradient.
 
 # %%
 from skinlesion.explain.receptive_field import receptive_field
@@ -487,8 +487,8 @@ plt.show()
 # ## The scan as attention
 #
 # Unroll $h_t = e^{\Delta_t a} h_{t-1} + \Delta_t B_t u_t$, $y_t = C_t h_t$. Each output is a weighted sum of the inputs
-# up to it. The weights form a matrix, and it looks like linear attention: a query $C_t$, a key $B_s$, a value $u_s$,
-# and a decay in between.
+# up to that step. The weights form a matrix, and it looks like linear attention: a query $C_t$, a key $B_s$, a value
+# $u_s$, and a decay in between.
 
 
 # %% exercise="ss2d.implicit_attention"
@@ -547,8 +547,8 @@ plt.show()
 # a large $\Delta$ writes a token into the state (and makes the past decay), a small one leaves the state as it is. No
 # loss was applied to the step size itself; this is selectivity at work.
 #
-# An attention layer would compute the L x L matrix: for the 64 x 64 grid of this network's first stage, 16.8 million
-# entries per channel. The scan never does; it carries N = 16 numbers.
+# An attention layer would compute an L x L matrix: for the 64 x 64 grid of the paper's first stage, 16.8 million
+# entries per head. The scan never does; for each channel it carries N = 16 numbers.
 
 # %% [markdown]
 # ### Play
@@ -584,7 +584,7 @@ _ = ipywidgets.interact(show, row=(0, SIDE - 1), column=(0, SIDE - 1), flag=(0.0
 # - Two vertically adjacent pixels are `width` steps apart on the row routes; the column routes bring them together.
 #   Diagonal neighbors are far apart on all four.
 # - SE was switched off here. With it (the network's default) even one direction solves the echo task: SE takes the mean
-#   over the whole image, and that carries the flag's sign everywhere. Try it: `se=True` in `one_route`. Lesson 7
+#   over the whole image, and that carries the flag's sign everywhere. Try it: `se=True` in `with_routes`. Lesson 7
 #   explains why.
 
 # %% [markdown] kind="quiz"
@@ -603,7 +603,7 @@ _ = ipywidgets.interact(show, row=(0, SIDE - 1), column=(0, SIDE - 1), flag=(0.0
 # - [x] different pixels are mixed, and the network trains badly :: No error is raised: that is why there is a check.
 #
 # 3. On which grid is "down the columns" its own inverse?
-# - [x] on a square grid :: There the table is a transposition, and transposing twice changes nothing. A test on square
+# - [x] on a square grid :: There the table transposes the grid, and transposing twice changes nothing. A test on square
 #   grids alone would miss the mistake.
 # - [ ] on every grid there is :: For 2 x 3 it is not: 0, 3, 1, 4, 2, 5 has the inverse 0, 2, 4, 1, 3, 5.
 # - [ ] on no grid at all :: Try 2 x 2: 0, 2, 1, 3.

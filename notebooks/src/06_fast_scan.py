@@ -9,7 +9,7 @@
 # After this lesson you can
 #
 # - measure growth in a way that doesn't depend on the machine;
-# - explain why the gradient of an innocent-looking `x[:, t]` in a loop is quadratic, and fix it with one word;
+# - explain why the gradient of an innocent-looking `x[:, t]` in a loop takes quadratic time, and fix it with one word;
 # - write the associative scan of Hillis and Steele, in about $\log_2 L$ rounds instead of $L$ steps, and say what it
 #   costs;
 # - trade memory for recomputation, with chunks, a carried state and a checkpoint;
@@ -65,7 +65,7 @@ def steps(length: int) -> tuple[Tensor, Tensor]:
 
 
 def timed(run) -> float:
-    """Seconds of the fastest of up to three runs, as few as fit into half a second."""
+    """Seconds of the fastest of up to three runs; no new run starts after half a second."""
     fastest, begin = float("inf"), time.perf_counter()
     for _ in range(3):
         start = time.perf_counter()
@@ -155,7 +155,7 @@ def unbound(a: Tensor, b: Tensor) -> Tensor:
 # slices and with `unbind`? And the memory allocated by the forward pass, which needs no zeros?
 
 # %% [markdown]
-# ### Control: count instead of timing
+# ### Control: counting instead of timing
 #
 # Times are noisy. So here is a meter that intercepts every PyTorch operation and counts the memory of the new tensors
 # it allocates. These counts don't depend on how fast or how busy a machine is. If the explanation is right, the sliced
@@ -293,15 +293,15 @@ for name, states in (("loop", unbound), ("scan", rounds)):
 # The scan takes ten rounds instead of 1024 steps: far fewer operations, but 18 times the multiplications. Hillis and
 # Steele's scan does $O(L \log L)$ work in $\log_2 L$ rounds. **Blelloch's** scan goes up and down a tree instead:
 # $O(L)$ work, about twice that of the loop, in twice as many rounds. An associative scan suits a machine with thousands
-# of parallel units, a GPU. On a CPU it pays only while the calls cost more than the work, that is, for short sequences
-# and few channels.
+# of parallel units, a GPU. On a CPU it pays off only while the calls cost more than the work, that is, for short
+# sequences and few channels.
 #
 # Mamba's kernel combines both ideas: an associative scan inside each *chunk* of the sequence, and a loop over chunks.
 #
 # ## Memory: store little, recompute the rest
 #
 # The backward pass needs the states. For the first stage at the paper's size ($L = 4096$, $D = 192$, $N = 16$, 4
-# directions) one tensor $(L, D, N)$ per direction takes 201 MB for *one* image in *one* block, and autograd keeps
+# directions) one tensor $(L, D, N)$ per direction adds up to 201 MB for *one* image in *one* block, and autograd keeps
 # several. But a state can be recomputed from an earlier one. So
 #
 # - split the sequence into chunks and store only the states **between** chunks;
@@ -391,7 +391,7 @@ with Meter() as meter:
 fig, ax = plt.subplots(figsize=(5, 2.6))
 ax.loglog(sizes, list(peaks.values()), "o-", base=2, label="chunks, recomputed")
 ax.axhline(meter.peak / 2**20, color="gray", linestyle="--", label="everything kept")
-ax.set(xlabel="tokens of a chunk", ylabel="most memory (MB)", title=f"forward and backward, {TOKENS} tokens")
+ax.set(xlabel="tokens per chunk", ylabel="peak memory (MB)", title=f"forward and backward, {TOKENS} tokens")
 ax.legend(fontsize=7)
 plt.show()
 best = min(peaks, key=peaks.get)
@@ -454,8 +454,8 @@ for name, scan in SCANS.items():
 # deliberately neither a power of two nor a multiple of 32.
 
 # %% [markdown] kind="predict"
-# **Predict** the order of the five in the backward pass at the longest length, and which line is steeper than the
-# others.
+# **Predict** the order of the five in the backward pass at the longest length, from fastest to slowest, and which line
+# is steeper than the others.
 
 # %% kind="signature"
 measured = {}
@@ -490,11 +490,12 @@ lessons.happened("6.4", sorted(SCANS, key=lambda name: measured[name, longest][1
 # %% [markdown]
 # Look at slopes and distances, not at seconds. In the backward panel the sliced loop is clearly steeper than the
 # others: the longer the sequence, the further it falls behind. The other tensor programs grow roughly in proportion to
-# the length; the associative scan grows a little faster, because of its $\log_2 L$ rounds and tensors that outgrow the
-# cache. The kernel's line starts flat, since a call has a fixed cost, and rises once the actual work dominates. It lies
-# more than ten times below the best of the tensor programs. That gap is the cost of calls and memory traffic.
+# the length; the time of the associative scan grows a little faster, because of its $\log_2 L$ rounds and tensors that
+# outgrow the cache. The kernel's line starts flat, since a call has a fixed cost, and rises once the actual work
+# dominates. The kernel is more than ten times as fast as the best of the tensor programs. That gap is the cost of calls
+# and memory traffic.
 #
-# The chunks are no faster. They save memory, at the price of a second computation.
+# Chunks don't make the scan faster. They save memory, at the price of computing every chunk twice.
 #
 # The exponents here come from timings, which a busy machine distorts. The counts in the control above can't be
 # distorted.
@@ -532,7 +533,7 @@ pairs = zip(network.parameters(), mine.parameters(), strict=True)
 worst = max(
     float((p.grad - q.grad).abs().max() / p.grad.abs().max().clamp(min=1e-12)) for p, q in pairs if p.grad.any()
 )
-print(f"largest difference of a gradient, of that weight's largest: {worst:.1e}")
+print(f"largest difference of a gradient, relative to the largest one of that weight: {worst:.1e}")
 
 # %% [markdown]
 # A network trained with one engine runs with the other, and the gradients agree as well. This is why the package has
@@ -585,15 +586,15 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 #   channels, calls matter less and memory traffic more, and the associative scan falls behind the loop.
 # - The meter counts what PyTorch's operations allocate. It can't see what a kernel allocates internally (here that
 #   isn't much: scratch memory for one chunk per thread).
-# - Float32 rounds. The associative scan and the loop add in a different order, so over long sequences their last digits
-#   differ. Neither is exact; both are close.
+# - Float32 results are rounded. The associative scan and the loop add in a different order, so over long sequences
+#   their last digits differ. Neither is exact; both are close.
 # - `mamba-ssm` and Triton weren't run for this page. Lesson 9 counts operations, and a count isn't a time either.
 # - A fast scan doesn't make a better network. It makes experiments possible.
 
 # %% [markdown] kind="quiz"
 # ## Recap
 #
-# 1. Why is the gradient of the slicing loop quadratic?
+# 1. Why does the gradient of the slicing loop take quadratic time?
 # - [ ] because each of the L steps depends on all earlier steps :: Each step depends only on the previous state, and
 #   `unbind` runs the same recurrence.
 # - [x] because each slice's gradient is as large as the whole :: L tensors of L rows, nearly all zeros.
@@ -628,7 +629,7 @@ _ = ipywidgets.interact(valley, log_tokens=(4, 14), tensors_a_token=(1, 12))
 # - [Mamba](https://arxiv.org/abs/2312.00752): section 3.3 is this lesson for GPUs: fusion, scan, recomputation.
 # - [Prefix sums and their applications](https://www.cs.cmu.edu/~guyb/papers/Ble93.pdf): Blelloch's scan, up and down a
 #   tree.
-# - [Parallelizing linear recurrent networks](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), applied to
+# - [Parallelizing linear recurrent neural nets](https://arxiv.org/abs/1709.04057): the scan of pairs (a, b), applied to
 #   networks.
 # - [Transformers are SSMs](https://arxiv.org/abs/2405.21060): chunks that are computed as matrix products.
 # - [Training deep nets with sublinear memory cost](https://arxiv.org/abs/1604.06174): where the square root comes from.

@@ -100,8 +100,8 @@ def parameters(dim: int, ratio: int) -> int:
 #
 # "According to the relevant literature, this paper integrates a Squeeze-Excitation (SE) after a 2D scanning block"
 # (section 3.2). We read this as: after the scan is merged and normalized, before the multiplication with
-# $\mathrm{SiLU}(z)$, on the inner width $2C$ (A4). MSVMamba, which it builds on, does it this way; the paper's figure
-# does not settle the question.
+# $\mathrm{SiLU}(z)$, on the inner width $2C$ (A4). MSVMamba, whose block is the closest match, does it this way; the
+# paper doesn't cite it, and its figure does not settle the question.
 #
 # $$x \to \text{scan} \to \text{LN} \to \textbf{SE} \to \text{times } \mathrm{SiLU}(z) \to \text{Linear}$$
 #
@@ -126,7 +126,7 @@ print(f"SE in the paper's network: {sum(parameters(2 * width, 8) for width in wi
 #
 # **The tone task.** Images of 16 x 16 pixels and three channels. Channels 0 and 1 each show a disk. Channel 2 is noise
 # around the image's *tone*. If the tone is positive, the disk of channel 0 is the lesion; otherwise that of channel 1.
-# A single pixel says little about the tone (a tone of 0.5, noise with a standard deviation of 2). The mean of 256
+# A single pixel says little about the tone (0.5, say, under noise with a standard deviation of 2). The mean of 256
 # pixels shows it clearly.
 
 # %%
@@ -189,7 +189,7 @@ def train(model: nn.Module) -> nn.Module:
 
 # %% [markdown] kind="predict"
 # **Predict.** Without SE each pixel has only its own three numbers. What will that network output on the two disks, and
-# about which Dice score will it get: 0, 0.5, 0.7 or 0.9? And with SE: how will a channel's gate depend on the tone?
+# roughly what Dice score will it get: 0, 0.5, 0.7 or 0.9? And with SE: how will a channel's gate depend on the tone?
 
 # %% kind="signature"
 torch.manual_seed(0)
@@ -260,9 +260,9 @@ for name, answer in (("own gates", gated), ("swapped gates", swapped), ("mean ga
     print(f"{name:14} Dice with the lesion {right:.2f}, with the other disk {wrong:.2f}")
 
 # %% [markdown]
-# With swapped gates the network finds the wrong disk as reliably as it found the correct one. With the mean gate all it
-# has left of the tone is what single pixels carry. So it is the gate that carries the tone. (This kind of experiment,
-# an intervention, is the subject of lesson 16.)
+# With swapped gates the network finds the wrong disk as reliably as it found the correct one. With the mean gate, the
+# only information left about the tone is what single pixels carry. So it is the gate that carries the tone. (This kind
+# of experiment, an intervention, is the subject of lesson 16.)
 #
 # ### Control 2: what it cannot carry
 #
@@ -287,8 +287,8 @@ with torch.no_grad():
 lessons.happened("7.2", f"{float((moved - gates).abs().max()):.0e}")
 
 # %% [markdown]
-# The gates change by no more than rounding. SE depends on *how much* of something there is and not on *where*: a mean
-# does not depend on positions. Cross-region attention (lesson 10) adds that dependence.
+# The gates change by no more than rounding error. SE depends on *how much* of something there is and not on *where*: a
+# mean does not depend on positions. Cross-region attention (lesson 10) adds that dependence.
 
 # %% [markdown]
 # ### Play
@@ -322,8 +322,8 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 # - A small gate does not prove that its channel is useless: the weights after it can compensate.
 # - The paper reports +0.90 points of IoU for SE alone (Table 4, one run each). Two runs of the same network differ by
 #   about as much; lesson 15 comes back to it.
-# - Here SE follows a LayerNorm, which sets each *token's* mean over channels to zero. SE averages over pixels, so its
-#   means are not zero.
+# - In the paper's network SE follows a LayerNorm, which sets each *token's* mean over channels to zero. SE averages
+#   over pixels, so its means are not zero.
 
 # %% [markdown] kind="quiz"
 # ## Recap
@@ -354,7 +354,7 @@ _ = ipywidgets.interact(turn, number=(0, 20), channel=(0, 15), value=(0.0, 1.0, 
 # - [Squeeze-and-excitation networks](https://arxiv.org/abs/1709.01507): the original, with a comparison of ratios and
 #   positions.
 # - [MSVMamba](https://arxiv.org/abs/2405.14174): SE and a convolutional feed-forward network in a VMamba block, the
-#   block that the paper uses.
+#   closest published match to the paper's block.
 # - [EfficientVMamba](https://arxiv.org/abs/2403.09977) and [LocalMamba](https://arxiv.org/abs/2403.09338): the papers
-#   it cites for SE.
+#   that our paper cites for SE.
 # - [ECA-Net](https://arxiv.org/abs/1910.03151): channel attention without the two matrices.

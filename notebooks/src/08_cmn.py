@@ -34,10 +34,10 @@ lessons.setup()
 # that.
 #
 # The paper calls this "a departure from the traditional focus on token mixing" (section 3.2): SS2D mixes **tokens**, so
-# something should mix **channels**. It names a depthwise ("deep") convolution and two fully connected layers that
-# "extend and recover" the channels, and says that the convolution "operates on the channel after extension". It leaves
-# the rest open: the ratio (A7), the order (A9), and where the residuals go (A6, A8). We follow MSVMamba, where the
-# block comes from.
+# something should mix **channels**. It names a depthwise ("deep") convolution and two fully connected layers that work
+# "by extending and recovering the channels", and says that the convolution "operates on the channel after extension".
+# It leaves the rest open: the ratio (A7), the order (A9), and where the residuals go (A6, A8). We follow MSVMamba,
+# whose block is the closest match.
 #
 # We start with the convolution. *Depthwise* means that each channel is convolved separately.
 
@@ -160,7 +160,7 @@ axes[1, 0].set_ylabel("pixels that the\ncenter depends on")
 fig.suptitle("only CMN and SS2D combine both channels and pixels")
 plt.show()
 lessons.happened(
-    "8.1", "zeros: linear layer, all pixels but one; depthwise, all pairs of channels; CMN, pixels beyond 3 x 3"
+    "8.1", "zeros: linear layer, all pixels but one; depthwise, between different channels; CMN, pixels beyond 3 x 3"
 )
 
 # %% [markdown]
@@ -258,8 +258,8 @@ plt.show()
 
 # %% [markdown]
 # Each hidden channel can represent one feature ("is the left neighbor +1?"). With only a few hidden channels there may
-# not be enough features for the task, and which seed succeeds is luck. The paper's blocks have 96 channels or more, so
-# its ratio is less critical than here.
+# not be enough features for the task, and which seed succeeds is a matter of luck. The paper's blocks have 96 channels
+# or more, so its ratio is less critical than here.
 
 # %% [markdown]
 # ### Play
@@ -323,7 +323,7 @@ _ = ipywidgets.interact_manual(retrain, activation=["gelu", "relu", "none"], rat
 # %% [markdown] kind="links"
 # ## Further reading
 #
-# - [MSVMamba](https://arxiv.org/abs/2405.14174): the source of the block with SE and this feed-forward network.
+# - [MSVMamba](https://arxiv.org/abs/2405.14174): the block with SE and this feed-forward network that we follow.
 # - [MobileNetV2](https://arxiv.org/abs/1801.04381): expand, depthwise, project, in a convolutional network.
 # - [PVTv2](https://arxiv.org/abs/2106.13797): a depthwise convolution in a transformer's feed-forward network.
 # - [MLP-Mixer](https://arxiv.org/abs/2105.01601): where the terms token mixing and channel mixing come from.

@@ -37,8 +37,8 @@ lessons.setup()
 # ## One block, two counts
 #
 # How much computation does one block need? Many papers report the result of a *layer counter*, which runs the network
-# once and adds up all linear layers and convolutions. Here is VM-UNet's block (no SE, no CMN) on the first stage's grid
-# of 64 x 64 tokens with 96 channels.
+# once and adds up the operations of all linear layers and convolutions. Here is VM-UNet's block (no SE, no CMN) on the
+# first stage's grid of 64 x 64 tokens with 96 channels.
 
 # %%
 
@@ -244,7 +244,7 @@ for ax, bars, title in zip(axes, (kinds, learned), ("GFLOP at 256 x 256", "milli
 fig.suptitle("the operations are spread over all stages; most parameters are in the last")
 plt.show()
 share = [round(100 * part / sum(kinds["scan"])) for part in kinds["scan"]]
-lessons.happened("9.2", f"the scan's operations by stage, percent: {share}; it is smaller in deeper stages")
+lessons.happened("9.2", f"the scan's operations by stage, percent: {share}; there are fewer in deeper stages")
 
 # %%
 for name in ("vmunet", "paper"):

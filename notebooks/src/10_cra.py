@@ -43,7 +43,7 @@ def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tu
     """
     near = torch.randint(4, 7, (n, 2), generator=generator)
     far = torch.randint(13, 16, (n, 2), generator=generator)
-    places = torch.stack([near, far], dim=1)  # (n, 2 places, row and column)
+    places = torch.stack([near, far], dim=1)  # (n, 2 positions, row and column)
     grid = torch.arange(SIDE)
     rows = (grid - places[:, :, :1]).abs()  # (n, 2, SIDE): distance of each row from each center
     columns = (grid - places[:, :, 1:]).abs()
@@ -65,7 +65,7 @@ def marked_batch(n: int, generator: torch.Generator, second: str = "none") -> tu
 images, lesion = marked_batch(1, torch.Generator().manual_seed(2))
 fig, axes = plt.subplots(1, 3, figsize=(7, 2.3))
 for ax, map_, title in zip(
-    axes, (images[0, ..., 0], images[0, ..., 1], lesion[0]), ("blobs", "ticks", "meant"), strict=True
+    axes, (images[0, ..., 0], images[0, ..., 1], lesion[0]), ("blobs", "ticks", "target"), strict=True
 ):
     ax.imshow(map_, cmap="gray")
     ax.set(title=title, xticks=[], yticks=[])
@@ -218,7 +218,7 @@ with torch.no_grad():
     answers = {name: network(images) for name, network in networks.items()}
     cra = networks["CRA"]
     g_h, g_w = gates(cra.embed(images), cra.middle.conv1, cra.middle.bn1, cra.middle.conv_h, cra.middle.conv_w)
-# The channel whose gates separate the lesion best from the rest.
+# The channel whose gates best separate the lesion from the rest.
 product = g_h[:, :, None] * g_w[:, None]  # (B, H, W, C)
 inside, outside = (product * lesion[..., None]).sum((0, 1, 2)) / lesion.sum(), product.mean((0, 1, 2))
 channel = int((inside / outside).argmax())
@@ -247,10 +247,10 @@ plt.show()
 lessons.happened("10.1", {f"Dice, {n}": dice(a, lesion) for n, a in answers.items()})
 
 # %% [markdown]
-# Without CRA the networks can only mark all four blobs or none: a Dice score of about 0.4, for one blob in four. CRA's
-# gates are large in the rows beside one tick and in the columns below the other. The lesion is where both are large. A
-# row gate acts on a whole row: this is how one module moves information across the whole image with $H + W$ numbers per
-# channel.
+# Without CRA the networks can only mark all four blobs or none. They mark all four, one of which is the target, so the
+# Dice score is about 0.4. CRA's gates are large in the rows beside one tick and in the columns below the other. The
+# lesion is where both are large. A row gate acts on a whole row: this is how one module moves information across the
+# whole image with $H + W$ numbers per channel.
 #
 # ### Control: two lesions on a diagonal
 #
@@ -272,7 +272,7 @@ for second in ("same", "other"):
     with torch.no_grad():
         answered[f"{second} color"] = model(inputs[second])
 
-# The network from above knows one lesion with ticks of the first color. Run it twice, once for each color.
+# The network from above was trained on one lesion with ticks of the first color. Run it twice, once for each color.
 blobs, first, other = inputs["other"].unbind(-1)
 quiet = 0.1 * torch.randn(blobs.shape, generator=torch.Generator().manual_seed(2))
 with torch.no_grad():
@@ -296,15 +296,15 @@ lessons.happened("10.2", {f"Dice, {n}": dice(a, outline) for n, a in answered.it
 # One color: a Dice score of two thirds, with both lesions and two false positives. The profiles do not distinguish the
 # upper row from the lower one, so both get the same gate; no training can change that.
 #
-# Two colors: the answer *can* be represented, by the maximum of two gate maps (right). Yet training did not find it
-# (middle). In this task neither a row gate nor a column gate reduces the loss by itself, only both together, so there
-# is little gradient toward it at initialization. "The network can represent it" and "the network learns it" are two
-# different statements.
+# Two colors: the answer *can* be represented, by the maximum of two gate maps (fourth panel). Yet training did not find
+# it (third panel). In this task neither a row gate nor a column gate reduces the loss by itself, only both together, so
+# there is little gradient toward this solution at initialization. "The network can represent it" and "the network
+# learns it" are two different statements.
 #
 # ## Which maps are a row times a column?
 #
-# The gate map of one channel is $g^h (g^w)^\top$: a matrix of rank one. How much of a shape such a product can
-# represent has an exact answer for every shape: the singular value decomposition.
+# The gate map of one channel is $g^h (g^w)^\top$: a matrix of rank one. How much of a shape can such a product
+# represent? The singular value decomposition gives the exact answer for every shape.
 
 
 # %% exercise="cra.rank_one_share"
@@ -363,7 +363,8 @@ for name, shape in shapes.items():
 # %% [markdown]
 # ### Play
 #
-# Rotate the ellipse and stretch it. At what angle do the two gates do worst? Does the ratio matter more or the angle?
+# Rotate the ellipse and stretch it. At what angle do the two gates do worst? Which matters more, the ratio or the
+# angle?
 
 # %% kind="play"
 import ipywidgets
@@ -386,8 +387,8 @@ _ = ipywidgets.interact(turn, angle=(0, 90), ratio=(1.0, 6.0, 0.5))
 #
 # - The ticks are designed for CRA. What its gates do in a network trained on lesions is measured in lesson 14.
 # - The ticks are as long as the blobs, on purpose. A row's gate is computed from that row's mean and from nothing else:
-#   with a tick one pixel thick only one row of the lesion gets a large gate, and CRA fails (try it: `< 3` to `< 1` in
-#   `marked_batch`, for the ticks).
+#   with a tick one pixel long only one row of the lesion gets a large gate, and CRA fails (to try it, change `< 3` to
+#   `< 1` for the ticks in `marked_batch`).
 # - CRA normalizes with batch statistics while training. With one image per batch they differ a lot from the running
 #   statistics, and results differ between training and evaluation mode.
 # - The paper calls this "modeling long-range dependencies". A row gate does reach across the whole image, but it

@@ -335,8 +335,8 @@ share = sum(deepest[name] for name in ("E4", "S4", "D4")) / sum(deepest.values()
 lessons.happened("11.3", f"CMN most, CRA least; E4, S4 and D4 have {100 * share:.0f}% of all parameters")
 
 # %% [markdown] given="30.9 0.2 12.6 46"
-# The counts match exactly. Seven tenths of the paper's network, 30.9 million parameters, are in E4 and D4. CRA has 0.2
-# %. SE adds 3.1 million and CMN 12.6 million: in Table 4 of the paper, "with CMN" also means "46% more parameters".
+# The counts match exactly. Seven tenths of the paper's network, 30.9 million parameters, are in E4 and D4. CRA has
+# 0.2%. SE adds 3.1 million and CMN 12.6 million: in Table 4 of the paper, "with CMN" also means "46% more parameters".
 #
 # ### The network contains VM-UNet
 #
@@ -557,7 +557,7 @@ _ = ipywidgets.interact(look, weights=list(tested), part=list(layers), change=li
 # - [ ] 16 x 12 x 768 :: That is E4.
 #
 # 2. Merging and expanding use different orders in their 2 x 2 cells. Why does the network work?
-# - [ ] the LayerNorms beside them undo the difference of the orders :: They work on each token separately.
+# - [ ] the LayerNorms beside them undo the difference in order :: They work on each token separately.
 # - [x] the linear layer next to each of them learns its order :: Only loading someone else's weights would cause
 #   trouble.
 # - [ ] the two orders turn out to be the same, cell by cell :: Look at the numbers 0 to 15 again.

@@ -106,7 +106,7 @@ with intervene(network, {"*.cra.output": torch.Tensor.detach}):
 fig, ax = plt.subplots(figsize=(7, 2.6))
 for label, values in strengths.items():
     ax.semilogy(list(values), list(values.values()), "o:" if "no gradient" in label else "o-", label=label)
-ax.set(ylabel="s", title="the bottom receives least gradient, with and without distillation")
+ax.set(ylabel="s", title="the bottom receives the least gradient, with and without distillation")
 ax.legend(fontsize=7)
 plt.show()
 print("s of the decoder's stage / s of the encoder's stage on the same grid (means over the stage's blocks)")
@@ -128,11 +128,11 @@ for label, values in strengths.items():
 #
 # Does the measurement show the paper's asymmetry of encoder and decoder? In `small`, on the same grid, $s$ is larger in
 # the decoder for the two upper stages (1.37 and 1.49) and *smaller* for the two lower ones (0.84 and 0.74). In
-# `accurate` it is the other way round at E1 (0.36) and E3 (3.25), and in untrained networks the ratio is 0.86 to 1.51.
+# `accurate` it is the other way around at E1 (0.36) and E3 (3.25), and in untrained networks the ratio is 0.86 to 1.51.
 # So there is a difference, and its sign changes from stage to stage and from network to network. "The bottom is
-# supervised less" is what we see; "the encoder is supervised less" is not. Two limits: a gradient norm is not what is
-# learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of another kind:
-# visualizations of what a block responds to.
+# supervised less" is what we see; "the encoder is supervised less" is not. There are two limits: a gradient norm does
+# not say what is learned (the optimizer divides each gradient by its own size), and SelfReg-UNet's evidence is of
+# another kind: visualizations of what a block responds to.
 #
 # The other finding of SelfReg-UNet is that channels are *redundant*, and the paper claims this for the *deeper* ones.
 # Here is a metric for it:
@@ -189,8 +189,8 @@ for label, values in correlated.items():
     print(f"{label:18}" + ", ".join(f"{name} {values[name]:.2f}" for name in ("E1.1", "E3.1", "E4.2", "D4.2", "D1.1")))
 
 # %% [markdown]
-# Shuffling is the weaker control: it destroys smoothness too, and two smooth maps are correlated for no other reason.
-# Compare with the untrained network. `small` is somewhat more redundant in E1 (0.46 against 0.35) and less in E3. The
+# Shuffling is the weakest control: it destroys smoothness too, and smoothness alone makes two maps correlated. So
+# compare with the untrained network. `small` is somewhat more redundant in E1 (0.46 against 0.35) and less in E3. The
 # paper's "deeper channels" are not the redundant ones here: E3 and E4 have the lowest values of all (E4.2: 0.24,
 # against 0.29 for untrained weights); of the deep blocks only D4.2 stands out, 0.43 against 0.30. D1.1 is the
 # exception: 0.82, against 0.12 for untrained weights. Its channels are about to be summed into one mask. And that one
@@ -257,7 +257,7 @@ lessons.happened("12.2", "each channel is drawn to the mean of the teacher's cha
 # The two agree. So on average CFD has the *same* target for every student channel: the mean of the teacher's channels.
 # A loss that is meant to enrich features has its minimum where all channels are equal.
 #
-# ## IFD: half of a map learns from the other half
+# ## IFD: the two halves of a map learn from each other
 
 
 # %% exercise="distill.rank_channels"
@@ -348,14 +348,15 @@ one, average = (
 lessons.happened("12.3", {"one draw": one, "average": average})
 
 # %% [markdown]
-# CFD does act where the mask loss is weakest: one draw adds 6% to $s$ at E1.1, 25% and 31% at the bottom, 1% at
-# D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise, whose direction
-# changes at the next step. The average draw, the part that persists, adds 1 to 3%, less than IFD does.
+# CFD does act where the mask loss is weakest: for one draw its $s$ is 6% of the mask loss's at E1.1, 25% and 31% at the
+# bottom, and 1% at D2.2. This much of the paper's "balanced supervision" is visible. But most of it is sampling noise,
+# whose direction changes at the next step. For the average draw, the part that persists, it is at most 3%, less than
+# for IFD.
 #
-# `detach` sets the gradient at D1.1 to zero: *through this loss* the teacher does not move toward its students. It cuts
-# more than that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142% at E1.1, 121%
-# at D2.2), because each block lies on the path to the teacher, and moving the teacher is the fastest way to a small
-# distance.
+# `detach` sets the gradient at D1.1 to zero: *through this loss* the teacher does not move toward its students. Its
+# effect is not limited to that one block. Without it, CFD's $s$ exceeds the mask loss's at every block before D1 (142%
+# at E1.1, 121% at D2.2), because each block lies on the path to the teacher, and moving the teacher is the fastest way
+# to a small distance.
 #
 # ## The choices, and what each is worth
 #
@@ -454,27 +455,27 @@ compare(
 #   and the cosine is still 0.53 after 64 draws. Where noise $n$ is orthogonal to the mean $m$, the cosine is $\|m\| /
 #   \|m + n\|$: 1 / 12.4 = 0.08. With untrained weights the norm is 2.1 to 2.5 times as large.
 # - **One-sided selection** (A18) is a different loss in the trained network: cosine 0.05, norm 6.3 times as large. It
-#   keeps the order, so in E1, which is as wide as D1, channel 5 is *always* paired with channel 5.
+#   keeps the channels in order, so in E1, which is as wide as D1, channel 5 is *always* paired with channel 5.
 # - **Not detached** (A22) is also a different loss: cosine 0.08, norm 262 times as large. In the untrained network it
 #   is 0.55 and 1.7 times: `small`, trained with our choice, has probably settled where *our* gradient is small.
 # - **A matter of scale**: SelfReg's grouping (A21) and, nearly, one student per stage (A17) and which of the two maps
 #   is resized (A19; 0.86 with untrained weights). The sum (A20) has a gradient thousands of times as large, and is not
 #   purely a matter of scale either: large maps then count more than small ones.
-# - **The teacher's position** (A16) makes no difference in an untrained network (1.00) and does in a trained one
+# - **The teacher's position** (A16) makes no difference in an untrained network (1.00), but it does in a trained one
 #   (0.55).
 # - **IFD's halves** (A23) and which of them is detached (A24) change the gradient's direction (cosine 0.55 and 0.71,
 #   untrained 0.45 and 0.64). The values, 0.36 and 0.36, do not show it.
-# - **15 maps or 14** (A25) sounds harmless, and is (0.98) before training. After it, D1.1 alone outweighs the 14
-#   others: ten times the value, 26 times the gradient.
+# - **15 maps or 14** (A25) sounds harmless, and before training it is (0.98). After training, D1.1 alone outweighs the
+#   14 others: ten times the value, 26 times the gradient.
 #
 # So a choice that a paper leaves open in half a sentence can amount to a different loss, and a test with untrained
 # weights does not reveal it. What each costs or gains in Dice is another question, which needs training runs.
 #
 # ## An experiment: four networks
 #
-# A small residual network, four convolutions, segments a disk in noise. The students are the first three maps, the
+# A small residual network with four convolutions segments a disk in noise. The students are the first three maps, the
 # teacher is the last. We train it without distillation, with CFD, with CFD whose teacher is *not* detached, and with
-# IFD. Weight 0.015 each; same start, same data.
+# IFD. Each loss has weight 0.015; the initial weights and the data are the same.
 
 # %%
 STEPS, WEIGHT = 15 if lessons.FAST else 200, 0.015
@@ -572,9 +573,9 @@ plt.show()
 # is precisely what hides that the target moves. All channels follow one map: mean |r| rises to 0.9, and the
 # segmentation collapses. IFD changes Dice and mean |r| by no more than a few hundredths here.
 #
-# Without `detach` the gradient includes the teacher's movement, and the distance does become small. The price: the
-# teacher's features are shrunk as well (A22). Here that is the lesser harm. The usual reason for `detach`, that a
-# teacher should not learn from its students, applies to a teacher that is *another* network.
+# Without `detach` the gradient includes the teacher's movement, and the distance stays small. The price: the teacher's
+# features are shrunk as well (A22). Here that is the lesser harm. The usual reason for `detach`, that a teacher should
+# not learn from its students, applies to a teacher that is *another* network.
 #
 # The paper's network normalizes inside its branches, and `small` did not diverge. But the same loop is there, and
 # nothing in eq. 8 bounds it. Log CFD by itself, as the trainer of lesson 13 does.
@@ -606,8 +607,8 @@ if SCORES.exists():
     for claim in results["claims"]:
         if claim["source"] == "Table 5" and claim["seeds"]:
             print(
-                f"{claim['text']:40} {claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f}, with all "
-                f"cells' standard deviation {claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}), {claim['seeds']} runs each; "
+                f"{claim['text']:40} {claim['difference']:+.2f} ({claim['low']:+.2f} to {claim['high']:+.2f}, with "
+                f"pooled variance {claim['wide_low']:+.2f} to {claim['wide_high']:+.2f}), {claim['seeds']} runs each; "
                 f"paper {claim['paper']:+.2f}: {claim['word']}"
             )
 else:
@@ -666,8 +667,8 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 #
 # 3. IFD falls to a tenth. What do you know?
 # - [x] the halves are closer, or all features smaller :: Measure a correlation, which has no scale, to decide.
-# - [ ] the channels have become less redundant than before :: In the chain IFD fell to a sixth and mean |r| by a few
-#   hundredths.
+# - [ ] the channels have become less redundant than before :: In the chain, IFD ended at a sixth of its value
+#   without the loss, and mean |r| only a few hundredths lower.
 # - [ ] the segmentation of the images has become better :: The loss does not depend on the mask.
 #
 # 4. Is a weight of 0.015 small?
@@ -676,10 +677,10 @@ _ = ipywidgets.interact_manual(weigh, which=["CFD", "CFD, no detach", "IFD"], po
 # - [ ] no, for CFD such a weight is too large :: With untrained weights, when CFD is small, it hardly counts.
 #
 # 5. Two variants of a loss give nearly the same value on a batch. Are they the same loss?
-# - [ ] yes, up to that small difference of the value :: One draw has the same value as the average draw, and a gradient
-#   almost orthogonal to that of the average.
-# - [x] compare their gradients in a trained network :: Halves by index: the same value, cosine 0.55.
-# - [ ] yes, if an untrained network shows the same :: The 15th map is harmless there and not later.
+# - [ ] yes, up to that small difference in value :: One draw has nearly the same value as the average draw, and a
+#   gradient almost orthogonal to that of the average.
+# - [x] not always: compare gradients after training :: Halves by index: nearly the same value, cosine 0.55.
+# - [ ] yes, if an untrained network shows the same :: The 15th map is harmless there, but not later.
 
 # %% [markdown] kind="links"
 # ## Further reading

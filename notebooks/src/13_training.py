@@ -66,8 +66,8 @@ masks = torch.stack([torch.from_numpy(each).float() for each in truths])[:, None
 # ## Baselines that need no network
 #
 # A score means nothing by itself. So compare it with three trivial baselines: *everything is lesion*; *the mean mask of
-# the training images*, a location prior; and *everything darker than Otsu's threshold is lesion*. First write the
-# score.
+# the training images*, a location prior; and *everything darker than Otsu's threshold is lesion*. First, write the
+# function that computes the score.
 
 
 # %% exercise="training.held_out_iou"
@@ -239,7 +239,7 @@ def run(
 ) -> tuple[Watched, list[float]]:
     """One run of the loop: the network, and the mean loss of each epoch."""
     torch.manual_seed(seed)
-    network = create_model("tiny", depths=(1, 1, 1), decoder_depths=(1, 1, 1), drop_path=0.0)  # one stage less
+    network = create_model("tiny", depths=(1, 1, 1), decoder_depths=(1, 1, 1), drop_path=0.0)  # one stage fewer
     watched = Watched(network)
     rates = [cosine(step / STEPS, period, high, 1e-5) for step in range(epochs * STEPS)]
     losses = bare_loop(lambda: watched, shuffled(masks, epochs), rates, 1e-2)
@@ -261,7 +261,8 @@ def average(mean: Tensor, weight: Tensor, decay: float) -> Tensor:
 
 # %% [markdown] kind="predict"
 # **Predict**, before you run the next cell: the IoU after a single decay of the rate over 20 epochs; whether the
-# schedule that ends at its peak does better or worse; and for which of the two averaging the weights helps more.
+# schedule that ends at its peak does better or worse; and which of the two schedules gains more from averaging the
+# weights.
 
 # %%
 average = lessons.use("training.average", average)
@@ -430,8 +431,8 @@ for what in ("everything", "no optimizer", "weights alone"):
     lessons.happened("13.5", f"resumed from {what}: {gap:.0e}")
 
 # %% [markdown]
-# The difference is exactly zero, or it is another run. The loss curve wouldn't show it: it continues smoothly in all
-# three.
+# If the difference isn't exactly zero, it is a different run. The loss curve wouldn't show it: the curve continues
+# smoothly in all three cases.
 #
 # ## The package's trainer and a power failure
 #
@@ -479,8 +480,8 @@ shutil.rmtree(folder)
 #
 # ## A real run
 #
-# The weights that come with the package were trained for 40 epochs on 1,350 images of ISIC 2017 at 128 x 128, which
-# took an hour on one core. This is from their model card:
+# The `small` weights that come with the package were trained for 40 epochs on 1,350 images of ISIC 2017 at 128 x 128,
+# which took an hour on one core. This is from their model card:
 
 # %%
 _, card = load_checkpoint(Path(skinlesion.__file__).parent / "weights" / "small.safetensors")
@@ -526,7 +527,7 @@ _ = ipywidgets.interact(draw, period=(10, 300, 10), epochs=(50, 300, 50))
 # %% [markdown]
 # ### Another optimizer
 #
-# AdamW scales the step of each weight by the size of that weight's own gradients. But a weight matrix acts as a whole,
+# AdamW divides the step of each weight by the size of that weight's own gradients. But a weight matrix acts as a whole,
 # and a few of its directions get most of the gradient. Muon replaces the momentum $M = USV^T$ of a matrix with
 # approximately $UV^T$, so that every direction gets a step of the same size. It needs only matrix products
 # (`skinlesion/training/muon.py` is short). In the package it is `--optimizer muon`: linear layers are updated by Muon,
@@ -571,16 +572,16 @@ else:
 # - [ ] at half the rate :: That is at 25, 75 and so on.
 #
 # 2. What happens if you forget `zero_grad`?
-# - [ ] the network learns nothing at all :: It does, with the wrong gradient.
+# - [ ] the network learns nothing at all :: It does learn, but with the wrong gradient.
 # - [x] gradients of all steps add up :: Old batches keep contributing, and clipping makes the new ones' share ever
 #   smaller.
-# - [ ] an error is raised at the second step :: No. That is what makes the bug hard to find.
+# - [ ] an error is raised at the second step :: There is no error, which makes the bug hard to find.
 #
 # 3. The loss falls, but the IoU on unseen images doesn't rise. Why?
 # - [ ] the learning rate is far too low for this network :: Then the loss would hardly fall.
 # - [x] what was learned doesn't transfer to new images :: For example, a location prior, or memorized images.
-# - [ ] the score must have been computed the wrong way :: Possible. Test it on a case with a known answer, as the check
-#   did.
+# - [ ] the score must have been computed the wrong way :: The check has tested your function on cases with known
+#   answers.
 #
 # 4. What must a resumed run restore besides the weights?
 # - [x] optimizer state and random numbers :: Otherwise it is another run, however smooth the curve looks.

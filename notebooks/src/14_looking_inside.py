@@ -85,10 +85,10 @@ for skip in ("S2", "S3", "S4"):
     )
 
 # %% [markdown]
-# At S2 the ratio is below 1 (0.92), and in 17 of 20 images below the control: the gates do depend on the lesion, a
-# little: they let *less* of the fine skip through there. At S4 it is above 1 (1.16), but nearly as much for other
-# images' lesions (1.14): lesions are in the middle, and so are the large gates: a location prior. Without the control
-# we would have called it attention to the lesion. Single channels show more (see `gates["S2"].strongest`).
+# At S2 the ratio is below 1 (0.92), and in 17 of 20 images it is below the control: the gates do depend on the lesion,
+# a little, and they let *less* of the fine skip through there. At S4 it is above 1 (1.16), but nearly as much for other
+# images' lesions (1.14). Lesions are in the middle, and so are the large gates: this is a location prior. Without the
+# control we would have called it attention to the lesion. Single channels show more (see `gates["S2"].strongest`).
 #
 # ### And SE?
 
@@ -116,9 +116,9 @@ print("less:             ", ", ".join(f"{name} {share:.2f}" for name, share in s
 static.se_overview(explain.se_gates(network, image))
 
 # %% [markdown]
-# In 10 of 15 blocks the gates differ between channels (the boxes) and hardly between images: there SE has become a
-# constant factor per channel, which the next layer could have absorbed. In the 5 blocks where they do depend on the
-# image, E1.2 to E2.2, D2.2 and D1.1, the block is near the input or near the output.
+# In 10 of 15 blocks the gates differ between channels (the boxes) but hardly between images: there SE has become a
+# constant factor per channel, which the next layer could have absorbed. The 5 blocks whose gates do depend on the
+# image, E1.2 to E2.2, D2.2 and D1.1, are near the input or near the output.
 #
 # Does it matter? Looking at gates cannot tell you; an *intervention* can. Replace SE's gates by their mean over the
 # twenty images, or make CRA's gates the same in every row and column, and see what happens to the masks. The first is a
@@ -213,8 +213,9 @@ for steps in (1, 2, 4, 8) if lessons.FAST else (1, 2, 4, 8, 32):
 # %% [markdown] given="11"
 # With enough steps the map must add up to the difference that it explains, 15.35. Eight steps are far from enough, and
 # four give an absurd result (91.58): somewhere on the path the gradient is huge for a short stretch, which a few points
-# either hit or miss. So never look at such a map without checking its sum. The package's quadrature rule places its
-# points better: with 32 of them 11% of the difference is missing, with 128 half a percent.
+# either hit or miss. So never look at such a map without checking its sum. The package uses Gauss-Legendre points,
+# Captum's default. With 32 of them 11% of the difference is missing, about as much as with your midpoints, and with 128
+# half a percent.
 #
 # ### Three methods
 #
@@ -349,7 +350,7 @@ clean = explain.baseline_image(with_label, region)
 with torch.no_grad():
     effect = float((tell(None, (with_label,), torch.zeros(1)) - tell(None, (clean,), torch.zeros(1))).sum())
     raised = float(region_score(secretive(with_label), inside) - region_score(network(with_label), inside))
-print(f"the secret raises the score by {raised:.2f}; the label's part in that, against even skin: {effect:.2f}")
+print(f"the secret raises the score by {raised:.2f}; the label's part in that, compared with plain skin: {effect:.2f}")
 
 # %% [markdown] kind="predict"
 # **Predict** for integrated gradients, Grad-CAM at D2.2 and occlusion: which will show the label? And will the deletion

@@ -54,10 +54,10 @@ def transfer(network: nn.Module, images: Tensor, donors: Tensor, pattern: str) -
 # %% [markdown]
 # ## Experiment 1: swap SE's gates
 #
-# SE's gates are computed from the mean of the whole image (lesson 7). The hypothesis: in the trained network they *adapt
-# it to the skin tone*. Sixteen synthetic lesions, each on pale skin (tone 1) and on dark skin (tone 6), everything else
-# the same. If the hypothesis is right, a pale image with the gates of its dark version is processed as if its skin were
-# dark, and its mask gets worse.
+# SE's gates are computed from the mean of the whole image (lesson 7). The hypothesis is that they *adapt* the trained
+# network *to the skin tone*. We use sixteen synthetic lesions, each on pale skin (tone 1) and on dark skin (tone 6),
+# with everything else the same. If the hypothesis is right, a pale image with the gates of its dark version is
+# processed as if its skin were dark, and its mask gets worse.
 
 # %%
 record = lessons.use("intervention.record", record)
@@ -150,7 +150,7 @@ for name, (images, donors, right) in pairs.items():
 # looked at the gates, E2.2 with its mean change of 0.128 would have looked like an adaptation. A swap between two
 # lesions is different: a random change of that size costs less than half a point on average (0.919), and at most 2.6
 # points in ten draws (0.897), while the swap costs almost four (0.885). So these gates carry something about the
-# *lesion*; what it is, this experiment does not say.
+# *lesion*; this experiment does not say what it is.
 #
 # ## Experiment 2: activation patching
 #
@@ -235,8 +235,9 @@ print(f"the other lesion's own output, scored over this region: {other:.2f}")
 # %% [markdown]
 # E1 and D1 restore everything (1.00), as the architecture forces them to. The finding lies in between. S2 alone
 # restores 0.90 of the score and S3 0.52, while E3, E4, S4, D4 and D3 restore nothing (at most 0.01): as in lesson 11,
-# the deep part carries nothing specific to the image. S2 and S3 together exceed 1: they carry partly the same
-# information, and shares of redundant parts need not add up. E2 and D2 equal S3, for the reason of lesson 11.
+# the deep part carries nothing specific to the image. The shares of S2 and S3 add up to more than 1: their
+# information is partly redundant, and the shares of redundant parts need not add up to 1. E2 and D2 equal S3, for the
+# reason given in lesson 11.
 #
 # The gray bars are the control. Patches from *another* image's lesion also restore something, 0.58 at S2. That part is
 # common to both lesions, which lie in the middle of the image (the other lesion's own output scores 0.63 in this
@@ -334,7 +335,7 @@ with torch.no_grad():
 #
 # ### Play
 #
-# Choose a point and a donor. Where does a *mirrored* activation move the mask, and where does it do nothing?
+# Choose a part and a change. Where does a *mirrored* activation move the mask, and where does it do nothing?
 
 # %% kind="play"
 import ipywidgets

@@ -2,13 +2,15 @@
 
 notebooks/src/NN_name.py -> notebooks/NN_name.ipynb, to be solved; notebooks/solutions/NN_name.ipynb, solved and
 executed; and notebooks/final/NN_name.py, the exercises' finished code. A solved notebook is executed again only where
-its code changed.
+its code changed, or the weights and results that it reads.
 """
 
 import argparse
 import ast
 import copy
+import hashlib
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +28,14 @@ from skinlesion.lessons.quotes import unsupported
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MOST_BYTES = 1_500_000
+_REPOSITORY = NOTEBOOKS.parent
+# Files that outputs depend on, and how a lesson's code names them.
+_INPUTS = {
+    "benchmarks/results/reproduce/cpu/summary.json": r'"reproduce" / "cpu"',
+    "skinlesion/weights/small.safetensors": r'"small"|"small\.safetensors"',
+    "skinlesion/weights/accurate.safetensors": r'"accurate"',
+    "skinlesion/weights/general.safetensors": r'"general"',
+}
 
 
 def generate(lesson: Lesson, root: Path = NOTEBOOKS) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,6 +71,13 @@ def bare(notebook: dict[str, Any]) -> dict[str, Any]:
     return notebook
 
 
+def inputs(notebook: dict[str, Any]) -> dict[str, str]:
+    """The repository's weights and results that a notebook's code reads: path to SHA-256."""
+    code = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    read = [path for path, pattern in _INPUTS.items() if re.search(pattern, code)]
+    return {path: hashlib.sha256((_REPOSITORY / path).read_bytes()).hexdigest() for path in read}
+
+
 def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
     """What is out of step with the lesson's source; empty when nothing is."""
     exercises, solutions = generate(lesson, root)
@@ -80,6 +97,12 @@ def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
         elif expected is solutions:
             found += [f"{path}: {text}" for text in output_problems(stored)]
             peak = stored["metadata"]["measured"]["peak_mb"]
+            then = stored["metadata"]["measured"].get("inputs", {})
+            found += [
+                f"{path} was executed with another {name}"
+                for name, hashed in inputs(stored).items()
+                if then.get(name) != hashed
+            ]
             if peak > lesson.memory:
                 found.append(f"{path} needed {peak} MB and says {lesson.memory}")
             found += [f"{path} does not print {quote}" for quote in unsupported(_cells(lesson, root), stored)]
@@ -90,14 +113,15 @@ def stale(lesson: Lesson, root: Path = NOTEBOOKS) -> list[str]:
 
 
 def _with_outputs(notebook: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any] | None:
-    """A notebook with the outputs of an executed one; None where their code differs."""
+    """A notebook with the outputs of an executed one; None where their code, or what it reads, differs."""
     executed = [cell for cell in stored["cells"] if cell["cell_type"] == "code"]
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if "measured" not in stored["metadata"] or [_runs(cell) for cell in executed] != [_runs(cell) for cell in cells]:
+    measured = stored["metadata"].get("measured", {})
+    if measured.get("inputs") != inputs(notebook) or [_runs(cell) for cell in executed] != [_runs(c) for c in cells]:
         return None
     for cell, old in zip(cells, executed, strict=True):
         cell |= {"execution_count": old["execution_count"], "outputs": old["outputs"]}
-    notebook["metadata"] = notebook["metadata"] | {"measured": stored["metadata"]["measured"]}
+    notebook["metadata"] = notebook["metadata"] | {"measured": measured}
     add_fallbacks(notebook)
     return notebook
 
@@ -146,6 +170,7 @@ def build(lesson: Lesson, root: Path = NOTEBOOKS, *, force: bool = False) -> str
         write_text(path, dump(kept))
         return "the code is as it was executed"
     done = execute(solutions, folder)
+    done["metadata"]["measured"]["inputs"] = inputs(done)
     text = dump(done)
     write_text(path, text)
     measured = done["metadata"]["measured"]

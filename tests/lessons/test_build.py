@@ -1,10 +1,11 @@
 """The notebooks are what their sources say, and run from top to bottom, solved and unsolved."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from skinlesion.lessons.build import generate, output_problems, stale
+from skinlesion.lessons.build import NOTEBOOKS, generate, output_problems, stale
 from skinlesion.lessons.catalog import LESSONS, Lesson
 from skinlesion.lessons.execution import execute
 
@@ -34,15 +35,30 @@ def test_the_solved_notebook_runs_and_passes_its_checks(lesson: Lesson, tmp_path
     assert output_problems(execute(solutions, tmp_path, fast=True)) == []
 
 
-def test_a_notebook_that_is_out_of_step_is_found(tmp_path):
-    from skinlesion.lessons import build
-
-    lesson = LESSONS[0]
+def copied(lesson: Lesson, root: Path) -> Lesson:
+    """The lesson, whose files are now in a folder of the test's too."""
     code = f"{lesson.number:02}_{lesson.slug}.py"
     for name in (f"src/{code}", f"final/{code}", lesson.file, f"solutions/{lesson.file}"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes((build.NOTEBOOKS / name).read_bytes())
-    assert stale(lesson, tmp_path) == []
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes((NOTEBOOKS / name).read_bytes())
+    assert stale(lesson, root) == []
+    return lesson
+
+
+def test_outputs_from_other_weights_or_results_are_found(tmp_path):
+    lesson = copied(LESSONS[15], tmp_path)
+    path = tmp_path / "solutions" / lesson.file
+    notebook = json.loads(path.read_text())
+    used = notebook["metadata"]["measured"]["inputs"]
+    assert "benchmarks/results/reproduce/cpu/summary.json" in used
+    for name in used:
+        notebook["metadata"]["measured"]["inputs"] = used | {name: "0" * 64}
+        path.write_text(json.dumps(notebook))
+        assert stale(lesson, tmp_path) == [f"{path} was executed with another {name}"]
+
+
+def test_a_notebook_that_is_out_of_step_is_found(tmp_path):
+    lesson = copied(LESSONS[0], tmp_path)
     source = tmp_path / f"src/{lesson.number:02}_{lesson.slug}.py"
     source.write_text(source.read_text().replace("# - ", "# - Now: ", 1))
     assert len(stale(lesson, tmp_path)) == 2

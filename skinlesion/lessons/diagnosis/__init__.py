@@ -1,4 +1,4 @@
-"""Finding the mistake in a wrong answer that no list of known mistakes holds."""
+"""Find the mistake in a wrong answer that isn't on the exercise's list of known mistakes."""
 
 from skinlesion.lessons.diagnosis.search import explanation
 

@@ -1,4 +1,4 @@
-"""Mistakes with one argument: not used, used the wrong way round, confused with another one.
+"""Mistakes with one argument: not used, used the wrong way around, confused with another one.
 
 Each is tried by giving the *solution* another argument. Where it then returns what the student's function returned,
 that is what the student's function does.
@@ -84,7 +84,7 @@ def _of_one(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
             yield text, partial(_on_array, change=change)
     elif isinstance(value, nn.ModuleList | list | tuple) and len(value) > 1:
         yield "{} is read in reverse order", lambda many: type(many)(list(many)[::-1])
-        yield "only the first part of {} is used, again and again", lambda many: type(many)([many[0]] * len(many))
+        yield "only the first element of {} is used, every time", lambda many: type(many)([many[0]] * len(many))
     elif isinstance(value, nn.Module):
         yield "{} is left out", lambda module: nn.Identity()
         if isinstance(getattr(value, "bias", None), Tensor):
@@ -156,11 +156,11 @@ _NUMBERS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("{} isn't used: it is treated as 1", lambda x: type(x)(1)),
 )
 _FLOATS: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = (
-    ("{} isn't used: it is treated as 0", torch.zeros_like),
-    ("{} isn't used: it is treated as 1", torch.ones_like),
+    ("{} is treated as 0", torch.zeros_like),
+    ("{} is treated as 1", torch.ones_like),
     ("{} is replaced by its overall mean", lambda x: x.mean().expand_as(x)),
     ("the overall mean of {} is subtracted first", lambda x: x - x.mean()),
-    ("the mean of each image (axes -2 and -1) of {} is subtracted first", partial(_centered, axes=[-1, -2])),
+    ("the mean of {} over axes -2 and -1 is subtracted first", partial(_centered, axes=[-1, -2])),
     ("{} is detached", torch.Tensor.detach),
     ("{} has the wrong sign", torch.neg),
     ("the absolute value of {} is taken first", torch.abs),

@@ -97,6 +97,6 @@ def _defined(source: str, name: str) -> Callable[..., Any] | None:
     namespace: dict[str, Any] = {"__name__": __name__}
     try:
         exec("import torch\n" + source, namespace)
-    except Exception:  # some slips make no program
+    except Exception:  # some slips don't give a valid program
         return None
     return namespace.get(name)

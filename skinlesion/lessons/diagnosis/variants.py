@@ -252,7 +252,7 @@ def _function(node: ast.Call, name: str) -> ast.expr:
 
 
 def _statements(tree: ast.Module, function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    """Left out, or in another place."""
+    """Sources with one statement left out or moved."""
     for block in ast.walk(function):
         body = getattr(block, "body", None)
         if not isinstance(body, list) or isinstance(block, ast.While):

@@ -1,1 +1,1 @@
-"""The exercises, one file a lesson."""
+"""The exercises, about one file per lesson."""

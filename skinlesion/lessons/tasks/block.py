@@ -114,7 +114,7 @@ def _mistaken_branch(name: str, mistake: str, diagnosis: str) -> Wrong:
 BRANCH = Exercise(
     name="block.ss2d_branch",
     lesson=9,
-    title="The first branch, inside",
+    title="Inside the first branch",
     statement=r"""
 Put the parts from lessons 5 and 7 together:
 
@@ -165,7 +165,7 @@ ss2d_branch(torch.ones(1, 2, 2, 2), nn.Linear(2, 8), local, same, same, same, nn
         _mistaken_branch(
             "SE before the norm",
             "SE first",
-            "You apply SE before the LayerNorm, which then removes most of its effect. SE comes after it (A4).",
+            "You apply SE before the LayerNorm, which then normalizes the gated channels. SE comes after it (A4).",
         ),
         _mistaken_branch(
             "SE after the gate", "SE last", "You apply SE after the multiplication by SiLU(z). It comes before (A4)."
@@ -321,8 +321,8 @@ def drop_path(branch: Tensor, rate: float, generator: Generator) -> Tensor:
 
     Args:
         branch: (B, H, W, C).
-        rate: probability of leaving an image's branch out, in [0, 1).
-        generator: of the coins.
+        rate: probability of dropping an image's branch, in [0, 1).
+        generator: source of the coin tosses.
 
     Returns:
         (B, H, W, C).
@@ -502,14 +502,14 @@ Toss with
             "The same images are dropped in every call: draw with `generator`, and don't seed it yourself.",
         ),
     ),
-    after="When the network is used, nothing is dropped and nothing scaled: that is what the division is for.",
+    after="At inference nothing is dropped and nothing is scaled: that is what the division is for.",
 )
 
 # --- parameters ------------------------------------------------------------------------------------------------------
 
 
 def parameters(dim: int, states: int) -> int:
-    """What the block without SE and CMN learns: LayerNorm and SS2D, four routes.
+    """Number of learned parameters of the block without SE and CMN: LayerNorm and SS2D, four routes.
 
     Args:
         dim: channels C of the block.
@@ -578,12 +578,12 @@ $N$, the inner width is $D = 2C$, there are $K = 4$ routes, and $R = \lceil C / 
         Wrong(
             "a bias in out",
             lambda dim, states: parameters(dim, states) + dim,
-            "You count C too many: the output layer, D to C, has no bias.",
+            "Your count is too high by C: the output layer, D to C, has no bias.",
         ),
         Wrong(
             "a bias in in",
             lambda dim, states: parameters(dim, states) + 4 * dim,
-            "You count 4 C too many: the input layer, C to 2 D, has no bias.",
+            "Your count is too high by 4 C: the input layer, C to 2 D, has no bias.",
         ),
         _mistaken_count("one route", "routes", "You count only one route. Each of the four has its own parameters."),
         _mistaken_count("rank rounded down", "rank", "R is C / 16 rounded up, not down: with C = 20 it is 2."),
@@ -676,7 +676,7 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
     minutes=10,
     bonus=True,
     hints=(
-        "A linear layer from a to b channels costs a x b multiply-adds per token. A depthwise 3 x 3 one costs 9 D.",
+        "A linear layer from a to b channels costs a x b multiply-adds per token, a depthwise 3 x 3 convolution 9 D.",
         "Layers: L (4 C C + 18 C + 2 C C). Projections: L K D (R + 2 N + R).",
         "Scan: `4 * tokens * inner * (9 * states + 1)`.",
     ),
@@ -691,7 +691,8 @@ $D = 2C$ and $R = \lceil C / 16 \rceil$. Norms, activations and biases are left 
         _mistaken_work(
             "FLOPs for multiply-adds",
             "flops",
-            "The first two are twice too large: you count a multiply-add as two operations. Here it is one (MAC).",
+            "The first two are too large by a factor of 2: you count a multiply-add as two operations. Here it is one "
+            "(MAC).",
         ),
         _mistaken_work(
             "convolution not depthwise",
@@ -833,7 +834,8 @@ lonely_scan(x, zero, -torch.ones(4, 1, 1), one, one, torch.ones(4, 1), torch.zer
             "multiply first, then sum.",
         ),
     ),
-    after="The same number of parameters, all of them used except A. Whatever gets lost now was carried by the scan.",
+    after="It has the same number of parameters and uses all of them except A. Whatever is lost was carried by the "
+    "scan's memory.",
 )
 
 EXERCISES = (BRANCH, BLOCK, DROP_PATH, PARAMETERS, OPERATIONS, LONELY)

@@ -210,7 +210,7 @@ channel_mixing(torch.full((1, 1, 2, 1), 0.5), fc1, dwconv, fc2)
     minutes=8,
     hints=(
         "Three lines: t; its convolution; the rest.",
-        "`local = convolution(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)`",
+        "`local = dwconv(t.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)`",
         "`fc2(F.gelu(t + local))`",
     ),
     cases=_mixing_inputs,
@@ -352,8 +352,8 @@ counting biases) would an ordinary 3 x 3 convolution from 192 to 192 channels ha
         Wrong("two", 2, "That is the expansion ratio."),
         Wrong("the inverse", 1 / 192, "It is the other way around: the dense one is larger."),
     ),
-    after="331,776 against 1,728. That is why mixing is split: a depthwise kernel looks around, a linear layer "
-    "mixes channels.",
+    after="331,776 against 1,728. That is why mixing is split: a depthwise kernel mixes neighboring pixels, a linear "
+    "layer mixes channels.",
 )
 
 # --- the metric: what depends on what ------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ directional_means(x)
             "A row has W pixels, so divide its sum by W, and a column's by H. On a square grid there is no difference.",
         ),
     ),
-    after="SE keeps one number a channel. These keep H + W: enough to say in which rows and columns something is.",
+    after="SE keeps one number per channel. The profiles keep H + W: enough to say in which rows and columns something "
+    "is.",
 )
 
 # --- eqs. 4 to 6 ------------------------------------------------------------------------------------------------------
@@ -80,12 +81,12 @@ directional_means(x)
 def gates(
     x: Tensor, conv1: nn.Linear, bn1: nn.BatchNorm1d, conv_h: nn.Linear, conv_w: nn.Linear
 ) -> tuple[Tensor, Tensor]:
-    """Eqs. 2 to 6, the layers given.
+    """Eqs. 2 to 6, with given layers.
 
     Args:
         x: (B, H, W, C).
         conv1: F_1, C to C / r.
-        norm: over the C / r channels.
+        bn1: batch norm over the C / r channels.
         conv_h: T_h, C / r to C.
         conv_w: T_w, C / r to C.
 
@@ -170,7 +171,7 @@ $$f = \delta\big(\mathrm{norm}(F_1([z^h, z^w]))\big), \qquad g^h = \sigma(T_h(f^
 
 Concatenate the two profiles **along the positions** into $(B, H + W, C)$, so that one narrow layer `conv1` $= F_1$
 processes both; normalize
-(`norm` is a `BatchNorm1d`: it expects the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
+(`bn1` is a `BatchNorm1d`: it expects the channels at axis 1); $\delta$ is `F.hardswish`; split into the first $H$
 and the last $W$
 positions; apply a layer and a sigmoid to each. Return $g^h$ $(B, H, C)$ and $g^w$ $(B, W, C)$.
 
@@ -197,7 +198,7 @@ gates(torch.ones(1, 2, 3, 1), *layers)
         _mistaken(
             "layer normalization",
             "layer norm",
-            "You normalize each position over its channels: layer normalization. `norm` is a batch norm: call it.",
+            "You normalize each position over its channels: layer normalization. `bn1` is a batch norm: call it.",
         ),
         _mistaken(
             "two normalizations",
@@ -336,7 +337,7 @@ All weights of an untrained CRA are tiny. By about what factor does it multiply 
     ),
     rtol=0,
     atol=0.02,
-    after="1/2 times 1/2. An untrained CRA makes the skip four times weaker beside the decoder's own map. Training "
+    after="1/2 times 1/2. An untrained CRA scales the skip to a quarter, relative to the decoder's own map. Training "
     "must first undo that.",
 )
 

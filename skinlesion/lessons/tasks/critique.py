@@ -81,14 +81,16 @@ Given a printed `iou` in percent, return the smallest and the largest DSC in per
         Wrong(
             "0.05",
             lambda iou: tuple(200 * (iou + s) / (100 + iou + s) + s for s in (-0.05, 0.05)),
-            "With two printed digits a number is off by at most 0.005, not 0.05.",
+            "With two decimals printed, a number is off by at most 0.005, not 0.05.",
         ),
         _wrong_range(
             "only DSC rounded", "dsc only", "The IoU was rounded too: start from the two ends of its interval."
         ),
         _wrong_range("only IoU rounded", "iou only", "The DSC was rounded too: widen the range by 0.005 on each side."),
         _wrong_range("a whole step", "full step", "Rounding moves a number by half a step, 0.005, not by 0.01."),
-        _wrong_range("percent as fractions", "percent", "The formula with the 1 is for fractions; these are percent."),
+        _wrong_range(
+            "percent as fractions", "percent", "The formula with the 1 is for fractions; these are percentages."
+        ),
         _wrong_range("the inverse", "inverse", "That is IoU from DSC. DSC is the larger of the two."),
         _wrong_range("ends swapped", "swapped", "The order is (low, high)."),
     ),
@@ -283,8 +285,8 @@ PERMUTATION = Exercise(
     lesson=15,
     title="Two runs on the same images",
     statement=r"""
-If two runs were equally good, then on each image it would be chance which of the two scored better: the difference
-$a_i - b_i$ could just as well have the opposite sign. So draw the signs at random: each row of `signs`
+If two runs were equally good, then which of the two scored better on an image would be a matter of chance: the
+difference $a_i - b_i$ could just as well have the opposite sign. So draw the signs at random: each row of `signs`
 $(\text{arrangements}, \text{images})$ has a 1 or -1 for each image. The p-value is the fraction of all arrangements
 whose
 mean difference is **at least as far from zero** as the observed one, and the observed one counts as one of them:
@@ -333,7 +335,7 @@ permutation_p(a, b, np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]))
         _wrong_p(
             "absolute differences",
             "absolute first",
-            "You take absolute values before the mean: then no arrangement can reach it. Take the mean first.",
+            "You take absolute values before the mean: almost no arrangement can reach that. Take the mean first.",
         ),
         _wrong_p("one coin for all", "whole run", "You flip one sign for the whole run. Each image has its own."),
     ),

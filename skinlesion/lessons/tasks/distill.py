@@ -191,7 +191,8 @@ cfd(student, teacher, torch.tensor([0, 1]), torch.tensor([1, 2]))
         _mistaken_cfd(
             "missing detach",
             "no detach",
-            "The teacher gets a gradient too: it would be pulled toward the student, which is worse (A22). Detach it.",
+            "The teacher gets a gradient too, so it would be pulled toward the student. It is a fixed target here: "
+            "detach it (A22).",
         ),
         _mistaken_cfd(
             "student detached", "student detached", "You detached the student, so the teacher learns from it."

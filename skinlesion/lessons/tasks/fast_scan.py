@@ -107,7 +107,7 @@ $$p = \frac{\sum_i (x_i - \bar x)(y_i - \bar y)}{\sum_i (x_i - \bar x)^2}$$
     ),
     rtol=1e-3,
     atol=1e-3,
-    after="1: twice the length, twice the time. 2: twice the length, four times the time. No unit, no machine in it.",
+    after="1 means twice the length, twice the time; 2 means four times the time. Neither has a unit.",
 )
 
 # --- combine ---------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ combine((two, torch.tensor(1.0)), (three, torch.tensor(5.0)))
             "The decay comes first in the pair, then what is written.",
         ),
     ),
-    after="Associative: ((1 2) 3) = (1 (2 3)). So the grouping can be chosen to fit the machine.",
+    after="The operation is associative: ((1 2) 3) = (1 (2 3)). So the grouping can be chosen to suit the machine.",
 )
 
 # --- prefix ----------------------------------------------------------------------------------------------------------
@@ -549,7 +549,7 @@ chunked(part, u, u, -torch.ones(1, 1), u, u, 2)[0, :, 0]
         _mistaken_chunks("not recomputed", "keeps", _KEEPS),
         _mistaken_chunks("one piece", "one piece", _PIECE),
     ),
-    after="Kept: one state a chunk. Recomputed: one chunk at a time. The package's kernel does just this.",
+    after="It keeps one state per chunk and recomputes one chunk at a time. The package's kernel does just that.",
 )
 
 EXERCISES = (GROWTH, COMBINE, PREFIX, CHUNKED)

@@ -57,7 +57,8 @@ HOLM = Exercise(
     title="Many claims, one error rate",
     statement=r"""
 If you test 20 true null hypotheses at 5%, you expect one "significant" result by chance. **Holm's correction** keeps
-the probability of *any* false alarm at 5%. Sort the $n$ p-values, multiply the smallest by $n$, the next by $n - 1$,
+the probability of *any* false alarm at or below 5%. Sort the $n$ p-values, multiply the smallest by $n$, the next by
+$n - 1$,
 and so on down to 1. A corrected p-value must not be smaller than the one before it in this order (if it is, use the one
 before it), and none is larger than 1.
 

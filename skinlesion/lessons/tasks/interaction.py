@@ -145,5 +145,5 @@ bool(torch.isclose(interaction(network, images, donors, "E1.1.output", "D1.1.out
             "You run the donors with the images' activations. It is the other way around.",
         ),
     ),
-    after="In a factorial experiment this is the same number: the interaction of two factors, lesson 15.",
+    after="This is the interaction of two factors in a factorial experiment (lesson 15).",
 )

@@ -132,12 +132,12 @@ colors together. An image with a single value becomes all zeros.
         Wrong(
             "no guard",
             _unguarded,
-            "An image with a single value gives 0/0. Some data set contains a black frame.",
+            "An image with a single value gives 0/0. Some data sets contain black frames.",
         ),
         Wrong(
             "to 255",
             lambda image: normalize(image, "minmax255"),
-            "That is the harness's scale, [0, 255]. Ours is [0, 1].",
+            "That is the scale of VM-UNet's code, [0, 255]. Ours is [0, 1].",
         ),
     ),
     after="Any affine map before it (subtracting a mean, dividing by a standard deviation) cancels.",
@@ -289,7 +289,7 @@ def _pair() -> tuple[Tensor, Tensor]:
 
 
 def _turned(image: Tensor) -> int | None:
-    """By how many quarters `_pair`'s image was turned; None if it was not turned but something else."""
+    """By how many quarter turns `_pair`'s image was rotated; None if the result isn't a rotated copy."""
     original = _pair()[0]
     return next((k for k in range(4) if torch.equal(image, torch.rot90(original, k, (1, 2)))), None)
 
@@ -408,7 +408,7 @@ def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
     Args:
         image: (3, H, W).
         images: of the training set, (n, 3, H, W).
-        masks: theirs, bool (n, H, W).
+        masks: of the same images, bool (n, H, W).
 
     Returns:
         bool (H, W).
@@ -527,7 +527,7 @@ def whole_lesions(lesion: Sequence[int], fraction: float, generator: Generator) 
 
     Args:
         lesion: which lesion each image shows.
-        fraction: of the lesions that is to be tested on.
+        fraction: share of the lesions that goes into the test set.
         generator: draws the lesions.
 
     Returns:
@@ -607,7 +607,7 @@ def _asked_number(function: Callable[..., tuple[list[int], list[int]]], generato
             return "With lesion numbers like 104, some image is missing or on both sides: the numbers are only names."
         count, asked = len({_OTHER[i] for i in test}), round(fraction * 6)
         if count == int(fraction * 6) != asked:
-            return f"{fraction} of 6 lesions are {fraction * 6:.1f}, so `round` gives {asked}; you take {count}."
+            return f"{fraction} * 6 is {fraction * 6:.1f}, so `round` gives {asked}; you take {count}."
         if count == 3 != asked:
             return f"The test set always has three lesions: `fraction` isn't used (here it is {fraction})."
         if count != asked:
@@ -623,7 +623,7 @@ SPLIT = Exercise(
     lesson=1,
     title="The control: a split that keeps lesions whole",
     statement="""
-Several images may show one lesion. Write a split that puts all of them on the same side. `lesion` lists, for each
+Several images may show the same lesion. Write a split that puts all of them on the same side. `lesion` lists, for each
 image, the number of its lesion. Draw `round(fraction * n)` of the n different **lesions** for the test set,
 with `generator` (`torch.randperm(n, generator=generator)`). Return two lists of indices: training images, test images.
 """,

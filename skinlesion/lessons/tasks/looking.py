@@ -97,7 +97,11 @@ $(\text{images}, C)$; variances divide by $n$ (`correction=0`). Return a scalar.
             "means",
             "You average each image's gates first. Two images may have different gates and the same mean.",
         ),
-        _shared("not divided", "whole", "Divide by the variance of all values: without it, weak gates look constant."),
+        _shared(
+            "not divided",
+            "whole",
+            "Divide by the variance of all values. Otherwise, gates that vary little look constant.",
+        ),
     ),
     after="A gate can be computed from the image and still be nearly constant.",
 )
@@ -130,7 +134,7 @@ def _region_cases(generator: Generator) -> list[Case]:
 REGION_SCORE = Exercise(
     name="looking.region_score",
     lesson=14,
-    title="One number out of a map",
+    title="One number from a map",
     statement=r"""
 Captum explains **one number** for each image. A segmentation is a map. So choose a region $R$, for instance the
 predicted mask, and explain

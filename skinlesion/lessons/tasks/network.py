@@ -179,7 +179,7 @@ upper-left token, the next $C$ the one to its *right*.
             lambda x, factor: (
                 x[..., : x.shape[3] // factor**2].repeat_interleave(factor, 1).repeat_interleave(factor, 2)
             ),
-            "All tokens of a cell are the same: you don't use three quarters of the channels or more.",
+            "All tokens of a cell are the same: at least three quarters of the channels go unused.",
         ),
         Wrong(
             "the inverse of merging",
@@ -376,7 +376,7 @@ run_u(torch.zeros(1), [plus(1), plus(10), plus(100), plus(1000)], [same] * 3, [s
         ),
         _mistaken_u("multiplied", "product", "You multiply the decoder's map by the skip. Add it (A11)."),
     ),
-    after="D1 has no skip of its own grid: the finest skip is the input of E2.",
+    after="D1 has no skip at its own grid size: the finest skip is the input of E2.",
 )
 
 # --- any size --------------------------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def at_any_size(network: Callable[[Tensor], Tensor], image: Tensor, multiple: in
     """Pad at the bottom and on the right by repeating the last row and column, run, and crop.
 
     Args:
-        network: wants both sides to be multiples of `multiple`; (B, 3, H, W) -> (B, 1, H, W).
+        network: requires both sides to be multiples of `multiple`; (B, 3, H, W) -> (B, 1, H, W).
         image: (B, 3, H, W).
         multiple: 32 for the paper's network.
 
@@ -497,7 +497,7 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
     importance=3,
     minutes=8,
     hints=(
-        "`-height % multiple` is what is missing to the next multiple, or 0 if nothing is.",
+        "`-height % multiple` is how many rows are needed to reach the next multiple, or 0 if none are.",
         "`F.pad(image, (left, right, top, bottom), mode='replicate')`",
         "Crop with `[..., :height, :width]`.",
     ),
@@ -525,7 +525,7 @@ at_any_size(lambda x: x.cumsum(-1), image, 4)
             "cropped at the wrong corner",
             _other_corner,
             "You pad at the bottom and on the right but crop at the top and on the left, so the mask is shifted "
-            "against the image.",
+            "relative to the image.",
         ),
         Wrong(
             "resized",
@@ -668,8 +668,9 @@ TRANSPLANT = Exercise(
     title="The intervention: the map of another image",
     statement=r"""
 What does a part of the network contribute that is specific to this image? Replace its map with that of another image:
-what is typical of all images stays, what is specific is wrong. From `maps` $(B, H, W, C)$, $B \ge 2$, make a batch in
-which **each** image gets the whole map of another image, **none** keeps its own, and each map is used once.
+what all images have in common stays right, and what is specific to this image becomes wrong. From `maps`
+$(B, H, W, C)$, $B \ge 2$, make a batch in which **each** image gets the whole map of another image, **none** keeps its
+own, and each map is used once.
 """,
     solution=transplant,
     example="transplant(torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1, 1)).flatten()",

@@ -111,7 +111,7 @@ project(x, weight, 1)
             "You return B for C. Each has its own rows.",
         ),
     ),
-    after="Linear, so a token decides with a single matrix product. B and C are shared by all D channels.",
+    after="One matrix product gives all that depends on the token. B and C are shared by all D channels.",
 )
 
 # --- the step size ---------------------------------------------------------------------------------------------------
@@ -145,7 +145,8 @@ STEP_SIZE = Exercise(
     title="The low-rank step size",
     statement=r"""
 Each of the $D$ channels needs a step size of its own, for every token. A full matrix for that would have $D^2$
-weights; S6 goes through a bottleneck of $R$ numbers, by default $R = \lceil D / 16 \rceil$:
+weights; S6 goes through a bottleneck of $R$ numbers, by default $R = \lceil C / 16 \rceil$, where $C = D / 2$ is the
+width outside the scan:
 
 $$\Delta_t = \mathrm{softplus}(W_\Delta\, r_t + b_\Delta), \qquad \mathrm{softplus}(v) = \ln(1 + e^v) > 0$$
 
@@ -184,7 +185,7 @@ step_size(low, torch.ones(3, 1), torch.tensor([-4.6, 0.0, 2.0]))
         Wrong(
             "exponential",
             lambda low, w, b: torch.exp(low @ w.T + b),
-            "exp is positive too, but grows without bound: one large token would wipe out the state. Use softplus.",
+            "exp is positive too, but grows much faster: one large token would wipe out the state. Use softplus.",
         ),
         Wrong(
             "sigmoid",
@@ -427,7 +428,7 @@ float(steps.median())
             "function.",
         ),
     ),
-    after="This, through the inverse softplus, is the bias of the step size when training starts.",
+    after="The inverse softplus turns these step sizes into the biases with which training starts.",
 )
 
 # --- bonus -----------------------------------------------------------------------------------------------------------
@@ -477,7 +478,7 @@ of channels in which **more than half** of a token is left `tokens` steps later.
         Wrong(
             "1/e for one half",
             lambda s, rate, n: (torch.exp(rate * n * s) > 1 / 2.718281828).double().mean(),
-            "Your threshold is 1/e, the time constant. The question is one half.",
+            "Your threshold is 1/e, the time constant. The question asks about one half.",
         ),
         Wrong(
             "linear decay",

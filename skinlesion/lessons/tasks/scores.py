@@ -163,7 +163,7 @@ none was predicted
         _mistaken_iou("sensitivity", "sensitivity", "False positives are missing: a mask of everything would get 1."),
         _mistaken_iou("TP counted twice", "half", "TP appears twice in the denominator."),
     ),
-    after="The paper calls this mIoU. No mean over classes is in it (A37): it is the IoU of the lesion.",
+    after="The paper calls this mIoU, but it isn't a mean over classes (A37): it is the IoU of the lesion.",
 )
 
 # --- Dice from IoU ---------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ come from the same counts, and implement it: a number -> a number.
         ),
         Wrong("equal", lambda value: value, "Dice counts the overlap twice, so it is the larger of the two."),
     ),
-    after="A table with both shows the same information twice. Where they don't fit, they were averaged differently.",
+    after="A table with both shows the same thing twice. If the two don't match, they were averaged differently.",
 )
 
 # --- pooled and per image --------------------------------------------------------------------------------------------
@@ -564,7 +564,7 @@ vector. No autograd.
         ),
     ),
     rtol=1e-3,
-    after="Only two values occur, one for lesion pixels and one for skin: it doesn't depend on how hard a pixel is.",
+    after="The gradient has only two values, one for lesion and one for skin: how hard a pixel is doesn't matter.",
 )
 
 ALL_SKIN = Exercise(

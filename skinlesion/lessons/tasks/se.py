@@ -330,14 +330,14 @@ channels, but at least one.
             "Only one side of each matrix is reduced.",
         ),
     ),
-    after="C^2 for the inner width 2 C and a ratio of 8: 9,216 in the first stage, 589,824 in the last.",
+    after="That is C^2 at inner width 2 C and ratio 8: 9,216 in the first stage, 589,824 in the deepest.",
 )
 
 # --- the control -----------------------------------------------------------------------------------------------------
 
 
 def shuffle_pixels(x: Tensor, generator: Generator) -> Tensor:
-    """Move whole pixels to random places, the same for all channels; (B, H, W, C) -> (B, H, W, C)."""
+    """Move whole pixels to random positions, the same for all channels; (B, H, W, C) -> (B, H, W, C)."""
     order = torch.randperm(x.shape[1] * x.shape[2], generator=generator)
     return x.flatten(1, 2)[:, order].unflatten(1, x.shape[1:3])
 
@@ -474,7 +474,8 @@ AT_START = Exercise(
     lesson=7,
     title="Predict: an untrained gate",
     statement=r"""
-The weights of a new network are tiny ($\sigma = 0.02$). By about how much does an untrained SE multiply each channel?
+The weights of a new network are tiny (standard deviation 0.02). By roughly what factor does an untrained SE multiply
+each channel?
 """,
     solution=0.5,
     example="If the hidden layer's output were 2 and the second matrix's $-1$, the gate would be $\\sigma(-2) = 0.12$.",

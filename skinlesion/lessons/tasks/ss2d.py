@@ -189,8 +189,8 @@ cross_scan(x, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]))[..., 0]
         Wrong(
             "own routes",
             lambda x, routes: x.flatten(1, 2)[:, four_routes(*x.shape[1:3]).long()],
-            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "
-            "any routes.",
+            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any routes, and "
+            "any number of them.",
         ),
         Wrong(
             "inverse",
@@ -276,8 +276,8 @@ cross_merge(y, torch.tensor([[0, 1, 2, 3], [0, 2, 1, 3]]), 2, 2)[..., 0]
         Wrong(
             "own routes",
             lambda y, routes, height, width: _merged(y, _inverse(four_routes(height, width)), height, width),
-            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any number of "
-            "any routes.",
+            "The argument `routes` isn't used: you compute the four routes yourself. `routes` may hold any routes, and "
+            "any number of them.",
         ),
         Wrong(
             "un-reversed routes",
@@ -566,8 +566,8 @@ implicit_attention(torch.tensor([1.0, 0.5, 0.5]), torch.tensor([-1.0]), one, one
             "diagonal lost", "diagonal lost", "The diagonal is zero: a token does read what it has just written."
         ),
     ),
-    after="Compare C_t, B_s and u_s with query, key and value: what is new is the decay between them, and that L x "
-    "L is never built.",
+    after="Compare C_t, B_s and u_s with query, key and value: what is new is the decay between them, and that the "
+    "L x L matrix is never built.",
 )
 
 # --- prediction ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
     importance=4,
     minutes=6,
     hints=(
-        "Two lines, one for each formula. The bar over A is only exp of a product.",
+        "Two lines, one for each formula. A_bar is just the exponential of a product.",
         "`torch.exp(delta * A)` first; the second uses the first, minus one, divided by A, times B.",
     ),
     cases=_systems,
@@ -95,7 +95,7 @@ $$\bar A = e^{\Delta A}, \qquad \bar B = \frac{e^{\Delta A} - 1}{A}\, B$$
             "Divide by A only, not by delta * A: a longer step lets in more of the input.",
         ),
     ),
-    after="Exact, whatever the step size, and never larger than one in size: the state cannot explode.",
+    after="A_bar is exact for any step size, and with A < 0 it is below 1: the state can't blow up.",
 )
 
 # --- recurrence ------------------------------------------------------------------------------------------------------
@@ -379,8 +379,8 @@ loop over $t$ will do.
             "This multiplies element by element: no output depends on another token.",
         ),
     ),
-    after="Two programs, one system. The loop needs L steps, one after the other; the convolution needs none, and "
-    "can use an FFT.",
+    after="Two programs, one system. The loop takes L steps, one after the other; the convolution can compute "
+    "all outputs at once, and can use an FFT.",
 )
 
 # --- selective scan --------------------------------------------------------------------------------------------------
@@ -475,7 +475,7 @@ selective_scan(u, delta, torch.tensor([[-1.0]]), one, one)
     importance=5,
     minutes=20,
     hints=(
-        "It is the recurrence again, with one more axis each for the batch, the channels, and the states. "
+        "It is the recurrence again, with two more axes, one for the batch and one for the channels. "
         "Get the "
         "shapes of one step right: everything must become (B, D, N).",
         "`delta[:, t, :, None]` is (B, D, 1) and broadcasts with A (D, N); `B[:, t, None, :]` is (B, 1, N).",
@@ -557,7 +557,7 @@ After how many more tokens is **less than half** of it left?
         Wrong("time constant", 10, "After 10 steps 1/e = 0.37 is left: that is the time constant, not the half-life."),
         Wrong("delta forgotten", 1, "You used exp(-n): each token takes a step of only 0.1."),
         Wrong("ten times too long", 70, "It is exp(-0.1 n), not exp(-0.01 n)."),
-        Wrong("log base 2", 4, "Use exp, not powers of two, with a rate of 0.1."),
+        Wrong("log base 10", 4, "You used log10: log10(2) / 0.1 = 3.01. Use the natural logarithm."),
     ),
     after="ln 2 / 0.1 = 6.93. Half the step size, twice the memory: S6 makes this step a function of the token.",
 )

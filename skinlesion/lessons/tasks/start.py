@@ -44,7 +44,7 @@ The network gives each pixel a probability of belonging to the lesion. Make the 
         Wrong("inside out", lambda p, t: p < t, "This marks the skin. The lesion is where the probability is high."),
         Wrong("always one half", lambda p, t: p >= 0.5, "The threshold is an argument; yours is always 0.5."),
         Wrong("numbers", lambda p, t: (p >= t).float(), "You return zeros and ones as numbers. A mask has dtype bool."),
-        Wrong("rounded", lambda p, t: p.round().bool(), "Rounding is a threshold of 0.5 whatever was asked for."),
+        Wrong("rounded", lambda p, t: p.round().bool(), "Rounding always means a threshold of 0.5, whatever you pass."),
         Wrong(
             "of the maximum",
             lambda p, t: p >= t * p.max(),
@@ -190,7 +190,7 @@ seen_in_mirror(lambda image: image.cumsum(-1), x)
         ),
         Wrong("transposed", _quarter_turn, "You swapped rows and columns: that is a transpose, not a mirror image."),
     ),
-    after="The mean of both answers is called test-time augmentation. The dashboard's switch for it uses four flips.",
+    after="Averaging both predictions is called test-time augmentation. The dashboard's version of it uses four flips.",
 )
 
 # --- the control -----------------------------------------------------------------------------------------------------

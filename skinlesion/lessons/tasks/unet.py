@@ -1,4 +1,4 @@
-"""Lesson 3: a U-Net, how far it sees, and how much its channels repeat each other."""
+"""Lesson 3: a U-Net, its receptive field, and the correlation of its channels."""
 
 from collections.abc import Callable, Sequence
 
@@ -517,12 +517,12 @@ likeness(features)
 
 
 def hide_far(image: Tensor, at: tuple[int, int], radius: int) -> Tensor:
-    """The image with zeros everywhere but in the square of a radius around a pixel.
+    """The image with zeros everywhere except in a square of the given radius around a pixel.
 
     Args:
         image: (C, H, W).
         at: (row, column).
-        radius: pixels that stay to each side.
+        radius: how many pixels to keep on each side.
     """
     row, column = at
     kept = torch.zeros_like(image)
