@@ -1,7 +1,7 @@
 """Start the app with everything loaded: `python -m dashboard`; any option of `streamlit run` is passed on.
 
-Streamlit runs the app's script, and so imports what it needs, when the first visitor comes; on a slow machine he
-would wait ten seconds. Here the libraries and the scan's kernels are loaded before the page can be opened.
+Streamlit runs the app's script, and so imports what it needs, when the first visitor arrives, who would wait ten
+seconds on a slow machine. Here the libraries and the scan's kernels are loaded before the page can be opened.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 HELP = """usage: python -m dashboard [STREAMLIT OPTION ...]
 
-Start the app: see what the network sees. Only this machine can open it.
+Start the app for looking inside the network. Only this machine can open it.
 
 options:
   --server.port N           use a port other than 8501

@@ -1,4 +1,4 @@
-"""The dashboard: see what the network sees.  Start it with `make dashboard`, or
+"""The dashboard, for looking inside the network. Start it with `make dashboard`, or
 
     streamlit run dashboard/app.py
 

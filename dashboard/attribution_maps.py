@@ -1,4 +1,4 @@
-"""The maps of Why this mask, each in its place as soon as it is there, with its score or why there is none."""
+"""The maps of Why this mask: each is drawn as soon as it is computed, with its score or the reason for its absence."""
 
 from collections.abc import Sequence
 

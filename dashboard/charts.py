@@ -1,4 +1,4 @@
-"""Charts of gates and experiments: all modules at a glance, how far gates move, how much of a mask comes along."""
+"""Charts of gates and experiments: all modules at a glance, changes of the gates, and effects of patching."""
 
 from collections.abc import Mapping, Sequence
 

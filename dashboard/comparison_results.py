@@ -15,7 +15,7 @@ _SHIPPED = Path(__file__).parents[1] / "benchmarks" / "results" / "reproduce" / 
 
 
 def show_measured() -> None:
-    """Draw it, or say that there is nothing yet."""
+    """Draw the results, or a message that there are none yet."""
     frame.section("Measured results")
     try:
         summary = _summary(Path(os.environ.get(RESULTS) or _SHIPPED) / "summary.json")

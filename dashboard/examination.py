@@ -1,4 +1,4 @@
-"""Looking at every image of a set: its scores, a small picture of its errors, and the groups it falls into."""
+"""Evaluating every image of a set: its scores, a thumbnail of its errors, and the groups it belongs to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _SIZE = (TRUTH_SIZE, TRUTH_SIZE)
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """One image that was looked at.
+    """One image that was evaluated.
 
     Attributes:
         sample: which.
         case: its scores.
-        tile: a small picture of what is right, wrong and missed, as a data URI.
+        tile: a thumbnail with its true positives, false positives and false negatives, as a data URI.
         groups: by kind (`skinlesion.data.groups.GROUPS`), the name of the group it falls into.
     """
 
@@ -57,7 +57,7 @@ def examine_set(weights: Weights, images: ImageSet, report: Callable[[float], No
     Args:
         weights: what to examine.
         images: the set.
-        report: told the fraction done after each image.
+        report: called with the fraction done, in [0, 1], after each image.
 
     Raises:
         SkinlesionError: not one image can be used.

@@ -78,7 +78,7 @@ def _changed_gates(
 
 
 def response(weights: Weights, picture: Picture, change: explain.Shift | explain.Rotate) -> explain.GateResponse:
-    """The gates of the picture after a change that its numbers tell."""
+    """The gates of the picture after a shift or a rotation."""
     return _response(weights.digest, picture.key, change, weights, picture)
 
 
@@ -125,7 +125,7 @@ def _excitation(digest: str, key: str, block: str, _weights: Weights, _picture: 
 
 
 def scan(weights: Weights, picture: Picture, block: str) -> explain.ScanInputs:
-    """Everything that one block's scan was given."""
+    """The inputs and parameters of one block's scan."""
     return _scan(weights.digest, picture.key, block, weights, picture)
 
 
@@ -135,7 +135,7 @@ def _scan(digest: str, key: str, block: str, _weights: Weights, _picture: Pictur
 
 
 def correlation(weights: Weights, picture: Picture, layer: str) -> explain.Redundancy:
-    """How alike the channels of one layer are."""
+    """The correlation of the channels of one layer."""
     return _correlation(weights.digest, picture.key, layer, weights, picture)
 
 
@@ -193,7 +193,7 @@ def _mixing(digest: str, key: str, block: str, _weights: Weights, _picture: Pict
 
 
 def field(weights: Weights, picture: Picture, place: tuple[float, float]) -> explain.ReceptiveField:
-    """How far the output sees from a place, (row, column) as parts of height and width in [0, 1).
+    """The receptive field of the output at a pixel, (row, column) as fractions of height and width in [0, 1).
 
     Raises:
         SkinlesionError: the output there doesn't depend on the image.

@@ -138,7 +138,7 @@ def chosen() -> weights.Weights | None:
 
 
 def heading(title: str, look: str) -> None:
-    """The view's name, and in one line what to look for."""
+    """The view's name, and one line on what to look for."""
     with st.container(horizontal=True, vertical_alignment="center", key="heading"):
         st.title(title, anchor=False, width="stretch")
         with st.container(width=240):
@@ -153,7 +153,7 @@ def heading(title: str, look: str) -> None:
 
 
 def picture(image: np.ndarray, caption: str) -> None:
-    """An image, uint8 (H, W, 3), as wide as its column, with its caption below and for readers of the screen."""
+    """An image, uint8 (H, W, 3), as wide as its column, with its caption below it and as its alt text."""
     alt = html.escape(caption, quote=True)
     st.html(f'<img src="{data_uri(image)}" alt="{alt}" style="width: 100%; border-radius: 10px; display: block">')
     st.caption(plain(caption, 600))
@@ -186,7 +186,7 @@ def _facts(chosen: weights.Weights | None, seconds: float) -> None:
     st.caption(" · ".join(facts))
     st.caption(
         ":material/medical_information: **Not a medical device.** For teaching and research; it gives no diagnosis. "
-        "Worried about a spot on your skin? Ask a doctor."
+        "Worried about a spot on your skin? See a doctor."
     )
 
 

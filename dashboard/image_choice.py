@@ -116,12 +116,12 @@ def read_upload(name: str, data: bytes) -> Picture:
     """A visitor's file, after checks of its bytes and of the pixels that its header promises.
 
     Raises:
-        SkinlesionError: it is too large, or no image that can be read.
+        SkinlesionError: it is too large, or can't be read as an image.
     """
     title = file_name(name)
     if len(data) > MAX_BYTES:
         raise SkinlesionError(
-            f"{title} is {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. Make it smaller."
+            f"{title} is {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. Reduce it and try again."
         )
     height, width = read_size(data, name=title, most=MAX_PIXELS)
     digest = hashlib.sha256(data).hexdigest()
@@ -135,7 +135,7 @@ def uploads() -> dict[str, Picture]:
 
 
 def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str]]:
-    """Take over a visitor's files; the oldest give way where there are too many.
+    """Add a visitor's files; if there are too many, the oldest are removed.
 
     Returns:
         The new images, and a sentence for each file that cannot be used.
@@ -159,7 +159,7 @@ def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str
         except SkinlesionError as error:
             problems.append(str(error))
     if len(files) > MAX_FILES:
-        problems.append(f"Only the first {MAX_FILES} of {len(files)} files were taken.")
+        problems.append(f"Only the first {MAX_FILES} of {len(files)} files were added. Upload the others separately.")
     while len(mine) > MAX_FILES or sum(len(picture.data) for picture in mine.values()) > MAX_TOTAL:
         mine.pop(next(iter(mine)))
     return added, problems
@@ -178,14 +178,17 @@ def _add_truth(mine: dict[str, Picture], added: list[Picture], name: str, data: 
     """Give an image that was just uploaded its true mask.
 
     Raises:
-        SkinlesionError: it is no mask, or of another size.
+        SkinlesionError: it isn't a mask, or it has another size.
     """
     title = file_name(name)
     if len(data) > MAX_BYTES:
-        raise SkinlesionError(f"{title} is larger than {MAX_BYTES // 1_000_000} MB.")
+        raise SkinlesionError(f"{title} is larger than {MAX_BYTES // 1_000_000} MB. Reduce it and try again.")
     height, width = read_size(data, name=title)
     if height * width > MAX_PIXELS:
-        raise SkinlesionError(f"{title} is too large ({width} x {height} pixels).")
+        raise SkinlesionError(
+            f"{title} is too large ({width} x {height} pixels). Reduce it to at most {MAX_PIXELS // 1_000_000} million "
+            "pixels."
+        )
     truth = read_mask(data, name=title)
     for i, picture in enumerate(added):
         if PurePath(picture.title).stem.casefold() != _of_image(name):

@@ -1,7 +1,7 @@
-"""Long work in a page: it shows how far it is, can be stopped, and is not done twice.
+"""Long computations in a page: they show their progress, can be stopped, and are never repeated.
 
-A job runs in the page's own script. Telling the progress is where Streamlit interrupts a script that is to start
-anew, because Stop was pressed, the view was left, or another choice was made: nothing goes on in the background.
+A job runs in the page's own script. Each progress report lets Streamlit interrupt a script that has to rerun because
+Stop was pressed, the user left the view, or another choice was made: nothing runs in the background.
 """
 
 from collections.abc import Callable, Hashable

@@ -19,14 +19,14 @@ _LATENCY = "_latency"
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network made of one image, at the network's own size. Shared by all: never changed.
+    """The network's output for one image, at the network's own size. Shared by all visitors, so never changed.
 
     Attributes:
         probability: float32 (h, w), in [0, 1], not calibrated.
-        temperature: that calibrates it.
+        temperature: for calibrating it.
         spread: standard deviation over the views of test-time augmentation, float32 (h, w); None without it.
         ood_score: as `Segmentation.ood_score`.
-        seconds: that reading the file and running the network took.
+        seconds: time for reading the file and running the network.
     """
 
     probability: np.ndarray
@@ -55,7 +55,7 @@ class Prediction:
 
 
 def predict(weights: Weights, picture: Picture, *, tta: bool = False) -> Prediction:
-    """The prediction for an image; the network runs only if nobody asked for the same before.
+    """The prediction for an image; the network runs only if the result isn't cached.
 
     Raises:
         SkinlesionError: the image or the weights cannot be used.

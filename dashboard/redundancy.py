@@ -1,4 +1,4 @@
-"""How much the channels of each layer repeat each other."""
+"""The redundancy of the channels of each layer."""
 
 from collections.abc import Callable
 

@@ -54,7 +54,7 @@ class ImageSet:
         return hashlib.sha256("\n".join(str(sample.image) for sample in self.samples).encode()).hexdigest()
 
     def first(self, limit: str) -> "ImageSet":
-        """So many of them."""
+        """The first `limit` images ("24", "100" or "400"), or all of them."""
         count = len(self.samples) if limit == "all" else int(limit)
         return replace(self, samples=self.samples[:count])
 
@@ -80,7 +80,7 @@ def image_sets() -> tuple[dict[str, ImageSet], list[str]]:
     if not folder:
         return found, []
     if not Path(folder).is_dir():
-        return found, [f"{FOLDER} doesn't name a folder."]
+        return found, [f"{FOLDER} isn't the path of a folder: set it to one and restart the app."]
     local, problems = _local(folder)
     return found | local, problems
 
@@ -177,7 +177,7 @@ def _lot(sample: Sample) -> str:
 
 
 def choose_set(weights: Sequence[Weights]) -> ImageSet:
-    """Draw the widgets and give the set, cut to so many images as were chosen."""
+    """Draw the widgets and return the set, reduced to the chosen number of images."""
     sets, problems = image_sets()
     for problem in problems:
         st.warning(f"Left out: {plain(problem)}", icon=":material/folder_off:")

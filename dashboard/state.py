@@ -1,8 +1,8 @@
 """What a link reproduces: the choices that a person made, kept across views and mirrored in the address.
 
 A choice is an entry of `st.session_state` under its own name, so that a widget with that key shows and changes it.
-Streamlit forgets a widget's entry when the view is left; a copy outlives that. What comes from the address is
-anyone's: it is read by strict rules, and what does not fit is left out and said.
+Streamlit drops a widget's entry when the user leaves the view; a copy survives. The address is untrusted input: it is
+validated strictly, and invalid parts are ignored and reported.
 """
 
 import re
@@ -212,6 +212,6 @@ def _text(value: Value) -> str:
 
 
 def step(key: str, options: Iterable[Any], by: int) -> None:
-    """Callback of next and previous: the option so many places on, round the end."""
+    """Callback of Next and Previous: move by this many options, wrapping around at the ends."""
     options = list(options)
     st.session_state[key] = options[(options.index(st.session_state[key]) + by) % len(options)]

@@ -1,4 +1,4 @@
-"""Long work of several parts: each part is remembered, so that after Stop, or another choice, only the rest is done."""
+"""Long computations in several parts: each result is cached, so that after Stop only the remaining parts run."""
 
 from collections.abc import Callable, Hashable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Text of others (file names, headers of files, messages of libraries) made harmless before it is shown."""
+"""Sanitizes untrusted text (file names, file headers, messages of libraries) before it is shown."""
 
 import re
 

@@ -1,7 +1,7 @@
 """What a visitor uploaded, kept in memory over a reload of the page: by a random token in a cookie of the browser.
 
-A reload starts a new session for Streamlit. The cookie ends with the browser; here an upload ends an hour after it was
-last used, or when too many visitors came since. No file is written.
+A reload starts a new Streamlit session. The cookie expires when the browser is closed; an upload is deleted an hour
+after it was last used, or when too many other visitors have come since. No file is written.
 """
 
 import re

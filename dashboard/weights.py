@@ -29,7 +29,7 @@ class Weights:
     Attributes:
         name: unique, as it is shown and stands in the address.
         path: the file.
-        card: what it says of itself.
+        card: its card, see `skinlesion.checkpoint`.
         digest: of its tensors and its card; caches know it by this.
         shipped: whether it comes with the package.
         base: the checkpoint whose modules are ablated; None for a file as it is.
@@ -70,7 +70,7 @@ def catalogue() -> tuple[dict[str, Weights], list[str]]:
     problems: list[str] = []
     folder = os.environ.get(FOLDER)
     if folder and not Path(folder).is_dir():
-        problems.append(f"{FOLDER} doesn't name a folder.")
+        problems.append(f"{FOLDER} isn't the path of a folder: set it to one and restart the app.")
     elif folder:
         places += [(path, False) for path in _files(Path(folder))]
     found: dict[str, Weights] = {}

@@ -79,5 +79,5 @@ def fetch_image(url: str, *, timeout: float = 20.0) -> bytes:
     except (OSError, ValueError) as error:
         raise SkinlesionError(f"{printable(url)} cannot be downloaded ({printable(error)}).") from error
     if len(data) > MAX_DOWNLOAD:
-        raise SkinlesionError(f"{printable(url)} has more than {MAX_DOWNLOAD // 1_000_000} MB.")
+        raise SkinlesionError(f"{printable(url)} is larger than {MAX_DOWNLOAD // 1_000_000} MB: give a smaller image.")
     return data

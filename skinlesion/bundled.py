@@ -16,7 +16,7 @@ def bundled(name: str) -> Path:
     for place in _PLACES:
         if (place / name / _SIGNS[name]).is_file():
             return place / name
-    raise SkinlesionError(f"This installation has no {name}: install skinlesion again, from its wheel or a checkout.")
+    raise SkinlesionError(f"This installation has no {name}: reinstall skinlesion from a wheel or a checkout.")
 
 
 # A file that tells the folder from others of that name, which a package may have for neighbors.

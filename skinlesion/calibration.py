@@ -150,7 +150,7 @@ def find_domain(
 
     The training images and augmented views of each count as in distribution, synthetic outliers and corners of plain
     skin as out of distribution. The views are magnified, turned and recolored as in training with `--augmentation
-    zoom`: dermoscopy images from elsewhere differ in these ways, and must not be called something else.
+    zoom`: dermoscopy images from other sources differ in these ways and must not be flagged.
 
     Raises:
         SkinlesionError: the network has no encoder stages E1 to E3, or a file cannot be used.
@@ -202,7 +202,7 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _with_views(samples: Sequence[Sample]) -> Iterator[NDArray[np.uint8]]:
-    """Each image, followed by what another camera might have taken of it."""
+    """Each image, followed by a view of it as another camera might have taken it."""
     view = TrainingTransform("zoom", size=_CROP_SIDE)
     for number, (image, mask) in enumerate(map(read_sample, samples)):
         yield image

@@ -1,4 +1,4 @@
-"""The card of a checkpoint: which fields it has, checked whole when it is read or written."""
+"""The card of a checkpoint: its fields, all of which are checked when it is read or written."""
 
 from pathlib import Path
 from typing import Any

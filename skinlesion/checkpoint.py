@@ -1,4 +1,4 @@
-"""One file that explains itself: weights in safetensors, everything else as JSON in its header.
+"""A self-contained file: weights in safetensors, everything else as JSON in its header.
 
 The JSON is called the *card*. Besides what the caller puts there (measured metrics, training command, seed, ...),
 it says how to rebuild the model and how to prepare an image for it:
@@ -50,15 +50,15 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *,
     """Write a model and its card to one file, whole or not at all.
 
     Args:
-        path: where; by custom it ends in .safetensors.
+        path: the file; by convention it ends in .safetensors.
         model: from `create_model`; its `name` and `config` go into the card.
         card: JSON values; "preprocessing" with "size" [height, width] and "normalize" is required.
         half: store the weights in 16 bits (half the size, about three decimal digits); they are float32 again when
             loaded.
 
     Raises:
-        SkinlesionError: the card is incomplete or no JSON, a weight is not finite, or the file cannot be
-            written.
+        SkinlesionError: the card is incomplete or can't be stored as JSON, a weight is not finite, or the file cannot
+            be written.
     """
     card = {
         **card,
@@ -71,7 +71,7 @@ def save_checkpoint(path: str | Path, model: nn.Module, card: dict[str, Any], *,
     try:
         text = json.dumps(card, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SkinlesionError(f"The card of {path} does not fit into JSON: {error}.") from error
+        raise SkinlesionError(f"The card of {path} cannot be stored as JSON: {error}.") from error
     tensors = {name: _stored(name, tensor, half) for name, tensor in model.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata={_KEY: text}))
@@ -101,7 +101,7 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[nn.Module, dict[str, Any]
         raise _damaged(path) from error
     for key, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise SkinlesionError(f"{path} cannot be used: the weight {key} is not finite. Take another checkpoint.")
+            raise SkinlesionError(f"{path} cannot be used: the weight {key} is not finite. Use another checkpoint.")
     model.load_state_dict(tensors)  # copies into the model's own dtype, so that half becomes float32
     return model.eval(), card
 
@@ -135,7 +135,7 @@ def find_weights(name_or_path: str | Path) -> Path:
             taken, or "user/repo" on the Hugging Face hub.
 
     Raises:
-        SkinlesionError: there is no such thing; the message lists the names.
+        SkinlesionError: there is no such file, run folder or name; the message lists the names.
     """
     path = Path(name_or_path)
     if str(name_or_path) in available_weights():
@@ -151,8 +151,8 @@ def find_weights(name_or_path: str | Path) -> Path:
         return hub.download(name_or_path)
     names = ", ".join(available_weights()) or "none; train one with `skinlesion train`"
     raise SkinlesionError(
-        f"There are no weights {str(name_or_path)!r}: it is neither a file nor a run folder, and the names that come "
-        f"with the package are: {names}."
+        f"Unknown weights {str(name_or_path)!r}: this is neither a file nor a run folder, and the names that come with "
+        f"the package are: {names}."
     )
 
 
@@ -167,7 +167,7 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
 
 
 def _damaged(path: Path) -> SkinlesionError:
-    return SkinlesionError(f"{path} is damaged or cut short. Get the file again from where it came.")
+    return SkinlesionError(f"{path} is damaged or incomplete. Download or copy it again.")
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         if not all(type(n) is int and 0 <= n <= MAX_WEIGHTS for entry in described for n in entry["shape"]):
             raise ValueError("a shape is out of range")
         if not all(len(entry["shape"]) <= _MAX_SIDES and entry["dtype"] in _DTYPES for entry in described):
-            raise ValueError("a tensor is of a kind that no model has")
+            raise ValueError("a tensor has an unsupported shape or dtype")
         if type(end) is not int or not 0 <= end < 1 << 62:
             raise ValueError("an offset is out of range")
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
@@ -244,15 +244,15 @@ class Budget(TorchFunctionMode):
 
 
 def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path) -> nn.Module:
-    """The model with fresh weights, if it has exactly the file's tensors. It cannot take more memory than a file of
-    its size can fill, whatever its config says."""
+    """The randomly initialized model, if it has exactly the file's tensors. It cannot take more memory than a file of
+    that size can fill, whatever its config says."""
     for option, value in config.items():
         if not plausible(value):
-            raise SkinlesionError(f"{path} is refused: its model option {option} = {str(value)[:60]} is out of range.")
+            raise SkinlesionError(f"{path} was rejected: its option {option} = {str(value)[:60]} is out of range.")
     found = {key: tuple(entry["shape"]) for key, entry in header.items() if key != "__metadata__"}
     total = sum(math.prod(shape) for shape in found.values())
     if total > MAX_WEIGHTS:
-        raise SkinlesionError(f"{path} is refused: it holds {total:,} weights (limit {MAX_WEIGHTS:,}).")
+        raise SkinlesionError(f"{path} was rejected: it holds {total:,} weights (limit {MAX_WEIGHTS:,}).")
     try:
         # Building draws random weights, which must not change the caller's random numbers. Twice the file leaves
         # room for what is only needed while building.
@@ -261,7 +261,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
     except SkinlesionError as error:
         raise SkinlesionError(f"{path} cannot be used: {error}") from error
     except Exception as error:  # whatever a config that nobody tested makes a constructor raise
-        raise SkinlesionError(f"{path} is refused: its config does not build a {name!r} ({error}).") from error
+        raise SkinlesionError(f"{path} was rejected: its config can't build a {name!r} ({error}).") from error
     needed = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     for key in sorted(needed.keys() | found.keys()):
         if found.get(key) != needed.get(key):
@@ -273,7 +273,7 @@ def _build(header: dict[str, Any], name: str, config: dict[str, Any], path: Path
 
 
 def plausible(value: Any) -> bool:
-    """Whether this could be a model's option: a switch, a name, a modest number, or blocks a stage."""
+    """Whether this could be a model's option: a boolean, a name, a small number, or the blocks of each stage."""
     if isinstance(value, list):
         return all(type(n) is int and n >= 0 for n in value) and sum(value) <= MAX_BLOCKS
     if isinstance(value, int | float):

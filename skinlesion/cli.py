@@ -1,4 +1,4 @@
-"""The command line: finds the command, parses its flags from its signature, and turns trouble into one line.
+"""The command line: finds the command, parses its flags from its signature, and reports errors in one line.
 
 A command is a function whose parameters are its flags and whose docstring is its help. It is imported only when it is
 asked for, so that `skinlesion data synthesize` does not wait for Lightning. It returns an exit code or None for 0.
@@ -25,14 +25,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("skinlesion.commands.doctor:doctor", "say what this machine can do, and how fast"),
     "demo": ("skinlesion.commands.demo:demo", "segment the images that come with the package"),
     "predict": ("skinlesion.commands.predict:predict", "segment your own images"),
-    "evaluate": ("skinlesion.commands.evaluate:evaluate", "measure weights on images with masks"),
+    "evaluate": ("skinlesion.commands.evaluate:evaluate", "evaluate weights on images with masks"),
     "train": ("skinlesion.commands.train:train", "train a network"),
     "dashboard": ("skinlesion.commands.dashboard:dashboard", "open the app in a browser"),
-    "lab": ("skinlesion.commands.lab:lab", "copy the lessons into a folder of yours and open them"),
+    "lab": ("skinlesion.commands.lab:lab", "copy the lessons into your own folder and open them"),
     "course": ("skinlesion.commands.course:course", "list the lessons and what you have passed"),
     "course grade": ("skinlesion.commands.course_grade:grade", "check the notebooks of a class"),
     "export": ("skinlesion.commands.export:export", "share weights with their results and a model card"),
-    "push": ("skinlesion.commands.push:push", "upload weights to the Hugging Face hub"),
+    "push": ("skinlesion.commands.push:push", "upload weights to the Hugging Face Hub"),
     "calibrate": (
         "skinlesion.commands.calibrate:calibrate",
         "calibrate confidence; detect out-of-distribution images",
@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "average": ("skinlesion.commands.average:average", "average the weights of several checkpoints of one run"),
     "import-weights": (
         "skinlesion.commands.import_weights:import_weights",
-        "turn a published checkpoint of VM-UNet or VMamba into one of this package",
+        "convert a published VM-UNet or VMamba checkpoint to this package's format",
     ),
     "reproduce": ("skinlesion.commands.reproduce:reproduce", "run the paper's comparison, or report on it"),
     "benchmark scan": ("skinlesion.commands.benchmark:scan", "time the scan's engines and their peers"),
@@ -72,11 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: the words after `skinlesion`; by default those of this process.
+        argv: the arguments after `skinlesion`; by default those of this process.
 
     Returns:
-        0; 1 if the machine failed it (a full disk, too little memory); 2 for anything else that the user can put right;
-        130 after Ctrl-C. Every code but 0 comes with one line on stderr. A bug raises.
+        0; 1 if the machine lacks a resource (a full disk, too little memory); 2 for any other error that the user can
+        fix; 130 after Ctrl-C. Every code but 0 comes with one line on stderr. A bug raises an exception.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     mend()
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return _fail("There is not enough memory for this.", FAILED)
+        return _fail("Out of memory. Close other programs, or use smaller images, batches or networks.", FAILED)
     except BrokenPipeError:
         discard_output()  # its reader has gone (`| head`)
         return 0
@@ -109,12 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _surroundings(error: OSError) -> tuple[str, int]:
-    """One line and the exit code for what the system refused."""
+    """The message and the exit code for an error of the operating system."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}.", FAILED if error.errno in FULL else WRONG_INPUT
     if error.errno in FULL:
         return f"The output cannot be written ({error.strerror}).", FAILED
-    return f"The machine refuses something that this needs: {error.strerror or error}.", FAILED
+    return f"The operating system refused an operation that this command needs: {error.strerror or error}.", FAILED
 
 
 def parse(target: Callable[..., Any], args: Sequence[str], *, prog: str, pairs: bool = False, **options: Any) -> Any:
@@ -192,11 +192,11 @@ def _dispatch(args: list[str]) -> int:
 
 
 def _refuse_empty(args: list[str]) -> None:
-    """An empty word is an unset variable of a script; as a path it would mean the current folder."""
+    """Reject empty arguments: usually a script's unset variable, which as a path would mean the current folder."""
     for before, word in zip(["", *args], args, strict=False):
         if word == "" or (word.startswith("--") and word.endswith("=")):
             where = f" at {word or before}" if word or before else ""
-            raise SkinlesionError(f"A value is empty{where}: is a variable of your shell unset?")
+            raise SkinlesionError(f"A value is empty{where}: is a shell variable unset?")
 
 
 def _require_current_folder() -> None:
@@ -247,7 +247,7 @@ def _overview(names: Sequence[str] = tuple(COMMANDS)) -> str:
 
 
 def _one_line(box: str) -> str:
-    """What tyro drew as a box, with lines and colors or not, as a sentence, without title, hints and help texts."""
+    """The text of tyro's error box as one sentence, without its frame, colors, title, hints and help texts."""
     lines = [_DRAWN.sub("", line).strip() for line in box.strip().splitlines()]
     sections: list[list[str]] = [[]]
     for line in lines[1:]:

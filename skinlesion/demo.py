@@ -1,4 +1,4 @@
-"""The demonstration: the images that come with the package, segmented, scored and put on a page."""
+"""The demo: segments and scores the images that come with the package, and writes a page of results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ NEXT = (
     "skinlesion evaluate --weights run --data folder --root lesions",
 )
 _INTRODUCTION = (
-    "The network looked at the images that come with the package. The real ones are dermoscopy images from the test "
-    "part of the split isic2017-paper, which training on that split never sees; the synthetic ones are drawings."
+    "The network segmented the images that come with the package. The real ones are dermoscopy images from the test "
+    "set of the split isic2017-paper, which isn't used in training; the synthetic ones are computer-generated."
 )
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What `run_demo` found: a row an image, scores pooled by kind of image, and the page."""
+    """The result of `run_demo`: one row per image, scores pooled by kind of image, and the page."""
 
     rows: tuple[ReportRow, ...]
     totals: dict[str, dict[str, float]]
@@ -46,10 +46,10 @@ def run_demo(
     clean: bool | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Demonstration:
-    """Segment the bundled images, compare them with their truth at 256 x 256, and write the page.
+    """Segment the bundled images (256 x 256), compare the masks with the ground truth, and write the page.
 
     Args:
-        segmenter: what to show.
+        segmenter: the weights to demonstrate.
         out: folder for skinlesion-demo.html, which is replaced if it is there.
         tta, clean: as `Segmenter.segment`.
         progress: called with (images done, images in all) after each.

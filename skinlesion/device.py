@@ -70,5 +70,5 @@ def enough_memory(device: "torch.device") -> Iterator[None]:
             raise
         place, other = ("", "") if device.type == "cpu" else (f" on {device}", ", or use the device cpu")
         raise MachineError(
-            f"Out of memory{place}: close other programs that use it, take fewer images at once{other}."
+            f"Out of memory{place}: close other programs, or process fewer or smaller images at once{other}."
         ) from error

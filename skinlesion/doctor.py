@@ -19,10 +19,10 @@ _SPEED_MODEL, _SPEED_SIZE = "tiny", 128
 
 
 def diagnose(*, seconds: float = 2.0) -> dict[str, Any]:
-    """Look at everything that decides what runs and how fast.
+    """Collect everything that determines what runs and how fast.
 
     Args:
-        seconds: for the speed check.
+        seconds: length of the speed check.
 
     Returns:
         JSON values: "skinlesion", "python", "system", "torch", "packages" {name: version or None}, "devices"
@@ -78,7 +78,7 @@ def _weights(name: str) -> dict[str, Any]:
 
 
 def _speed(seconds: float) -> dict[str, Any]:
-    """How fast the smallest network runs on the CPU. The first image, which may compile kernels, is apart."""
+    """How fast the smallest network runs on the CPU; the first image, which may compile kernels, is timed apart."""
     try:
         engine = choose_engine("auto", "cpu")
     except SkinlesionError as error:

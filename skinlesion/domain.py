@@ -2,7 +2,7 @@ r"""Whether an image looks like those that a network was trained on, judged by t
 
 Each of the first three encoder stages gives the mean and the standard deviation of every channel over the image,
 :math:`f`. Standardized and compressed, with their squares, they enter a linear discriminant between training images and
-drawn outliers (`skinlesion.data.outliers`), fitted by ridge regression:
+synthetic outliers (`skinlesion.data.outliers`), fitted by ridge regression:
 
 .. math:: z = \mathrm{sgn}(u) \log(1 + |u|), \quad u = (f - \mu) / \sigma, \qquad s = w \cdot (z, z^2) + b - t
 

@@ -1,4 +1,4 @@
-"""Measuring a segmenter on images with truth: the numbers, and the protocol that makes them mean something."""
+"""Evaluation of a segmenter on images with ground truth: the scores, and the protocol behind them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Evaluation(NamedTuple):
         report: ready for JSON: {"n", "pooled", "per_image", "intervals", "protocol"} and, where groups were asked for,
             {"groups": {by: {name: {"n", "pooled_iou", "mean_iou", "sensitivity", each value with its interval}}}}}};
             fractions in [0, 1].
-        table: one row an image.
+        table: one row per image.
         groups: each image's group by what was asked for, in the table's order.
     """
 
@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
         write_text(path, json.dumps(self.report, indent=1) + "\n")
 
     def save_csv(self, path: str | Path) -> None:
-        """Write one row an image: id, pixels by outcome, scores."""
+        """Write one row per image: id, pixels by outcome, scores."""
         scores = self.table.per_image()
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
             writer = table_writer(file)
@@ -70,15 +70,14 @@ def evaluate(
 ) -> Evaluation:
     """Compare predictions with the truth.
 
-    The image goes through the segmenter at the model's size; the probability is then resized to `truth_size` squared,
-    where the mask, resized to the nearest pixel (A33), waits. The whole harness of this model family measures at
-    256 x 256.
+    The model runs at its own image size; the probability is then resized to `truth_size` x `truth_size` and compared
+    with the mask, resized with nearest-neighbor interpolation (A33). VM-UNet's code also evaluates at 256 x 256.
 
     Args:
-        segmenter: what to measure.
+        segmenter: the model to evaluate.
         samples: images with masks, ids unique.
         truth_size: side in pixels at which prediction and truth are compared.
-        threshold: least probability that counts as lesion; by default the segmenter's.
+        threshold: lowest probability that counts as lesion; by default the segmenter's.
         tta: test-time augmentation, as `Segmenter.segment`.
         clean: as `Segmenter.segment`.
         by: report groups of images too, by any of `skinlesion.data.groups.GROUPS`: tone of the background, size of the
@@ -97,7 +96,7 @@ def evaluate(
             f"{counted(len(without), 'image')} without a ground-truth mask, starting with {without[0]}: add the masks."
         )
     if not samples:
-        raise SkinlesionError("There is no image to evaluate: the part is empty.")
+        raise SkinlesionError("There is no image to evaluate: this part of the split is empty. Choose another one.")
     if not 1 <= truth_size <= 4096:
         raise SkinlesionError(f"The truth size must be from 1 to 4096 pixels, not {truth_size}.")
     group = GroupOf(by, diagnoses or {})

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half written, and saying plainly why something cannot be written."""
+"""Atomic writes, and clear messages when a file cannot be written."""
 
 import os
 import uuid
@@ -58,5 +58,5 @@ def write_text(path: str | Path, text: str) -> None:
 def cannot_write(path: Path, error: OSError) -> SkinlesionError:
     """What to raise for a file that the system refused to write."""
     if error.errno in FULL:
-        return MachineError(f"Cannot write {printable(path)}: {error.strerror}. Make room, or choose another place.")
-    return SkinlesionError(f"Cannot write {printable(path)}: {error.strerror or error}. Choose another place.")
+        return MachineError(f"Cannot write {printable(path)}: {error.strerror}. Free space, or choose another folder.")
+    return SkinlesionError(f"Cannot write {printable(path)}: {error.strerror or error}. Choose another folder.")

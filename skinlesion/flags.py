@@ -1,4 +1,4 @@
-"""How flags are read and shown: `--root PATH` that may be left out, `--model STR ...` with any number of words.
+"""How flags are parsed and displayed: an optional `--root PATH`, `--model STR ...` with any number of values.
 
 tyro would show the first as `{None}|PATH (default: None)`, the second as `[STR [STR ...]] (default: )`.
 """

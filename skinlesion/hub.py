@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub (https://huggingface.co/docs/hub), for `Segmenter.from_pretrained("user/repo")`.
+"""Weights on the Hugging Face Hub (https://huggingface.co/docs/hub), for `Segmenter.from_pretrained("user/repo")`.
 
 A repository holds one checkpoint, `skinlesion.safetensors`, beside its model card. What comes from there is checked
 like any other checkpoint: no pickle, and no code that the file names.
@@ -35,7 +35,7 @@ def download(repository: str) -> Path:
         from huggingface_hub import constants, hf_hub_download
     except ImportError as error:
         raise SkinlesionError(
-            f"There are no weights {repository!r} here. If that is a repository on the Hugging Face hub: "
+            f"No weights named {repository!r} were found here. If this is a repository on the Hugging Face Hub: "
             "pip install 'skinlesion[hub]'."
         ) from error
     there = _reachable(constants.ENDPOINT)
@@ -43,15 +43,15 @@ def download(repository: str) -> Path:
         return Path(hf_hub_download(repository, FILE, etag_timeout=5, local_files_only=not there))
     except (OSError, ValueError) as error:  # the hub's own errors are of both kinds
         why = printable(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
-        why = why if there else f"{constants.ENDPOINT} can't be reached, and there is no copy from before"
+        why = why if there else f"{constants.ENDPOINT} can't be reached, and there is no cached copy"
         raise SkinlesionError(
-            f"There are no weights {printable(repository)!r}: neither a file here nor a repository with {FILE} on the "
-            f"Hugging Face hub ({why})."
+            f"Unknown weights {printable(repository)!r}: neither a file here nor a repository with {FILE} on the "
+            f"Hugging Face Hub ({why})."
         ) from error
 
 
 def _reachable(address: str) -> bool:
-    """Whether something listens there; the hub's own client would try for half a minute."""
+    """Whether a server answers at the address; the hub's own client would try for half a minute."""
     parts = urlsplit(address)
     if urllib.request.getproxies().get(parts.scheme) and not urllib.request.proxy_bypass(parts.hostname or ""):
         return True  # as far as can be told from here

@@ -1,4 +1,4 @@
-"""Uploading weights and their model card to the Hugging Face hub, from where `skinlesion.hub` gets them."""
+"""Uploading weights and their model card to the Hugging Face Hub, from which `skinlesion.hub` downloads them."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def push(name_or_path: str | Path, repository: str, *, private: bool = False) ->
         private: make a new repository private.
 
     Returns:
-        Its address.
+        The repository's address.
 
     Raises:
         SkinlesionError: huggingface_hub is missing, the name is not one of a repository, or the hub refuses.

@@ -4,7 +4,7 @@ VM-UNet (https://github.com/JCruan519/VM-UNet) saves a state dictionary whose na
 (https://github.com/MzeroMiko/VMamba) keeps one under the key "model", of an encoder alone, deeper in its third stage;
 VM-UNet starts its encoder from it and copies encoder stage i into decoder stage 3 - i where names and shapes fit, and
 so does this module. Names that both share with the package keep their values; only the four directions, which they
-stack in A_logs (4 D, N) and Ds (4 D,), are taken apart.
+stack in A_logs (4 D, N) and Ds (4 D,), are split.
 """
 
 import pickle
@@ -37,12 +37,12 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of every tensor.
+    """What happened to every tensor.
 
     Attributes:
         used: name in the network -> name in the file.
         unused: names in the file that the network has no place for.
-        missing: names in the network that the file says nothing about; they keep their random values.
+        missing: names in the network that the file lacks; they keep their random values.
     """
 
     used: dict[str, str]
@@ -58,7 +58,7 @@ class ImportReport:
 
 
 def import_weights(path: str | Path, out: str | Path, *, preset: str = "vmunet", seed: int = 0) -> ImportReport:
-    """Turn a published checkpoint into one of this package.
+    """Convert a published checkpoint to this package's format.
 
     The network's sizes follow the file: width, states and, where it has a decoder, depths.
 
@@ -66,7 +66,7 @@ def import_weights(path: str | Path, out: str | Path, *, preset: str = "vmunet",
         path: a .pth file of VM-UNet or VMamba; only tensors and plain values are read, nothing is unpickled.
         out: the .safetensors file to write.
         preset: "vmunet", or "paper" for the paper's network, whose SE, CMN and CRA then start at random.
-        seed: of what the file says nothing about.
+        seed: for initializing the weights that the file lacks.
 
     Returns:
         Every tensor used, unused and missing.
@@ -122,7 +122,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         total += tensor.numel()
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or total > MAX_WEIGHTS:
-            raise SkinlesionError(f"{path} is refused: {name} claims {tensor.numel():,} numbers that aren't there.")
+            raise SkinlesionError(f"{path} was rejected: {name} declares {tensor.numel():,} values, but has fewer.")
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints and run folders of earlier versions: how their tensors are called today.
+"""Checkpoints and run folders of earlier versions: the current names of their tensors.
 
 Format 1 is the first edition's, format 2 the current one, with VMamba's and coordinate attention's names. The order of
 the parameters is the same in both, so an optimizer's state needs no change.

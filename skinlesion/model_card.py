@@ -1,4 +1,4 @@
-"""A checkpoint to share: its results in its header, and a model card beside it that the program wrote."""
+"""Exports a checkpoint for sharing: results in its header, and a generated model card beside it."""
 
 import json
 import math
@@ -34,16 +34,16 @@ def export(
     Args:
         weights: as `find_weights`; may be `out` itself, to add results to it.
         out: the .safetensors file; the card goes beside it, with the ending .md. Both are replaced if they exist.
-        half: store the weights in 16 bits. Results must be measured on the file with 16 bits then: export first,
+        half: store the weights in 16 bits. In that case, results must be measured on the 16-bit file: export first,
             evaluate that file, and export once more with the results.
-        threshold: least probability that counts as lesion from now on, in (0, 1); by default what it was.
+        threshold: lowest probability that counts as lesion, in (0, 1); by default the checkpoint's own.
         results: files of `skinlesion evaluate --json`.
 
     Returns:
         The checkpoint's path and the card's.
 
     Raises:
-        SkinlesionError: a file cannot be used, or results are of other weights than these.
+        SkinlesionError: a file cannot be used, or results were measured on different weights.
     """
     out = Path(out)
     if out.suffix != ".safetensors":
@@ -54,12 +54,12 @@ def export(
     was_half = card.get("stored_bits") == 16
     if reports and half and not was_half:
         raise SkinlesionError(
-            f"The results are of {source}, not of its 16-bit copy: export with --half first, evaluate that file, and "
+            f"The results are for {source}, not for its 16-bit copy: export with --half first, evaluate that file, and "
             "export it with the results."
         )
     for path, report in zip(results, reports, strict=True):
         if report["protocol"].get("weights_sha256") != tensors_hash(source):
-            raise SkinlesionError(f"{path} was measured on other weights than {source}; evaluate these and try again.")
+            raise SkinlesionError(f"{path} has results of other weights than {source}; evaluate the latter first.")
     card["evaluations"] = reports or card.get("evaluations", [])
     if threshold is not None:
         card["threshold"] = check_threshold(threshold)
@@ -82,7 +82,7 @@ def model_card(card: dict[str, Any], *, name: str, digest: str) -> str:
         f"# Model card: {name}",
         "Written by `skinlesion export` from the checkpoint's own header.",
         "Finds the border of a single skin lesion in a dermoscopy image. For teaching and research only: it is not a "
-        "medical device, it gives no diagnosis, and it was not tested on ordinary photographs or on all skin tones.",
+        "medical device, it gives no diagnosis, and it hasn't been tested on ordinary photographs or all skin tones.",
         "## Results",
         *(_results(report) for report in card.get("evaluations", [])),
         _selection(card),

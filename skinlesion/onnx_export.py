@@ -46,7 +46,7 @@ def export_onnx(
         out: the file; it is replaced if it exists.
         points: named activations to return as well, or patterns, as for `skinlesion.observe`: "S2.cra.gate_h", or all
             of `GATES`. Each becomes an output of that name.
-        threshold: least probability that counts as lesion, for the card; by default the segmenter's.
+        threshold: lowest probability that counts as lesion, for the card; by default the segmenter's.
 
     Returns:
         The largest absolute difference between ONNX Runtime and PyTorch for each output, on images that come with the

@@ -62,7 +62,7 @@ def line_width(size: tuple[int, ...]) -> int:
 
 
 def at_most(array: np.ndarray, pixels: int) -> np.ndarray:
-    """The image or bool mask reduced to that many pixels; a smaller one is returned as it is."""
+    """The image or bool mask, downscaled to at most `pixels` pixels; a smaller one is returned unchanged."""
     height, width = array.shape[:2]
     return thumbnail(array, max(1, int(max(height, width) * min(1.0, (pixels / (height * width)) ** 0.5))))
 

@@ -1,7 +1,7 @@
 """Finding the modules that extend the package, and the names that they have registered; see `skinlesion.extend`.
 
-It imports no other part of the package, only what errors need, so that the scan, the data layouts and the zoo can ask
-it for a name that they don't know.
+It imports no other part of the package, only what errors need, so that the scan, the data layouts and the zoo can look
+up a name that isn't built in.
 """
 
 import functools
@@ -30,7 +30,7 @@ def listed_modules() -> tuple[str, ...]:
 
 @functools.cache
 def load_plugins() -> None:
-    """Import what `SKINLESION_PLUGINS` lists and what installed packages register; once a process.
+    """Import what `SKINLESION_PLUGINS` lists and what installed packages register; once per process.
 
     Raises:
         SkinlesionError: one cannot be imported.

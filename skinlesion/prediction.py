@@ -123,8 +123,8 @@ def predict_files(
     Raises:
         SkinlesionError: there is no input, an output exists already (nothing is written then), the folder cannot be
             written to, or the batch to resume was made with other settings.
-        MachineError: the disk is full; as after Ctrl-C, `resume` does the rest.
-        KeyboardInterrupt: Ctrl-C; the table has a row for each image that is complete, and `resume` does the rest.
+        MachineError: the disk is full; as after Ctrl-C, `resume` continues the batch.
+        KeyboardInterrupt: Ctrl-C; the table has a row for each finished image, and `resume` continues the batch.
     """
     threshold = check_threshold(segmenter.threshold if threshold is None else threshold)
     if not 1 <= jobs <= MAX_JOBS:
@@ -247,7 +247,7 @@ def _segment(segmenter: Segmenter, task: _Task, out: Path, **options: Any) -> Pr
     except SkinlesionError as error:
         return str(error)
     except MemoryError:
-        return f"{printable(task.image)}: there is not enough memory for this image; make it smaller."
+        return f"{printable(task.image)}: there is not enough memory for this image; reduce it and try again."
     except Exception as error:  # whatever it is, it must not stop the batch
         return f"{printable(task.image)} could not be segmented ({type(error).__name__}: {printable(error)})."
 

@@ -132,7 +132,7 @@ def _add_folder(folder: Path, found: Inputs) -> None:
     line = left_out_line(folder, left_out)
     if not images:
         empty = f"{printable(folder)} contains no images ({', '.join(sorted(IMAGE_SUFFIXES))})."
-        hint = "Subfolders aren't searched: name them." if FOLDERS in left_out else ""
+        hint = "Subfolders aren't searched: give them as inputs, too." if FOLDERS in left_out else ""
         raise SkinlesionError(" ".join(filter(None, (empty, line, hint))))
     found.images.extend(images)
     if line:

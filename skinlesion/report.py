@@ -1,4 +1,4 @@
-"""A self-contained HTML page of segmented images: opens anywhere, asks the network for nothing."""
+"""A self-contained HTML page of segmented images: it opens anywhere and fetches nothing."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ def write_report(
         "<h2>Pictures</h2>",
         _legend(),
         *(_card(row) for row in rows),
-        "<h2>How these numbers were made</h2>",
+        "<h2>How these numbers were computed</h2>",
         "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>",
         "<h2>Next</h2>",
         "<pre>" + "\n".join(escape(command) for command in commands) + "</pre>",
@@ -142,7 +142,7 @@ def _cells(scores: Mapping[str, float], names: Sequence[str]) -> str:
 
 
 def _legend() -> str:
-    keys = (("predicted", PREDICTED), ("true border", TRUE), ("missed", MISSED), ("false positive", WRONG))
+    keys = (("predicted", PREDICTED), ("true border", TRUE), ("false negative", MISSED), ("false positive", WRONG))
     return (
         "<p>"
         + "".join(f'<span class="key" style="background: rgb{color}"></span>{name}' for name, color in keys)
@@ -156,7 +156,7 @@ def _card(row: ReportRow) -> str:
     figures = (
         ("the image", image),
         ("the prediction", overlay(image, mask)),
-        ("where it errs", error_overlay(image, mask, truth)),
+        ("errors", error_overlay(image, mask, truth)),
         ("probability of lesion, dark 0 to light 1", heat),
     )
     scores = ", ".join(f"{escape(name)} {value:.3f}" for name, value in row.scores.items())

@@ -19,9 +19,9 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")  # as `skinlesion.files.replacin
 def reserved(folder: str | Path) -> Iterator[Path]:
     """Make an output folder, and keep other processes of this package out of it inside the block.
 
-    The system gives the lock back when a process is killed, and no file is left behind. Temporary files of a process
-    that was killed are removed; afterwards, so are the folders that were made here, as far as nothing is in them.
-    Where the file system has no locks, nobody is kept out.
+    The system releases the lock when a process is killed, and no file is left behind. Temporary files of a killed
+    process are removed; on leaving the block, so are the folders that were created here, if they are empty. On a file
+    system without locks, other processes aren't kept out.
 
     Yields:
         The folder.

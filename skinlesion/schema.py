@@ -32,7 +32,7 @@ _NAMES = {
     dict: "an object",
     list: "a list",
     tuple: "a list",
-    type(None): "nothing",
+    type(None): "null",
 }
 
 
@@ -83,7 +83,7 @@ def mismatch(value: Any, expected: Any, name: str = "") -> str | None:
     inner = get_args(expected)
     if origin is dict:
         if not all(isinstance(key, inner[0]) for key in value):
-            return f"{name or 'its content'} must have text as the names of its fields"
+            return f"{name or 'its content'} must have strings as keys"
         found = (mismatch(each, inner[1], _inside(name, key)) for key, each in value.items())
     elif origin in (list, tuple):
         found = (mismatch(each, inner[0], f"{name}[{place}]") for place, each in enumerate(value))

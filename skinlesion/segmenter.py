@@ -1,4 +1,4 @@
-"""The API of every user: weights, preprocessing and threshold in one object that turns an image into a mask.
+"""The main API: weights, preprocessing and threshold in one object that turns an image into a mask.
 
 >>> from skinlesion import Segmenter
 >>> result = Segmenter.from_pretrained("small").segment("photo.jpg")     # doctest: +SKIP
@@ -35,7 +35,7 @@ CLEAN = {"auto": None, "on": True, "off": False}  # the spelling of `clean` on t
 
 
 class Prediction(NamedTuple):
-    """What a model says of a batch at its own size.
+    """A model's output for a batch, at the model's own size.
 
     Attributes:
         mean: lesion probability, averaged over the views, float32 (B, 1, height, width) on the CPU, not calibrated.
@@ -49,13 +49,13 @@ class Prediction(NamedTuple):
 
 
 class Segmenter:
-    """A model with its preprocessing. Nothing in it changes when it is used, so threads may share one.
+    """A model with its preprocessing. Using it changes nothing in it, so threads may share one.
 
     Args:
         model: gives logits (B, 1, H, W) for an image (B, 3, H, W); it is moved to `device` and put in evaluation mode.
         card: as in `skinlesion.checkpoint`; "preprocessing" and, where given, "threshold", "clean", "temperature"
             and "domain" are used.
-        device: where to run: cpu, cuda, cuda:N, mps, a device of torch, or auto, which takes a CUDA GPU if there is one
+        device: where to run: cpu, cuda, cuda:N, mps, a `torch.device`, or auto, which uses a CUDA GPU if there is one
             that the scan engine runs on.
         engine: the selective scan's engine, "auto", one of `skinlesion.scan.ENGINES`, or a registered engine.
 
@@ -65,8 +65,8 @@ class Segmenter:
         size: (height, width) that images are resized to for the model.
         threshold: the default one, in (0, 1).
         clean: whether masks are cleaned up by default, see `skinlesion.cleanup.clean_mask`.
-        temperature: that probabilities are calibrated with; 1 if the card has none.
-        domain: what training images look like to the model; None if the card does not say.
+        temperature: for calibrating probabilities; 1 if the card has none.
+        domain: the fitted out-of-distribution score (`skinlesion.domain`); None if the card has none.
         engine: the engine that runs; None for a model without selective scan.
         path: the checkpoint's file; None if the segmenter was not made from one.
 
@@ -79,7 +79,7 @@ class Segmenter:
     ) -> None:
         channels = getattr(getattr(model, "config", None), "in_channels", 3)
         if channels != 3:
-            raise SkinlesionError(f"This model takes images of {channels} channels; a Segmenter gives it RGB.")
+            raise SkinlesionError(f"This model takes {channels}-channel images; a Segmenter supports RGB only.")
         scans = has_scan(model)
         self.device = choose_fitting_device(device, engine if scans else None)
         try:
@@ -139,7 +139,7 @@ class Segmenter:
 
         Args:
             image: a path, a file's bytes, a Pillow image, uint8 (H, W, 3) RGB, or a tensor (3, H, W); see `as_array`.
-            threshold: least probability that counts as lesion, in (0, 1); by default the checkpoint's.
+            threshold: lowest probability that counts as lesion, in (0, 1); by default the checkpoint's.
             tta: test-time augmentation: True or "flips" averages the four flips, "dihedral" the eight
                 flips and quarter turns.
             clean: keep only the largest region of the mask and fill its holes; by default as the checkpoint says.
@@ -159,10 +159,10 @@ class Segmenter:
     ) -> list[Segmentation]:
         """Segment several images in one pass of the model; arguments as `segment`, sizes may differ.
 
-        All are in memory at once: give a long list in parts.
+        All images are in memory at once: split a long list into several calls.
         """
         if isinstance(images, str | Path | bytes | Image.Image):
-            raise SkinlesionError("segment_batch takes a list of images; for one image use segment.")
+            raise SkinlesionError("segment_batch takes a list of images; for a single image, use segment.")
         images = list(images)  # an array (B, H, W, 3) and a tensor (B, 3, H, W) are lists of images, too
         if not images:
             return []
@@ -191,7 +191,7 @@ class Segmenter:
         return clean_mask(mask) if (self.clean if clean is None else clean) else mask
 
     def prepare(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Images as the model takes them, for whoever looks inside it (`skinlesion.explain`).
+        """Images as the model takes them, for functions that look inside it (`skinlesion.explain`).
 
         Args:
             images: uint8 (H, W, 3) each.
@@ -229,15 +229,15 @@ class Segmenter:
                 views.append(undo(logits.float().sigmoid()))
         stack = torch.stack(views)  # (V, B, 1, height, width)
         if not bool(torch.isfinite(stack).all()):
-            raise SkinlesionError("The model's output is not finite: the weights are broken; take another checkpoint.")
+            raise SkinlesionError("The model's output is not finite: the weights are damaged. Use another checkpoint.")
         spread = stack.std(0, correction=0) if len(views) > 1 else None
         return Prediction(stack.mean(0).cpu(), None if spread is None else spread.cpu(), ood_score)
 
     def at_size(self, probability: Tensor, size: tuple[int, int]) -> Tensor:
         """Lesion probability at another size, calibrated: what every map, score and confidence is made from.
 
-        Calibration divides the logit of the resized probability by the checkpoint's temperature. That leaves 1/2 where
-        it was, and so the mask at the threshold 1/2.
+        Calibration divides the logit of the resized probability by the checkpoint's temperature. This doesn't change a
+        probability of 1/2, and so it doesn't change the mask at a threshold of 1/2.
 
         Args:
             probability: (B, 1, height, width), of `predict`.
@@ -248,7 +248,11 @@ class Segmenter:
 
 
 def check_threshold(threshold: float) -> float:
-    """The threshold, if it is one; else SkinlesionError."""
+    """Return the threshold if it is a number between 0 and 1.
+
+    Raises:
+        SkinlesionError: it isn't.
+    """
     if isinstance(threshold, str) or not 0 < threshold < 1:
         raise SkinlesionError(f"The threshold must be a number between 0 and 1, not {threshold!r}.")
     return threshold

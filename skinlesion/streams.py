@@ -1,4 +1,4 @@
-"""Standard output and standard error in surroundings that lack them: closed, full, or without an alphabet."""
+"""Standard output and standard error where they are closed, full, or have an encoding that lacks characters."""
 
 import io
 import os
@@ -6,10 +6,11 @@ import sys
 
 
 def mend() -> None:
-    """Make both usable, whatever the process was started with.
+    """Make both streams usable, however the process was started.
 
-    A closed stream becomes one that discards: else the next file that is opened would get its number, and what a
-    library writes to the terminal would land in that file. A name that the terminal can't show is written out.
+    A closed stream is replaced by one that discards its input. Otherwise the next file that is opened would get its
+    file descriptor, and what a library prints would end up in that file. Characters that the terminal can't show are
+    escaped.
     """
     for number in range(3):
         try:
@@ -25,7 +26,7 @@ def mend() -> None:
 
 
 def discard_output() -> None:
-    """Send the rest of standard output nowhere: what cannot be written must not fail once more when Python exits."""
+    """Discard the rest of standard output, so that flushing it at exit can't fail again."""
     try:
         number = sys.stdout.fileno()
     except (OSError, ValueError):  # a stream in memory
@@ -36,7 +37,7 @@ def discard_output() -> None:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error. Where even that fails, the exit code has to do."""
+    """Print a line on standard error; if even that fails, only the exit code remains."""
     try:
         sys.stdout.flush()  # what was printed before comes first
     except OSError:

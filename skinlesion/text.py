@@ -1,7 +1,7 @@
 """Names from outside in messages and tables: no terminal commands, no spreadsheet formulas, no broken lines.
 
 A file name may hold anything but a slash and a zero byte: line breaks, escape sequences that move a terminal's cursor,
-bytes that are no text, or a formula that a spreadsheet runs when it opens the table. Whatever is printed goes through
+bytes that aren't text, or a formula that a spreadsheet runs when it opens the table. Whatever is printed goes through
 :func:`printable`, whatever becomes a cell through :func:`cell` or :func:`table_writer`.
 """
 

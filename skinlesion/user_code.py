@@ -20,8 +20,8 @@ _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"
 def named_errors(failure: str, *, built_in: bool = False) -> Iterator[None]:
     """Turn an error in a user's code into one sentence.
 
-    What isn't the code's mistake passes through: running out of memory or disk space, a reader that has gone
-    (`| head`), and an operation that the Apple GPU lacks.
+    Errors that aren't the code's fault pass through: running out of memory or disk space, a closed pipe (`| head`), and
+    an operation that the Apple GPU lacks.
 
     Args:
         failure: what happened, such as "The network 'mine' cannot be built".

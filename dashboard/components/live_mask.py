@@ -68,8 +68,8 @@ def live_mask(
         image: uint8 (H, W, 3); numbers are those at this size.
         prediction: of the network.
         truth: bool (H, W), if it is known.
-        settings: to begin with; the visitor's own stay until these are others.
-        title: what the image shows, for readers of the screen.
+        settings: initial ones; the visitor's own are kept until these change.
+        title: what the image shows, for screen readers.
         notes: warnings that stand beside the numbers.
         key: the component's.
         on_settings: called with new settings before the page runs again.

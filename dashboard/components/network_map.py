@@ -1,4 +1,4 @@
-"""The network as a picture of itself: a button for each block and skip, with its real feature map of this image."""
+"""The network as a diagram: a button for each block and skip, with its feature map of this image."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ class Node(NamedTuple):
         id: unique: a layer's name, "image" or "mask".
         label: what it is called.
         shape: "20 × 20 × 48".
-        title: a sentence, for the pointer and for readers of the screen.
+        title: a sentence, shown on hover and read by screen readers.
         src: its map, as a data URI.
     """
 

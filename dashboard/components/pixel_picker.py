@@ -1,4 +1,4 @@
-"""A picture that answers a click with the place that was clicked, and marks the place that is chosen."""
+"""A picture that reports the position of a click and marks the chosen position."""
 
 from collections.abc import Callable
 

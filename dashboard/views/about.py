@@ -1,4 +1,4 @@
-"""How it works: the network part by part with the shapes of the one that is loaded, and its model card."""
+"""How it works: the loaded network, part by part, with its shapes and its model card."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -37,7 +37,7 @@ TOUR = {
         "token can depend on every other at a cost that is linear in the number of tokens, not quadratic. **SE** then "
         "scales the channels with gates computed from the whole image, and **CMN** mixes neighbors and channels. "
         "Before every stage but the first, the grid is halved and the number of channels is doubled.",
-        "section 3.2, equation 1",
+        "section 3.2",
         (4, 5, 6, 7, 8, 9),
     ),
     "skip": Stop(
@@ -56,7 +56,7 @@ TOUR = {
         "The grid is upsampled four times, to the size of the image, and one number per pixel is left: the logit. A "
         "logit above 0 is a probability above one half. In training, the losses are computed here, and distillation "
         "makes early blocks imitate deep ones.",
-        "sections 3.1 and 3.4, equations 8 to 14",
+        "sections 3.1 and 3.4, equations 8 to 11",
         (2, 11, 12, 13),
     ),
 }
@@ -144,14 +144,14 @@ def _card(weights: Weights) -> None:
     warns = (
         "and it can't check whether an image is dermoscopy at all"
         if load(weights).domain is None
-        else "though it warns where an image doesn't look like dermoscopy"
+        else "though it warns when an image doesn't look like dermoscopy"
     )
     st.markdown(
         ":material/medical_information: **Intended use:** teaching and research. It is **not a medical device**, it "
-        "gives no diagnosis, and it must not decide about anyone's health.\n\n"
+        "gives no diagnosis, and it must not be used to make decisions about anyone's health.\n\n"
         ":material/warning: **Limits:** it was trained on dermoscopy images of single lesions, mostly on pale skin and "
         f"from a few clinics. It outlines anything that looks like a lesion, even a drawn letter, {warns}. Scores come "
-        "from one run on one split; two annotators' outlines of the same lesion agree with an IoU of about 0.88."
+        "from one run on one split, and annotators disagree, too: lesson 1 shows how much."
     )
     try:
         text = model_card(weights.card, name=weights.name, digest=weights.digest)

@@ -1,4 +1,4 @@
-"""Channels: what squeeze-and-excitation lets pass in every block, channel by channel; and which repeat each other."""
+"""Channels: the squeeze-and-excitation gates of every block, channel by channel, and the channels' redundancy."""
 
 from typing import Any
 

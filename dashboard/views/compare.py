@@ -257,8 +257,7 @@ def _table(a: Weights, b: Weights, found_a: Examination, found_b: Examination) -
         f"test of the mean IoU: p = {test.p_value:.3f}."
     )
     st.caption(
-        "The interval is over images. Training again would change both networks, too; only several seeds show by how "
-        "much."
+        "The interval is over images. Retraining would also change both networks; only several seeds show by how much."
     )
 
 

@@ -38,7 +38,7 @@ ORDERS: dict[str, tuple[str, Callable[[Case], float]]] = {
 KINDS: dict[str, Callable[[Case], bool]] = {
     "All": lambda case: True,
     "Too much": lambda case: case.too_much,
-    "Too little": lambda case: not case.too_much and bool(case.counts[2]),
+    "Too little": lambda case: case.too_little,
 }
 KIND_NAMES = {"All": "All", "Too much": "Over-segmented", "Too little": "Under-segmented"}
 SHOWN = 18  # pictures at once
@@ -269,7 +269,7 @@ def _numbers(case: Case) -> None:
             ("Confidence", f"{case.confidence:.3f}"),
         ):
             st.metric(label, value, width="content")
-    kind = "has no false positives" if not fp else "is too large" if fp > fn else "is too small"
+    kind = "is too large" if case.too_much else "is too small" if case.too_little else "has the right area"
     surprise = (
         "It was overconfident: the confidence is far above the DSC."
         if case.overconfidence > 0.1

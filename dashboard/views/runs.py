@@ -1,4 +1,4 @@
-"""Training runs: how they went, how one that is going on does, and what two of them did differently."""
+"""Training runs: finished ones, one in progress, and how two of them differ."""
 
 import contextlib
 import os

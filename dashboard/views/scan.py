@@ -1,4 +1,4 @@
-"""The scan: its four routes, what a token reads through it, how much each writes, and how far the network sees."""
+"""The scan: its four directions, which tokens a token depends on, the step sizes, and the receptive field."""
 
 import streamlit as st
 
@@ -148,7 +148,7 @@ def _field_alone(weights: Weights, picture: Picture) -> None:
 
 
 def _field(weights: Weights, picture: Picture, place: tuple[float, float]) -> None:
-    """The receptive field of the output at the marked pixel, and a trained U-Net's where there is one."""
+    """The receptive field of the output at the marked pixel, and a trained U-Net's if there is one."""
     shown = [weights, *([other] if (other := _unet(weights)) else [])]
     try:
         found = {each.name: _one_field(each, picture, place) for each in shown}
@@ -164,7 +164,7 @@ def _field(weights: Weights, picture: Picture, place: tuple[float, float]) -> No
     row, column = next(iter(found.values())).center
     st.caption(
         f"The gradient of the logit at the marked pixel, row {row}, column {column}, with respect to every pixel of "
-        "the image. To compare with a U-Net, put a trained one into the folder of weights."
+        "the image. To compare with a U-Net, put a trained one into the folder that SKINLESION_WEIGHTS_DIR names."
     )
 
 

@@ -77,7 +77,7 @@ def _about(weights: Weights, picture: Picture, prediction: Prediction, threshold
     else:
         said.append("These weights aren't calibrated, so confidence may be too high.")
     if prediction.ood_score is None:
-        said.append("They can't check whether this is a dermoscopy image.")
+        said.append("These weights can't check whether this is a dermoscopy image.")
     st.caption(" ".join(said))
     st.toggle(
         "Average over four flipped views",

@@ -1,4 +1,4 @@
-"""Why this mask: what the network's answer hangs on in the image, by three methods, and whether they tell the truth."""
+"""Why this mask: what the output depends on in the image, by three methods, and how faithful each of them is."""
 
 import itertools
 from collections.abc import Mapping
@@ -250,7 +250,7 @@ def _how_measured(answers: Mapping[str, Answer]) -> None:
 def _sanity(
     segmenter: Segmenter, picture: Picture, region: np.ndarray, asked: Asked, answers: Mapping[str, Answer]
 ) -> None:
-    with st.expander("Do the maps show the network, or only the image?", icon=":material/shuffle:"):
+    with st.expander("Do the maps reflect the network, or only the image?", icon=":material/shuffle:"):
         st.markdown(
             "The same attribution for a network whose weights are **shuffled**: the same values, nothing learned. A "
             "map that hardly changes shows edges and colors of the image, not what the network has learned."

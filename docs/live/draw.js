@@ -1,4 +1,4 @@
-// Drawing: the mask over the image, CRA's strips, SE's bars. Plain canvases in two dimensions; WebGL isn't used.
+// Drawing: the mask over the image, CRA's strips, SE's bars. Plain 2D canvases; WebGL isn't used.
 
 const LESION = [86, 180, 233]; // the package's color for a predicted mask, from Okabe and Ito's palette
 
@@ -60,7 +60,7 @@ export function meanOverChannels({ data, dims: [, length, channels] }) {
   });
 }
 
-// Anchors of Matplotlib's cividis, which color-blind readers see as even too.
+// Anchors of Matplotlib's cividis, which is perceptually uniform for color-blind readers too.
 const CIVIDIS = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 export function color(t) {

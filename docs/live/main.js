@@ -6,7 +6,7 @@ import { calibrate } from "./mask.js";
 import { resizeMap } from "./resize.js";
 
 const MAX_SHOWN = 2_000_000; // pixels: a larger image is shown and measured at this size
-const START = 5; // the sample that is segmented first: a lesion of middle size
+const START = 5; // the sample that is segmented first: a medium-sized lesion
 const $ = (id) => document.getElementById(id);
 const percent = (x) => `${(100 * x).toFixed(1)}%`;
 

@@ -61,7 +61,7 @@ def scan_share(step: Step, image: Tensor, mask: Tensor) -> float:
 
 
 def measure_model(name: str, size: int, batch: int, *, memory: bool = True, budget: float = 5.0) -> dict[str, Any]:
-    """Cost, seconds an image and peak memory of one model.
+    """Cost, seconds per image and peak memory of one model.
 
     Args:
         name: a model of the registry.
@@ -72,7 +72,7 @@ def measure_model(name: str, size: int, batch: int, *, memory: bool = True, budg
 
     Returns:
         The cost (see `count_cost`), seconds of inference and of a step, the scan's share of a step; under "bf16" the
-        same seconds with matrix products in bfloat16, and by how much that moves a probability at most.
+        same seconds with matrix products in bfloat16, and the largest change of a probability that this causes.
     """
     model = create_model(name)
     image = torch.rand(batch, 3, size, size)

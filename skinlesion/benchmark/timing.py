@@ -1,4 +1,4 @@
-"""Timing and peak memory of a call, the same way for everyone."""
+"""Timing and peak memory of a call, measured in the same way for all benchmarks."""
 
 import os
 import platform

@@ -69,5 +69,6 @@ def calibrate(
         f"{out}: temperature {card['temperature']:.2f}; mean confidence of the validation images "
         f"{found['confidence']:.3f} -> {found['calibrated']:.3f}, mean Dice {found['val_dice']:.3f}; "
         f"pooled IoU {found['val_iou']:.4f}, of cleaned masks {found['val_iou_cleaned']:.4f}; "
-        f"out-of-distribution score with {card['domain']['false_alarms']:.1%} false alarms on them."
+        f"out-of-distribution score with {card['domain']['false_alarms']:.1%} false alarms on the validation "
+        "images and augmented views of them."
     )

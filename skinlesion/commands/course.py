@@ -26,7 +26,7 @@ def course(*, lesson: int | None = None, reset: bool = False, json: Path | None 
     names = None if lesson is None else [exercise.name for exercise in exercises(lesson)]
     if reset:
         count = completion.reset(names)
-        print(f"Forgot {count} passed exercise{'' if count == 1 else 's'}.")
+        print(f"Cleared the record of {count} passed exercise{'' if count == 1 else 's'}.")
         return
     found = [row for row in _rows() if lesson in (None, row["lesson"])]
     if json is not None:
@@ -64,7 +64,7 @@ def _overview(rows: list[dict[str, Any]]) -> None:
         table.add_row(str(row["lesson"]), row["title"], str(row["minutes"]), f"{count} of {len(answers)}{mark}")
     Console(highlight=False).print(table)
     if following is None:
-        print("Every exercise is passed.")
+        print("You have passed every exercise.")
     else:
         print(f"Next: {following['notebook']} ({following['title']}). `make lab` opens JupyterLab.")
 

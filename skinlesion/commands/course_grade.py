@@ -35,8 +35,8 @@ def grade(
         overview: Page to write (HTML); by default next to the table.
         lesson: Lessons to grade; by default those that anyone has handed in.
         seconds: Time limit of one answer.
-        memory: MB that one answer may take.
-        jobs: Answers that are checked at a time.
+        memory: Memory limit of one answer, in MB.
+        jobs: Number of answers to check at the same time.
     """
     if min(seconds, memory, jobs) < 1:
         raise SkinlesionError("--seconds, --memory and --jobs must be at least 1.")

@@ -42,10 +42,11 @@ def _versions(found: dict[str, Any]) -> None:
     packages = ", ".join(f"{name} {version or '(not installed)'}" for name, version in found["packages"].items())
     print(packages)
     threads = found["threads"]
-    print(f"Threads: {threads['torch']} for torch, {threads['cores']} cores, waiting {threads['wait_policy'].lower()}")
+    policy = threads["wait_policy"].lower()
+    print(f"Threads: {threads['torch']} for torch, {threads['cores']} cores, wait policy {policy}")
     for device in found["devices"]:
         engine = found["auto"][device["name"]]
-        chosen = f"auto takes the scan engine {engine}" if engine else "no fast scan engine"
+        chosen = f"auto uses the scan engine {engine}" if engine else "no fast scan engine"
         print(f"Device {device['name']}: {device['description']}; {chosen}")
 
 

@@ -30,10 +30,10 @@ def predict(
 ) -> int:
     """Segment images: writes NAME_mask.png, NAME_overlay.png and predictions.csv.
 
-    Masks have the image's own size and are 255 on the lesion. If a photo's EXIF data say that it is rotated, image
-    and mask are turned upright. In the table, lesion_fraction is the lesion's share of the image and confidence is the
-    soft Dice confidence: an estimate of the Dice score, 0 if no lesion was found. warnings says if an image doesn't
-    look like the dermoscopy images that the weights were trained on.
+    A mask has the size of its image; its pixels are 255 on the lesion and 0 elsewhere. If a photo's EXIF data say that
+    it is rotated, image and mask are turned upright. In the table, lesion_fraction is the lesion's share of the image
+    and confidence is the soft Dice confidence: an estimate of the Dice score, 0 if no lesion was found. warnings says
+    if an image doesn't look like the dermoscopy images that the weights were trained on.
 
     The table is written row by row. A file that cannot be used is reported and doesn't stop the others. After Ctrl-C,
     the same command with --resume continues.
@@ -44,7 +44,7 @@ def predict(
         weights: A name (see `skinlesion doctor`), a .safetensors file or a run folder.
         threshold: Lowest probability that counts as lesion; by default the one stored with the weights.
         tta: Test-time augmentation: the mean over the four flips, or the eight flips and quarter turns, of the image.
-            A little better, four or eight times slower.
+            Slightly more accurate, but four or eight times as slow.
         clean: Keep only the largest region of each mask and fill its holes; auto: as the weights' card says.
         overwrite: Replace existing results.
         resume: Continue an interrupted batch: images that are already in the table in --out are left unchanged.

@@ -29,23 +29,23 @@ def reproduce(
     out: Path | None = None,
     runs: Path | None = None,
 ) -> int:
-    """Run tables of the paper's comparison, or what is missing of them.
+    """Run tables of the paper's comparison, skipping the runs that are already done.
 
-    The word costs, in place of tables, measures the time and memory of every system in one session; report writes the
+    With costs instead of tables, measure the time and memory of every system in one session; with report, write the
     results page.
 
     A finished run is never repeated, and a stopped one resumes. `--scale paper` is the paper's own setting and needs
     GPUs; it has not been run yet.
 
     Args:
-        tables: Tables of the plan, such as table1 to table5 or questions; or costs or report alone.
+        tables: Tables of the plan, such as table1 to table5 or questions; or one of costs and report, alone.
         scale: cpu, paper, or a plan of your own (*.toml).
         root: The folder that holds the data; for several datasets, a folder with one named after each.
         split: Which split of the data; by default the plan's.
-        seeds: Runs of each row, at least 1; by default the plan's.
+        seeds: Number of runs per row, each with its own seed; by default the plan's.
         budget: Stop after this many hours.
         jobs: Runs at once, which share the CPU's threads. With several GPUs, each run gets its own.
-        devices: GPUs (or processes on the CPU) of each run.
+        devices: GPUs (or processes on the CPU) per run.
         executor: Run as submitit jobs, on SLURM or on this machine; by default as processes on this machine.
         partition: A SLURM partition with GPUs; by default SLURM's own default, without GPUs.
         out: Results folder; by default results/SCALE.

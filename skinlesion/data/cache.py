@@ -1,4 +1,4 @@
-"""Decode and resize once, then read from a memory map: the loader is never what training waits for.
+"""Decode and resize once, then read from a memory map, so that training never waits for the loader.
 
 A cache entry is one ``.npy`` file of 8-bit values. Its name holds a hash of all that its content depends on (files,
 their sizes and times, target size, this file's version): a changed file makes a new entry, and no entry goes stale.
@@ -33,9 +33,9 @@ Loader = Callable[[Sample, tuple[int, ...]], np.ndarray]
 def cached_arrays(
     samples: Sequence[Sample], size: int, cache_dir: str | Path | None = None, *, mask_size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return all images and masks of the samples, resized, from the cache, which is filled first if need be.
+    """Return all images and masks of the samples, resized, from the cache, which is filled first if necessary.
 
-    Images are resized by :func:`~skinlesion.data.images.resize_image`, masks to the nearest pixel (A33).
+    Images are resized by :func:`~skinlesion.data.images.resize_image`, masks with nearest-neighbor interpolation (A33).
 
     Args:
         samples: at least one, each with a mask.
@@ -109,7 +109,7 @@ def _entry(
         )
         entry = np.stack(list(_load_all(kind, samples, shape, load)))
     if entry is None:
-        raise SkinlesionError(f"{path}: the cache entry vanished while it was read. Start again.")
+        raise SkinlesionError(f"{path}: the cache entry disappeared while it was being read. Run the command again.")
     return entry
 
 

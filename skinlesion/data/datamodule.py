@@ -34,8 +34,8 @@ class SegmentationData(pl.LightningDataModule):
     """Image and mask batches of one dataset under one split.
 
     A batch is ``{"image": float32 (B, 3, size, size), "mask": float32 (B, 1, s, s) of 0 and 1, "id": list[str],
-    "counted": bool (B,)}``; s is ``size`` in training and ``truth_size`` in validation and test. Under several
-    processes, leave out of the metrics what is not counted.
+    "counted": bool (B,)}``; s is ``size`` in training and ``truth_size`` in validation and test. With several
+    processes, exclude from the metrics the images whose ``counted`` is False.
 
     The last training batch is kept even when it is smaller, unless it would hold a single image in a process
     (batch normalization cannot be trained on one value).
@@ -44,7 +44,7 @@ class SegmentationData(pl.LightningDataModule):
         dataset: a name in :data:`skinlesion.data.layouts.DATASETS`, or a registered one.
         root: where the data are; None only for ``synthetic``, which is then drawn in memory.
         samples: the pairs themselves, instead of ``root`` (e.g. from :func:`skinlesion.data.layouts.pair_folders`).
-        notes: what is to be said about them, see :meth:`notes`.
+        notes: lines about how they were found, see :meth:`notes`.
         manifest: the split itself, or
         split: its name or file, see :func:`skinlesion.data.splits.load_split`.
         split_seed: of a split that is drawn here; default the dataset's fixed one.
@@ -117,7 +117,7 @@ class SegmentationData(pl.LightningDataModule):
             self._arrays(*self._sizes("val"))
 
     def notes(self) -> list[str]:
-        """Which folders the parts come from, what was left out, what is odd about the masks; after `prepare_data`."""
+        """Lines on the parts' folders, files that were left out, and suspicious masks; call `prepare_data` first."""
         odd = []
         for name in ("train", "val"):
             part = self.part(name)

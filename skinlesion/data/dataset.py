@@ -1,6 +1,6 @@
-"""One part of a split as a PyTorch dataset, and the sampler that says what is drawn from it when.
+"""One part of a split as a PyTorch dataset, and its sampler.
 
-Order and augmentation depend on (seed, epoch) and the image's place alone: not on workers, processes or history.
+Order and augmentation depend on (seed, epoch) and the image's index alone: not on workers, processes or history.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,11 +71,11 @@ class LesionDataset(Dataset):
 
 
 class EpochSampler(DistributedSampler):
-    """Draws every image once an epoch, in an order that depends on (seed, epoch) alone.
+    """Draws every image once per epoch, in an order that depends on (seed, epoch) alone.
 
     It is a DistributedSampler so that Lightning leaves it in place and calls ``set_epoch`` on it; unlike its
-    parent it hands the epoch on with each index, which reaches workers that live through many epochs.
-    Process r of W takes places r, r + W, ... of the order; the order is filled up from its start until W divides it.
+    parent, it passes the epoch along with each index, so that persistent workers receive it.
+    Process r of W takes positions r, r + W, ...; the order is padded from its start to a multiple of W.
 
     Args:
         length: number of images.

@@ -82,8 +82,8 @@ def open_image(source: Source, label: str, most: int = MAX_PIXELS) -> Iterator[I
         most: pixels that it may have.
 
     Raises:
-        SkinlesionError: there is no such file, it is no regular file (a pipe or a device could block forever), no image
-            that can be read, or larger than `most`.
+        SkinlesionError: there is no such file, it isn't a regular file (a pipe or a device could block forever) or an
+            image that can be read, or it is larger than `most`.
     """
     if not isinstance(source, bytes):
         _require_file(source, label)
@@ -147,7 +147,7 @@ def upright(image: Image.Image, label: str) -> Image.Image:
         image.load()
     except Exception as error:  # decoders raise almost anything on damaged data
         raise SkinlesionError(
-            f"{label} is damaged or cut short ({printable(error)}). Get the file again from where it came."
+            f"{label} is damaged or incomplete ({printable(error)}). Download or copy it again."
         ) from error
     turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -171,7 +171,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _silence_decoders() -> None:
-    """What decoders remark on a damaged file, through three channels, must not mix with a command's output.
+    """Silence the messages of decoders about damaged files, so that they don't mix with a command's output.
 
     Whether the file can be used is decided by what they raise.
     """
@@ -221,7 +221,7 @@ def _unreadable(source: Source, label: str) -> str:
     if brand in _AVIF_BRANDS and "AVIF" not in readable_formats():
         return f"{label} is an AVIF image: update Pillow with pip install -U pillow, or save it as JPEG."
     if _start(source, 4) in _TIFF_MARKS:
-        return f"{label} is a TIFF of a kind that isn't read, or damaged; save it with 8 bits, or as PNG."
+        return f"{label} is damaged, or a kind of TIFF that can't be read; save it with 8 bits per channel, or as PNG."
     return f"{label} is not an image that can be read; give {_NAMED}."
 
 

@@ -1,6 +1,6 @@
 """The ISIC archives from their official addresses, checked and unpacked; and a check of what is on disk.
 
-Where the archives lie, their checksums and licenses are data, below. For 2016 and 2017 no public source
+The archives' addresses, checksums and licenses are listed below. For 2016 and 2017 no public source
 states a checksum: it is recorded in ``checksums.json`` at the first download and must be the same at any
 later one.
 """
@@ -48,9 +48,8 @@ def download(
 ) -> list[Path]:
     """Download, check and unpack a dataset's archives; what is there already is left alone.
 
-    Stopped at any point, the same call goes on where it stopped: a folder is there completely or not at all,
-    and a half-fetched archive is kept as ``<archive>.zip.part``. An archive that the user put into ``root``
-    is used.
+    If it is interrupted, the same call resumes: a folder is either complete or absent, and a partly downloaded
+    archive is kept as ``<archive>.zip.part``. An archive that the user put into ``root`` is used.
 
     Args:
         dataset: ``isic2016``, ``isic2017`` or ``isic2018``.
@@ -65,7 +64,7 @@ def download(
         The folders of images and masks, in the order of the parts.
 
     Raises:
-        SkinlesionError: Unknown dataset or part, too little space, or any trouble of
+        SkinlesionError: Unknown dataset or part, too little space, or any error of
             :func:`~skinlesion.data.fetch.fetch` and :func:`~skinlesion.data.unzip.unzip`.
     """
     chosen = _chosen(dataset, parts)
@@ -74,7 +73,7 @@ def download(
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(root, error) from error
-    say(f"{dataset} is commonly stated to be under {LICENSES[dataset]}; the terms are on {DATA_PAGE}")
+    say(f"{dataset} is generally said to be licensed under {LICENSES[dataset]}; see the terms on {DATA_PAGE}")
     folders = [root / name for part in chosen for name in (part.images, part.masks)]
     missing = [folder for folder in folders if not folder.is_dir()]
     for folder in folders:
@@ -99,9 +98,9 @@ def _chosen(dataset: str, parts: Sequence[str] | None) -> list[OfficialPart]:
 
 
 def _check_space(root: Path, folders: Sequence[Path], address: str) -> None:
-    """Refuse before the first byte what cannot fit: all unpacked files, and the largest archive beside them.
+    """Check that all unpacked files and the largest archive fit on the disk, before downloading anything.
 
-    Pictures do not shrink in a zip, so an archive's length is the room that its files need.
+    Images don't shrink in a zip, so an archive's size is the space that its files need.
     """
     sizes = [remote_size(f"{address}/{folder.name}.zip") or 0 for folder in folders]
     here = [folder.with_name(f"{folder.name}.zip{end}") for folder in folders for end in ("", ".part")]

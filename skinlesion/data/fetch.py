@@ -38,14 +38,14 @@ def fetch(
     attempts: int = 5,
     wait: float = 1.0,
 ) -> str:
-    """Download a file, going on where an earlier call stopped.
+    """Download a file, resuming where an earlier call stopped.
 
     Args:
         url: An http or https address.
         path: Where the complete file goes; its folder exists.
-        sha256: The expected checksum in hexadecimal, or None where nobody states one.
+        sha256: The expected checksum in hexadecimal, or None if none is published.
         on_progress: Called with the bytes so far and the bytes in all (None if the server does not say).
-        attempts: Give up after this many attempts in a row that brought no new byte.
+        attempts: Give up after this many consecutive attempts without any new bytes.
         wait: Seconds before the second attempt; doubled for each next one, up to 30.
 
     Returns:
@@ -53,7 +53,7 @@ def fetch(
 
     Raises:
         SkinlesionError: No such file on the server, no connection, a full or read-only disk, or a wrong
-            checksum. But for a wrong checksum, what has arrived is kept.
+            checksum. Unless the checksum is wrong, the bytes received are kept.
     """
     part = path.with_name(path.name + ".part")
     in_vain = 0
@@ -67,7 +67,7 @@ def fetch(
             if in_vain == attempts:
                 raise SkinlesionError(
                     f"{url} cannot be reached ({error}); {megabytes(_size(part))} are kept in {part.name}. "
-                    "Check the connection and run the same command again: it goes on from there."
+                    "Check the connection and run the same command again: it resumes from there."
                 ) from error
             time.sleep(min(wait * 2**in_vain, 30))
     digest = file_sha256(part)
@@ -82,7 +82,7 @@ def fetch(
 
 
 def remote_size(url: str) -> int | None:
-    """Ask how many bytes a file has; None where the server does not say (the download itself will tell why)."""
+    """Ask the server for a file's size in bytes; None if it doesn't report one (the download itself will show why)."""
     try:
         with urllib.request.urlopen(_request(url, method="HEAD"), timeout=_TIMEOUT) as response:
             length = response.headers.get("Content-Length", "")
@@ -137,7 +137,7 @@ def _transfer(url: str, part: Path, on_progress: OnProgress | None) -> None:
         resumed = response.status == 206
         if resumed and _range_of(response.headers)[0] != offset:
             part.unlink()
-            raise _Dropped("the server sent another range than was asked for")
+            raise _Dropped("the server sent a different range from the one requested")
         length = response.headers.get("Content-Length", "")
         total = int(length) + (offset if resumed else 0) if length.isdecimal() else None
         done = _write(response, part, offset if resumed else 0, total, on_progress)
@@ -164,7 +164,7 @@ def _write(
                 if on_progress:
                     on_progress(done, total)
     except OSError as error:
-        raise disk_error(part, error, kept=f": it goes on from the {megabytes(_size(part))} kept there") from error
+        raise disk_error(part, error, kept=f": it resumes after the first {megabytes(_size(part))}") from error
 
 
 def _request(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> urllib.request.Request:

@@ -1,4 +1,4 @@
-"""Reading, resizing and normalizing images and masks: the one door through which every file enters.
+"""Reading, resizing and normalizing images and masks: every file is read here.
 
 Everything is decoded with Pillow, to plain NumPy arrays. A file that cannot be used raises
 :class:`~skinlesion.errors.SkinlesionError` with the file's name and what to do. Color profiles are ignored.
@@ -21,10 +21,10 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
     """Read an image as 8-bit RGB, the right way up.
 
-    The EXIF orientation is applied; grayscale, palette and CMYK become RGB; 16 bits become 8 (divided by 257), 32 bits
-    too unless no value is above 255;
-    transparent pixels are laid on white, as a page or a browser would show them (skin is bright, so white
-    disturbs least: a black rim looks like a lesion); of an animation the first frame is taken.
+    The EXIF orientation is applied. Grayscale, palette and CMYK images become RGB. 16-bit values become 8-bit ones
+    (divided by 257), and so do 32-bit values unless none is above 255. Transparent pixels are composited on white, as a
+    browser shows them (skin is bright, so white disturbs least; a black rim looks like a lesion). The first frame of an
+    animation is used.
 
     Args:
         source: a path or the file's bytes.
@@ -34,7 +34,7 @@ def read_image(source: Source, *, name: str | None = None) -> np.ndarray:
         uint8 (H, W, 3).
 
     Raises:
-        SkinlesionError: the file is missing, damaged, no image, or larger than ``MAX_PIXELS`` (this is read from
+        SkinlesionError: the file is missing, damaged, not an image, or larger than ``MAX_PIXELS`` (this is read from
             the header, before any pixel is decoded).
     """
     label = label_of(source, name)
@@ -76,7 +76,7 @@ def read_size(source: Source, *, name: str | None = None, most: int = MAX_PIXELS
     """Read (height, width) from an image's header, after EXIF orientation, without decoding its pixels.
 
     Raises:
-        SkinlesionError: the file is missing, no image, or has more than `most` pixels.
+        SkinlesionError: the file is missing, isn't an image, or has more than `most` pixels.
     """
     return upright_size(source, label_of(source, name), most)
 
@@ -103,7 +103,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a mask to the nearest pixel, so that it stays binary (A33).
+    """Resize a mask with nearest-neighbor interpolation, so that it stays binary (A33).
 
     Args:
         mask: bool (H, W).
@@ -130,7 +130,7 @@ def normalize(image: np.ndarray, mode: Normalization = "minmax") -> np.ndarray:
         mode: ``minmax`` to [0, 1]; ``minmax255`` to [0, 255], as VM-UNet's harness feeds its network.
 
     Returns:
-        float32 (H, W, 3); all zeros for an image of one value.
+        float32 (H, W, 3); all zeros for a constant image.
 
     Raises:
         SkinlesionError: an unknown mode.

@@ -20,7 +20,7 @@ class MaskRules:
     """How to read the masks of a dataset.
 
     Attributes:
-        threshold: least gray value, 1 to 255, that counts as lesion in a mask that isn't binary; None to reject those.
+        threshold: lowest gray value, 1 to 255, that counts as lesion in a mask that isn't binary; None to reject those.
         resize: resize a mask whose size differs from its image's, by nearest neighbor; otherwise it is rejected.
         invert: black pixels are the lesion.
 
@@ -136,7 +136,7 @@ def _not_binary(label: str, values: np.ndarray, present: np.ndarray) -> str:
     message = f"{label} is not a binary mask: it holds {len(present)} gray values ({some}{more})."
     if values.dtype.kind != "f" and present[-1] < _MOST_CLASSES:
         return (
-            f"{message} They look like numbers of classes. Pass --mask-threshold 1 if every class is lesion, or save "
+            f"{message} They look like class labels. Pass --mask-threshold 1 if every class is lesion, or save "
             "the one that is as 255 and the rest as 0."
         )
     if values.max() <= 255 and not ((values > 32) & (values < 223)).any():

@@ -35,12 +35,12 @@ def find_registered(root: Path, dataset: str, rules: MaskRules = DEFAULT_RULES) 
         rules: how the masks are read; the default leaves each Sample its own rules.
 
     Raises:
-        SkinlesionError: it fails, finds nothing, or gives anything but Samples with complete fields and unique ids.
+        SkinlesionError: it fails, finds nothing, or returns anything but complete Samples with unique ids.
     """
     with named_errors(f"The data set {dataset!r} failed"):
         samples = list(EXTRA_DATASETS[dataset](root))
     if not samples:
-        raise SkinlesionError(f"{printable(root)}: the data set {dataset!r} has no image there.")
+        raise SkinlesionError(f"{printable(root)}: the data set {dataset!r} found no images there.")
     first: dict[str, Sample] = {}
     for number, sample in enumerate(samples, start=1):
         _check(sample, number, dataset)
@@ -56,12 +56,12 @@ def find_registered(root: Path, dataset: str, rules: MaskRules = DEFAULT_RULES) 
 def _check(sample: Any, number: int, dataset: str) -> None:
     """Raise SkinlesionError, naming the sample and the field, if it isn't a complete Sample."""
     if not isinstance(sample, Sample):
-        raise SkinlesionError(f"The data set {dataset!r} must give Samples; it gave a {type(sample).__name__}.")
+        raise SkinlesionError(f"The data set {dataset!r} must return Samples; it returned a {type(sample).__name__}.")
     for field, (fits, needed) in _NEEDED.items():
         value = getattr(sample, field)
         if not fits(value):
             name = f"number {number}" if field == "id" else printable(repr(sample.id))
             raise SkinlesionError(
-                f"The data set {dataset!r} has a wrong Sample: {name} needs {needed} as its {field}, not "
+                f"The data set {dataset!r} returned an invalid Sample: {name} needs {needed} as its {field}, not "
                 f"{printable(reprlib.repr(value))}."
             )

@@ -1,4 +1,4 @@
-"""One image with its mask, and the list of them that a dataset is."""
+"""One image with its mask, and a dataset as a list of these."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +74,12 @@ def size_mismatch(sample: Sample, image_size: tuple[int, ...], mask_size: tuple[
         return None
     (image_height, image_width), (mask_height, mask_width) = image_size, mask_size
     turned = (
-        " One is the other turned by 90 degrees: the image's EXIF data turn it, and the mask was not."
+        " One is the other rotated by 90 degrees: the image's EXIF data rotate it, but the mask wasn't rotated."
         if tuple(mask_size) == tuple(reversed(image_size))
         else ""
     )
     return (
         f"{printable(sample.mask)}: the mask is {mask_width} x {mask_height} pixels but its image "
         f"{printable(sample.image)} is {image_width} x {image_height}.{turned} Use the mask that belongs to this "
-        "image, or pass --resize-masks if it was only saved at another size."
+        "image, or pass --resize-masks if it was just saved at a different size."
     )

@@ -15,7 +15,7 @@ _SEPARATORS = ",;\t"  # spreadsheets write semicolons where the comma is the dec
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     """The column names, in lower case, and the rows of a table separated by commas, semicolons or tabs.
 
-    The separator is the one that the header has most of. Rows may be shorter or longer than the header.
+    The separator is the most frequent of these in the header. Rows may be shorter or longer than the header.
 
     Raises:
         SkinlesionError: it cannot be read, is too large, or is not a CSV table in UTF-8.

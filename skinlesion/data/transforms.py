@@ -1,4 +1,4 @@
-"""Augmentation, in one place: recipes are data, randomness belongs to the sample.
+"""All augmentation: recipes as data, and random numbers that depend on the sample alone.
 
 What happens to an image depends on (seed, epoch, index) alone: not on the number of workers or processes, nor on
 what came before, so a run that was killed and resumed sees the same augmented images.
@@ -25,10 +25,10 @@ from skinlesion.errors import SkinlesionError
 class Window:
     """A random part of the image around the lesion, stretched to the network's input.
 
-    It imitates another distance of the camera and another crop, which is what other people's images differ in most.
+    It imitates other camera distances and crops, in which images from other sources differ most.
 
     Attributes:
-        zoom: least and largest magnification, drawn evenly on a log scale; below 1 the image is mirrored outward.
+        zoom: smallest and largest magnification, drawn evenly on a log scale; below 1 the image is mirrored outward.
         aspect: largest stretch of one axis against the other, as a ratio.
         oversize: how much larger than the network's input the source should be, so that zooming in shows detail.
     """
@@ -75,7 +75,7 @@ class SkinTone:
     Attributes:
         probability: of recoloring an image that has a lesion and skin.
         depth: largest optical depth of the added melanin at 540 nm.
-        lesion: least and largest share of that depth that the lesion gets.
+        lesion: smallest and largest share of that depth that the lesion gets.
         contrast: the skin's mean luminance stays at least this many times the lesion's.
     """
 
@@ -158,7 +158,7 @@ TONES = {"skin": SkinTone()}
 
 
 def source_size(recipe: str, size: int) -> int:
-    """Side of the images that a recipe wants to be given for a network's input of the given side, in pixels."""
+    """Side of the source images that a recipe needs for a network's input of the given side, in pixels."""
     return round(size * WINDOWS[recipe].oversize) if recipe in WINDOWS else size
 
 
@@ -189,7 +189,7 @@ class TrainingTransform:
             image: uint8 (H, W, 3); quarter turns swap H and W.
             mask: bool (H, W).
             epoch: counted from 0.
-            index: the sample's place in the training set.
+            index: the sample's index in the training set.
 
         Returns:
             image uint8 and mask bool, as new arrays.

@@ -21,8 +21,8 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, IndexError, 
 
 
 def unzip(archive: Path, folder: Path) -> None:
-    """Unpack ``archive`` so that ``folder`` holds its files; a folder of that name inside the archive is not
-    doubled.
+    """Unpack ``archive`` so that ``folder`` holds its files; a folder of that name inside the archive isn't nested
+    in it.
 
     Every entry is checked before the first is written; the files are unpacked beside ``folder`` under a
     temporary name and renamed together, so ``folder`` is there completely or not at all.
@@ -33,7 +33,7 @@ def unzip(archive: Path, folder: Path) -> None:
 
     Raises:
         SkinlesionError: ``folder`` exists, the archive is damaged or not a zip, an entry would leave the
-            folder (absolute path, ``..``, link) or is encrypted or doubled, the files would be absurdly
+            folder (absolute path, ``..``, link) or is encrypted or duplicated, the files would be absurdly
             large, or the disk is full.
     """
     if folder.exists():
@@ -53,7 +53,7 @@ def unzip(archive: Path, folder: Path) -> None:
         raise
     except FileExistsError as error:
         raise SkinlesionError(
-            f"{archive} holds two files of one name ({_short(str(error.filename))}): do not use it."
+            f"{archive} holds two files with the same name ({_short(str(error.filename))}): do not use it."
         ) from error
     except _DAMAGED as error:
         raise _damaged(archive, error) from error
@@ -71,7 +71,7 @@ def _check(archive: Path, entries: list[zipfile.ZipInfo], target: Path) -> None:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
             raise SkinlesionError(
-                f"{archive} wants to write outside its folder ({_short(entry.filename)}): do not use it."
+                f"{archive} would write outside its folder ({_short(entry.filename)}): do not use it."
             )
         if len(path.parts) > _DEEPEST:
             raise SkinlesionError(

@@ -30,7 +30,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True without problems."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def verify(source: DataSource, dataset: str) -> tuple[Report, tuple[str, ...]]:
 
 
 def look_of(mask: np.ndarray) -> MaskLook:
-    """What a mask, bool (H, W), looks like."""
+    """The summary of a mask, bool (H, W), that `remarks_on` needs."""
     return MaskLook(empty=not mask.any(), inverted=looks_inverted(mask))
 
 

@@ -1,4 +1,4 @@
-"""Looking inside: gates, channels, the scan, receptive fields, attributions. Plain arrays out, nothing left behind.
+"""Looking inside: gates, channels, the scan, receptive fields, attributions. Returns plain arrays and leaves no hooks.
 
 >>> from skinlesion import Segmenter, explain                           # doctest: +SKIP
 >>> segmenter = Segmenter.from_pretrained("small")                      # doctest: +SKIP

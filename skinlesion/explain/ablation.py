@@ -1,7 +1,7 @@
-"""The trained network with a module replaced by its mean gate: what is left when its gates no longer choose.
+"""The trained network with a module's gates replaced by their mean: what is left when the gates no longer select.
 
-That is not the network that was trained without the module (the paper's ablation): here the other parts have learned
-to expect it. What changes is what the trained network does with it, on this image.
+This isn't a network trained without the module (the paper's ablation): here the other parts have adapted to it. The
+change shows how much the trained network depends on the module, on this image.
 """
 
 from collections.abc import Callable, Iterator, Sequence

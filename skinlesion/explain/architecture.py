@@ -13,15 +13,15 @@ from skinlesion.model import CMSSMUNet
 
 
 class Part(NamedTuple):
-    """One box of the picture.
+    """One box of the diagram.
 
     Attributes:
         name: embedding, E1, .., S2, .., D1, head.
         kind: "embedding", "encoder", "skip", "decoder" or "head".
         level: 1 for the finest grid, counted down the U.
-        shape: (H, W, C) of what leaves it.
-        blocks: CM-SSM blocks in it.
-        parameters: trainable numbers in it, those of the change of grid before it included.
+        shape: output shape, (H, W, C).
+        blocks: number of CM-SSM blocks.
+        parameters: number of trainable parameters, including those of the patch merging or expanding before it.
     """
 
     name: str
@@ -37,8 +37,8 @@ class LayerSize(NamedTuple):
 
     Attributes:
         name: as `skinlesion.explain.layers` has it.
-        shape: (H, W, C) of what leaves it.
-        parameters: trainable numbers in it.
+        shape: output shape, (H, W, C).
+        parameters: number of trainable parameters.
     """
 
     name: str

@@ -36,7 +36,7 @@ class SkipGates:
 
     @property
     def strongest(self) -> int:
-        """The channel that attends most sharply: whose gate product varies most (standard deviation) over the image."""
+        """The channel whose gate product has the largest spatial standard deviation."""
         mean = self.gate_h.mean(0) * self.gate_w.mean(0)  # (C,)
         square = np.square(self.gate_h).mean(0) * np.square(self.gate_w).mean(0)
         return int(np.argmax(square - mean**2))

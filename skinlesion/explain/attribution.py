@@ -1,9 +1,9 @@
 """Why this mask: Captum's attributions for a segmentation (integrated gradients, Grad-CAM, occlusion).
 
 Captum explains one number. Here it is the mean logit over a region: the mask that was predicted, or a single pixel.
-(Captum's own tutorial takes the sum; the mean gives the same picture, in units that can be read.)
+(Captum's own tutorial takes the sum; the mean gives the same picture, in interpretable units.)
 
-An attribution says what this model's output reacts to. It is no proof, and it can be wrong about the model: see
+An attribution estimates what this model's output depends on. It isn't a proof, and it can misrepresent the model: see
 `skinlesion.explain.faithfulness` and `skinlesion.explain.shuffled_copy`.
 """
 
@@ -35,16 +35,16 @@ WINDOW = 8  # occlusion windows along the shorter side
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What one method says.
+    """The result of one attribution method.
 
     Attributes:
         method: its name.
         layer: of Grad-CAM, else None.
-        map: (H, W); above 0 speaks for lesion, below 0 against. Grad-CAM has no negative values.
-        region: what was asked about, bool (H, W).
+        map: (H, W); positive values are evidence for lesion, negative ones against. Grad-CAM has no negative values.
+        region: the region that is explained, bool (H, W).
         score: the mean logit over the region.
         baseline_score: the same for the baseline image; None for Grad-CAM, which has none.
-        seconds: that it took.
+        seconds: computation time.
     """
 
     method: Method
@@ -71,7 +71,7 @@ def predicted_region(model: nn.Module, image: Tensor, threshold: float = 0.5) ->
     Args:
         model: any model of the kit; it is left as it was.
         image: (1, C, H, W).
-        threshold: least probability that counts as lesion.
+        threshold: lowest probability that counts as lesion.
     """
     check_image(image)
     return (shared_copy(model)(image).sigmoid() >= threshold)[0, 0].cpu().numpy()
@@ -91,10 +91,10 @@ def pixel_region(size: tuple[int, int], pixel: tuple[int, int]) -> Region:
 
 
 def baseline_image(image: Tensor, region: Region, kind: Baseline = "skin") -> Tensor:
-    """The image that stands for "nothing there".
+    """The baseline of an attribution: an image without information.
 
-    Black, the usual baseline, is no absence here: a lesion is dark. The default is one even color, the median of
-    what lies outside the region.
+    Black, the usual baseline, doesn't work here, because lesions are dark. The default is a uniform color, the median
+    outside the region.
 
     Args:
         image: (1, C, H, W).
@@ -152,7 +152,7 @@ def check_region(image: Tensor, region: Region) -> None:
     """Refuse an empty region, or one that is not of the image's size.
 
     Raises:
-        SkinlesionError: it is.
+        SkinlesionError: the region is empty or has another size.
     """
     check_image(image)
     if region.shape != tuple(image.shape[2:]) or region.dtype != bool:
@@ -184,24 +184,23 @@ def attribute(
         region: bool (H, W), from `predicted_region` or `pixel_region`.
         method: "integrated_gradients" (Sundararajan et al., arxiv.org/abs/1703.01365): along the straight line from the
             baseline to the image; "grad_cam" (Selvaraju et al., arxiv.org/abs/1610.02391): a layer's channels
-            weighted by
-            their mean gradient; "occlusion" (Zeiler and Fergus, arxiv.org/abs/1311.2901): windows painted with the
-            baseline.
-        layer: for Grad-CAM, a name of `skinlesion.explain.layers`.
+            weighted by their mean gradient; "occlusion" (Zeiler and Fergus, arxiv.org/abs/1311.2901): windows replaced
+            by the baseline.
+        layer: for Grad-CAM only, a name from `skinlesion.explain.layers`.
         baseline: for integrated gradients and occlusion, see `baseline_image`.
         steps: of integrated gradients.
-        report: told the fraction done, in [0, 1].
-        canceled: asked before each pass; True stops.
+        report: called with the fraction done, in [0, 1].
+        canceled: called before each pass; if it returns True, the computation stops.
 
     Raises:
         SkinlesionError: an option does not fit.
-        Canceled: `canceled` said so.
+        Canceled: `canceled` returned True.
     """
     check_region(image, region)
     if method not in get_args(Method):
         raise SkinlesionError(f"Unknown method {method!r}; choose one of: {', '.join(get_args(Method))}.")
     if (layer is None) == (method == "grad_cam"):
-        raise SkinlesionError("Grad-CAM, and only Grad-CAM, explains at a layer: give layer='D2.2', for instance.")
+        raise SkinlesionError("Grad-CAM needs a layer, such as layer='D2.2'; the other methods take none.")
     start = time.perf_counter()
     copy = with_points(model)
     image = image.detach()

@@ -1,4 +1,4 @@
-"""Saying how far a long computation is, and stopping it."""
+"""Progress and cancellation of long computations."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ class Progress:
     """Counts the steps of a computation.
 
     Args:
-        steps: how many there will be, about.
-        report: told the fraction that is done, in [0, 1], after each step.
-        canceled: asked before each step; where it says True, `Canceled` is raised.
+        steps: approximate number of steps.
+        report: called with the fraction done, in [0, 1], after each step.
+        canceled: called before each step; if it returns True, `Canceled` is raised.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Progress:
             raise Canceled
 
     def advance(self, steps: int = 1) -> None:
-        """So many steps are done."""
+        """Record that this many more steps are done."""
         self.done += steps
         if self._report is not None:
             self._report(min(1.0, self.done / self.steps))

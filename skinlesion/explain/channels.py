@@ -22,7 +22,7 @@ class Excitation:
     Attributes:
         name: the block: E1.1, ...
         gate: (C,), in (0, 1).
-        before: the maps that come in, (H, W, C).
+        before: the input maps, (H, W, C).
     """
 
     name: str
@@ -31,13 +31,13 @@ class Excitation:
 
     @property
     def after(self) -> Array:
-        """The maps that leave, (H, W, C)."""
+        """The output maps, (H, W, C)."""
         return self.before * self.gate
 
 
 @dataclass(frozen=True, eq=False)
 class GateRange:
-    """What the channels of one block do over a set of images.
+    """The gates of one block's channels over a set of images.
 
     Attributes:
         name: the block.
@@ -105,7 +105,7 @@ def excitation(model: nn.Module, image: Tensor, block: str) -> Excitation:
 
 
 def gate_ranges(gates: Sequence[Mapping[str, Array]]) -> dict[str, GateRange]:
-    """Which channels pass in every image of a set, and which in none.
+    """Which channels are kept in every image of a set, and which are suppressed in every image.
 
     Args:
         gates: `se_gates` of each image, all by the same model.
@@ -125,7 +125,7 @@ def gate_ranges(gates: Sequence[Mapping[str, Array]]) -> dict[str, GateRange]:
 def gate_differences(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, Array]:
     """Channel by channel a - b, for the blocks that both have at the same width.
 
-    It compares two images in one model, or two models of which one grew out of the other. The channels of models
-    that were trained apart do not correspond: compare their sorted gates instead.
+    It compares two images in one model, or a model with one that was fine-tuned from it. The channels of independently
+    trained models don't correspond: compare their sorted gates instead.
     """
     return {block: a[block] - b[block] for block in a if block in b and a[block].shape == b[block].shape}

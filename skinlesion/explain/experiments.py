@@ -22,7 +22,7 @@ _GATES = (".se.gate", ".cra.gate_h", ".cra.gate_w")
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a network made of one image in one experiment.
+    """A network's output and gates for one image in one experiment.
 
     Attributes:
         probability: of lesion, float32 (H, W).

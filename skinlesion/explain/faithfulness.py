@@ -1,9 +1,8 @@
-"""Whether an attribution tells the truth about the model: deletion, insertion, and a model with shuffled weights.
+"""Whether an attribution is faithful to the model: deletion, insertion, and a model with shuffled weights.
 
-Deletion takes the image away, the most important part first, and watches the probability fall; insertion gives it
-back (Petsiuk et al., arxiv.org/abs/1806.07421). A map that knows what matters makes the first curve fall early and
-the second
-rise early. Both are compared with parts in random order: without that, the numbers mean little.
+Deletion replaces the image by the baseline, most important parts first, while the probability is recorded; insertion
+restores it (Petsiuk et al., arxiv.org/abs/1806.07421). With a faithful map, the first curve falls early and the second
+rises early. Both are compared with parts in random order: without this control, the numbers mean little.
 """
 
 from collections.abc import Callable
@@ -28,10 +27,10 @@ ORDERS = 3  # random ones
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """The mean probability over the region while the image is taken away and given back.
+    """The mean probability over the region while the image is deleted and inserted.
 
     Attributes:
-        fraction: of the image that was taken or given, (P,), from 0 to 1.
+        fraction: of the image that was deleted or inserted, (P,), from 0 to 1.
         deletion: (P,).
         insertion: (P,).
     """
@@ -42,12 +41,12 @@ class Curves:
 
     @property
     def deletion_auc(self) -> float:
-        """Area under the deletion curve, in [0, 1]; small is good."""
+        """Area under the deletion curve, in [0, 1]; lower is better."""
         return float(np.trapezoid(self.deletion, self.fraction))
 
     @property
     def insertion_auc(self) -> float:
-        """Area under the insertion curve, in [0, 1]; large is good."""
+        """Area under the insertion curve, in [0, 1]; higher is better."""
         return float(np.trapezoid(self.insertion, self.fraction))
 
 
@@ -122,12 +121,12 @@ def random_control(
         region: bool (H, W).
         baseline: what takes the place of the image, see `skinlesion.explain.baseline_image`.
         seed: of the orders.
-        report: told the fraction done, in [0, 1].
-        canceled: asked before each pass; True stops.
+        report: called with the fraction done, in [0, 1].
+        canceled: called before each pass; if it returns True, the computation stops.
 
     Raises:
-        SkinlesionError: the region is empty or of another size.
-        Canceled: `canceled` said so.
+        SkinlesionError: the region is empty or has another size.
+        Canceled: `canceled` returned True.
     """
     check_region(image, region)
     copy, base, patches = shared_copy(model), baseline_image(image, region, baseline), _patches(region.shape)
@@ -156,13 +155,13 @@ def faithfulness(
         image: (1, C, H, W).
         attribution: from `attribute`.
         control: from `random_control`, of the same model, image, region and baseline.
-        baseline: what takes the place of the image.
-        report: told the fraction done, in [0, 1].
-        canceled: asked before each pass; True stops.
+        baseline: what replaces the image.
+        report: called with the fraction done, in [0, 1].
+        canceled: called before each pass; if it returns True, the computation stops.
 
     Raises:
-        SkinlesionError: the image is of another size than the attribution.
-        Canceled: `canceled` said so.
+        SkinlesionError: the image and the attribution differ in size.
+        Canceled: `canceled` returned True.
     """
     region = attribution.region
     check_region(image, region)
@@ -195,9 +194,8 @@ def shuffled_copy(model: nn.Module, seed: int = 0) -> nn.Module:
 def similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Spearman's rank correlation of two maps' absolute values, in [-1, 1]; 0 if one is constant.
 
-    The sanity check of Adebayo et al. (arxiv.org/abs/1810.03292): an attribution of the trained model that is like
-    that of a
-    `shuffled_copy`, asked about the same region, explains the image, not the model.
+    The sanity check of Adebayo et al. (arxiv.org/abs/1810.03292): if the attributions of the trained model and of a
+    `shuffled_copy` are similar for the same region, they reflect the image, not the model.
 
     Raises:
         SkinlesionError: the maps differ in size.

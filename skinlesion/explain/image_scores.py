@@ -1,4 +1,4 @@
-"""One image of a set under examination: its scores, its border, its calibration; small enough to keep thousands."""
+"""The evaluation of one image of a set: scores, border, calibration; small enough to keep thousands in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from skinlesion.segmentation import soft_dice_confidence
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is known of one image.
+    """The evaluation of one image.
 
     Attributes:
         id: of the image.
@@ -58,18 +58,23 @@ class Case:
         """Whether there are more false positives than false negatives."""
         return bool(self.counts[1] > self.counts[2])
 
+    @property
+    def too_little(self) -> bool:
+        """Whether there are more false negatives than false positives."""
+        return bool(self.counts[2] > self.counts[1])
+
 
 def examine(id: str, probability: NDArray[np.float32], truth: NDArray[np.bool_], threshold: float = 0.5) -> Case:
-    """Score one image in every way.
+    """Compute every score of one image.
 
     Args:
         id: of the image.
         probability: of lesion, float32 (H, W), in [0, 1].
         truth: bool (H, W).
-        threshold: least probability that counts as lesion.
+        threshold: lowest probability that counts as lesion.
 
     Raises:
-        SkinlesionError: the shapes differ, or what was given is no probability.
+        SkinlesionError: the shapes differ, or a value isn't a probability.
     """
     everywhere = threshold_counts(probability, truth)
     mask = probability >= threshold

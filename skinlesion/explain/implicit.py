@@ -1,4 +1,4 @@
-r"""The attention that the scan amounts to: which tokens one token reads from, and which it writes to.
+r"""The implicit attention of the scan: which tokens a token depends on, and which ones it influences.
 
 Unrolled, the recurrence of one route is a sum over the tokens s before t (Ali, Zimerman and Wolf, https://arxiv.org/abs/2403.01590,
 call it hidden attention; VMamba draws it for SS2D). For channel d:
@@ -8,7 +8,7 @@ call it hidden attention; VMamba draws it for SS2D). For channel d:
     W_{ts} = \sum_n C_{t,n}\, \exp\Big(A_{d,n} \sum_{r=s+1}^{t} \Delta_{r,d}\Big)\, \Delta_{s,d}\, B_{s,n}
 
 Unlike softmax's weights these have a sign, differ from channel to channel, and do not add up to 1. The results of the
-four routes are added, and so are their weights. Only the scan is told here: not the convolution before it, nor the
+four routes are added, and so are their weights. Only the scan is included: not the convolution before it, nor the
 normalization and the gates after it.
 """
 
@@ -30,11 +30,11 @@ Reduction = Literal["norm", "sum", "contribution"]
 
 @dataclass(frozen=True, eq=False)
 class ImplicitAttention:
-    """One row or column of the implicit attention matrix, channels reduced to one figure.
+    """One row or column of the implicit attention matrix, with the channels reduced to one number.
 
     Attributes:
-        token: (row, column) of the token asked about.
-        direction: "reads": what the token takes from each; "writes": what it gives to each.
+        token: (row, column) of the token in question.
+        direction: "reads": the weight of every other token in this one; "writes": its weight in every other.
         reduction: how the channels were reduced.
         routes: (K, H, W).
         merged: (H, W), of the routes' summed weights.
@@ -56,7 +56,7 @@ def attention_weights(inputs: ScanInputs, token: tuple[int, int], direction: Dir
         direction: "reads" for the row W[token, :], "writes" for the column W[:, token].
 
     Returns:
-        (K, H, W, D); 0 where a route has not been yet (reads) or has been already (writes).
+        (K, H, W, D); 0 for tokens that a route visits later (reads) or earlier (writes).
 
     Raises:
         SkinlesionError: the token is outside the grid, or the direction unknown.
@@ -102,7 +102,7 @@ def implicit_attention(
     direction: Direction = "reads",
     reduction: Reduction = "norm",
 ) -> ImplicitAttention:
-    """What one token reads from, or writes to, as maps.
+    """The tokens that one token depends on, or influences, as maps.
 
     Args:
         inputs: from `scan_inputs`.

@@ -21,7 +21,7 @@ class Layer:
 
     Attributes:
         name: E1.1, S2, D1.1, ... in the paper's network; elsewhere the module's path.
-        point: that carries it, see `skinlesion.points`.
+        point: the point with its output, see `skinlesion.points`.
         channels_last: whether its output is (B, H, W, C) rather than (B, C, H, W).
         cell: image pixels along one side of a cell of the map.
     """
@@ -33,9 +33,9 @@ class Layer:
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
-    """The layers that can be looked at, in the order in which they run.
+    """The layers that can be inspected, in the order in which they run.
 
-    Two small blank images are run, some tens of milliseconds.
+    This runs the model on two small blank images, which takes some tens of milliseconds.
 
     Args:
         model: any model of the kit, or one that takes an image (B, C, H, W); it is left as it was.
@@ -86,7 +86,7 @@ def find_layer(model: nn.Module, name: str) -> Layer:
     """One layer by its name.
 
     Raises:
-        SkinlesionError: there is no such layer; the message lists those there are.
+        SkinlesionError: there is no such layer; the message lists the existing ones.
     """
     known = layers(model)
     if name not in known:

@@ -1,4 +1,4 @@
-"""All gates at a glance: which modules react to images, which select where the lesion is, and which the mask needs."""
+"""All gates at a glance: which ones vary between images, which correlate with the lesion, which affect the mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ModuleSummary:
         name: E1.1, ..., S2, ...
         kind: "SE" or "CRA".
         gates: of the image in question, all of them, sorted from large to small.
-        reaction: how far a gate goes from image to image: highest minus lowest, mean over the gates.
+        reaction: the range of a gate over the images, highest minus lowest; mean over the gates.
         largest: the largest such range.
         correlation: with the lesion. SE: |r| of a channel's gate with the lesion's area over the images, mean over
             channels (chance is about 0.8 / sqrt(images)). CRA: r of the gates' product with the mask, over the image's
@@ -65,7 +65,7 @@ def module_summaries(
         seen: an outcome for each image, all by the same network.
         current: index of the image whose gates are listed.
         effects: module -> effect, of `ablation_effects`.
-        threshold: least probability that counts as lesion.
+        threshold: lowest probability that counts as lesion.
 
     Raises:
         SkinlesionError: there are fewer than three images, or the network has no gates.
@@ -113,7 +113,7 @@ def ablation_effects(model: nn.Module, image: Tensor, threshold: float = 0.5) ->
     Args:
         model: a network with SE or CRA; it is left as it was.
         image: (1, C, H, W).
-        threshold: least probability that counts as lesion.
+        threshold: lowest probability that counts as lesion.
     """
     (before,) = outcomes(model, image)
     mask = before.probability >= threshold
@@ -149,5 +149,5 @@ def findings(found: Sequence[ModuleSummary]) -> list[str]:
         text = ", ".join(f"{each.name} ({each.kind}, Dice falls by {each.effect:.2f})" for each in strong[:3])
         said.append(f"The mask of this image depends most on {text}.")
     else:
-        said.append("No module's gates matter to this image's mask: at their mean, Dice falls by less than 0.01.")
+        said.append("No module's gates matter for this image's mask: set to their mean, they lower Dice by under 0.01.")
     return said

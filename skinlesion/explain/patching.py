@@ -1,4 +1,4 @@
-r"""Activation patching: how much of one image's mask comes along with one of its activations.
+r"""Activation patching: how much of one image's mask a single one of its activations carries over.
 
 The network runs on image A with a single activation taken from image B. The effect is
 
@@ -36,7 +36,7 @@ def patch_effects(
         image_a: (1, C, H, W), the image that is segmented.
         image_b: (1, C, H, W), of the same size, where the activation comes from.
         points: which to patch, see `skinlesion.points`; None for the output of every layer, by the layer's name.
-        report: told the fraction done, in [0, 1].
+        report: called with the fraction done, in [0, 1].
 
     Returns:
         Point or layer -> effect: 0 where the mask stays A's, 1 where it becomes B's.

@@ -21,11 +21,11 @@ from skinlesion.hooks import observe
 
 @dataclass(frozen=True, eq=False)
 class ReceptiveField:
-    """Where one output looks.
+    """The effective receptive field of one output.
 
     Attributes:
         share: of each pixel in the total, (H, W), non-negative, sums to 1.
-        center: (row, column) of the pixel at the middle of what was asked about.
+        center: (row, column) of the pixel at the output's center.
     """
 
     share: NDArray[np.float32]
@@ -51,8 +51,8 @@ def receptive_field(
     Args:
         model: any model of the kit; it is left as it was.
         images: (B, C, H, W); one after the other, so that memory does not grow with B.
-        layer: ask about the sum of all channels of this layer's map at one place; None for the logit.
-        at: (row, column) of the pixel to ask about; None for the middle.
+        layer: differentiate the sum over channels of this layer's map at one position; None for the logit.
+        at: (row, column) of the pixel; None for the center.
 
     Raises:
         SkinlesionError: the layer is unknown, the pixel outside, or the output does not depend on the image at all.

@@ -1,10 +1,10 @@
-r"""How much the channels of a feature map repeat each other (the paper's motivation for internal distillation).
+r"""The redundancy of a feature map's channels (the paper's motivation for internal distillation).
 
-Two figures: the mean absolute correlation of two channels, and the effective rank (Roy and Vetterli, EUSIPCO 2007),
+Two measures: the mean absolute correlation of two channels, and the effective rank (Roy and Vetterli, EUSIPCO 2007),
 
 .. math:: \exp\Big(-\sum_i p_i \ln p_i\Big), \quad p_i = \lambda_i / \sum_j \lambda_j,
 
-with the eigenvalues :math:`\lambda` of the correlation matrix: as many independent channels as would be as varied.
+with the eigenvalues :math:`\lambda` of the correlation matrix: the number of channels that are effectively independent.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from skinlesion.explain.layers import feature_maps
 
 @dataclass(frozen=True, eq=False)
 class Redundancy:
-    """How alike the channels of one layer are.
+    """The correlation of the channels of one layer.
 
     Attributes:
         name: the layer.
         correlation: Pearson's r of each two channels over all positions, (C, C); 0 for a channel that is constant.
-        samples: number of positions that it was measured at. r of unrelated channels is about 0.8 / sqrt(samples)
-            from 0 where positions are independent (neighbors are not), and the rank cannot exceed samples - 1.
-        dead: number of constant channels; they count in neither figure.
+        samples: number of positions that it was measured at. For unrelated channels, |r| is about 0.8 / sqrt(samples)
+            if positions are independent (neighbors aren't), and the rank cannot exceed samples - 1.
+        dead: number of constant channels; neither measure includes them.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Redundancy:
 
     @property
     def mean_absolute(self) -> float:
-        """Mean of \\|r\\| over pairs of different channels that live, in [0, 1]; 0 without such a pair."""
+        """Mean of \\|r\\| over pairs of different non-constant channels, in [0, 1]; 0 without such a pair."""
         living = self.channels - self.dead
         if living < 2:
             return 0.0
@@ -50,7 +50,7 @@ class Redundancy:
 
     @property
     def effective_rank(self) -> float:
-        """Between 1 (all channels alike) and the number of living channels (all unrelated); 0 if none lives."""
+        """Between 1 (all identical) and the number of non-constant channels (all unrelated); 0 without any."""
         if self.channels == self.dead:
             return 0.0
         values = np.linalg.eigvalsh(self.correlation.astype(np.float64)).clip(min=0)
@@ -65,7 +65,7 @@ def channel_correlation(features: Tensor) -> tuple[Tensor, Tensor]:
         features: (.., C), at least two positions.
 
     Returns:
-        r, float32 (C, C) with rows and columns of 0 for constant channels, and which channels live, bool (C,).
+        r, float32 (C, C) with rows and columns of 0 for constant channels, and which channels vary, bool (C,).
     """
     if features.device.type == "mps":
         features = features.cpu()  # Apple's GPU has no float64

@@ -1,4 +1,4 @@
-"""How the gates of cross-region attention answer when the image is moved, turned, or its lesion covered."""
+"""How the gates of cross-region attention change when the image is shifted or rotated, or its lesion covered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from skinlesion.explain.attention import Array, SkipGates, cra_gates
 
 @dataclass(frozen=True)
 class Shift:
-    """Move the image down and right by whole pixels (up and left if negative); its border fills what is left free."""
+    """Shift the image down and right by whole pixels (up and left if negative), repeating its border."""
 
     rows: int = 0
     columns: int = 0
@@ -129,7 +129,7 @@ def _distance(gates: SkipGates, gate_h: Array, gate_w: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class GateResponse:
-    """The changed image and what became of the gates.
+    """The changed image and its gates.
 
     Attributes:
         image: the changed image, (H, W, C), in the values of the one given.
@@ -146,7 +146,7 @@ class Following:
 
     Attributes:
         gain: how much closer the changed image's gates are to gates that follow exactly than to gates that stay.
-        null: the same for the gates of other images, changed in the same way, in the place of the changed image's.
+        null: the same with the gates of other images, changed in the same way, instead of this image's.
     """
 
     gain: float
@@ -154,7 +154,7 @@ class Following:
 
     @property
     def p_value(self) -> float:
-        """The share of gains at least as large, the image's own among them; at best 1 / (1 + other images)."""
+        """The share of gains at least as large, including the image's own; at least 1 / (1 + other images)."""
         return (1 + sum(other >= self.gain for other in self.null)) / (1 + len(self.null))
 
     @property
@@ -165,10 +165,10 @@ class Following:
 
 
 def following(skip: SkipResponse, others: Sequence[SkipGates]) -> Following:
-    """Compare with a null: gates of other images know nothing of where this image's lesion has moved.
+    """Compare with a null distribution: gates of other images don't depend on where this image's lesion has moved.
 
-    A fixed profile along the rows is closer to its own shifted copy than noise is, and a gain above 0 alone says
-    nothing: it must be above the gains of gates that belong to other images.
+    A fixed profile along the rows is closer to its own shifted copy than noise is, so a gain above 0 alone says
+    nothing: it must exceed the gains obtained with the gates of other images.
 
     Args:
         skip: of the image.
@@ -178,7 +178,7 @@ def following(skip: SkipResponse, others: Sequence[SkipGates]) -> Following:
         SkinlesionError: there is no other image.
     """
     if not others:
-        raise SkinlesionError("Give the gates of at least one other image: without them there is no null.")
+        raise SkinlesionError("Give the gates of at least one other image, to compare with.")
 
     def gain(after: SkipGates) -> float:
         before = skip.before
@@ -211,8 +211,8 @@ def moved_aside(mask: np.ndarray) -> np.ndarray | None:
 def gate_response(model: nn.Module, image: Tensor, change: Change) -> GateResponse:
     """Change the image and compare the gates.
 
-    Rows and columns have their own last layer (T_h and T_w of eqs. 5 and 6), so nothing but training can make gates
-    follow a quarter turn; a shift they follow but for the borders, if they look at the lesion at all.
+    Rows and columns have separate last layers (T_h and T_w of eqs. 5 and 6), so gates follow a quarter turn only if
+    training makes them do so. They follow a shift, except near the borders, if they depend on the lesion at all.
 
     Args:
         model: a network with cross-region attention; it is left as it was.

@@ -33,15 +33,15 @@ def route_coordinates(height: int, width: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class ScanInputs:
-    """Everything that one block's scan was given, for one image, and what it made of it.
+    """Inputs, parameters and output of one block's scan, for one image.
 
     Attributes:
         block: its name.
         x: input, (H, W, D).
         step: step sizes Delta after bias and softplus, positive, (H, W, K, D).
         A: negative decay rates, (K, D, N).
-        B: how each token writes, (H, W, K, N).
-        C: how each token reads, (H, W, K, N).
+        B: input weights of each token, (H, W, K, N).
+        C: output weights of each token, (H, W, K, N).
         D: direct path, (K, D).
         merged: the sum of the routes' results, (H, W, D).
         cell: image pixels along one side of a token.
@@ -76,7 +76,7 @@ class ScanInputs:
 
 
 def scan_inputs(model: nn.Module, image: Tensor, block: str = "E1.1") -> ScanInputs:
-    """What the scan of a block was given for one image.
+    """The inputs of a block's scan for one image.
 
     Args:
         model: the paper's network, with any of its modules switched off; it is left as it was.
@@ -88,7 +88,7 @@ def scan_inputs(model: nn.Module, image: Tensor, block: str = "E1.1") -> ScanInp
     """
     blocks = [name.removesuffix(".ss2d.y") for name in points(model) if name.endswith(".ss2d.y")]
     if not blocks:
-        raise SkinlesionError(f"{model_name(model)} has no selective scan in blocks.")
+        raise SkinlesionError(f"{model_name(model)} has no scan in its blocks: use the paper's network or VM-UNet.")
     if block not in blocks:
         raise SkinlesionError(f"{model_name(model)} has no block {block!r}; choose one of: {', '.join(blocks)}.")
     seen = read(model, image, f"{block}.ss2d.*")
@@ -110,5 +110,5 @@ def scan_inputs(model: nn.Module, image: Tensor, block: str = "E1.1") -> ScanInp
 
 
 def step_maps(inputs: ScanInputs) -> NDArray[np.float32]:
-    """How much each token writes into the state: Delta, averaged over channels, for each route; (K, H, W), positive."""
+    """The step size Delta of each token, averaged over channels, for each route; (K, H, W), positive."""
     return inputs.step.mean(-1).permute(2, 0, 1).float().cpu().numpy()  # (H, W, K) -> (K, H, W)

@@ -19,9 +19,9 @@ class Stamp:
 
     Attributes:
         tool: "paint" with the lesion's median color, "erase" with the skin's, or "move" a piece of the image here.
-        row: of the middle, as a part of the image's height.
-        column: of the middle, as a part of the width.
-        radius: as a part of the shorter side.
+        row: of the center, as a fraction of the image's height.
+        column: of the center, as a fraction of the width.
+        radius: as a fraction of the shorter side.
         source: (row, column) of the piece that is moved, which leaves skin color behind; None for the other tools.
     """
 
@@ -32,7 +32,7 @@ class Stamp:
     source: tuple[float, float] | None = None
 
     def shifted(self, down: float, right: float) -> "Stamp":
-        """The same elsewhere; a moved piece comes from where it came from."""
+        """The same stamp at another position; for "move", the source stays the same."""
         return replace(self, row=self.row + down, column=self.column + right)
 
     def disk(self, size: tuple[int, int], at: tuple[float, float] | None = None) -> Mask:

@@ -1,4 +1,4 @@
-"""Every threshold at once: the confusion counts of one image at 0.01, 0.02, .., 0.99 from a single look at it.
+"""Every threshold at once: the confusion counts of one image at 0.01, 0.02, .., 0.99 from one pass over it.
 
 A pixel's probability says at which thresholds it counts as lesion, so two histograms hold the counts of all of them.
 They add up over images, and moving a threshold costs nothing.

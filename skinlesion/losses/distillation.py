@@ -6,7 +6,7 @@ r"""Distillation between the network's own feature maps: CFD (eq. 8), IFD (eq. 9
 
 The losses are those of SelfReg-UNet (https://arxiv.org/abs/2406.14896).
 
-The functions know nothing of the network: they take plain feature maps, channels last, ``(B, H, W, C)``. Each
+The functions don't depend on the network: they take plain feature maps, channels last, ``(B, H, W, C)``. Each
 map may have its own size and its own number of channels. Half-precision maps are widened to float32 before
 they are compared.
 
@@ -55,8 +55,8 @@ def cross_feature_distillation(
 
     - ``"two_sided"``: k = min(Cs, Ct) channels without replacement from each, drawn independently, in random
       order, once for the whole batch.
-    - ``"one_sided"``: eq. 8 to the letter, RCS of the student only. It keeps the order of the k channels that
-      it draws and meets the teacher's first k. (In random order it would be the two-sided draw again whenever
+    - ``"one_sided"``: eq. 8 to the letter, RCS of the student only. The k channels drawn keep their order and
+      are compared with the teacher's first k. (In random order, this would be the two-sided draw whenever
       Cs >= Ct.)
     - ``"mean"``: no draw, but the expectation of the two-sided loss, in closed form. Averaged over random
       pairs, ``E (s_i - t_j)^2 = (s_i - mean_j t_j)^2 + Var_j t_j``: CFD pulls every student channel to the
@@ -111,7 +111,7 @@ def internal_feature_distillation(
         maps: M maps, each ``(B, H, W, C)`` with C >= 2.
         halves: How channels are split, see above.
         norm: As in :func:`cross_feature_distillation` (A20).
-        detach_shallow: Whether only the lower ("deep") half learns (A24); the default lets both move.
+        detach_shallow: Whether only the lower ("deep") half receives gradient (A24); by default, both do.
 
     Returns:
         A scalar >= 0.
@@ -141,10 +141,10 @@ class FeatureDistillationLoss(nn.Module):
     ``loss(*model.forward_features(x)[1])``.
 
     The students of CFD, and the maps of IFD, are all blocks but those of stage D1: 14 for the paper's network
-    (A17, A25). The module owns the random generator of RCS; its state is part of ``state_dict()``, so that a
-    resumed run draws what the unbroken one would have drawn. Every process of a distributed run draws the
+    (A17, A25). The module owns the random generator of RCS; its state is part of ``state_dict()``, so a
+    resumed run draws the same channels as an uninterrupted one. Every process of a distributed run draws the
     same channels, as one process with the whole batch would. A term whose weight is zero is not computed and
-    reads 0.
+    is 0.
 
     Args:
         w_cfd: Weight of CFD (A26).
@@ -155,8 +155,8 @@ class FeatureDistillationLoss(nn.Module):
         detach_teacher: See :func:`cross_feature_distillation` (A22).
         halves: See :func:`internal_feature_distillation` (A23).
         detach_shallow: See :func:`internal_feature_distillation` (A24).
-        grouping: ``"eq"`` averages as eqs. 8 and 9 do. ``"selfreg"`` is the sum that SelfReg-UNet's program
-            forms with two blocks a stage: twice the CFD, and twice the sum of the encoder's and the decoder's
+        grouping: ``"eq"`` averages as eqs. 8 and 9 do. ``"selfreg"`` is the sum that SelfReg-UNet's code
+            computes with two blocks per stage: twice the CFD, and twice the sum of the encoder's and the decoder's
             mean IFD (A21).
         seed: Seed of the draws.
 
@@ -249,7 +249,7 @@ class FeatureDistillationLoss(nn.Module):
         return self.generator.get_state()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on drawing where the saved loss stopped."""
+        """Restore the generator's state."""
         self.generator.set_state(state.cpu())
 
 

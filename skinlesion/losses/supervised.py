@@ -39,8 +39,8 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
     """One minus the Dice overlap of each image, averaged over the batch (eq. 11, second line; A27).
 
     Dice is taken over the pixels of one image at a time, so a small lesion weighs as much as a large one.
-    ``smooth`` is added above and below the fraction: an empty mask that is predicted empty then costs
-    nothing.
+    ``smooth`` is added to numerator and denominator, so an empty mask that is predicted as empty has a loss
+    of 0.
 
     Args:
         logits: Network output before the sigmoid, ``(B, 1, H, W)``.

@@ -62,7 +62,7 @@ class Undecided(NamedTuple):
 
 
 def calibration_curve(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> CalibrationCurve:
-    """Compare predicted lesion probability with how often there is lesion.
+    """Compare the predicted probability of lesion with the observed frequency.
 
     Args:
         probability: Lesion probability in [0, 1], any shape.

@@ -1,7 +1,7 @@
-"""How far scores could be off by the luck of which images were tested, and whether two models really differ.
+"""The uncertainty of scores due to the choice of test images, and whether two models really differ.
 
-The image is the unit that is drawn: pixels of one image are far from independent. What these intervals do not
-show is the luck of the training run; only several seeds show that.
+Images are resampled, not pixels, which are far from independent within an image. These intervals don't cover the
+variation between training runs; only several seeds show that.
 """
 
 from typing import NamedTuple
@@ -78,7 +78,7 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Difference:
-    """Difference of a pooled score between two models, with an interval from drawing the same images for
+    """Difference of a pooled score between two models, with an interval from resampling the same images for
     both.
 
     Args:

@@ -16,7 +16,7 @@ from skinlesion.metrics.intervals import bootstrap_intervals
 
 
 class ScoreTable(NamedTuple):
-    """One row an image, sorted by id.
+    """One row per image, sorted by id.
 
     Attributes:
         ids: The images' ids.
@@ -43,12 +43,12 @@ class SegmentationScores(Metric):
     """Collect each image's confusion counts and boundary score; ``compute()`` gives a :class:`ScoreTable`.
 
     Works over several processes as any torchmetrics metric does. A distributed sampler repeats some images to
-    even out its parts: rows are therefore known by id, and an id that comes twice counts once.
+    even out its parts: rows are therefore identified by id, and an id that appears twice counts once.
 
     Args:
         threshold: A pixel is lesion where its probability is at least this; a tie counts as lesion.
         boundary_tolerance: In pixels, see :func:`~skinlesion.metrics.boundary_f1`; None leaves the boundary
-            score out (it is computed on the CPU, some milliseconds an image).
+            score out (it is computed on the CPU, in a few milliseconds per image).
     """
 
     full_state_update = False
@@ -83,7 +83,7 @@ class SegmentationScores(Metric):
             ids: The B images' ids, unique over the whole set.
 
         Raises:
-            SkinlesionError: Shapes differ, there is not one id an image, or a probability is NaN or outside
+            SkinlesionError: Shapes differ, there isn't one id per image, or a probability is NaN or outside
                 [0, 1].
         """
         if len(ids) != len(truth):
@@ -93,7 +93,7 @@ class SegmentationScores(Metric):
             if not all(valid):  # a NaN is not valid either
                 raise SkinlesionError(
                     f"The prediction for {ids[valid.index(False)]} is not a probability in [0, 1]: "
-                    "apply a sigmoid to logits first; if it is NaN, the model is broken."
+                    "apply a sigmoid to logits first; if it is NaN, the weights are damaged or training diverged."
                 )
             probability = probability >= self.threshold
         if truth.dtype != torch.bool:
@@ -119,7 +119,7 @@ class SegmentationScores(Metric):
             for state in (self.counts, self.boundaries, self.names)
         )
         if not len(counts):
-            raise SkinlesionError("No image was scored: the part is empty.")
+            raise SkinlesionError("No image was scored: this part of the split is empty. Choose another one.")
         ids, first = np.unique(names.tobytes().decode("utf-8", "surrogatepass").split("\0")[:-1], return_index=True)
         return ScoreTable(
             tuple(ids.tolist()), counts[first], None if self.boundary_tolerance is None else boundaries[first]

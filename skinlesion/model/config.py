@@ -1,4 +1,4 @@
-"""Sizes and switches of networks; presets are data."""
+"""Configs of networks, and the presets."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
@@ -7,17 +7,18 @@ from skinlesion.errors import SkinlesionError
 
 
 def _checked(name: str, value: Any, default: Any) -> Any:
-    """An option's value if it is of its default's kind; lists, as JSON has them, become tuples."""
+    """An option's value if it has the type of its default; lists, which JSON has instead of tuples, become tuples."""
     if isinstance(default, bool):
         valid, kind = isinstance(value, bool), "true or false"
     elif isinstance(default, float):
         valid, kind = isinstance(value, float | int) and 0 <= value < 1, "in [0, 1)"
     elif isinstance(default, tuple):
         value = tuple(value) if isinstance(value, list) else value
-        valid, kind = isinstance(value, tuple) and value != () and all(map(_is_count, value)), "a list of counts"
+        valid = isinstance(value, tuple) and value != () and all(map(_is_count, value))
+        kind = "a list of positive integers"
     else:
         valid = _is_count(value) or (default is None and value is None)
-        kind = "at least 1" if isinstance(value, int) else "a whole number"
+        kind = "at least 1" if isinstance(value, int) else "a positive integer"
     if not valid:
         raise SkinlesionError(f"{name} must be {kind}; got {value!r}.")
     return value
@@ -29,10 +30,10 @@ def _is_count(value: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What the configs of all networks share. Options are counts, lists of counts, rates in [0, 1) or switches.
+    """The base of all networks' configs. Options are positive integers, lists of them, floats in [0, 1) or booleans.
 
     Raises:
-        SkinlesionError: a value is of another kind than its default.
+        SkinlesionError: a value doesn't have the type of its default.
     """
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ class Cost:
     """Operations of one forward pass on one image. A multiply-add is one MAC or two FLOPs.
 
     Attributes:
-        parameters: trainable numbers.
+        parameters: number of trainable parameters.
         layer_macs: multiply-adds of linear and convolution layers, as thop counts.
         product_flops: floating-point operations of all convolutions and matrix products, projections included.
         scan_flops: 9 L D N + L D for each direction of each scan (Mamba's own rule).

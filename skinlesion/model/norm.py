@@ -9,8 +9,8 @@ NARROW, MANY = 16, 4096  # at most so many channels, and at least so many rows
 class LayerNorm(nn.LayerNorm):
     """`torch.nn.LayerNorm` over the last axis, with the same parameters.
 
-    PyTorch's CPU kernel spends most of its time between rows. For many narrow rows in float32, as the map at the
-    image's full size has them, training takes a kernel of its own; all else is `torch.nn.LayerNorm`.
+    PyTorch's CPU kernel spends most of its time between rows. For many narrow rows in float32, as in the map at the
+    image's full size, training uses a dedicated kernel; everything else uses `torch.nn.LayerNorm`.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class PatchMerging(nn.Module):
     """Halve the grid and double the channels.
 
     Args:
-        dim: channels that come in.
+        dim: input channels.
     """
 
     POINTS = ("output",)
@@ -86,8 +86,8 @@ class PatchExpanding(nn.Module):
     """Enlarge the grid `factor` times and divide the channels.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
         factor: 2 between decoder stages, `patch_size` before the head.
     """
 

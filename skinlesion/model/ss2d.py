@@ -110,7 +110,7 @@ def has_scan(model: nn.Module) -> bool:
 
 
 def set_engine(model: nn.Module, engine: str, device: torch.device | str | None = None) -> None:
-    """Tell every SS2D of a model which scan engine to use.
+    """Set the scan engine of every SS2D in a model.
 
     Args:
         model: any module.

@@ -34,7 +34,7 @@ class Features(NamedTuple):
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until both sides divide by `multiple`; (B, C, H, W)."""
+    """Repeat the last row and column until both sides are multiples of `multiple`; (B, C, H, W)."""
     height, width = image.shape[-2:]
     extra = (0, -width % multiple, 0, -height % multiple)
     return F.pad(image, extra, mode="replicate") if any(extra) else image
@@ -123,7 +123,7 @@ class CMSSMUNet(nn.Module):
             logits, (B, 1, H, W), and the features.
 
         Raises:
-            SkinlesionError: another shape, no pixels, or whole numbers.
+            SkinlesionError: the image has another shape, no pixels, or an integer dtype.
         """
         self._check(image)
         height, width = image.shape[-2:]

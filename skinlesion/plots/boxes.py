@@ -12,7 +12,7 @@ Point = tuple[float, float]
 
 
 class Part(Protocol):
-    """What is told of a part; `skinlesion.explain.Part` is one."""
+    """What the diagram needs to know about a part; `skinlesion.explain.Part` is one."""
 
     @property
     def name(self) -> str:

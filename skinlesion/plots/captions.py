@@ -1,4 +1,4 @@
-"""What each picture shows and its range, in one or two sentences: the same for both kinds of figure."""
+"""Captions: what each figure shows and its range, in one or two sentences, for Matplotlib and Plotly alike."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def errors(mask: np.ndarray, truth: np.ndarray) -> str:
     """Of TP, FP and FN."""
     return (
         f"Blue: true positives, {_share(mask & truth)} of the image. Purple: false positives, {_share(mask & ~truth)}. "
-        f"Orange: missed, {_share(truth & ~mask)}. Green line: the true border."
+        f"Orange: false negatives, {_share(truth & ~mask)}. Green line: the true border."
     )
 
 
@@ -47,8 +47,8 @@ def probability(values: Array, threshold: float | None) -> str:
 def spread(values: Array) -> str:
     """Of the spread over augmented views."""
     return (
-        f"Standard deviation of the probability over flipped or turned views, {span(values)} (at most 0.5): "
-        "light where the network contradicts itself."
+        f"Standard deviation of the probability over flipped or rotated views, {span(values)} (at most 0.5): "
+        "light where the views disagree."
     )
 
 
@@ -56,7 +56,7 @@ def difference(a: Array, b: Array, names: tuple[str, str]) -> str:
     """Of two probability maps."""
     return (
         f"Probability of lesion by {names[0]} minus by {names[1]}, -1 to 1; here {span(a - b)}. "
-        f"Orange: {names[1]} sees more lesion; purple: {names[0]} does."
+        f"Orange: {names[1]} predicts more lesion; purple: {names[0]} does."
     )
 
 
@@ -64,7 +64,7 @@ def cra_gates(gate_h: Array, gate_w: Array, product: Array, what: str) -> str:
     """Of one skip's gates."""
     return (
         f"Cross-region attention, {what}. Left strip: the gate of each row, {span(gate_h)}; top strip: of each column, "
-        f"{span(gate_w)}; over the image: their product, {span(product)} of at most 1."
+        f"{span(gate_w)}; over the image: their product, {span(product)} (at most 1)."
     )
 
 
@@ -99,7 +99,7 @@ def channel_maps(maps: Array, what: str) -> str:
 def redundancy(correlation: Array, layer: str, mean_absolute: float, rank: float) -> str:
     """Of one layer's correlation matrix."""
     return (
-        f"Correlation of each two of {len(correlation)} channels of {layer}, -1 (orange) to 1 (purple); mean |r| "
+        f"Correlation between all {len(correlation)} channels of {layer}, -1 (orange) to 1 (purple); mean |r| "
         f"{mean_absolute:.2f}, effective rank {rank:.1f} of {len(correlation)}."
     )
 
@@ -108,29 +108,29 @@ def redundancy_by_depth(mean_absolute: Sequence[float]) -> str:
     """Of redundancy over the layers."""
     values = np.asarray(mean_absolute)
     return (
-        f"How much channels repeat each other, layer by layer: mean |r| of two channels ({span(values)}; 0 unrelated, "
-        "1 alike), and effective rank as a share of the channels (1: all unrelated)."
+        f"Channel redundancy by layer: mean |r| over pairs of channels ({span(values)}; 0: uncorrelated, 1: redundant) "
+        "and effective rank divided by the number of channels (1: all uncorrelated)."
     )
 
 
 def routes(height: int, width: int) -> str:
     """Of the four scan routes."""
     return (
-        f"The four routes of the scan over a {height} x {width} grid of tokens. The "
-        "state that a token finds was written by the tokens before it on its route."
+        f"The four directions of the scan over a {height} x {width} grid of tokens. In each direction, the state at a "
+        "token depends only on the tokens before it."
     )
 
 
 def implicit_attention(merged: Array, token: tuple[int, int], direction: str, reduction: str) -> str:
     """Of what a token reads or writes."""
-    verb = "reads from" if direction == "reads" else "writes to"
+    verb = "depends on" if direction == "reads" else "influences"
     measure = {
-        "norm": "length of the weights over channels",
+        "norm": "norm of the weights over channels",
         "sum": "sum of the weights over channels",
-        "contribution": "length over channels of weight times input",
+        "contribution": "norm over channels of weight times input",
     }[reduction]
     return (
-        f"What the token at {token} (cross) {verb} through the scan, along each route and merged: {measure}, "
+        f"What the token at {token} (cross) {verb} through the scan, in each direction and merged: {measure}, "
         f"{span(merged)} when merged. Colors follow the square root and end at the largest weight outside the token."
     )
 
@@ -138,8 +138,8 @@ def implicit_attention(merged: Array, token: tuple[int, int], direction: str, re
 def step_maps(maps: Array) -> str:
     """Of Delta."""
     return (
-        f"Step size Delta of each token, mean over channels, for each route and their mean: {span(maps)}. Large "
-        "(light): the token is written, and what was there before fades; small: it is passed over."
+        f"Step size Delta of each token, mean over channels, for each direction and their mean: {span(maps)}. Large "
+        "(light): the token replaces much of the state; small: the state barely changes."
     )
 
 
@@ -147,8 +147,8 @@ def receptive_fields(sides: Mapping[str, int]) -> str:
     """Of effective receptive fields."""
     half = "; ".join(f"{name} {side} pixels" for name, side in sides.items())
     return (
-        "Effective receptive field: how much each pixel changes the output at the cross, relative to the most; colors "
-        f"follow the fourth root. The square holds half of it: {half} wide."
+        "Effective receptive field: how much each pixel changes the output at the cross, relative to the maximum; "
+        f"colors follow the fourth root. The square contains half of the total: {half} wide."
     )
 
 
@@ -158,7 +158,7 @@ def attribution(values: Array, method: str, layer: str | None, score: float | No
     where = "" if layer is None else f" at {layer}"
     scored = "" if score is None else f" Faithfulness {signed(score)} (0 is chance)."
     return (
-        f"{names.get(method, method)}{where}: what speaks for lesion in the outlined region (purple) and against "
+        f"{names.get(method, method)}{where}: evidence for lesion in the outlined region (purple) and against it "
         f"(orange), {span(values)}; colors end at the 99th percentile.{scored}"
     )
 
@@ -166,8 +166,8 @@ def attribution(values: Array, method: str, layer: str | None, score: float | No
 def faithfulness(score: float) -> str:
     """Of deletion and insertion curves."""
     return (
-        "Mean probability of lesion in the region while the most important parts of the image are taken away first "
-        f"(deletion: should fall early) or given back first (insertion: should rise early). Gain over random orders "
+        "Mean probability of lesion in the region while the image is deleted, most important parts first (the curve "
+        f"should fall early), or inserted in the same order (it should rise early). Gain over random orders "
         f"(dotted): {signed(score)}."
     )
 
@@ -203,9 +203,9 @@ def threshold_curve(thresholds: Array, scores: Mapping[str, Array], threshold: f
 def paired_scores(a: Array, b: Array, names: tuple[str, str], label: str) -> str:
     """Of two systems' scores on the same images."""
     return (
-        f"{label} of {counted(len(a), 'image')}, {span(np.concatenate([a, b]))}, a dot each. Blue, below the diagonal: "
-        f"{names[0]} is better or equal, {int((a >= b).sum())} images; orange, above it: {names[1]} is better, "
-        f"{int((a < b).sum())}."
+        f"{label} of {counted(len(a), 'image')}, {span(np.concatenate([a, b]))}, one dot per image. Blue, on or below "
+        f"the diagonal: {names[0]} is better or equal, {int((a >= b).sum())} images; orange, above it: {names[1]} is "
+        f"better, {int((a < b).sum())}."
     )
 
 

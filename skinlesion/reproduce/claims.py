@@ -1,4 +1,4 @@
-"""How a claim fares: a difference between two systems, with the luck of the runs and of the test images."""
+"""Verdicts on claims: a difference between two systems, with its uncertainty over runs and test images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ VERDICTS = ("reproduced", "reversed at this scale", "not distinguishable")
 
 
 class Scatter(NamedTuple):
-    """How far runs of one system lie apart that differ in their seed alone.
+    """The scatter of runs of one system that differ only in their seed.
 
     Attributes:
         deviation: of pooled IoU, in points.
@@ -32,14 +32,14 @@ class Verdict(NamedTuple):
 
     Attributes:
         word: one of `VERDICTS`, or "not run".
-        difference: pooled IoU of the better cell less the worse one's, in points; mean over seeds.
+        difference: pooled IoU of the `better` cell minus that of the `worse` one, in points; mean over seeds.
         low: lower end of its 95% interval over seeds and images, by resampling both.
         high: upper end.
-        wide_low: lower end of the interval whose scatter of seeds is that of all cells together; NaN if no cell has
-            been run twice.
+        wide_low: lower end of the interval with the variance over seeds pooled over all cells; NaN if no cell has been
+            run twice.
         wide_high: upper end.
-        wide_p: of the second interval: how often equal systems would lie so far apart.
-        p: paired permutation test of pooled IoU, on counts averaged over seeds: about these runs, not about others.
+        wide_p: p-value of the second interval: how often equal systems would differ this much.
+        p: paired permutation test of pooled IoU, on counts averaged over seeds; it tests these runs, not others.
         seeds: runs of the side that has fewer.
     """
 
@@ -60,7 +60,7 @@ def stacked(results: Sequence[Result]) -> NDArray[np.int64]:
 
 
 def scatter_of(groups: Sequence[Sequence[float]]) -> Scatter:
-    """The common scatter of several systems' runs, each around its own mean.
+    """The pooled standard deviation of several systems' runs, each around its own mean.
 
     Args:
         groups: the pooled IoU of each system's runs, in points.
@@ -71,12 +71,12 @@ def scatter_of(groups: Sequence[Sequence[float]]) -> Scatter:
 
 
 def compare(a: NDArray[np.int64], b: NDArray[np.int64], scatter: Scatter, *, seed: int = 0) -> Verdict:
-    """Difference of pooled IoU between two systems, a less b, with two intervals.
+    """Difference of pooled IoU between two systems, a minus b, with two intervals.
 
-    The first draws the runs of each system anew and the same images for both, so it covers the luck of training as
-    well as the luck of the test images. But three runs that are drawn anew understate their own scatter by about a
-    fifth, and one run shows none; the second interval is Student's, with the scatter of all cells together. The word
-    asks both.
+    The first resamples the runs of each system and, for both together, the images, so it covers the variation between
+    training runs as well as between test images. But resampling three runs understates their scatter by about a fifth,
+    and one run shows none. The second interval is Student's, with the variance pooled over all cells. The verdict
+    depends on both intervals.
 
     Args:
         a: (seeds, images, 4).

@@ -1,8 +1,8 @@
 """Runs of a plan as jobs of a cluster, through submitit: `skinlesion reproduce --executor slurm`.
 
 The campaign stays where it was started and submits a job for each run, at most `jobs` at a time; submitit's `local`
-executor runs the same jobs on this machine. A job that ends early goes on from its last complete epoch when the
-campaign is started again. The data, the results and the runs folder must be on a file system that all machines see.
+executor runs the same jobs on this machine. A job that ends early continues from its last complete epoch when the
+campaign is restarted. The data, the results and the runs folder must be on a file system that all machines see.
 """
 
 import os
@@ -23,7 +23,7 @@ def run_job(assignment: str, gpus: str | None) -> int:
 
     Args:
         assignment: path of the JSON with the key and the setting.
-        gpus: which GPUs to use, such as "0,1"; None for those that the cluster gave.
+        gpus: which GPUs to use, such as "0,1"; None for those that the cluster assigned.
 
     Returns:
         Exit code of the run.

@@ -32,11 +32,11 @@ step = TrainingStep(load_plan({scale!r}), {cell!r})
 
 
 class TrainingStep:
-    """One optimizer step of a cell on made-up images, at the recipe's size and batch.
+    """One optimizer step of a cell on random images, with the recipe's image and batch size.
 
     Args:
-        plan: what is declared.
-        cell: a name of it.
+        plan: the plan.
+        cell: the name of one of its cells.
     """
 
     def __init__(self, plan: Plan, cell: str) -> None:

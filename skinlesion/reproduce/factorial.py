@@ -26,7 +26,7 @@ class Effect(NamedTuple):
         order: 1 for a main effect, 2 for an interaction of two factors, and so on.
         estimate: of one factor: mean with it less mean without. Of two: how much the effect of one grows when the
             other is on; and so on, always at the mean of the remaining factors.
-        reach: half the width of the 95% interval; NaN without replicates.
+        reach: half-width of the 95% interval; NaN without replicates.
         p: two-sided, Student's t; NaN without replicates.
     """
 

@@ -1,4 +1,4 @@
-"""What is to be run: a plan, read from a TOML file, written down before the runs.
+"""Plans: what is to be run, declared in a TOML file before the runs.
 
 A plan has a protocol in words, a split of each dataset, a recipe (fields of `TrainConfig`, the same for every run),
 cells (what differs from run to run), tables (which cells, beside the paper's figures), claims (which cell should beat
@@ -81,7 +81,7 @@ class Claim:
     Attributes:
         text: the assertion.
         source: where it is made.
-        table: whose dataset and seeds count.
+        table: the table whose dataset and seeds apply.
         better: a cell.
         worse: a cell.
         paper: the difference that the paper reports, in points of IoU; None where it reports none.
@@ -101,7 +101,7 @@ class Factorial:
 
     Attributes:
         title: a line for the page.
-        table: whose dataset, and whose figures of the paper, count.
+        table: the table whose dataset and published scores apply.
         factors: k names.
         cells: 2^k names in standard order, the first factor changing fastest: none, A, B, A and B, ...
     """
@@ -157,10 +157,10 @@ class Plan:
         return self.splits.get(dataset, self.split)
 
     def hash(self, cell: str) -> str:
-        """SHA-256 of the recipe and one cell: what decides its numbers, beside defaults of the package.
+        """SHA-256 of the recipe and one cell, which determine its results together with the package's defaults.
 
-        Where such a default changes later, `model_defaults` keeps the old one; it isn't part of the hash, so that the
-        results from before the change stay valid.
+        If such a default changes later, `model_defaults` keeps the old one; it isn't part of the hash, so the results
+        from before the change stay valid.
         """
         content = {"recipe": self.recipe, "cell": self.cells[cell].changes}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -277,14 +277,14 @@ def _parse_factorial(values: Any, tables: dict[str, Table], cells: dict[str, Cel
 
 
 def _check_keys(values: Any, required: Mapping[str, type], optional: Mapping[str, type], where: str) -> None:
-    """A table of TOML has what it must have, nothing that nobody knows, and values of the right types."""
+    """Check that a TOML table has all required keys, no unknown ones, and values of the right types."""
     if not isinstance(values, dict):
         raise SkinlesionError(f"Plan {where}: expected a table here, not {values!r}.")
     types = {**required, **optional}
     if unknown := sorted(set(values) - set(types)):
         raise SkinlesionError(f"Plan {where}: unknown key {', '.join(unknown)}; valid are: {', '.join(sorted(types))}.")
     if missing := [key for key in required if key not in values]:
-        raise SkinlesionError(f"Plan {where}: {', '.join(missing)} missing.")
+        raise SkinlesionError(f"Plan {where}: {', '.join(missing)} missing: add it to the file.")
     for key, value in values.items():
         if not isinstance(value, (int, float) if types[key] is float else types[key]):
             raise SkinlesionError(f"Plan {where}: {key} must be of type {types[key].__name__}, not {value!r}.")

@@ -1,4 +1,4 @@
-"""From results to a page: tables beside the paper's, each claim with its effect and intervals, and figures.
+"""The results page: tables next to the paper's, each claim with its difference and intervals, and figures.
 
 Everything on the page is computed here from the results folder; nothing is typed in.
 """

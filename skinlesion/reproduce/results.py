@@ -1,4 +1,4 @@
-"""Where results are kept: one JSON a run, in a folder that knows its plan, manifest and version."""
+"""Storage of results: one JSON file per run, in a folder that records its plan, manifest and version."""
 
 import json
 import re
@@ -57,9 +57,9 @@ class Results:
         self.plan = plan
 
     def claim(self, dataset: str, manifest: str, images: dict[str, int], cells: Sequence[str]) -> None:
-        """Make the folder this plan's, or refuse it.
+        """Register this plan as the folder's own, unless the folder belongs to another one.
 
-        A plan may gain cells and tables, and a cell without a result may be mended; one that was run must stay.
+        A plan may gain cells and tables, and a cell without a result may be changed; one that was run must stay.
 
         Args:
             dataset: the data of the cells.
@@ -85,10 +85,10 @@ class Results:
         """Refuse a folder whose results are not those of this plan.
 
         Raises:
-            SkinlesionError: they are another plan's, nobody knows whose they are, or there is no such folder.
+            SkinlesionError: they belong to another plan, their plan is unknown, or there is no such folder.
         """
         if not self.folder.is_dir():
-            raise SkinlesionError(f"There are no results in {self.folder}.")
+            raise SkinlesionError(f"There are no results in {self.folder}: run some tables first, or check --out.")
         cells = {f"cell_{cell}": self.plan.hash(cell) for cell in self.plan.cells if self._has(cell)}
         self._refuse({"plan": self.plan.name, **cells})
 
@@ -106,7 +106,7 @@ class Results:
         return any("error" not in path.name for path in self.folder.glob(f"*/{cell}/seed-*.json"))
 
     def _refuse(self, ours: dict[str, str]) -> dict[str, str]:
-        """What the results that are there were made by, if that does not differ from ours; cells without one may."""
+        """The protocol of the existing results, if it matches ours; cells without a result may differ."""
         theirs: dict[str, str] = _read(self._protocol) if self._protocol.exists() else {}
         differing = []
         for name, value in ours.items():
@@ -198,7 +198,7 @@ def describe_images(images: dict[str, int]) -> str:
 
 
 def wanted(plan: Plan, tables: list[str], seeds: int | None) -> list[Key]:
-    """The runs that tables need, each once; first seeds first, so that a broken-off campaign has every row once."""
+    """The runs that tables need, each once, ordered by seed, so that an interrupted campaign has every row once."""
     keys: dict[Key, None] = {}
     chosen = [plan.tables[name] for name in tables]
     for seed in range(max(seeds or table.seeds for table in chosen)):

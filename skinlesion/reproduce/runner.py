@@ -1,4 +1,4 @@
-"""Running what is missing: each run is a process of its own, can be killed at any time, and goes on where it was."""
+"""Runs what is missing: each run is a separate process that can be killed at any time and resumes where it stopped."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ GRACE = 60.0  # seconds that a run has to end by itself, between two batches, be
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where, and on how much of the machine, the runs of a plan are made.
+    """Data, folders and hardware of a plan's runs.
 
     Attributes:
         scale: where the plan came from: "cpu", "paper" or a file.
@@ -38,9 +38,9 @@ class Setting:
         split: which split of the data; None for the plan's.
         out: results folder; results of another plan, manifest or version are refused.
         runs: where unfinished training runs live; each is removed when its result is written.
-        devices: of each run.
-        threads: of each process.
-        accelerated: ask a cluster for GPUs.
+        devices: number of GPUs or CPU processes per run.
+        threads: number of threads per process.
+        accelerated: whether to request GPUs from a cluster.
     """
 
     scale: str
@@ -192,15 +192,15 @@ def reproduce(
     executor: str | None = None,
     partition: str | None = None,
 ) -> dict[str, int]:
-    """Run what is missing of some tables.
+    """Run the missing runs of some tables.
 
     Args:
         plan: what is declared.
         tables: names of its tables.
         setting: where.
         seeds: runs of each row; default the table's own number.
-        budget_hours: stop after so long; what was begun goes on the next time.
-        jobs: runs at a time; on several GPUs each has its own.
+        budget_hours: stop after this many hours; unfinished runs continue the next time.
+        jobs: number of simultaneous runs; with several GPUs, each run has its own.
         executor: "local" or "slurm" of submitit; None for processes of this machine.
         partition: of SLURM.
 
@@ -209,7 +209,7 @@ def reproduce(
 
     Raises:
         SkinlesionError: a table is unknown, the data are not there, or another process works in the same folders.
-        KeyboardInterrupt: Ctrl-C; what was begun goes on the next time.
+        KeyboardInterrupt: Ctrl-C; unfinished runs continue the next time.
     """
     if unknown := [name for name in tables if name not in plan.tables]:
         raise SkinlesionError(f"Unknown table {', '.join(unknown)}; the plan has: {', '.join(plan.tables)}.")
@@ -220,7 +220,7 @@ def reproduce(
             inner.enter_context(reserved(setting.runs))
         _claim(results, keys, setting)
         missing = [key for key in keys if not results.path(key).exists()]
-        print(f"{len(keys) - len(missing)} of {len(keys)} runs are there; {len(missing)} to do.", flush=True)
+        print(f"{len(keys) - len(missing)} of {len(keys)} runs are done; {len(missing)} left.", flush=True)
         deadline = time.monotonic() + 3600 * (10**5 if budget_hours is None else budget_hours)
         campaign: Campaign
         if executor is None:

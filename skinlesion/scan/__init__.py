@@ -1,4 +1,4 @@
-r"""The selective scan: one definition (`reference`), several engines that must equal it.
+r"""The selective scan: one definition (`reference`), and several engines that must match it.
 
 From Mamba (https://arxiv.org/abs/2312.00752), along several routes over an image as in VMamba
 (https://arxiv.org/abs/2401.10166):

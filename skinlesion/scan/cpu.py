@@ -58,8 +58,8 @@ def _tasks(batch: int, channels: int, lanes: int, wanted: int, least: int = 1) -
         batch: images.
         channels: of an image.
         lanes: channels of a block.
-        wanted: at least so many tasks are made, if there are blocks enough.
-        least: blocks of a group.
+        wanted: minimum number of tasks, if there are enough blocks.
+        least: minimum number of blocks per group.
     """
     blocks = channels // lanes
     most = max(blocks // least, 1)

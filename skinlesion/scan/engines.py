@@ -72,7 +72,7 @@ def _triton() -> EngineStatus:
     if triton.INTERPRETED:
         return EngineStatus("triton", True, "fused Triton kernels, interpreted and very slow", triton.DEVICES)
     if not torch.cuda.is_available():
-        return EngineStatus("triton", False, "PyTorch sees no GPU", triton.DEVICES)
+        return EngineStatus("triton", False, "PyTorch finds no GPU", triton.DEVICES)
     return EngineStatus("triton", True, "fused Triton kernels", triton.DEVICES)
 
 
@@ -84,7 +84,7 @@ def _mamba() -> EngineStatus:
     except ImportError as error:
         return EngineStatus("mamba", False, f"its CUDA kernel cannot be imported ({error}): {mamba.BUILD}", ("cuda",))
     if not torch.cuda.is_available():
-        return EngineStatus("mamba", False, "PyTorch sees no GPU", ("cuda",))
+        return EngineStatus("mamba", False, "PyTorch finds no GPU", ("cuda",))
     return EngineStatus("mamba", True, "the CUDA kernel of mamba-ssm", ("cuda",))
 
 
@@ -116,16 +116,16 @@ def choose_fitting_device(name: torch.device | str, engine: str | None) -> torch
         if name != "auto":
             raise
         if engine in (None, "auto"):
-            warnings.warn(f"The GPU is left alone: {error}", stacklevel=2)
+            warnings.warn(f"The GPU isn't used: {error}", stacklevel=2)
         return choose_device("cpu")
     return device
 
 
 @functools.cache
 def check_gpu(device: torch.device, engine: str | None) -> None:
-    """Compute a sum and a small scan on a GPU, once a process.
+    """Compute a sum and a small scan on a GPU, once per process.
 
-    A PyTorch without kernels for that card fails there, and so does Triton without a C compiler.
+    This fails if PyTorch has no kernels for that GPU, or if Triton has no C compiler.
 
     Args:
         device: a GPU.
@@ -168,7 +168,7 @@ def choose_engine(engine: str = "auto", device: torch.device | str = "cpu") -> s
                 return name
         raise SkinlesionError(
             f"No fast scan engine is available for device {kind!r} (see `skinlesion doctor`); "
-            'use device="cpu", or ask for the slow loop with engine="reference".'
+            'use device="cpu", or the slow loop with engine="reference".'
         )
     if engine not in ENGINES and engine not in EXTRA_ENGINES and not torch.compiler.is_compiling():
         load_plugins()

@@ -1,4 +1,4 @@
-r"""Adapter to the CUDA kernel of mamba-ssm, for those who have built it; this file is all that knows its layout.
+r"""Adapter to mamba-ssm's CUDA kernel, if it has been built; only this file depends on the kernel's data layout.
 
 The kernel is that of Mamba's authors (https://arxiv.org/abs/2312.00752). It computes, for one sequence,
 

@@ -1,4 +1,4 @@
-r"""`cross_selective_scan`: the one entrance to all engines.
+r"""`cross_selective_scan`: the single entry point to all engines.
 
 The operator is the cross scan of VMamba (https://arxiv.org/abs/2401.10166), whose K routes each run Mamba's selective
 scan S6 (https://arxiv.org/abs/2312.00752):
@@ -90,7 +90,7 @@ def _wants_gradient(tensors: list[Tensor]) -> bool:
 def _check_transforms(engine: str) -> None:
     """Refuse the transforms of torch.func where they would fail in PyTorch's internal terms."""
     if under_transform() and (engine == "mamba" or torch.compiler.is_compiling()):
-        where = 'for engine="mamba"' if engine == "mamba" else "inside of torch.compile"
+        where = 'for engine="mamba"' if engine == "mamba" else "inside torch.compile"
         raise SkinlesionError(
             f'The scan supports torch.func transforms, but not {where}; use engine="reference", or torch.autograd.grad.'
         )

@@ -1,4 +1,4 @@
-r"""The selective scan, readable: the one definition that every engine must equal in value and in gradient.
+r"""The selective scan, written to be read: the definition that every engine must match in value and gradient.
 
 For one route, one channel :math:`d` and one state :math:`n` (S6 of Mamba,
 https://arxiv.org/abs/2312.00752; paper section 3.2, reference choice A2-A3):

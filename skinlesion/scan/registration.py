@@ -1,4 +1,4 @@
-r"""What every fused engine tells PyTorch about its two operators: the gradient, and how `vmap` may batch them.
+r"""What every fused engine registers with PyTorch for its two operators: the gradient and the `vmap` rules.
 
 Both operators keep one entry per image in each result, the gradients of A, D and delta_bias included (their sum over
 images is left to the autograd formula). A batch of calls is therefore one call on a longer batch of images.

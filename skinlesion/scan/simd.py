@@ -1,8 +1,8 @@
 r"""A tiny vocabulary of explicit vectors for Numba kernels: one `Vector` is one 64-byte cache line.
 
 Numba's automatic vectorizer gives up on the scan (it cannot prove that the state does not alias the input), so the
-kernels say what they mean: `load` 16 float32 (or 8 float64), multiply, `fma`, `exp2`, `store`. LLVM turns a
-vector into whatever the machine has: one AVX-512 register, two of AVX2, four of NEON or SSE.
+kernels say what they mean: `load` 16 float32 (or 8 float64), multiply, `fma`, `exp2`, `store`. LLVM maps a
+vector to whatever the machine has: one AVX-512 register, two of AVX2, four of NEON or SSE.
 
 They serve Mamba's scan (https://arxiv.org/abs/2312.00752), most of whose time goes into the decay :math:`e^{\Delta A}`.
 Here it is a power of two, computed from the nearest integer :math:`i` to its exponent :math:`v` by a polynomial

@@ -89,7 +89,7 @@ _FIELDS = {
 
 
 def _bound(path: Any, checkpoint: dict[str, Any], numbers: int) -> None:
-    """Refuse a tensor that claims more numbers than the network's state has: copying it would fill the memory."""
+    """Reject a tensor that is larger than the network's whole state: copying it would fill the memory."""
     waiting: list[Any] = [checkpoint]
     while waiting:
         value = waiting.pop()
@@ -103,8 +103,8 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def damaged_checkpoint(path: Any, why: str = "") -> SkinlesionError:
-    """That a run cannot go on from a checkpoint."""
+    """The error for a checkpoint that a run can't be resumed from."""
     return SkinlesionError(
-        f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this run{why}. "
+        f"The run cannot be resumed from {path}: the file is damaged, or not a checkpoint of this run{why}. "
         "Start the run again in another folder with --out."
     )

@@ -43,7 +43,7 @@ class TrainConfig:
     preset: str = "paper"
     """The network: paper, small, tiny, vmunet, or a system that the paper compares with.
     These are unet, attention_unet, unetpp, lvunet, utnetv2, transfuse, malunet, medmamba and hcmamba.
-    They have nothing to distill and are trained with --w-cfd 0 --w-ifd 0."""
+    These don't support feature distillation: train them with --w-cfd 0 --w-ifd 0."""
     model: tuple[str, ...] = ()
     """Options of the network, such as dim=24 se=false depths=1,1,1,1."""
     start_from: str | None = None
@@ -76,17 +76,17 @@ class TrainConfig:
     truth_size: int = TRUTH_SIZE
     """Side of the masks that validation measures against; predictions are resized to it."""
     synthetic_count: int = 64
-    """How many images to draw for --data synthetic without --root."""
+    """Number of images to generate for --data synthetic without --root."""
     augmentation: Literal["none", "paper", "strong", "zoom", "skin"] = "paper"
     """paper: flips and rotation (A31). strong: quarter turns, affine maps and color too.
     zoom: strong with crops around the lesion, magnified 0.8 to 2.2 times and stretched by up to 30%.
     skin: zoom with darker skin in half of the images."""
     balance: Balance = "none"
-    """tone: show images on tan, brown and dark backgrounds three times an epoch."""
+    """tone: show images with tan, brown and dark backgrounds three times per epoch."""
     normalize: Normalization = "minmax"
     """Per-image minimum and maximum to [0, 1], or to [0, 255] as VM-UNet does (A32)."""
     cache_dir: Path | None = None
-    """Where decoded images are kept; by default in the user's cache folder."""
+    """Folder for the cache of decoded images; by default in the user's cache folder."""
 
     epochs: int = 300
     """Passes over the training set."""
@@ -104,16 +104,16 @@ class TrainConfig:
     weight_decay: float = 1e-2
     """Decoupled weight decay, on all weights (A30)."""
     schedule: Schedule = "cosine"
-    """cosine: down over the whole run. onecycle: up, then down.
-    paper: down and up by turns, --t-max epochs each (A29)."""
+    """cosine: decays over the whole run. onecycle: rises, then decays.
+    paper: alternately decays and rises, over --t-max epochs each (A29)."""
     t_max: float = 50
     """Epochs per half cycle of --schedule paper."""
     warmup_epochs: float = 0
-    """Length of a linear rise of the learning rate."""
+    """Length of the linear learning-rate warmup, in epochs."""
     clip: float | None = None
-    """Largest gradient norm."""
+    """Clip the gradient norm to at most this value."""
     ema: float | None = None
-    """Decay of an exponential average of the weights; the average is validated and shipped."""
+    """Decay of an exponential moving average of the weights; the average is what is validated and saved."""
     precision: Precision = "32"
     """Number format; the mixed ones are for GPUs."""
     seed: int = 42
@@ -132,13 +132,13 @@ class TrainConfig:
     teacher: Literal["block", "expanded"] = "block"
     """The distillation's teacher: the last D1 block, or the map after the final expansion (A16)."""
     rcs: Literal["two_sided", "one_sided", "mean"] = "two_sided"
-    """How channels are matched: drawn from both maps, from the student, or in expectation (A18)."""
+    """How channels are matched: selected at random in both maps or in the student only, or in expectation (A18)."""
     distance: Literal["mean", "sum"] = "mean"
     """Squared feature distances averaged or summed (A20)."""
     detach_teacher: bool = True
     """The teacher is a fixed target (A22)."""
     halves: Literal["ranked", "index"] = "ranked"
-    """How internal distillation halves the channels (A23)."""
+    """How internal distillation splits the channels into halves (A23)."""
     detach_shallow: bool = False
     """Internal distillation's shallow half is a fixed target (A24)."""
     grouping: Literal["eq", "selfreg"] = "eq"
@@ -155,7 +155,7 @@ class TrainConfig:
     num_nodes: int = 1
     """Machines."""
     num_workers: int = 0
-    """Loader processes."""
+    """Number of data-loading processes."""
     threads: int | None = None
     """Threads for PyTorch; by default PyTorch's own choice."""
     engine: str = "auto"
@@ -163,7 +163,7 @@ class TrainConfig:
     estimate: bool = True
     """Time a few steps first and say how long the run will take."""
     out: Path | None = None
-    """The run folder to make; default runs/PRESET-DATA."""
+    """The run folder to create; by default runs/PRESET-DATA."""
     resume: bool = False
     """Continue the run in --out where it stopped."""
 
@@ -207,7 +207,7 @@ class TrainConfig:
 
     @property
     def distills(self) -> bool:
-        """Whether any feature distillation takes part in the loss."""
+        """Whether the loss includes feature distillation."""
         return self.w_cfd > 0 or self.w_ifd > 0
 
     @property
@@ -217,7 +217,7 @@ class TrainConfig:
 
     @property
     def part_size(self) -> int:
-        """Images that a process computes at once."""
+        """Number of images that a process handles at once."""
         return self.batch_size // (self.processes * self.accumulate)
 
     @property

@@ -22,11 +22,11 @@ def read_toml(path: Path, default: TrainConfig) -> TrainConfig:
 
     Args:
         path: the file.
-        default: what the file doesn't say.
+        default: the config whose values are used for options that the file doesn't set.
 
     Raises:
-        SkinlesionError: the file cannot be read, is no TOML, or has an unknown key or a value that is refused; the
-            message names the file.
+        SkinlesionError: the file cannot be read, isn't TOML, or has an unknown key or an invalid value; the message
+            names the file.
     """
     label = printable(path)
     try:
@@ -53,5 +53,5 @@ def _option(value: object, label: str) -> str:
     """A value as `--model NAME=VALUE` spells it."""
     parts = value if isinstance(value, list) else [value]
     if not parts or not all(isinstance(each, bool | int | float | str) for each in parts):
-        raise SkinlesionError(f"{label} must be a number, a switch, a word or a list of those.")
+        raise SkinlesionError(f"{label} must be a number, true or false, a word, or a list of these.")
     return ",".join(str(each).lower() for each in parts)

@@ -27,7 +27,7 @@ def find_device(config: TrainConfig, model: nn.Module) -> torch.device:
         raise SkinlesionError("--precision 16-mixed needs a GPU, and this run is on the CPU; use 32 or bf16-mixed.")
     found = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.type != "cpu" and config.devices > found:
-        raise SkinlesionError(f"--devices {config.devices} needs as many GPUs; PyTorch finds {found}.")
+        raise SkinlesionError(f"--devices {config.devices} needs {config.devices} GPUs, but PyTorch finds {found}.")
     if device.type == "mps" and config.precision != "32":
         raise SkinlesionError(f"--device mps supports only --precision 32, not {config.precision}.")
     return device

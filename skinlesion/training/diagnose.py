@@ -41,7 +41,7 @@ def first_nonfinite_layer(model: nn.Module, run: Callable[[], object]) -> str | 
 
 
 def last_nonfinite_gradient(model: nn.Module) -> str | None:
-    """The parameter nearest to the loss whose gradient is not finite: backward, it was the first to break."""
+    """The parameter nearest to the loss whose gradient is not finite, so the first to break in the backward pass."""
     names = [name for name, weight in model.named_parameters() if weight.grad is not None and not _finite(weight.grad)]
     return names[-1] if names else None
 

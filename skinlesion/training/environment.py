@@ -1,4 +1,4 @@
-"""On what a run ran: versions, threads, hardware class, command."""
+"""The environment of a run: versions, threads, hardware class, command."""
 
 import importlib.metadata
 import os
@@ -45,7 +45,7 @@ def installed(package: str) -> str | None:
 
 
 def command() -> str:
-    """The command as it was typed; of absolute paths the last part only, since a checkpoint travels."""
+    """The command as it was typed, with absolute paths reduced to their last part, since a checkpoint may be shared."""
     return shlex.join([Path(word).name if Path(word).is_absolute() else word for word in sys.argv])
 
 

@@ -14,7 +14,7 @@ def save_curves(path: Path, history: list[Row], best_epoch: int) -> None:
 
     Args:
         path: of the PNG.
-        history: a row an epoch, see `skinlesion.training.history`.
+        history: one row per epoch, see `skinlesion.training.history`.
         best_epoch: counted from 1.
     """
     figure = Figure(figsize=(12, 3.6), layout="constrained")

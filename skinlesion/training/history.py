@@ -68,7 +68,7 @@ class RunRecord(pl.callbacks.Checkpoint):
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch down; the checkpoint is last, so that what it says is on disk."""
+        """Record the epoch; the checkpoint is written last, so that everything it refers to is on disk."""
         assert isinstance(pl_module, SegmentationModule)
         # Lightning keeps float32: more digits than it has would be noise.
         found = {name: float(f"{float(value):.7g}") for name, value in trainer.callback_metrics.items()}

@@ -1,4 +1,4 @@
-"""How Lightning behaves here: it says nothing of itself, and passes Ctrl-C on."""
+"""Keeps Lightning quiet, and lets Ctrl-C through."""
 
 import logging
 import signal
@@ -21,7 +21,7 @@ _NOISE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out what Lightning says of itself; all other warnings stay."""
+    """Suppress Lightning's messages about itself; all other warnings stay."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible(trainer: pl.Trainer, message: str) -> Iterator[None]:
-    """Pass Ctrl-C on, with a message: Lightning would end the process with code 1, deaf to any further Ctrl-C."""
+    """Let Ctrl-C through, with a message: Lightning would end the process with code 1 and ignore any further Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

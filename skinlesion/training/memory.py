@@ -1,4 +1,4 @@
-"""What a run needs at the least, compared with what the machine has, before anything is allocated."""
+"""A lower bound on a run's memory, compared with what the machine has, before anything is allocated."""
 
 import os
 from typing import Any
@@ -27,7 +27,7 @@ def check_memory(config: TrainConfig) -> None:
     """Refuse a run whose batch or synthetic images cannot fit, whatever the network is.
 
     Raises:
-        SkinlesionError: with what is needed, what there is, and the options that decide it.
+        SkinlesionError: there isn't enough; the message has the need, the available memory and the options to change.
     """
     needed = {
         f"a batch part of {config.part_size} images of {config.size} x {config.size}": 4

@@ -1,4 +1,4 @@
-"""What one step of training and of validation does: the paper's recipe (section 4.2, eqs. 8-11)."""
+"""One step of training and of validation: the paper's recipe (sections 3.4 and 4.3, eqs. 8-11)."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Batch(TypedDict):
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains a network by eq. 11's loss and, with weights above 0, eqs. 8-10's distillation.
+    """Trains a network with the loss of eq. 11 and, if its weights are above 0, the distillation of eqs. 8-10.
 
     Random numbers of a step (drop path) are a function of seed, step and process, and so is the learning rate: a
     resumed run needs neither restored. Only the channel draws of RCS carry on from the checkpoint.
@@ -87,7 +87,7 @@ class SegmentationModule(pl.LightningModule):
 
     @property
     def shipped(self) -> nn.Module:
-        """The network that is validated and saved: the average of the weights where there is one."""
+        """The network that is validated and saved: with --ema, the one with averaged weights."""
         return self.average.model if self.average is not None else self.model
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -161,7 +161,7 @@ class SegmentationModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip if asked to, and stop the run before a gradient that is not finite spoils the weights."""
+        """Clip the gradient if requested, and stop the run before a non-finite gradient corrupts the weights."""
         limit = self.config.clip if self.config.clip is not None else float("inf")
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         # A step that half precision leaves out moves nothing: it counts as 0.
@@ -187,7 +187,7 @@ class SegmentationModule(pl.LightningModule):
                     buffer /= self.trainer.world_size
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score at the truth's size; images that only fill up a process's share are left out."""
+        """Score at the ground truth's size; images that only pad a process's share are left out."""
         logits, mask = logits_of(self.shipped, batch["image"]), batch["mask"]
         if logits.shape[-2:] != mask.shape[-2:]:
             logits = F.interpolate(logits.float(), mask.shape[-2:], mode="bilinear", align_corners=False)

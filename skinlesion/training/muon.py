@@ -1,9 +1,9 @@
 r"""Muon for the hidden weight matrices, AdamW for all other weights.
 
 Muon (Jordan et al., 2024) turns each step's momentum :math:`M = U S V^T` into about :math:`U V^T`: all directions of a
-matrix are learned at the same pace, also those whose gradients are small. The polar factor comes from a few
+matrix are learned at the same pace, even those whose gradients are small. The polar factor comes from a few
 iterations of an odd polynomial, so nothing but matrix products is needed. A step is scaled to the root mean square
-that AdamW's have (Liu et al., https://arxiv.org/abs/2502.16982), so both take learning rates of the same order.
+of AdamW's steps (Liu et al., https://arxiv.org/abs/2502.16982), so both take learning rates of the same order.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a line an epoch, and on a terminal a bar with the time left."""
+"""A run's progress: one line per epoch and, on a terminal, a bar with the time left."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from skinlesion.training.history import RunRecord
 
 
 class ProgressReport(pl.callbacks.ProgressBar):
-    """One bar over the steps of all epochs, and one line an epoch that stays.
+    """One bar over the steps of all epochs, and one line per epoch that stays on the screen.
 
     Args:
         record: the run's history.
@@ -61,7 +61,7 @@ class ProgressReport(pl.callbacks.ProgressBar):
             self._bar.update(self._bar.task_ids[0], advance=1, loss=float(outputs["loss"]))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the line of the epoch before, whose record is complete by now."""
+        """Print the line of the previous epoch, whose record is complete by now."""
         if trainer.current_epoch > self._first_epoch:
             self._print_line(trainer)
 

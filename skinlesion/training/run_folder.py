@@ -1,4 +1,4 @@
-"""Look at run folders from outside, also while a run is going on."""
+"""Reading run folders, including those of runs in progress."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ _LEAST = 120.0  # seconds, for runs whose epochs are short or not known yet
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder says.
+    """The contents of a run folder.
 
     Attributes:
         name: of the folder.
@@ -30,7 +30,7 @@ class Run:
         status: "finished" with its result written; "running" if something was written within three epochs; else
             "stopped".
         best_epoch: the epoch that was kept, counted from 1; None before the first.
-        seconds_left: estimate for a running one, from the median epoch; None if it cannot be said.
+        seconds_left: estimate for a running one, from the median epoch; None if it can't be estimated.
         files: checkpoint -> bytes.
     """
 
@@ -54,7 +54,7 @@ class Run:
 
 
 def find_runs(root: str | Path) -> list[Path]:
-    """Run folders directly below a folder, the one that was written to last first.
+    """Run folders directly below a folder, most recently written first.
 
     Raises:
         SkinlesionError: there is no such folder, or it cannot be listed.
@@ -65,11 +65,11 @@ def find_runs(root: str | Path) -> list[Path]:
     try:
         return sorted((path.parent for path in root.glob("*/config.json")), key=_touched, reverse=True)
     except OSError as error:
-        raise SkinlesionError(f"Cannot look into {root.name}: {error.strerror}.") from error
+        raise SkinlesionError(f"Cannot list {root.name}: {error.strerror}.") from error
 
 
 def other_folders(root: str | Path) -> list[str]:
-    """Names of the folders directly below a folder that are no runs: without a config.json, and not hidden."""
+    """Names of the folders directly below a folder that aren't runs: they have no config.json and aren't hidden."""
     try:
         below = [path for path in Path(root).iterdir() if path.is_dir() and not path.name.startswith(".")]
         return sorted(path.name for path in below if not (path / "config.json").exists())
@@ -81,11 +81,11 @@ def read_run(folder: str | Path, *, now: float | None = None) -> Run:
     """Read a run folder. A run may be writing into it: each of its files is replaced as a whole.
 
     Args:
-        folder: as `skinlesion train --out` left it, or is filling it.
+        folder: the output folder of a finished or running `skinlesion train --out`.
         now: seconds since 1970, as `time.time`.
 
     Raises:
-        SkinlesionError: it is none, or a file in it is damaged; the message names the file.
+        SkinlesionError: it isn't a run folder, or a file in it is damaged; the message names the file.
     """
     folder = Path(folder)
     config = _json(folder / "config.json")
@@ -111,7 +111,7 @@ def read_run(folder: str | Path, *, now: float | None = None) -> Run:
 
 
 def differences(runs: list[Run]) -> dict[str, list[Any]]:
-    """Options in which runs differ: option -> its value in each; None where a run does not have it."""
+    """Options that differ between runs: option -> its value in each; None if a run doesn't have it."""
     names = dict.fromkeys(name for run in runs for name in run.config)
     values = {name: [run.config.get(name) for run in runs] for name in names}
     return {name: row for name, row in values.items() if any(value != row[0] for value in row)}

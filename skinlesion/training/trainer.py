@@ -67,19 +67,19 @@ def train(config: TrainConfig, *, callbacks: Sequence[pl.Callback] = (), loggers
     """Train a network and leave a run folder.
 
     The folder holds config.json, manifest.json, environment.json, metrics.csv, tensorboard/, checkpoints/last.ckpt,
-    best.safetensors and, when it is finished, curves.png and result.json. A run that was killed goes on
-    with `resume` from its last complete epoch, and on the same CPU ends with the same weights, bit by bit, as if
-    nothing had happened. The test set of the split is not looked at, except by `select_by="test_loss"`.
+    best.safetensors and, when it is finished, curves.png and result.json. With `resume`, a
+    run that was killed continues from its last complete epoch, and on the same CPU ends with the same weights, bit for
+    bit, as if nothing had happened. The split's test set isn't used, except with `select_by="test_loss"`.
 
     Args:
         config: the run.
-        callbacks: of Lightning's, besides those that keep the run folder.
-        loggers: of Lightning's, such as `WandbLogger` or `MLFlowLogger`, besides TensorBoard.
+        callbacks: Lightning callbacks, in addition to those that write the run folder.
+        loggers: Lightning loggers, such as `WandbLogger` or `MLFlowLogger`, besides TensorBoard.
 
     Raises:
         SkinlesionError: the data, the split or the folder cannot be used, or another process uses it; a run to resume
             differs from `config`; or a loss or gradient became infinite or NaN.
-        KeyboardInterrupt: Ctrl-C stopped it; `resume` goes on from the last complete epoch.
+        KeyboardInterrupt: Ctrl-C stopped it; `resume` continues from the last complete epoch.
     """
     check_memory(config)
     if getattr(rank_zero_only, "rank", 0) != 0:  # set by Lightning from what started this process
@@ -120,7 +120,7 @@ def _train(
         trainer = _make_trainer(config, device, record, module, callbacks, loggers)
     if trainer.world_size != config.processes:
         raise SkinlesionError(
-            f"--devices {config.devices} and --num-nodes {config.num_nodes} need {config.processes} processes, and "
+            f"--devices {config.devices} and --num-nodes {config.num_nodes} need {config.processes} processes, but "
             f"{trainer.world_size} would run. Under SLURM, start a task for each device: srun --ntasks-per-node "
             f"{config.devices}."
         )
@@ -131,7 +131,7 @@ def _train(
         last = str(record.last_path) if record.last_path.exists() else None
         if config.estimate and last is None and config.processes == 1:
             _print_estimate(config, module, data, device)
-        with interruptible(trainer, f"Interrupted. To go on: skinlesion train --resume --out {config.folder}"):
+        with interruptible(trainer, f"Interrupted. To continue: skinlesion train --resume --out {config.folder}"):
             _fit(trainer, module, data, record, last)
     assert record.best is not None
     if trainer.is_global_zero:
@@ -143,7 +143,7 @@ def _train(
 def _fit(
     trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, record: RunRecord, last: str | None
 ) -> None:
-    """Train; what goes wrong before the first step of a resumed run is the checkpoint's fault."""
+    """Train; an error before the first step of a resumed run is blamed on the checkpoint."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last)
     except SkinlesionError:
@@ -162,7 +162,7 @@ def _check_folder(config: TrainConfig) -> None:
             raise SkinlesionError(f"{folder} exists already: choose another --out, or continue that run with --resume.")
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise SkinlesionError(f"{folder} cannot be made: {existing} is not a folder that can be written to.")
+            raise SkinlesionError(f"{folder} cannot be created: {existing} isn't a writable folder. Change --out.")
         return
     before = TrainConfig.load(_config_path(config))
     for field in dataclasses.fields(TrainConfig):
@@ -310,7 +310,7 @@ def _make_model(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
 
 
 def _card(config: TrainConfig, manifest: Manifest, row: Row, origin: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What best.safetensors says of itself."""
+    """The card of best.safetensors."""
     options = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
     scores = {name.removeprefix("val_"): row[name] for name in row if name.startswith("val_")}
     return {

@@ -34,7 +34,7 @@ def try_user_code(module: SegmentationModule, device: torch.device) -> None:
         device: the run's device.
 
     Raises:
-        SkinlesionError: the code fails, returns something other than it should, or gives no gradient.
+        SkinlesionError: the code fails, returns something unexpected, or produces no gradient.
     """
     config = module.config
     if not (is_user_network(module.model) or module.supervised or config.engine in EXTRA_ENGINES):

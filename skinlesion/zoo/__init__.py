@@ -1,7 +1,7 @@
 """The factory: every network of the kit by name, the paper's and those that it compares with.
 
 All take an image (B, 3, H, W) of any height and width with values in [0, 1] and give logits (B, 1, H, W). The
-compared networks start from random weights, also where the originals start from ImageNet's; each file says what its
+compared networks start from random weights, even where the originals start from ImageNet's; each file says what its
 original is, what was changed, and what had to be guessed. Their `dim` scales all widths: the defaults are the
 published sizes, small values train on a CPU.
 """
@@ -43,7 +43,7 @@ REGISTRY: dict[str, tuple[Callable[[Any], nn.Module], Config]] = {
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:
-    """Build a network with fresh weights.
+    """Build a randomly initialized network.
 
     Args:
         name: a key of `REGISTRY`: "paper", "small", "tiny", "vmunet", "unet", "transfuse", ..., or of

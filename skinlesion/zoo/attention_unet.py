@@ -9,8 +9,8 @@ Paper: https://arxiv.org/abs/1804.03999
   builds that size, written from the paper.
 - Size at the defaults: 34,870,761 parameters by our count.
 - Deviations: the paper's gating signal is the coarser map itself and its attention map is interpolated up; as in the
-  2D reading, the signal here is the coarser map after it was enlarged, so that gate and skip have one size. No deep
-  supervision. Biases that batch normalization takes out again are left out (7.8 k parameters).
+  2D reading, the signal here is the coarser map after upsampling, so that gate and skip have the same size. No deep
+  supervision. Biases that batch normalization would cancel are left out (7.8 k parameters).
 """
 
 from dataclasses import dataclass
@@ -64,8 +64,8 @@ class UpConvolution(nn.Sequential):
     """Double the size (nearest neighbor), then a 3 x 3 convolution.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:

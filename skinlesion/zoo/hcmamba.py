@@ -8,9 +8,9 @@ Paper: https://arxiv.org/abs/2405.05007
 - Original: no public code was found, so no license; written here from the paper's abstract and a summary of it
   (themoonlight.io, "HC-Mamba"); the paper's own text, figures and table of sizes could not be consulted.
 - Size: 12,255,577 parameters at the defaults by our count.
-- Described there: U-shaped like VM-UNet; dilated convolutions for a larger view, with rates chosen so that no pixel
-  between the taps is skipped; depthwise-separable convolutions for fewer parameters; a block that joins these with
-  the 2D selective scan.
+- Described there: U-shaped like VM-UNet; dilated convolutions for a larger receptive field, with rates chosen so that
+  no pixel between the taps is skipped; depthwise-separable convolutions for fewer parameters; a block that joins
+  these with the 2D selective scan.
 - **Guessed**: everything else. Each block splits the channels, scans one half and convolves the other, joins and
   shuffles them, as MedMamba does; the convolving half has three depthwise-separable 3 x 3 layers of dilation 1, 2, 3
   (the shortest row that leaves no gaps), each with batch normalization and ReLU; stages, widths, skips, head, states

@@ -19,11 +19,11 @@ def conv_norm(
 ) -> nn.Sequential:
     """Convolution, batch normalization, activation; (B, dim, H, W) -> (B, out_dim, H / stride, W / stride).
 
-    The convolution has no bias, since the normalization would take it out again.
+    The convolution has no bias, since the normalization would cancel it.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
         kernel: odd side of the kernel.
         stride: of the convolution.
         dilation: of the kernel.

@@ -5,7 +5,7 @@ Paper: https://arxiv.org/abs/2408.16886
 .. math:: y = \mathrm{BN}\big(W_2\,\mathrm{ReLU}(\mathrm{BN}(W_1 x))\big)
 
 - Original: juntaoJianggavin/LV-UNet, no license. Written here from the paper; the code was read for facts (sizes,
-  wiring), none of it is copied. Its README of August 2025 says that the first code had many errors; the wiring here is
+  wiring), not copied. Its README of August 2025 says that the first code had many errors; the wiring here is
   that of the corrected one.
 - The original starts from ImageNet weights. **This one has no pretrained weights**: it learns from scratch, which
   costs accuracy that cannot be told from the architecture's.
@@ -13,7 +13,7 @@ Paper: https://arxiv.org/abs/2408.16886
   paper's table could not be consulted, so no published figure is compared.
 - Deviations: "deep training" (the ReLU between a block's two 1 x 1 convolutions fades to the identity, and the two are
   then fused for deployment) is left out: it belongs to the training recipe and needs a schedule, and the original
-  can be trained without it too. Biases that batch normalization takes out again are left out.
+  can be trained without it too. Biases that batch normalization would cancel are left out.
 """
 
 from dataclasses import dataclass
@@ -62,9 +62,9 @@ class InvertedResidual(nn.Module):
     """MobileNetV3's bottleneck: widen, convolve each channel, gate, narrow; residual where sizes allow.
 
     Args:
-        dim: channels that come in.
+        dim: input channels.
         hidden_dim: channels in between.
-        out_dim: channels that leave.
+        out_dim: output channels.
         kernel: side of the depthwise kernel.
         stride: of the depthwise convolution.
         gated: with squeeze-and-excitation.
@@ -101,7 +101,7 @@ class InvertedResidual(nn.Module):
 
 
 class SeriesActivation(nn.Sequential):
-    """VanillaNet's activation: ReLU, then each channel gathers its 3 x 3 neighborhood.
+    """VanillaNet's activation: ReLU, then a 3 x 3 depthwise convolution.
 
     Args:
         dim: channels.
@@ -115,8 +115,8 @@ class PlainStage(nn.Module):
     """Two 1 x 1 convolutions, a change of size, and the series activation.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
         size: module that halves or doubles height and width.
     """
 

@@ -7,10 +7,10 @@ Paper: arxiv.org/abs/2211.01784
     \mathrm{skip} = \mathrm{CAB}\big(\mathrm{SAB}(x) \cdot x + x\big)
 
 - Original: JCruan519/MALUNet, no license. Written here from the paper; the code was read for facts (sizes, wiring),
-  none of it is copied.
+  but none of it is copied.
 - Published size: 0.175 M parameters; 177,735 at the defaults by our count. The difference is the 2,912 parameters of
   group normalization, which some counters skip: 174,823 without them.
-- Deviations: the first layer of the external attention has no bias, since the softmax over pixels takes it out again;
+- Deviations: the first layer of the external attention has no bias, since the softmax over pixels would cancel it;
   the original ties that module's two memories on a CPU (they share their storage) but not on a GPU: here they are
   two weights. PyTorch's initialization. Interpolation does not align corners.
 """
@@ -61,8 +61,8 @@ class DilatedGatedAttention(nn.Module):
     """DGA: four dilations of a depthwise convolution, one for each quarter of the channels; then a gated unit.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:
@@ -107,7 +107,7 @@ class InvertedExternalAttention(nn.Module):
 
 
 class SpatialBridge(nn.Module):
-    """SAB: one dilated 7 x 7 convolution, shared by all skips, says where to look."""
+    """SAB: a spatial gate computed by one dilated 7 x 7 convolution that all skips share."""
 
     def __init__(self) -> None:
         super().__init__()

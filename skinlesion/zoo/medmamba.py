@@ -6,13 +6,13 @@ Paper: https://arxiv.org/abs/2403.03849
     y = x + \mathrm{shuffle}\big(\mathrm{Conv}(x_1), \mathrm{SS2D}(\mathrm{LN}(x_2))\big)
 
 - Original: YubiaoYue/MedMamba, no license. Written here from the paper; the code was read for facts (sizes, wiring),
-  none of it is copied. No pretrained weights are used.
-- **It is a classifier**, and nobody says how it segmented in the tables that list it. The plainest decoder is put on it
-  here: each stage's map goes through a 1 x 1 convolution to `dim` channels, the maps are added from the coarsest to the
-  finest (bilinear), and one 1 x 1 convolution makes the logits, enlarged four times.
+  but none of it is copied. No pretrained weights are used.
+- **It is a classifier**, and the tables that list it don't report how it was used for segmentation. Here it has the
+  simplest possible decoder: each stage's map goes through a 1 x 1 convolution to `dim` channels, the maps are added
+  from the coarsest to the finest (bilinear), and a 1 x 1 convolution computes the logits, upsampled four times.
 - Published size of the classifier (MedMamba-T): 14.5 M parameters, or 15.2 M, which is with a head for 1000 classes.
   Our stages count 14,448,960 (15,217,960 with that head), and 14,587,681 with the decoder instead of a head.
-- Deviations: biases that batch normalization takes out again are left out.
+- Deviations: biases that batch normalization would cancel are left out.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class SSConvSSM(nn.Module):
 
 
 class MedMamba(nn.Module):
-    """The classifier's four stages and the plainest decoder.
+    """The classifier's four stages and a minimal decoder.
 
     Args:
         config: sizes.

@@ -7,14 +7,14 @@ Paper: https://arxiv.org/abs/2102.08005
 with t of the Transformer and g of the convolutional branch.
 
 - Original: Rayicer/TransFuse, no license. Written here from the paper; the code was read for facts (sizes, wiring),
-  none of it is copied.
-- The original starts both branches from ImageNet weights. **This one has no pretrained weights**, which a vision
-  Transformer misses more than any other network of this zoo: expect less than the published accuracy.
+  but none of it is copied.
+- The original starts both branches from ImageNet weights. **This one has no pretrained weights**, which hurts a vision
+  Transformer more than any other network of this zoo: expect less than the published accuracy.
 - Published size: 26.3 M parameters (paper), 26.16 M in skin-lesion tables; 26,177,681 by our count.
 - Deviations: the original supervises three heads, of the Transformer branch, of the coarsest fusion and of the last
   fusion, and predicts with the last; only the last is kept. The original's learned positions are those of ImageNet's
   14 x 14 grid, interpolated to 12 x 16 for its 192 x 256 images; here they are learned for 16 x 16 and interpolated to
-  the image's own grid. Biases that batch normalization takes out again are left out.
+  the image's own grid. Biases that batch normalization would cancel are left out.
 """
 
 from dataclasses import dataclass
@@ -56,8 +56,8 @@ class BasicBlock(nn.Module):
     """ResNet's block of two 3 x 3 convolutions.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
         stride: of the first convolution.
     """
 
@@ -109,8 +109,8 @@ class DoubleResidual(nn.Module):
     """Two 3 x 3 convolutions beside a 1 x 1 convolution.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:
@@ -127,8 +127,8 @@ class Bottleneck(nn.Module):
     """Pre-activated 1 x 1, 3 x 3 and 1 x 1 convolutions beside a 1 x 1 convolution.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:

@@ -39,8 +39,8 @@ class DoubleConvolution(nn.Sequential):
     """Twice 3 x 3 convolution, batch normalization, ReLU.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:

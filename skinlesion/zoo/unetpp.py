@@ -4,7 +4,7 @@ r"""UNet++ (Zhou et al., https://arxiv.org/abs/1807.10165): a U-Net whose skips 
 
 - Original: MrGiovanni/UNetPlusPlus; its license allows non-commercial use only. Written here from the paper.
 - Published size: 9.04 M parameters (paper, transposed convolutions); skin-lesion tables list 9.16 M, which is the
-  same network at the same widths, 32 to 512, with bilinear enlarging. This file follows the latter: 9,159,681.
+  same network at the same widths, 32 to 512, with bilinear upsampling. This file follows the latter: 9,159,681.
 - Deviations: no deep supervision, so the only head is that of the last node (the paper's "L4" without averaging);
   batch normalization, which the paper does not mention.
 """
@@ -37,7 +37,7 @@ class UNetPlusPlusConfig(Config):
 
 
 class UNetPlusPlus(nn.Module):
-    """Nodes X(i, j) at depth i and column j: each sees all nodes to its left at its depth and the one below.
+    """Nodes X(i, j) at depth i and column j: its inputs are all nodes to its left at its depth and the one below.
 
     Args:
         config: sizes.

@@ -6,7 +6,7 @@ Paper: https://arxiv.org/abs/2203.00131
     \mathrm{summary} \leftarrow \mathrm{softmax}(Q_s K_m^\top / \sqrt d)\, V_m
 
 - Original: yhygao/CBIM-Medical-Image-Segmentation, Apache-2.0. Written here from the paper and the repository's
-  configuration for 2D images (width 32, summary of 3 x 3, expansion 2); the code was read for facts, none is copied.
+  configuration for 2D images (width 32, summary of 3 x 3, expansion 2); the code was read for facts, not copied.
 - Size at the defaults: 19,147,585 parameters by our count. Skin-lesion tables list 12.80 M for UTNetV2: that is the
   repository's configuration of April 2022, before the network was renamed, with expansion 1, a summary of 2 x 2 that
   is made once and then projected from stage to stage, and one convolutional and one attention block where there are
@@ -112,16 +112,16 @@ def _from_heads(x: Tensor, like: Tensor) -> Tensor:
 
 
 class BidirectionalAttention(nn.Module):
-    """B-MHA: pixels and summary tokens read from each other with one table of scores.
+    """B-MHA: pixels and summary tokens attend to each other with one matrix of scores.
 
-    A pixel's score for a token, normalized over tokens, says what the pixel takes from the summary; normalized over
-    pixels, it says what the token takes from the image. Cost is linear in the number of pixels.
+    Normalized over tokens, the scores are the pixels' attention to the summary; normalized over pixels, they are the
+    tokens' attention to the image. Cost is linear in the number of pixels.
 
     Args:
         dim: channels of the features and of the summary.
         heads: attention heads.
         expansion: of the feed-forward part.
-        update_map: also renew the summary; not needed in the last block.
+        update_map: whether to update the summary as well; not needed in the last block.
     """
 
     def __init__(self, *, dim: int, heads: int, expansion: int, update_map: bool = True) -> None:
@@ -136,7 +136,7 @@ class BidirectionalAttention(nn.Module):
         self.feed_forward = FeedForward(dim, expansion)
 
     def forward(self, x: Tensor, summary: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C, H, W) and summary (B, C, h, w) -> both, renewed."""
+        """Features (B, C, H, W) and summary (B, C, h, w) -> both, updated."""
         query_value = self.query_value(self.norm(x))
         map_query, map_value = self.map_query_value(self.map_norm(summary)).chunk(2, dim=1)  # (B, C, h, w) each
         query = _to_heads(query_value[:, : x.shape[1]], self.heads)  # (B, heads, H W, c)
@@ -159,7 +159,7 @@ class AttentionStage(nn.Module):
         dim: channels.
         heads: attention heads.
         config: number and expansion of the blocks.
-        update_map: the summary is needed after this stage.
+        update_map: whether the summary is needed after this stage.
     """
 
     def __init__(self, *, dim: int, heads: int, config: UTNetV2Config, update_map: bool = True) -> None:
@@ -179,7 +179,7 @@ class AttentionStage(nn.Module):
 
 
 class MapGeneration(nn.Module):
-    """Sum up a feature map: each token of the summary is a weighted mean over all pixels, weights from the pixels.
+    """Summarize a feature map: each summary token is a weighted mean over all pixels, with weights computed from them.
 
     Args:
         dim: channels.
@@ -200,7 +200,7 @@ class MapGeneration(nn.Module):
 
 
 class MapFusion(nn.Module):
-    """Let the summaries of the three coarse encoder stages exchange what they know, in one Transformer.
+    """Fuse the summaries of the three coarse encoder stages with one Transformer.
 
     Args:
         dims: channels of each summary.
@@ -230,8 +230,8 @@ class Merging(nn.Module):
     """Halve the size: the four pixels of each cell, normalized, through a separable convolution.
 
     Args:
-        dim: channels that come in.
-        out_dim: channels that leave.
+        dim: input channels.
+        out_dim: output channels.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:

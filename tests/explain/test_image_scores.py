@@ -34,7 +34,21 @@ def test_scores_of_one_image(cases):
         assert case.overconfidence == pytest.approx(case.confidence - float(ratios(case.counts)["dsc"]))
     high, large = (case for case, _, _ in cases)
     assert large.too_much
+    assert not large.too_little
     assert high.counts[1] == pytest.approx(high.counts[2], abs=40)
+
+
+def test_equal_errors_are_neither_too_much_nor_too_little():
+    truth = np.zeros((8, 8), dtype=bool)
+    truth[2:6, 2:6] = True
+    shifted = np.roll(truth, 1, axis=1)
+    for mask, expected in (
+        (shifted, (False, False)),
+        (truth & shifted, (False, True)),
+        (truth | shifted, (True, False)),
+    ):
+        case = examine("a", mask.astype(np.float32), truth)
+        assert (case.too_much, case.too_little) == expected
 
 
 def test_calibration_of_the_set_is_that_of_all_its_pixels(cases):

@@ -148,7 +148,7 @@ def test_a_prediction_is_kept_and_shown_beside_the_outcome(progress_path, capsys
 
 
 def test_the_plans_for_teaching_add_up():
-    """A week's hours are its lessons' minutes and half as much again, to the nearest half hour."""
+    """A week's hours are its lessons' minutes and half as much again; what a lesson needs was taught or is named."""
     text = (NOTEBOOKS.parent / "docs" / "teaching.md").read_text(encoding="utf-8")
     minutes = {lesson.number: lesson.minutes for lesson in LESSONS}
     plans = re.findall(r"^### (\d+) weeks, about ([\d.]+) hours a week[^#]*", text, re.M)
@@ -160,3 +160,8 @@ def test_the_plans_for_teaching_add_up():
         hours = [sum(minutes[int(number)] for number in numbers.split(",")) * 1.5 / 60 for numbers, _ in rows]
         assert [float(said) for _, said in rows] == [round(2 * each) / 2 for each in hours]
         assert float(a_week) == round(2 * sum(hours) / len(hours)) / 2
+        taught = [int(number) for numbers, _ in rows for number in numbers.split(",")]
+        reading = re.split(r"^## ", table.rsplit("|\n", 1)[1], flags=re.M)[0]
+        for at, number in enumerate(taught):
+            missing = set(LESSONS[number].needs) - set(taught[:at])
+            assert missing <= {int(each) for each in re.findall(r"\d+", reading)}, (weeks, number)

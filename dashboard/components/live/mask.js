@@ -47,7 +47,7 @@ function packed([r, g, b], opacity) {
   return ((Math.round(255 * opacity) << 24) | (b << 16) | (g << 8) | r) >>> 0; // little-endian
 }
 
-// Anchors of Matplotlib's cividis, which color-blind readers see as even too.
+// Anchors of Matplotlib's cividis, which is perceptually uniform for color-blind readers too.
 const CIVIDIS = [[0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56]];
 
 export function heat(t) {

@@ -170,7 +170,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
     state.stage.style.aspectRatio = ratio;
     state.stage.style.setProperty("--ratio", ratio);
     state.canvas.setAttribute("aria-label", data.label);
-    state.stage.setAttribute("aria-label", `${data.label}. Arrow keys move the brush, Enter paints; to move a patch, press Enter at its old and at its new place.`);
+    state.stage.setAttribute("aria-label", `${data.label}. Arrow keys move the brush, Enter paints; to move a patch, press Enter at its old and at its new position.`);
   }
   state.data = data;
   if (state.server !== data.edits) {

@@ -47,17 +47,17 @@ def write_dataset(
         root.
 
     Raises:
-        SkinlesionError: the folder holds something or cannot be written, or an argument cannot be used.
+        SkinlesionError: the folder isn't empty or cannot be written, or an argument is invalid.
     """
     if not 1 <= n < MOST:
-        raise SkinlesionError(f"n={n} is not possible: choose from 1 to {MOST - 1}.")
+        raise SkinlesionError(f"n={n} is not valid: choose from 1 to {MOST - 1}.")
     if layout not in ("folder", "isic2017"):
         raise SkinlesionError(f"Unknown layout {layout!r}: choose folder or isic2017.")
     sides = (size, size) if isinstance(size, int) else size
     if not all(1 <= side <= MAX_SIDE for side in sides):
-        raise SkinlesionError(f"size={size} is not possible: choose from 1 to {MAX_SIDE} pixels.")
+        raise SkinlesionError(f"size={size} is not valid: choose from 1 to {MAX_SIDE} pixels.")
     if not 0 <= seed <= MAX_INT:
-        raise SkinlesionError(f"seed={seed} is not possible: choose from 0 to {MAX_INT}.")
+        raise SkinlesionError(f"seed={seed} is not valid: choose from 0 to {MAX_INT}.")
     root = Path(root)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SkinlesionError(f"{root} exists already and is not an empty folder: choose a new one, or empty it.")

@@ -240,14 +240,14 @@ def _check(knobs: Mapping[str, Any]) -> None:
         if name == "tones" and not (isinstance(value, str) and set(value.split("+")) <= TONES.keys()):
             raise SkinlesionError(f"tones={value!r} is not valid: join any of {', '.join(TONES)} with '+'.")
         if name in CHOICES and value not in CHOICES[name]:
-            raise SkinlesionError(f"{name}={value!r} is not possible: choose one of {', '.join(CHOICES[name])}.")
+            raise SkinlesionError(f"{name}={value!r} is not valid: choose one of {', '.join(CHOICES[name])}.")
         if kinds[name] is bool and not isinstance(value, bool):
-            raise SkinlesionError(f"{name}={value!r} is not possible: choose True or False.")
+            raise SkinlesionError(f"{name}={value!r} is not valid: choose True or False.")
         if name in _RANGES:
             low, high = _RANGES[name]
             allowed = (int,) if kinds[name] is int else (int, float)
             if not isinstance(value, allowed) or not low <= value <= high:
                 whole = "a whole number" if kinds[name] is int else "a number"
-                raise SkinlesionError(f"{name}={value!r} is not possible: choose {whole} from {low:g} to {high:g}.")
+                raise SkinlesionError(f"{name}={value!r} is not valid: choose {whole} from {low:g} to {high:g}.")
     if knobs.get("hair") == "none" and knobs.get("hair_count"):
         raise SkinlesionError("hair='none' and a hair_count contradict each other: leave one of them out.")

@@ -140,7 +140,7 @@ def add_picker(figure: go.Figure, size: tuple[int, int], grid: tuple[int, int], 
         marker={"size": 12, "opacity": 0, "symbol": "square"},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
-        hovertemplate="row %{customdata[0]}, column %{customdata[1]}<extra>click to ask</extra>",
+        hovertemplate="row %{customdata[0]}, column %{customdata[1]}<extra>click to select</extra>",
         showlegend=False,
     )
     figure.add_trace(points, **place)

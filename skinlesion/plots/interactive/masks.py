@@ -32,7 +32,7 @@ def overlay(
 
 
 def errors(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, *, opacity: float = 0.6) -> go.Figure:
-    """Where the mask is right, wrong and missing; arguments as `skinlesion.plots.static.errors`."""
+    """True positives, false positives and false negatives; arguments as `skinlesion.plots.static.errors`."""
     figure = go.Figure(image_trace(confusion(image, mask, truth, opacity)))
     image_axes(figure, image.shape[:2])
     return finish(figure, captions.errors(mask, truth))

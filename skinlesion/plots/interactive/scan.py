@@ -118,7 +118,7 @@ def implicit_attention(
     names: Sequence[str] = ROUTES,
     pick: bool = False,
 ) -> go.Figure:
-    """What one token reads from or writes to; arguments as `skinlesion.plots.static.implicit_attention`.
+    """The tokens that one token depends on or influences; arguments as `skinlesion.plots.static.implicit_attention`.
 
     Args:
         image: uint8 (H, W, 3), or float in [0, 1].
@@ -149,7 +149,7 @@ def implicit_attention(
 
 
 def step_maps(image: np.ndarray, maps: Array, *, names: Sequence[str] = ROUTES) -> go.Figure:
-    """How much each token writes; arguments as `skinlesion.plots.static.step_maps`, of four routes."""
+    """The step size of each token; arguments as `skinlesion.plots.static.step_maps`, for four directions."""
     size = image.shape[:2]
     figure, places = _one_large(["mean", *names])
     # Not by its name: Streamlit takes inferno's first color, #000004, for a placeholder and paints it red.

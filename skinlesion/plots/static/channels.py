@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation gates, channel maps, and how channels repeat each other."""
+"""Squeeze-and-excitation gates, channel maps, and channel redundancy."""
 
 from collections.abc import Mapping, Sequence
 

@@ -27,7 +27,7 @@ def threshold_curve(thresholds: Array, scores: dict[str, Array], threshold: floa
 
 
 def paired_scores(a: Array, b: Array, *, names: tuple[str, str] = ("A", "B"), label: str = "IoU") -> Picture:
-    """Two systems on the same images, one dot an image.
+    """Two systems on the same images, one dot per image.
 
     Args:
         a: scores of the first, (n,), in [0, 1].

@@ -33,7 +33,7 @@ def overlay(
 
 
 def errors(image: np.ndarray, mask: np.ndarray, truth: np.ndarray, *, opacity: float = 0.6) -> Picture:
-    """Where the mask is right, wrong and missing.
+    """True positives, false positives and false negatives.
 
     Args:
         image: uint8 (H, W, 3), or float in [0, 1].

@@ -50,7 +50,7 @@ def implicit_attention(
     reduction: str = "norm",
     names: Sequence[str] = ROUTES,
 ) -> Picture:
-    """What one token reads from or writes to, merged and along each route.
+    """The tokens that one token depends on or influences, merged and in each direction.
 
     Args:
         image: uint8 (H, W, 3), or float in [0, 1].
@@ -80,7 +80,7 @@ def implicit_attention(
 
 
 def step_maps(image: np.ndarray, maps: Array, *, names: Sequence[str] = ROUTES) -> Picture:
-    """How much each token writes, along each route and on average.
+    """The step size of each token, in each direction and on average.
 
     Args:
         image: uint8 (H, W, 3), or float in [0, 1].
