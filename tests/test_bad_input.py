@@ -281,7 +281,7 @@ def test_a_manifest_whose_ids_are_gone(cli, small_checkpoint: Path, dataset: Pat
 
 def cut_checkpoint(path: Path, source: Path) -> str:
     path.write_bytes(source.read_bytes()[:-100])
-    return "damaged or cut short"
+    return "damaged or incomplete"
 
 
 def pickled_checkpoint(path: Path, source: Path) -> str:

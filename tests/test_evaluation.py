@@ -129,7 +129,7 @@ def test_files_hold_the_results(drawn: list[Sample], tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_measured_is_refused(drawn: list[Sample], tmp_path: Path) -> None:
-    with pytest.raises(SkinlesionError, match="the part is empty"):
+    with pytest.raises(SkinlesionError, match="this part of the split is empty"):
         evaluate(dark(64), [])
     with pytest.raises(SkinlesionError, match="1 image without a ground-truth mask, starting with alone"):
         evaluate(dark(64), [*drawn, Sample("alone", drawn[0].image, None)])

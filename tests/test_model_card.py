@@ -71,10 +71,10 @@ def test_a_threshold_goes_with_the_weights_and_each_result_says_its_own(
 
 def test_results_of_other_weights_are_refused(small_checkpoint: Path, lesions: Path, tmp_path: Path) -> None:
     measure(small_checkpoint, lesions, tmp_path / "full.json")
-    with pytest.raises(SkinlesionError, match="not of its 16-bit copy"):
+    with pytest.raises(SkinlesionError, match="not for its 16-bit copy"):
         export(small_checkpoint, tmp_path / "a.safetensors", half=True, results=[tmp_path / "full.json"])
     export(small_checkpoint, tmp_path / "half.safetensors", half=True)
-    with pytest.raises(SkinlesionError, match=r"full\.json was measured on other weights"):
+    with pytest.raises(SkinlesionError, match=r"full\.json has results of other weights"):
         export(tmp_path / "half.safetensors", tmp_path / "a.safetensors", results=[tmp_path / "full.json"])
     with pytest.raises(SkinlesionError, match=r"must end in \.safetensors"):
         export(small_checkpoint, tmp_path / "a.bin")

@@ -54,7 +54,7 @@ export async function decode(blob, name) {
     const known = size || /^(GIF8|RIFF|BM)/.test(text);
     throw new Problem(
       known
-        ? `${name} is damaged or cut short: get a new copy of the file.`
+        ? `${name} is damaged or incomplete: download or copy it again.`
         : `${name} is not an image that this browser can read: choose a PNG, JPEG or WebP file.`,
     );
   }

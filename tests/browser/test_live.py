@@ -272,8 +272,8 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
     huge[16:24] = (30_000).to_bytes(4, "big") * 2
     return {
         "report.pdf": (b"%PDF-1.7 ...", "report.pdf is a PDF, not an image: save the page as PNG or JPEG first."),
-        "cut.png": (png(synthesize(seed=5, size=(90, 90)).image)[:2000], "cut.png is damaged or cut short"),
-        "broken.jpg": (photo.getvalue()[:400], "broken.jpg is damaged or cut short"),
+        "cut.png": (png(synthesize(seed=5, size=(90, 90)).image)[:2000], "cut.png is damaged or incomplete"),
+        "broken.jpg": (photo.getvalue()[:400], "broken.jpg is damaged or incomplete"),
         "huge.png": (bytes(huge), "huge.png is too large (30000 × 30000 pixels): reduce it"),
         "notes.txt": (b"just words", "notes.txt is not an image that this browser can read"),
         "empty.png": (b"", "empty.png is empty"),

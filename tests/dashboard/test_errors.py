@@ -195,7 +195,7 @@ def test_a_folder_that_cannot_be_used_is_said(open_app, tmp_path, monkeypatch, l
     monkeypatch.setenv("SKINLESION_DATA_DIR", str(root))
     app = open_app("errors")
     (warning,) = app.warning
-    said = {"empty": "no dataset in a known layout", "missing": "doesn't name a folder", "lonely": "has no mask"}[
+    said = {"empty": "no dataset in a known layout", "missing": "isn't the path of a folder", "lonely": "has no mask"}[
         layout
     ]
     assert said in warning.value.replace("\\", "")

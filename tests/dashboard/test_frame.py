@@ -115,7 +115,7 @@ def test_without_weights_it_is_said_what_to_do(open_app, texts, tmp_path, monkey
 def test_a_folder_that_is_none_is_said(open_app, texts, monkeypatch):
     monkeypatch.setenv("SKINLESION_WEIGHTS_DIR", "/nowhere/at/all")
     app = open_app()
-    assert "doesn't name a folder" in texts(app)
+    assert "isn't the path of a folder" in texts(app)
     assert "/nowhere" not in texts(app)
 
 

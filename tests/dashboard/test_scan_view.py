@@ -14,9 +14,9 @@ def button(app, label):
 def test_a_pixel_is_a_token_of_the_block(open_app, texts):
     app = open_app("scan", weights="random", px="250", py="750", block="E1.1")
     assert "row 12, column 4 of 16 × 16, 4 pixels wide" in texts(app)
-    assert "What the token at (12, 4) (cross) reads from" in texts(app)
+    assert "What the token at (12, 4) (cross) depends on" in texts(app)
     assert "Step size Delta of each token" in texts(app)
-    assert "The four routes of the scan over a 8 x 8 grid" in texts(app)
+    assert "The four directions of the scan over a 8 x 8 grid" in texts(app)
 
 
 def test_another_block_has_another_grid(open_app, texts):
@@ -27,7 +27,7 @@ def test_another_block_has_another_grid(open_app, texts):
 
 def test_direction_and_reduction(open_app, texts):
     app = open_app("scan", weights="plain", direction="writes", reduction="sum")
-    assert "writes to through the scan" in texts(app)
+    assert "influences through the scan" in texts(app)
     assert "sum of the weights over channels" in texts(app)
 
 
@@ -46,7 +46,7 @@ def test_how_far_a_network_sees(open_app, texts, weights):
     app = open_app("scan", weights=weights, sample="ISIC_0012434", px="0", py="0")
     said = texts(app)
     assert "Effective receptive field" in said
-    sizes = said.split("The square holds half of it")[1].split("\n")[0]
+    sizes = said.split("The square contains half of the total")[1].split("\n")[0]
     assert f"{weights} " in sizes
     assert "unet " in sizes  # the trained U-Net of the folder stands beside any other network
     assert "untrained" not in said
@@ -75,7 +75,7 @@ def test_a_pixel_that_depends_on_nothing_is_an_error_in_the_page(open_app, tmp_p
 def test_a_network_without_a_scan_says_so(open_app, texts):
     app = open_app("scan", weights="unet")
     assert "has no scan" in app.info[0].value
-    assert "The four routes" in texts(app)
+    assert "The four directions" in texts(app)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_three_methods_with_a_score_each(asked, attributed, texts, weights_folde
         "Integrated gradients: faithfulness",
         "Occlusion: faithfulness",
     ]
-    assert "Grad-CAM at D1.1: what speaks for lesion" in texts(app)
+    assert "Grad-CAM at D1.1: evidence for lesion" in texts(app)
     # The numbers are those of the package.
     from dashboard.image_choice import samples
 

@@ -225,7 +225,7 @@ def test_a_disk_that_fills_up_keeps_what_fitted_and_goes_on_later(server, tmp_pa
     run = subprocess.run(arguments, capture_output=True, text=True)
     assert run.returncode == 1
     assert "MachineError: The disk is full" in run.stderr
-    assert "it goes on from the 0.2 MB kept there" in run.stderr
+    assert "it resumes after the first 0.2 MB" in run.stderr
     assert (tmp_path / "file.zip.part").read_bytes() == PAYLOAD[:200_000]
     assert get(server, tmp_path) == DIGEST
     assert ranges(server)[-1] == "bytes=200000-"

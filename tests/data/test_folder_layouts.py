@@ -180,7 +180,7 @@ def test_masks_of_another_size_are_resized_if_asked(tmp_path):
     assert "stretched to fit" in report.remarks[0]
     put_mask(tmp_path / "masks" / "a.png", size=(12, 16))
     report, _ = verify(DataSource(root=tmp_path), "folder")
-    assert "turned by 90 degrees" in report.problems[0]
+    assert "rotated by 90 degrees" in report.problems[0]
 
 
 def test_verify_notices_what_is_odd_about_all_masks(tmp_path):

@@ -77,7 +77,7 @@ def test_an_archive_that_would_fill_the_disk_is_refused_unwritten(tmp_path):
 def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         archive = make_zip(tmp_path / "data.zip", [("data/a", b"1"), ("data/a", b"2")])
-    refused(tmp_path, archive, "two files of one name")
+    refused(tmp_path, archive, "two files with the same name")
 
 
 def test_a_flipped_bit_a_cut_end_and_a_web_page_are_told_apart_from_an_archive(tmp_path):

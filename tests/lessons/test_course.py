@@ -27,16 +27,16 @@ def test_a_passed_check_is_shown_and_can_be_forgotten(cli, progress_path: Path):
     rows = {row["lesson"]: row for row in json.loads(out)}
     assert rows[5]["exercises"][NAME] is not None
     assert rows[5]["notebook"] == "notebooks/05_ss2d.ipynb"
-    assert cli("course", "--lesson", 5, "--reset")[1] == "Forgot 1 passed exercise.\n"
+    assert cli("course", "--lesson", 5, "--reset")[1] == "Cleared the record of 1 passed exercise.\n"
     assert list(completion.passed()) == ["se.parameters"]
-    assert cli("course", "--reset")[1] == "Forgot 1 passed exercise.\n"
+    assert cli("course", "--reset")[1] == "Cleared the record of 1 passed exercise.\n"
     assert completion.passed() == {}
 
 
 def test_when_all_is_passed_there_is_no_next_lesson(cli, progress_path: Path):
     for exercise in lessons.exercises():
         completion.record(exercise.name)
-    assert "Every exercise is passed." in cli("course")[1]
+    assert "You have passed every exercise." in cli("course")[1]
 
 
 def test_bad_input_is_one_line(cli, progress_path: Path):

@@ -17,7 +17,7 @@ PICTURES = sorted(set(static.__all__) - {"Picture"})
 # What a reader must find in the caption: a number that comes from the data, or what the colors mean.
 SAYS = {
     "overlay": "23.1% of the image. The true border",
-    "errors": "Orange: missed",
+    "errors": "Orange: false negatives",
     "probability": "threshold, 0.50",
     "spread": "at most 0.5",
     "difference": "small minus by U-Net, -1 to 1",
@@ -29,10 +29,10 @@ SAYS = {
     "redundancy": "mean |r| 0.12, effective rank 9.5 of 12",
     "redundancy_by_depth": "0.25 to 0.5",
     "routes": "4 x 5 grid",
-    "implicit_attention": "(2, 3) (cross) reads from",
+    "implicit_attention": "(2, 3) (cross) depends on",
     "step_maps": "Delta",
     "receptive_fields": "this 9 pixels; U-Net 21 pixels",
-    "attribution": "Grad-CAM at D2.2: what speaks for lesion in the outlined region",
+    "attribution": "Grad-CAM at D2.2: evidence for lesion in the outlined region",
     "faithfulness": "+0.33",
     "reliability": "0.050",
     "histogram": "DSC of 40 images: median",

@@ -320,7 +320,7 @@ def test_a_dual_level_without_tangents_changes_nothing():
 @WARNS
 @pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 12),
-    reason="before PyTorch 2.12, torch.compile fails where its graph breaks inside of torch.func",
+    reason="before PyTorch 2.12, torch.compile fails where its graph breaks inside torch.func",
 )
 def test_compiled_gradients_by_torch_func_are_right_or_refused():
     torch.compiler.reset()
@@ -332,7 +332,7 @@ def test_compiled_gradients_by_torch_func_are_right_or_refused():
     # torch.compile leaves this part to eager mode; in one graph it is refused.
     torch.testing.assert_close(torch.compile(gradient, backend="eager")(inputs[0]), gradient(inputs[0]))
     torch.compiler.reset()
-    with pytest.raises(Exception, match=r"inside of torch\.compile"):  # of dynamo, around ours
+    with pytest.raises(Exception, match=r"inside torch\.compile"):  # of dynamo, around ours
         torch.compile(gradient, backend="eager", fullgraph=True)(inputs[0])
 
 

@@ -178,7 +178,7 @@ def test_config_round_trip(name):
     [
         ({"widht": 3}, "Unknown model option widht; the options are: dim,"),
         ({"dim": 0}, "dim must be at least 1; got 0"),
-        ({"dim": 7.5}, "dim must be a whole number; got 7.5"),
+        ({"dim": 7.5}, "dim must be a positive integer; got 7.5"),
     ],
 )
 def test_wrong_options_say_what_is_right(name, options, message):
@@ -194,8 +194,8 @@ def test_wrong_options_say_what_is_right(name, options, message):
         ("medmamba", {"dim": 9}, "dim must be a multiple of 2 for this model; got 9"),
         ("hcmamba", {"dim": 10}, "dim must be a multiple of 4 for this model; got 10"),
         ("hcmamba", {"depths": (2, 2)}, "same number of stages"),
-        ("medmamba", {"depths": ()}, "depths must be a list of counts"),
-        ("medmamba", {"depths": (2, 0)}, "depths must be a list of counts"),
+        ("medmamba", {"depths": ()}, "depths must be a list of positive integers"),
+        ("medmamba", {"depths": (2, 0)}, "depths must be a list of positive integers"),
         ("transfuse", {"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1.0"),
     ],
 )
