@@ -355,7 +355,7 @@ def test_results_go_from_evaluate_through_export_into_the_model_card(
     assert "not a medical device" in card
     code, _, err = cli("export", small_checkpoint, "--out", tmp_path / "b.safetensors", "--results", scores)
     assert code == 2
-    assert "measured on other weights" in err
+    assert "has results of other weights" in err
     assert not (tmp_path / "b.safetensors").exists()
     code, _, err = cli(*words, "--json", scores)
     assert code == 2
