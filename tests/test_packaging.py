@@ -62,6 +62,7 @@ def test_the_description_leads_somewhere_without_the_checkout(wheel: Path) -> No
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
 
 
+@pytest.mark.slow
 def test_the_core_segments_and_measures_without_any_extra(lesions: Path, tmp_path: Path) -> None:
     image = find_samples(lesions, "folder")[0].image
     for command in (

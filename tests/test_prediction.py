@@ -164,7 +164,8 @@ def test_a_folder_gives_its_images_only(folder: Path) -> None:
     with pytest.raises(SkinlesionError, match="contains no images"):
         list(expand_inputs([folder / "empty"]))
     (folder / "outer" / "inner").mkdir(parents=True)
-    with pytest.raises(SkinlesionError, match=r"1 folders \(inner\)\. Subfolders aren't searched: give them as inputs, too\.$"):
+    advice = r"1 folders \(inner\)\. Subfolders aren't searched: give them as inputs, too\.$"
+    with pytest.raises(SkinlesionError, match=advice):
         list(expand_inputs([folder / "outer"]))
     with pytest.raises(SkinlesionError, match="No image was given"):
         list(expand_inputs([]))

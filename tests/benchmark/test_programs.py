@@ -123,6 +123,7 @@ def test_an_unknown_trial_lists_those_that_there_are(trials, tmp_path: Path, cap
     assert "zoom-soft-labels" in message
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_in_both_precisions():
     found = measure_model("tiny", 32, 2, memory=False, budget=0.01)
     for figures in (found, found["bf16"]):

@@ -62,6 +62,7 @@ def words(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason='pip install "skinlesion[slurm]"')
 @pytest.mark.filterwarnings("ignore")  # submitit's
+@pytest.mark.slow
 def test_jobs_of_submitit_finish_and_fail_as_processes_do(words, tmp_path, capsys):
     assert main([*words, "--executor", "local", "--jobs", "2"]) == 2
     assert "1 done, 1 failed, 0 not done" in " ".join(capsys.readouterr().out.split())

@@ -408,6 +408,7 @@ def test_a_wrong_plan_says_what_is_wrong(tmp_path, old, new, message):
     assert message in str(error.value)
 
 
+@pytest.mark.slow
 def test_seconds_and_memory_are_measured_and_reported(plan_file, root, tmp_path):
     out = tmp_path / "out"
     assert run("reproduce", "costs", "--scale", plan_file, "--out", out) == 0
@@ -421,6 +422,7 @@ def test_seconds_and_memory_are_measured_and_reported(plan_file, root, tmp_path)
     assert "| full |" in page.partition("## What each system costs")[2]
 
 
+@pytest.mark.slow
 def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     plan_file = tmp_path / "mini.toml"
     plan_file.write_text(PLAN.format(epochs=1))
@@ -441,6 +443,7 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_cell_that_failed_may_be_mended(plan_file, root, tmp_path, capsys):
     words = arguments(plan_file, root, tmp_path, "trouble")
     assert run(*words) == 2
@@ -450,6 +453,7 @@ def test_a_cell_that_failed_may_be_mended(plan_file, root, tmp_path, capsys):
     assert "2 done, 0 failed" in capsys.readouterr().out.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_trusted_are_not_reported(plan_file, root, tmp_path, capsys):
     out = tmp_path / "out"
     report = ("reproduce", "report", "--scale", plan_file, "--out", out)
