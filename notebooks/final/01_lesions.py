@@ -32,7 +32,7 @@ def turn(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
 
 # lesions.remember
 def remember(image: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-    """The mask (H, W) of that one of the training images (n, 3, H, W) that is closest to image (3, H, W)."""
+    """The mask (H, W) of the training image that is closest to image (3, H, W), out of images (n, 3, H, W)."""
     return masks[(images - image).square().sum((1, 2, 3)).argmin()]
 
 

@@ -83,5 +83,5 @@ def initial_steps(channels: int, smallest: float, largest: float, generator: tor
 
 # ssm.remembers
 def remembers(steps: Tensor, rate: float, tokens: int) -> Tensor:
-    """The share of channels with steps (D,) and a negative rate that hold more than half of a token after tokens."""
+    """Share of channels, with steps (D,) and a negative rate, that hold over half of a token `tokens` steps later."""
     return (torch.exp(rate * tokens * steps) > 0.5).double().mean()
