@@ -95,7 +95,7 @@ def write_class(folder: Path) -> None:
     made["stub"] = notebook(RIGHT | {"se.squeeze": stub})
     made["syntax"] = notebook(RIGHT | {"se.squeeze": "def squeeze(x)\n    return x"})
     for name, text in made.items():
-        student = folder / name
+        student = folder / ("endless" if "loops" in name else "others") / name
         student.mkdir(parents=True)
         (student / "07_se.ipynb").write_text(text, encoding="utf-8")
     assert len(made) == 30
@@ -105,7 +105,9 @@ def write_class(folder: Path) -> None:
 def graded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     write_class(folder)
-    grades = grading.grade(folder, lessons=[7], seconds=15, memory=2048)
+    grades = grading.grade(folder / "endless", lessons=[7], seconds=15, memory=2048)
+    # On a busy machine filling the memory takes a while; what is said must not depend on that.
+    grades += grading.grade(folder / "others", lessons=[7], seconds=120, memory=2048)
     return {(each.student, each.exercise): each for each in grades}, grades
 
 
