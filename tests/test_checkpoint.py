@@ -127,7 +127,7 @@ def test_every_shipped_checkpoint_loads_and_is_small_enough() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(SkinlesionError, match=r"no weights 'huge'") as error:
+    with pytest.raises(SkinlesionError, match=r"Unknown weights 'huge'") as error:
         load_checkpoint("huge")
     for name in available_weights():
         assert name in str(error.value)

@@ -224,7 +224,8 @@ def test_trouble_becomes_a_line_and_bugs_stay_bugs(cli, monkeypatch: pytest.Monk
     failing(FileNotFoundError(2, "No usable temporary directory found"))
     code, _, err = cli("doctor")
     assert code == 1
-    assert err == "skinlesion: The machine refuses something that this needs: No usable temporary directory found.\n"
+    said = "skinlesion: The operating system refused an operation that this command needs: "
+    assert err == f"{said}No usable temporary directory found.\n"
     failing(KeyboardInterrupt())
     assert cli("doctor") == (130, "", "skinlesion: Interrupted.\n")
     failing(ZeroDivisionError("a bug"))

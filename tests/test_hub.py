@@ -120,13 +120,13 @@ def test_what_is_pushed_can_be_used_by_name(hub: dict[str, str], tmp_path: Path,
     assert done.returncode == 0, done.stderr
     done = run(away, tmp_path, "predict", "photo.png", "--weights", "user/other", "--out", "none")
     assert done.returncode == 2
-    assert "http://127.0.0.1:9 can't be reached, and there is no copy from before" in done.stderr
+    assert "http://127.0.0.1:9 can't be reached, and there is no cached copy" in done.stderr
 
 
 def test_what_is_not_there_or_not_ours_is_one_line(hub: dict[str, str], tmp_path: Path) -> None:
     Hub.files = {f"user/pickle/{FILE}": b"\x80\x04" + b"0" * 100, f"user/empty/{FILE}": b""}
     for repository, message in (
-        ("user/none", f"no weights 'user/none': neither a file here nor a repository with {FILE}"),
+        ("user/none", f"Unknown weights 'user/none': neither a file here nor a repository with {FILE}"),
         ("user/pickle", "pickle"),
         ("user/empty", "damaged"),
     ):

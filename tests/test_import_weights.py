@@ -249,7 +249,7 @@ def damaged(tmp_path, kind):
         ("cut", "can't be read"),
         ("names", "none of the names"),
         ("shape", r"in_proj\.weight is \(3, 5\) in the file and \(128, 32\)"),
-        ("expanded", "final_conv.bias claims 100,000,000,000 numbers"),
+        ("expanded", "final_conv.bias declares 100,000,000,000 values"),
         ("list", "no state dictionary"),
         ("nan", r"head\.bias is not finite"),
         ("text", "can't be read"),

@@ -108,7 +108,7 @@ def test_demo_totals_are_over_all_pixels_of_a_kind(small_checkpoint: Path, tmp_p
 def test_a_missing_name_of_weights_is_not_replaced_by_another(cli, tmp_path: Path) -> None:
     code, out, err = cli("demo", "--weights", "enormous", "--out", tmp_path / "d")
     assert (code, out) == (2, "")
-    assert re.search("no weights 'enormous'", err)
+    assert re.search("Unknown weights 'enormous'", err)
     assert not (tmp_path / "d").exists()
 
 

@@ -123,5 +123,5 @@ def test_an_address_is_downloaded_only_on_request(
         with pytest.raises(SkinlesionError):
             fetch_image(wrong)
     monkeypatch.setattr(any_image, "MAX_DOWNLOAD", 10)
-    with pytest.raises(SkinlesionError, match="more than"):
+    with pytest.raises(SkinlesionError, match="is larger than"):
         fetch_image(f"{address}/photo.png")

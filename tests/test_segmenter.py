@@ -267,7 +267,7 @@ def test_a_batch_is_any_series_of_images_but_not_one_image(
             np.testing.assert_array_equal(found.mask, mask)
     assert segmenter.segment_batch(stack[:0]) == segmenter.segment_batch(()) == []
     for one in ("photo.jpg", tmp_path / "photo.jpg", b"x", Image.fromarray(photo)):
-        with pytest.raises(SkinlesionError, match="takes a list of images; for one image use segment"):
+        with pytest.raises(SkinlesionError, match="takes a list of images; for a single image, use segment"):
             segmenter.segment_batch(one)  # type: ignore[arg-type]
 
 
@@ -285,7 +285,7 @@ def test_auto_takes_a_gpu_only_if_the_engine_runs_there(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert choose_device("auto") == torch.device("cuda")
     assert Segmenter.from_pretrained(small_checkpoint, device="auto", engine="cpu").device == torch.device("cpu")
-    with pytest.warns(UserWarning, match="The GPU is left alone: "):
+    with pytest.warns(UserWarning, match="The GPU isn't used: "):
         assert Segmenter.from_pretrained(small_checkpoint, device="auto").device == torch.device("cpu")
     with pytest.raises(SkinlesionError, match="does not run on device 'cuda'"):
         choose_engine("cpu", choose_device("auto"))
@@ -309,7 +309,7 @@ def test_a_full_gpu_is_one_sentence(
 
     model, card = load_checkpoint(small_checkpoint)
     monkeypatch.setattr(model, method, full)
-    with pytest.raises(MachineError, match=r"^Out of memory: close other programs that use it, take fewer images"):
+    with pytest.raises(MachineError, match=r"^Out of memory: close other programs, or process fewer or smaller images"):
         Segmenter(model, card).segment(photo)
 
 
@@ -331,7 +331,7 @@ def test_a_gpu_that_does_not_work_is_left_alone_or_refused(engine: str | None, m
     with pytest.raises(SkinlesionError, match=r"cuda cannot be used \((AssertionError|RuntimeError): .*(CUDA|NVIDIA)"):
         choose_fitting_device("cuda", engine)
     if engine is None:  # a network without a scan
-        with pytest.warns(UserWarning, match="The GPU is left alone: The device cuda cannot be used"):
+        with pytest.warns(UserWarning, match="The GPU isn't used: The device cuda cannot be used"):
             assert choose_fitting_device("auto", engine) == torch.device("cpu")
 
 

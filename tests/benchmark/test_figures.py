@@ -45,7 +45,10 @@ def test_each_row_is_what_was_measured(page: str, label: str, images: str, group
 
 
 def test_what_the_weights_were_chosen_by_is_what_was_measured(page: str):
-    for name, row in (("accurate", "`accurate`, where all of them start"), ("general", "**zoom, mean of both**")):
+    for name, row in (
+        ("accurate", "`accurate`, the starting point of every row"),
+        ("general", "**zoom, mean of both**"),
+    ):
         found = measured("validation")[name]
         cells = [f"{found[kind]['pooled_iou'][0]:.3f}" for kind in ("whole", "crops", "darker_tones")]
         line = next(line for line in page.splitlines() if line.startswith(f"| {row} "))

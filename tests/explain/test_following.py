@@ -28,7 +28,7 @@ def test_gates_that_move_with_the_image_are_found_to_follow_and_others_are_not()
     assert moved.p_value <= (1 + (centers == 5).sum()) / 20
     assert stayed.gain < 0
     assert stayed.p_value > 0.2
-    with pytest.raises(SkinlesionError, match="null"):
+    with pytest.raises(SkinlesionError, match="at least one other image"):
         explain.following(SkipResponse(before, before, *expected), [])
 
 

@@ -163,7 +163,7 @@ def test_a_table_is_run_once_and_reported(plan_file, root, tmp_path, capsys):
     assert not list((tmp_path / "runs").rglob("*.safetensors"))  # the finished run is cleared away
     stamp = results.path(full.key).stat().st_mtime_ns
     assert run(*words) == 0
-    assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
+    assert "2 of 2 runs are done; 0 left." in capsys.readouterr().out
     assert results.path(full.key).stat().st_mtime_ns == stamp
     page = write_report(results, tmp_path / "out").read_text()
     assert "| full beats none | here | +1.94 |" in page
@@ -431,7 +431,7 @@ def test_a_plan_may_grow_and_what_was_run_stays(root, tmp_path, capsys):
     grown = PLAN.format(epochs=1).replace("[tables.table4]", '[cells.wide]\nmodel = ["dim=16"]\n[tables.table4]')
     plan_file.write_text(grown)
     assert run(*words) == 0
-    assert "2 of 2 runs are there; 0 to do." in capsys.readouterr().out
+    assert "2 of 2 runs are done; 0 left." in capsys.readouterr().out
     plan_file.write_text(grown.replace('[cells.none]\nmodel = ["dim=16",', '[cells.none]\nmodel = ["dim=24",'))
     assert run(*words) == 2
     assert "another protocol (the options of none)" in " ".join(capsys.readouterr().err.split())

@@ -193,7 +193,7 @@ print(json.dumps(triton_aot.report([{capability}], states=[16], types=["fp32"]))
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_the_error_says_so():
     assert not engines()["triton"].available
-    with pytest.raises(SkinlesionError, match="PyTorch sees no GPU"):
+    with pytest.raises(SkinlesionError, match="PyTorch finds no GPU"):
         choose_engine("triton", "cuda")
 
 

@@ -138,7 +138,7 @@ def test_auto_takes_the_gpu_only_for_an_engine_that_runs_there(gpu: None, short:
     with pytest.raises(SkinlesionError, match="'for-cpu' does not run on device 'cuda'"):
         find_device(forced, build_model(forced))
     two = dataclasses.replace(forced, engine="for-cuda", devices=2)
-    with pytest.raises(SkinlesionError, match="--devices 2 needs as many GPUs; PyTorch finds 1"):
+    with pytest.raises(SkinlesionError, match="--devices 2 needs 2 GPUs, but PyTorch finds 1"):
         find_device(two, build_model(two))
 
 
@@ -160,7 +160,7 @@ def test_one_task_of_slurm_for_two_devices_is_refused(short: TrainConfig, monkey
     """Lightning leaves starting processes to SLURM, and would train half of each batch in one."""
     for name, value in {"JOB_ID": 1, "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "JOB_NAME": "run"}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
-    with pytest.raises(SkinlesionError, match=r"need 2 processes, and 1 would run\. Under SLURM"):
+    with pytest.raises(SkinlesionError, match=r"need 2 processes, but 1 would run\. Under SLURM"):
         train(dataclasses.replace(short, devices=2))
     assert not short.folder.exists()
 

@@ -137,7 +137,7 @@ def test_a_run_can_start_from_weights_and_its_card_says_from_which(finished, bas
     assert card["origin"]["tensors"] == tensors_hash(finished.best)
     with pytest.raises(SkinlesionError, match="a different network"):
         train(dataclasses.replace(config, out=tmp_path / "other", model=(*base.model, "se=false")))
-    with pytest.raises(SkinlesionError, match="no weights 'nothing'"):
+    with pytest.raises(SkinlesionError, match="Unknown weights 'nothing'"):
         train(dataclasses.replace(config, out=tmp_path / "other", start_from="nothing"))
     assert not (tmp_path / "other").exists()
 

@@ -287,7 +287,7 @@ WRONG = [
     ("training.snapshot", all_the_same_memory, "Copy"),
     ("training.cosine", lambda e, t, h, lo: solution("training.cosine")(e + 1, t, h, lo), "one too large"),
     ("training.bare_loop", rates_in_reverse, "`rates` is read in reverse order"),
-    ("training.bare_loop", one_batch_only, "only the first part of `batches`"),
+    ("training.bare_loop", one_batch_only, "only the first element of `batches`"),
     ("training.bare_loop", sgd, "SGD|Adam|moments"),
     ("training.held_out_iou", negative_logits, "in place of `network\\(images\\) > 0`|< 0"),
     ("training.snapshot", optimizer_groups, "random"),
