@@ -121,7 +121,7 @@ def read_upload(name: str, data: bytes) -> Picture:
     title = file_name(name)
     if len(data) > MAX_BYTES:
         raise SkinlesionError(
-            f"{title} is {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. Reduce it and try again."
+            f"{title} is {len(data) / 1e6:.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. Upload a smaller file."
         )
     height, width = read_size(data, name=title, most=MAX_PIXELS)
     digest = hashlib.sha256(data).hexdigest()
@@ -159,7 +159,10 @@ def add_uploads(files: list[tuple[str, bytes]]) -> tuple[list[Picture], list[str
         except SkinlesionError as error:
             problems.append(str(error))
     if len(files) > MAX_FILES:
-        problems.append(f"Only the first {MAX_FILES} of {len(files)} files were added. Upload the others separately.")
+        problems.append(
+            f"Only the first {MAX_FILES} of {len(files)} files were added. If you upload the others, the oldest images "
+            "are removed."
+        )
     while len(mine) > MAX_FILES or sum(len(picture.data) for picture in mine.values()) > MAX_TOTAL:
         mine.pop(next(iter(mine)))
     return added, problems

@@ -1,4 +1,4 @@
-"""Long computations in a page: they show their progress, can be stopped, and are never repeated.
+"""Long computations in a page: they show their progress and can be stopped, and recent results are kept.
 
 A job runs in the page's own script. Each progress report lets Streamlit interrupt a script that has to rerun because
 Stop was pressed, the user left the view, or another choice was made: nothing runs in the background.

@@ -25,7 +25,8 @@ NEXT = (
 )
 _INTRODUCTION = (
     "The network segmented the images that come with the package. The real ones are dermoscopy images from the test "
-    "set of the split isic2017-paper, which isn't used in training; the synthetic ones are computer-generated."
+    "set of the split isic2017-paper, which training on that split never uses; the synthetic ones are "
+    "computer-generated."
 )
 
 

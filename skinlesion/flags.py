@@ -51,12 +51,17 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
 
 @flag_types.primitive_rule
 def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """tuple[X, ...]: any number of words."""
+    """tuple[X, ...]: any number of words; "none" alone is an empty tuple, except for paths."""
     kinds = get_args(info.type)
     if get_origin(info.type) is not tuple or kinds[1:] != (Ellipsis,):
         return None
     if (inner := _single(kinds[0], info.markers)) is None:
         return None
+
+    unset = () if kinds[0] is Path else _UNSET_WORDS
+
+    def read(words: list[str]) -> tuple[Any, ...]:
+        return () if words in unset else tuple(inner.instance_from_str([word]) for word in words)
 
     def shown(values: Sequence[Any]) -> list[str]:
         return [word for value in values for word in inner.str_from_instance(value)] or [UNSET]
@@ -64,7 +69,7 @@ def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
     return PrimitiveConstructorSpec(
         nargs="*",
         metavar=f"{inner.metavar} ...",
-        instance_from_str=lambda words: tuple(inner.instance_from_str([word]) for word in words),
+        instance_from_str=read,
         is_instance=lambda value: isinstance(value, tuple) and all(inner.is_instance(each) for each in value),
         str_from_instance=shown,
         choices=inner.choices,

@@ -122,7 +122,9 @@ def read_published(path: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         total += tensor.numel()
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or total > MAX_WEIGHTS:
-            raise SkinlesionError(f"{path} was rejected: {name} declares {tensor.numel():,} values, but has fewer.")
+            raise SkinlesionError(
+                f"{path} was rejected: {name} declares {tensor.numel():,} values, more than are stored or allowed."
+            )
     return tensors
 
 

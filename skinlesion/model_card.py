@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,8 @@ def _results(report: dict[str, Any]) -> str:
         f"test-time augmentation{cleaned}; {level} bootstrap intervals over images."
     )
     table = _table(("score", "pooled over all pixels", "mean over images"), rows)
-    command = protocol.get("environment", {}).get("command", "unknown")
+    command = str(protocol.get("environment", {}).get("command", "unknown"))
+    command = re.sub(r"--tta(?= --|$)", "--tta flips", command)  # version 0.1 had no other views
     groups = "".join(_groups(by, found) for by, found in report.get("groups", {}).items())
     return f"{head}\n\n{table}\n\n{groups}{_code_block(command)}"
 

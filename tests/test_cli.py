@@ -143,8 +143,9 @@ def test_none_takes_back_what_a_settings_file_gives(tmp_path: Path) -> None:
         return cli.parse(TrainConfig, words, prog="skinlesion train", default=default)
 
     for word in ("none", "None"):
-        config = read("--clip", word, "--split", word, "--model")
-        assert (config.clip, config.split, config.model) == (None, None, ())
+        for empty in ((), (word,)):
+            config = read("--clip", word, "--split", word, "--model", *empty)
+            assert (config.clip, config.split, config.model) == (None, None, ())
         assert read("--root", word).root == Path(word)  # a folder may have any name
     assert read("--clip", "2", "--model", "dim=16", "se=false").model == ("dim=16", "se=false")
 

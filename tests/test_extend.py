@@ -221,7 +221,7 @@ def test_samples_that_cannot_be_used_are_named(second: dict[str, object], messag
     skinlesion.register_dataset("own", lambda root: [first, Sample(**fields), Sample(9, None, 9)])  # type: ignore[arg-type]
     with pytest.raises(SkinlesionError, match=re.escape(message)) as error:
         find_samples(tmp_path, "own")
-    assert str(error.value).startswith("The data set 'own' has")
+    assert str(error.value).startswith("The data set 'own' ")
 
 
 @pytest.mark.parametrize(

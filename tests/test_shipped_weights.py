@@ -5,8 +5,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from skinlesion import Segmenter
-from skinlesion.checkpoint import DEFAULT_WEIGHTS
+from skinlesion.checkpoint import DEFAULT_WEIGHTS, available_weights, find_weights, read_card, tensors_hash
 from skinlesion.data.samples import bundled_samples
+from skinlesion.model_card import model_card
 
 RNG = np.random.default_rng(0)
 
@@ -14,6 +15,14 @@ RNG = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     return Segmenter.from_pretrained(DEFAULT_WEIGHTS)
+
+
+@pytest.mark.parametrize("name", available_weights())
+def test_the_card_beside_the_weights_is_the_one_that_the_package_writes(name: str):
+    path = find_weights(name)
+    text = model_card(read_card(path), name=name, digest=tensors_hash(path))
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == text
+    assert "--tta --" not in text
 
 
 def landscape() -> np.ndarray:

@@ -6,7 +6,7 @@ from skinlesion.hub_upload import push as upload
 
 
 def push(weights: tyro.conf.Positional[str], repository: tyro.conf.Positional[str], *, private: bool = False) -> None:
-    """Upload weights and their model card to the Hugging Face Hub, so that anyone can load them by name.
+    """Upload weights and their model card to the Hugging Face Hub, from which any machine can load them by name.
 
     Log in first with `hf auth login`.
 

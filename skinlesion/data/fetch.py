@@ -164,7 +164,8 @@ def _write(
                 if on_progress:
                     on_progress(done, total)
     except OSError as error:
-        raise disk_error(part, error, kept=f": it resumes after the first {megabytes(_size(part))}") from error
+        kept = f": in this folder it resumes after the first {megabytes(_size(part))}"
+        raise disk_error(part, error, kept=kept) from error
 
 
 def _request(url: str, headers: dict[str, str] | None = None, method: str = "GET") -> urllib.request.Request:

@@ -34,7 +34,7 @@ class ImplicitAttention:
 
     Attributes:
         token: (row, column) of the token in question.
-        direction: "reads": the weight of every other token in this one; "writes": its weight in every other.
+        direction: "reads": the weight of each token in this one; "writes": the weight of this one in each.
         reduction: how the channels were reduced.
         routes: (K, H, W).
         merged: (H, W), of the routes' summed weights.

@@ -32,6 +32,7 @@ _REPOSITORY = NOTEBOOKS.parent
 # Files that outputs depend on, and how a lesson's code names them.
 _INPUTS = {
     "benchmarks/results/reproduce/cpu/summary.json": r'"reproduce" / "cpu"',
+    "skinlesion/reproduce/plans/cpu.toml": r'load_plan\("cpu"\)',
     "skinlesion/weights/small.safetensors": r'"small"|"small\.safetensors"',
     "skinlesion/weights/accurate.safetensors": r'"accurate"',
     "skinlesion/weights/general.safetensors": r'"general"',
