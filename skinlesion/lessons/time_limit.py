@@ -8,6 +8,7 @@ the message says so.
 
 import ctypes
 import linecache
+import os
 import sys
 import threading
 import time
@@ -19,7 +20,8 @@ from typing import Any
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _GRACE = 1.0  # seconds that a function gets to notice that its time is up
-_IMPORT_GRACE = 60.0  # seconds more while a module is being loaded: one that is cut off there stays broken
+_LOADING_GRACE = 60.0  # seconds more while a module is loaded or a kernel compiled: cut off there, it stays broken
+_LOADERS = ("<frozen importlib", f"{os.sep}numba{os.sep}")
 
 
 class TimeUp(BaseException):
@@ -77,15 +79,18 @@ def call(function: Callable[[], Any], seconds: float) -> Outcome:
     try:
         outcome.timed_out = not finished.wait(seconds)
     except KeyboardInterrupt:
+        _wait_for_loading(thread, finished)
         stop(thread)
         raise
-    while outcome.timed_out and _is_importing(thread) and time.perf_counter() - start < seconds + _IMPORT_GRACE:
-        outcome.timed_out = not finished.wait(0.1)
+    if outcome.timed_out:
+        _wait_for_loading(thread, finished)
+        outcome.timed_out = not finished.is_set()
     if outcome.timed_out:
         end = time.perf_counter() + _GRACE
         with _dropped_in_destructors():
             while not finished.is_set() and time.perf_counter() < end:  # a bare `except:` may swallow the first one
-                stop(thread)
+                if not _is_loading(thread):
+                    stop(thread)
                 finished.wait(0.1)
         outcome = Outcome(timed_out=True, stuck=not finished.is_set())
     outcome.seconds = time.perf_counter() - start
@@ -108,10 +113,17 @@ def _dropped_in_destructors() -> Iterator[None]:
         sys.unraisablehook = usual
 
 
-def _is_importing(thread: threading.Thread) -> bool:
+def _wait_for_loading(thread: threading.Thread, finished: threading.Event) -> None:
+    end = time.perf_counter() + _LOADING_GRACE
+    while not finished.is_set() and _is_loading(thread) and time.perf_counter() < end:
+        finished.wait(0.1)
+
+
+def _is_loading(thread: threading.Thread) -> bool:
+    """Whether the thread is inside an import or inside Numba, which compiles or loads a kernel."""
     frame = sys._current_frames().get(thread.ident or 0)
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if any(loader in frame.f_code.co_filename for loader in _LOADERS):
             return True
         frame = frame.f_back
     return False

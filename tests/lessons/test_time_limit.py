@@ -3,6 +3,7 @@
 import sys
 import time
 
+import numba
 import pytest
 
 from skinlesion.lessons import time_limit
@@ -58,3 +59,22 @@ def test_what_other_destructors_raise_is_still_said(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "unraisablehook", lambda found: said.append(str(found.exc_value)))
     assert time_limit.call(endless, 0.1).timed_out
     assert "mine" in said
+
+
+def test_a_kernel_that_is_being_compiled_is_not_cut_off():
+    """Numba stays broken for the whole process if it is."""
+    compiled = []
+
+    def work() -> None:
+        @numba.njit
+        def kernel(x):
+            return [x * i for i in range(10)][3] + sum([x, 2 * x])
+
+        compiled.append(kernel(1.0))
+        while True:
+            pass
+
+    outcome = time_limit.call(work, 0.01)
+    assert (outcome.timed_out, outcome.stuck) == (True, False)
+    assert compiled == [6.0]
+    assert numba.njit(lambda x: x + 1)(1) == 2
