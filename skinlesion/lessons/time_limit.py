@@ -82,14 +82,15 @@ def call(function: Callable[[], Any], seconds: float) -> Outcome:
         _wait_for_loading(thread, finished)
         stop(thread)
         raise
+    patient = True
     if outcome.timed_out:
-        _wait_for_loading(thread, finished)
+        patient = _wait_for_loading(thread, finished)
         outcome.timed_out = not finished.is_set()
     if outcome.timed_out:
         end = time.perf_counter() + _GRACE
         with _dropped_in_destructors():
             while not finished.is_set() and time.perf_counter() < end:  # a bare `except:` may swallow the first one
-                if not _is_loading(thread):
+                if not (patient and _is_loading(thread)):
                     stop(thread)
                 finished.wait(0.1)
         outcome = Outcome(timed_out=True, stuck=not finished.is_set())
@@ -113,10 +114,14 @@ def _dropped_in_destructors() -> Iterator[None]:
         sys.unraisablehook = usual
 
 
-def _wait_for_loading(thread: threading.Thread, finished: threading.Event) -> None:
+def _wait_for_loading(thread: threading.Thread, finished: threading.Event) -> bool:
+    """Wait until the thread is out of imports and Numba; False if it took too long and has to be cut off there."""
     end = time.perf_counter() + _LOADING_GRACE
-    while not finished.is_set() and _is_loading(thread) and time.perf_counter() < end:
+    while not finished.is_set() and _is_loading(thread):
+        if time.perf_counter() > end:
+            return False
         finished.wait(0.1)
+    return True
 
 
 def _is_loading(thread: threading.Thread) -> bool:

@@ -61,6 +61,14 @@ def test_what_other_destructors_raise_is_still_said(monkeypatch: pytest.MonkeyPa
     assert "mine" in said
 
 
+def test_an_import_that_never_ends_is_cut_off_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time_limit, "_LOADING_GRACE", 0.3)
+    endless = compile("while True: pass", "<frozen importlib._bootstrap>", "exec")
+    outcome = time_limit.call(lambda: exec(endless), 0.01)
+    assert (outcome.timed_out, outcome.stuck) == (True, False)
+    assert outcome.seconds > 0.3
+
+
 def test_a_kernel_that_is_being_compiled_is_not_cut_off():
     """Numba stays broken for the whole process if it is."""
     compiled = []
